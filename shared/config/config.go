@@ -1,0 +1,210 @@
+// Package config is the environment of the functions as one typed value.
+//
+// [Load] reads it once, at start, through a lookup function, and reports every
+// missing or refused variable together. A function states what it needs; what
+// it does not need it does not read, so that a function's environment can be as
+// small as its permissions. On AWS no variable holds a secret: platform keys are
+// vault references. Variables that would widen where keys may travel (vendor API
+// bases, tenant endpoint exceptions, plain platform keys) are refused unless the
+// stage is [Local], a stage that infra/ refuses to deploy.
+package config
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/table"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+// Local is the stage of the local stack.
+const Local = "local"
+
+// Variable names that are not built from a table, provider or channel.
+const (
+	Stage         = "LATCHKEY_STAGE"
+	PublicURL     = "LATCHKEY_PUBLIC_URL"
+	VaultKeyARN   = "LATCHKEY_VAULT_KEY_ARN"
+	MACKeyARN     = "LATCHKEY_MAC_KEY_ARN"
+	TurnQueueURL  = "LATCHKEY_TURN_QUEUE_URL"
+	EndpointAllow = "LATCHKEY_ENDPOINT_ALLOW"
+)
+
+// TableVar is the variable that names a table, e.g. LATCHKEY_TABLE_LEDGER.
+func TableVar(r table.Role) string { return "LATCHKEY_TABLE_" + strings.ToUpper(string(r)) }
+
+// PlatformVar is a platform credential variable of a provider; suffix is SECRET
+// (vault reference), KEY or BASE_URL (local stage only).
+func PlatformVar(p taxonomy.Provider, suffix string) string {
+	return "LATCHKEY_PLATFORM_" + strings.ToUpper(string(p)) + "_" + suffix
+}
+
+// APIVar is the variable that moves a vendor's API base, e.g. LATCHKEY_X_API_URL.
+func APIVar(c taxonomy.Channel) string {
+	return "LATCHKEY_" + strings.ToUpper(string(c)) + "_API_URL"
+}
+
+// Needs says what one function reads beyond the stage.
+type Needs struct {
+	Tables    bool
+	Vault     bool // key ARNs
+	TurnQueue bool
+	PublicURL bool
+	Providers []taxonomy.Provider // platform credentials and endpoint exceptions
+	Channels  []taxonomy.Channel  // API bases
+}
+
+// PlatformCredential is the platform's own access to a provider. Exactly one of
+// VaultRef and Key is set, except for a keyless local endpoint.
+type PlatformCredential struct {
+	VaultRef string // "<org>/<credential>"
+	Key      secret.Text
+	BaseURL  string // empty = the provider's own
+}
+
+// Config is what one function needs to know. Read-only after [Load].
+type Config struct {
+	Stage         string
+	PublicURL     string
+	Tables        map[table.Role]string
+	VaultKeyARN   string
+	MACKeyARN     string
+	TurnQueueURL  string
+	Platform      map[taxonomy.Provider]PlatformCredential
+	APIBases      map[taxonomy.Channel]string // only those that differ from the vendor's
+	EndpointAllow []string                    // host:port
+}
+
+type loader struct {
+	lookup  func(string) (string, bool)
+	missing []string
+	refused []string
+}
+
+func (l *loader) optional(name string) string {
+	v, _ := l.lookup(name)
+	return strings.TrimSpace(v)
+}
+
+func (l *loader) required(name string) string {
+	v := l.optional(name)
+	if v == "" {
+		l.missing = append(l.missing, name)
+	}
+	return v
+}
+
+// localOnly reads a variable that only the local stage may set.
+func (l *loader) localOnly(stage, name string) string {
+	v := l.optional(name)
+	if v != "" && stage != Local {
+		l.refused = append(l.refused, name+" (only with "+Stage+"="+Local+")")
+		return ""
+	}
+	return v
+}
+
+// Load reads the configuration. The error names every missing and every refused
+// variable, and no value.
+func Load(lookup func(string) (string, bool), needs Needs) (Config, error) {
+	l := &loader{lookup: lookup}
+	c := Config{Stage: l.required(Stage)}
+	if c.Stage != "" && !table.ValidID(c.Stage) {
+		l.refused = append(l.refused, Stage+" (letters, digits, - and _ only)")
+	}
+	if needs.PublicURL {
+		c.PublicURL = strings.TrimRight(l.required(PublicURL), "/")
+	}
+	if needs.Tables {
+		c.Tables = map[table.Role]string{}
+		for _, s := range table.Specs() {
+			c.Tables[s.Role] = l.required(TableVar(s.Role))
+		}
+	}
+	if needs.Vault {
+		c.VaultKeyARN = l.required(VaultKeyARN)
+		c.MACKeyARN = l.required(MACKeyARN)
+	}
+	if needs.TurnQueue {
+		c.TurnQueueURL = l.required(TurnQueueURL)
+	}
+	l.egress(&c, needs)
+	return c, l.err()
+}
+
+func (l *loader) egress(c *Config, needs Needs) {
+	c.Platform = map[taxonomy.Provider]PlatformCredential{}
+	c.APIBases = map[taxonomy.Channel]string{}
+	for _, p := range needs.Providers {
+		pc := PlatformCredential{
+			VaultRef: l.optional(PlatformVar(p, "SECRET")),
+			Key:      secret.FromString(l.localOnly(c.Stage, PlatformVar(p, "KEY"))),
+			BaseURL:  l.localOnly(c.Stage, PlatformVar(p, "BASE_URL")),
+		}
+		if pc.VaultRef != "" && !validRef(pc.VaultRef) {
+			l.refused = append(l.refused, PlatformVar(p, "SECRET")+" (must be <org>/<credential>)")
+		}
+		if pc.VaultRef != "" && !pc.Key.IsZero() {
+			l.refused = append(l.refused, PlatformVar(p, "KEY")+" (the SECRET variable is set too)")
+		}
+		if pc.VaultRef != "" || !pc.Key.IsZero() || pc.BaseURL != "" {
+			c.Platform[p] = pc
+			l.allowHost(c, PlatformVar(p, "BASE_URL"), pc.BaseURL)
+		}
+	}
+	for _, ch := range needs.Channels {
+		if base := l.localOnly(c.Stage, APIVar(ch)); base != "" {
+			c.APIBases[ch] = strings.TrimRight(base, "/")
+			l.allowHost(c, APIVar(ch), base)
+		}
+	}
+	if len(needs.Providers)+len(needs.Channels) == 0 {
+		return
+	}
+	for _, hp := range strings.Split(l.localOnly(c.Stage, EndpointAllow), ",") {
+		if hp = strings.TrimSpace(hp); hp != "" {
+			c.EndpointAllow = append(c.EndpointAllow, hp)
+		}
+	}
+	slices.Sort(c.EndpointAllow)
+	c.EndpointAllow = slices.Compact(c.EndpointAllow)
+}
+
+// allowHost lets the egress guard reach a base URL that the local stage names.
+func (l *loader) allowHost(c *Config, name, base string) {
+	if base == "" {
+		return
+	}
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "http" && u.Scheme != "https") {
+		l.refused = append(l.refused, name+" (not an http or https URL)")
+		return
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	c.EndpointAllow = append(c.EndpointAllow, u.Hostname()+":"+port)
+}
+
+func validRef(ref string) bool {
+	org, cred, ok := strings.Cut(ref, "/")
+	return ok && table.ValidID(org) && table.ValidID(cred)
+}
+
+func (l *loader) err() error {
+	if len(l.missing)+len(l.refused) == 0 {
+		return nil
+	}
+	var parts []string
+	if len(l.missing) > 0 {
+		parts = append(parts, "missing: "+strings.Join(l.missing, ", "))
+	}
+	if len(l.refused) > 0 {
+		parts = append(parts, "refused: "+strings.Join(l.refused, ", "))
+	}
+	return errors.New("config: " + strings.Join(parts, "; "))
+}

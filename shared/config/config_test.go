@@ -1,0 +1,98 @@
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+func lookup(env map[string]string) func(string) (string, bool) {
+	return func(k string) (string, bool) { v, ok := env[k]; return v, ok }
+}
+
+var all = Needs{Tables: true, Vault: true, TurnQueue: true, PublicURL: true,
+	Providers: []taxonomy.Provider{taxonomy.OpenRouter}, Channels: []taxonomy.Channel{taxonomy.Slack}}
+
+func full(stage string) map[string]string {
+	return map[string]string{
+		Stage: stage, PublicURL: "https://x.example/", VaultKeyARN: "arn:1", MACKeyARN: "arn:2", TurnQueueURL: "https://q",
+		"LATCHKEY_TABLE_CONFIG": "c", "LATCHKEY_TABLE_VAULT": "v", "LATCHKEY_TABLE_SESSIONS": "s",
+		"LATCHKEY_TABLE_LEDGER": "l", "LATCHKEY_TABLE_USAGE": "u",
+	}
+}
+
+func TestMissingVariablesAreReportedTogether(t *testing.T) {
+	_, err := Load(lookup(nil), all)
+	if err == nil {
+		t.Fatal("an empty environment was accepted")
+	}
+	for _, name := range []string{Stage, PublicURL, VaultKeyARN, MACKeyARN, TurnQueueURL, "LATCHKEY_TABLE_LEDGER", "LATCHKEY_TABLE_USAGE"} {
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("error does not name %s: %v", name, err)
+		}
+	}
+	if _, err := Load(lookup(map[string]string{Stage: "prod"}), Needs{}); err != nil {
+		t.Errorf("a function that needs nothing needs only the stage: %v", err)
+	}
+}
+
+func TestLocalOnlyVariablesAreRefusedOnAWS(t *testing.T) {
+	for _, name := range []string{"LATCHKEY_PLATFORM_OPENROUTER_KEY", "LATCHKEY_PLATFORM_OPENROUTER_BASE_URL", "LATCHKEY_SLACK_API_URL", EndpointAllow} {
+		env := full("prod")
+		env[name] = "http://127.0.0.1:9/CANARY"
+		_, err := Load(lookup(env), all)
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s accepted outside the local stage: %v", name, err)
+		} else if strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("%s: the error shows the value", name)
+		}
+		env[Stage] = Local
+		if name == "LATCHKEY_PLATFORM_OPENROUTER_KEY" {
+			env[name] = "k"
+		}
+		if _, err := Load(lookup(env), all); err != nil {
+			t.Errorf("%s refused on the local stage: %v", name, err)
+		}
+	}
+}
+
+func TestBasesOpenExactlyTheirOwnHost(t *testing.T) {
+	env := full(Local)
+	env["LATCHKEY_SLACK_API_URL"] = "http://127.0.0.1:7001/api/"
+	env["LATCHKEY_PLATFORM_OPENROUTER_BASE_URL"] = "http://127.0.0.1:7002/v1"
+	env[EndpointAllow] = " 127.0.0.1:7003 ,127.0.0.1:7001"
+	c, err := Load(lookup(env), all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(c.EndpointAllow, " "); got != "127.0.0.1:7001 127.0.0.1:7002 127.0.0.1:7003" {
+		t.Errorf("allowed %q", got)
+	}
+	if c.APIBases[taxonomy.Slack] != "http://127.0.0.1:7001/api" || c.PublicURL != "https://x.example" {
+		t.Errorf("bases not trimmed: %+v %q", c.APIBases, c.PublicURL)
+	}
+	env["LATCHKEY_SLACK_API_URL"] = "http://user:pw@127.0.0.1:7001"
+	if _, err := Load(lookup(env), all); err == nil {
+		t.Error("userinfo in an API base was accepted")
+	}
+}
+
+func TestVaultReferences(t *testing.T) {
+	for ref, ok := range map[string]bool{"platform/openrouter": true, "platform": false, "a/b/c": false, "/x": false} {
+		env := full("prod")
+		env["LATCHKEY_PLATFORM_OPENROUTER_SECRET"] = ref
+		c, err := Load(lookup(env), all)
+		if (err == nil) != ok {
+			t.Errorf("reference %q: %v", ref, err)
+		}
+		if ok && c.Platform[taxonomy.OpenRouter].VaultRef != ref {
+			t.Errorf("reference %q lost", ref)
+		}
+	}
+	env := full(Local)
+	env["LATCHKEY_PLATFORM_OPENROUTER_SECRET"], env["LATCHKEY_PLATFORM_OPENROUTER_KEY"] = "platform/a", "k"
+	if _, err := Load(lookup(env), all); err == nil {
+		t.Error("two platform credentials for one provider were accepted")
+	}
+}

@@ -1,0 +1,277 @@
+// Package table is the grammar of the DynamoDB tables: table roles, attribute
+// and index names, and one builder per key.
+//
+// shared/dynamo, infra/ and the local stack read names from here, so a table is
+// the same everywhere. Ids come from outside: a builder never escapes, ids that
+// could break a key are refused by [ValidID] where they enter.
+package table
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Role names a table independently of its deployed name.
+type Role string
+
+// The five tables.
+const (
+	Config   Role = "config"
+	Vault    Role = "vault"
+	Sessions Role = "sessions"
+	Ledger   Role = "ledger"
+	Usage    Role = "usage"
+)
+
+// Attribute and index names.
+const (
+	PK  = "pk"
+	SK  = "sk"
+	TTL = "ttl" // epoch seconds, DynamoDB time to live
+
+	// HoldsIndex lists open holds: hx (bucket) and exp (epoch milliseconds).
+	HoldsIndex = "holds"
+	HoldsPK    = "hx"
+	HoldsSK    = "exp"
+)
+
+// Key is a primary key.
+type Key struct{ PK, SK string }
+
+// Spec describes one table for creation.
+type Spec struct {
+	Role   Role
+	TTL    bool
+	Stream bool // NEW_AND_OLD_IMAGES
+	Index  []IndexSpec
+}
+
+// IndexSpec is a KEYS_ONLY global secondary index with a string partition key
+// and a numeric sort key.
+type IndexSpec struct{ Name, PK, SK string }
+
+// Specs lists all tables.
+func Specs() []Spec {
+	return []Spec{
+		{Role: Config, TTL: true},
+		{Role: Vault},
+		{Role: Sessions, TTL: true},
+		{Role: Ledger, Stream: true, Index: []IndexSpec{{Name: HoldsIndex, PK: HoldsPK, SK: HoldsSK}}},
+		{Role: Usage, TTL: true},
+	}
+}
+
+// ValidID reports whether s matches ^[A-Za-z0-9_-]{1,64}$.
+func ValidID(s string) bool {
+	if len(s) == 0 || len(s) > 64 {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' {
+			continue
+		}
+		return false
+	}
+	return true
+}
+
+// Config table.
+
+// Org is the partition of an organisation's request-time configuration.
+func Org(org string) Key { return Key{"ORG#" + org, "ORG"} }
+
+// Settings is the settings record of an organisation.
+func Settings(org string) Key { return Key{"ORG#" + org, "SETTINGS"} }
+
+// Connection is one connection of an organisation.
+func Connection(org, id string) Key { return Key{"ORG#" + org, "CONN#" + id} }
+
+// Agent is one agent of an organisation.
+func Agent(org, id string) Key { return Key{"ORG#" + org, "AGENT#" + id} }
+
+// OrgList indexes organisations for operators and sweeps.
+func OrgList(org string) Key { return Key{"ORGS", org} }
+
+// OrgChild indexes the client organisations of an agency.
+func OrgChild(parent, org string) Key { return Key{"ORGS#" + parent, org} }
+
+// KeyUse makes one connection per vendor key and origin inside an organisation;
+// use is "<fingerprint>#<origin>".
+func KeyUse(org, use string) Key { return Key{"KEYUSE#" + org, use} }
+
+// APIKey is one virtual key; keys have a partition of their own so that many
+// keys do not make the request-time query longer.
+func APIKey(org, kid string) Key { return Key{"KEYS#" + org, "KEY#" + kid} }
+
+// Install is one channel install; its bindings share the partition.
+func Install(id string) Key { return Key{"INSTALL#" + id, "INSTALL"} }
+
+// Binding is one binding of an install.
+func Binding(install, id string) Key { return Key{"INSTALL#" + install, "BIND#" + id} }
+
+// OrgInstall lists the installs of an organisation.
+func OrgInstall(org, id string) Key { return Key{"INSTALLS#" + org, "INSTALL#" + id} }
+
+// Tenant makes one live install per channel app and tenant.
+func Tenant(channel, app, tenant string) Key {
+	return Key{"TENANT#" + channel + "#" + app + "#" + tenant, "TENANT"}
+}
+
+// TokenUse makes one live install per sending token, by keyed hash.
+func TokenUse(hash string) Key { return Key{"TOKEN#" + hash, "TOKEN"} }
+
+// Audit is one audit row; t orders it.
+func Audit(org string, t time.Time, id string) Key {
+	return Key{"AUDIT#" + org + "#" + t.UTC().Format("200601"), fmt.Sprintf("%013d#%s", t.UnixMilli(), id)}
+}
+
+// PriceIndex holds which price book version applies from when.
+func PriceIndex() Key { return Key{"PRICES", "INDEX"} }
+
+// PriceRow is one row of an immutable price book version.
+func PriceRow(version, id string) Key { return Key{"PRICES#" + version, "ROW#" + id} }
+
+// Features overrides the features of the tiers.
+func Features() Key { return Key{"OPERATOR", "TIERS"} }
+
+// Vault table.
+
+// CredentialHead is the head item of a credential.
+func CredentialHead(org, class, cred string) Key {
+	return Key{"ORG#" + org, class + "#" + cred + "#HEAD"}
+}
+
+// CredentialVersion is one version of a credential; versions are zero padded so
+// that they sort.
+func CredentialVersion(org, class, cred string, version int) Key {
+	return Key{"ORG#" + org, fmt.Sprintf("%s#%s#V#%06d", class, cred, version)}
+}
+
+// Sessions table.
+
+// Session is a conversation by the hash of its routing key.
+func Session(org, hash string) Key { return Key{"SESSION#" + org + "#" + hash, "SESSION"} }
+
+// Message is one message of a session; seq orders it.
+func Message(org, hash string, seq int64) Key {
+	return Key{"SESSION#" + org + "#" + hash, fmt.Sprintf("MSG#%012d", seq)}
+}
+
+// OrgSession lists the sessions of an organisation.
+func OrgSession(org, hash string) Key { return Key{"SESSIONS#" + org, hash} }
+
+// Dedupe is the inbound dedupe row of one event of one install.
+func Dedupe(install, event string) Key { return Key{"DEDUP#" + install, event} }
+
+// Delivery is one row of an install's log of inbound requests; at orders it.
+func Delivery(install string, at time.Time, id string) Key {
+	return Key{"DELIV#" + install, fmt.Sprintf("%013d#%s", at.UnixMilli(), id)}
+}
+
+// Turn is one agent turn; its outbox parts share the partition.
+func Turn(org, id string) Key { return Key{"TURN#" + org + "#" + id, "TURN"} }
+
+// Outbox is one outgoing part of a turn.
+func Outbox(org, turn string, part int) Key {
+	return Key{"TURN#" + org + "#" + turn, fmt.Sprintf("OUT#%03d", part)}
+}
+
+// Ledger table.
+
+// Balance is one balance shard of an organisation.
+func Balance(org string, shard int) Key { return Key{"A#" + org + "#" + strconv.Itoa(shard), "BAL"} }
+
+// Request is attempt n (from 1) of a request; attempt 1 is the parent of its
+// idempotency key.
+func Request(org, id string, attempt int) Key {
+	if attempt == 1 {
+		return Key{"R#" + org + "#" + id, "REQ"}
+	}
+	return Key{"R#" + org + "#" + id, "REQ#" + strconv.Itoa(attempt)}
+}
+
+// Decision is the decision record of an attempt.
+func Decision(org, id string, attempt int) Key {
+	return Key{"R#" + org + "#" + id, "DEC#" + strconv.Itoa(attempt)}
+}
+
+// Replay is the stored answer of an idempotent request.
+func Replay(org, id string) Key { return Key{"R#" + org + "#" + id, "REPLAY"} }
+
+// EntryBuckets is how many partitions the entries of one month have.
+const EntryBuckets = 8
+
+// Entry is one immutable entry. at must be stored on the request before the
+// entry is written, so that a second writer builds the same key.
+func Entry(org, request string, attempt int, kind string, at time.Time) Key {
+	return Key{EntryPartition(org, at, bucket(request, EntryBuckets)),
+		fmt.Sprintf("E#%013d#%s#%d#%s", at.UnixMilli(), request, attempt, kind)}
+}
+
+// EntryPartition is one of the [EntryBuckets] partitions of a month.
+func EntryPartition(org string, month time.Time, b int) string {
+	return "J#" + org + "#" + month.UTC().Format("200601") + "#" + strconv.Itoa(b)
+}
+
+// Grant is one credit grant.
+func Grant(org, id string) Key { return Key{"G#" + org, id} }
+
+// Poison records an item that settlement could not process, by its key.
+func Poison(pk, sk string) Key { return Key{"POISON", pk + "|" + sk} }
+
+// HoldOrgBuckets and HoldBuckets spread open holds over index partitions: one
+// organisation's holds lie in HoldBuckets of them.
+const (
+	HoldOrgBuckets = 16
+	HoldBuckets    = 4
+)
+
+// HoldBucket is the index partition of an open hold.
+func HoldBucket(org, request string) string {
+	return "H#" + strconv.Itoa(bucket(org, HoldOrgBuckets)) + "#" + strconv.Itoa(bucket(request, HoldBuckets))
+}
+
+// HoldBucketsOf lists the index partitions that hold an organisation's open
+// holds, among those of others.
+func HoldBucketsOf(org string) []string {
+	out := make([]string, HoldBuckets)
+	for i := range out {
+		out[i] = "H#" + strconv.Itoa(bucket(org, HoldOrgBuckets)) + "#" + strconv.Itoa(i)
+	}
+	return out
+}
+
+// AllHoldBuckets lists every index partition of open holds.
+func AllHoldBuckets() []string {
+	out := make([]string, 0, HoldOrgBuckets*HoldBuckets)
+	for i := range HoldOrgBuckets {
+		for j := range HoldBuckets {
+			out = append(out, "H#"+strconv.Itoa(i)+"#"+strconv.Itoa(j))
+		}
+	}
+	return out
+}
+
+// Usage table.
+
+// UsageRow is one projection row: a day of an organisation, split by model,
+// agent and billing source.
+func UsageRow(org, day, model, agent, source string) Key {
+	return Key{"U#" + org, strings.Join([]string{day, source, agent, model}, "#")}
+}
+
+// Seen marks an entry as projected.
+func Seen(entry string) Key { return Key{"SEEN#" + entry, "SEEN"} }
+
+// Monitor is the health row of a background job.
+func Monitor(name string) Key { return Key{"MONITOR", name} }
+
+func bucket(s string, n uint32) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(s))
+	return int(h.Sum32() % n)
+}

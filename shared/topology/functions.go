@@ -1,0 +1,127 @@
+package topology
+
+import (
+	"time"
+
+	"github.com/latchkey/latchkey/shared/table"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+// usedFilter selects requests that turned USED; entryFilter new entries.
+const (
+	usedFilter  = `{"eventName":["MODIFY"],"dynamodb":{"NewImage":{"st":{"S":["USED"]}}}}`
+	entryFilter = `{"eventName":["INSERT"],"dynamodb":{"Keys":{"pk":{"S":[{"prefix":"J#"}]}}}}`
+)
+
+// callLedger is what a metered call writes: requests, and the hold on a balance.
+// It reaches neither entries nor grants, so it cannot settle.
+func callLedger() TableAccess {
+	return TableAccess{Table: table.Ledger, Actions: []string{"GetItem", "PutItem", "Query", "UpdateItem"}, Keys: []string{"R#*", "A#*"}}
+}
+
+func callTables() []TableAccess {
+	return []TableAccess{
+		{Table: table.Config, Actions: []string{"GetItem", "Query", "UpdateItem"}},
+		{Table: table.Vault, Actions: []string{"Query"}},
+		callLedger(),
+	}
+}
+
+// Functions lists every function, sorted by name.
+func Functions() []Function {
+	return []Function{console(), invoke(), settle(), stt(), sweep(), tts(), turn(), webhook()}
+}
+
+func console() Function {
+	return Function{
+		Name: Console, MemoryMB: 256, Timeout: 29 * time.Second,
+		Routes: []string{"ANY /api/{proxy+}"},
+		Tables: []TableAccess{
+			{Table: table.Config, Actions: []string{"ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"}},
+			{Table: table.Vault, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}},
+			{Table: table.Sessions, Actions: []string{"GetItem", "Query"}},
+			{Table: table.Ledger, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
+			{Table: table.Usage, Actions: []string{"GetItem", "Query"}},
+		},
+		KMS: []KeyAccess{
+			{Actions: []string{"GenerateDataKey"}, Classes: taxonomy.CredentialClasses()},
+			{Actions: []string{"GenerateMac"}},
+		},
+		Environment: Environment{Tables: true, Vault: true, PublicURL: true, Providers: true, Channels: true},
+	}
+}
+
+func invoke() Function {
+	return Function{
+		Name: Invoke, MemoryMB: 512, Timeout: 300 * time.Second,
+		Paths:       []string{"/v1/chat/completions", "/v1/models", "/v1/models/{proxy+}"},
+		Tables:      callTables(),
+		KMS:         []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{taxonomy.AIKey}}},
+		Environment: Environment{Tables: true, Vault: true, Providers: true},
+	}
+}
+
+func voice(name string, paths ...string) Function {
+	return Function{
+		Name: name, MemoryMB: 512, Timeout: 120 * time.Second, Paths: paths,
+		Tables:      callTables(),
+		KMS:         []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{taxonomy.AIKey, taxonomy.VoiceKey}}},
+		Environment: Environment{Tables: true, Vault: true, Providers: true},
+	}
+}
+
+func stt() Function { return voice(STT, "/v1/audio/transcriptions", "/v1/audio/translations") }
+
+func tts() Function { return voice(TTS, "/v1/audio/speech", "/v1/audio/voices") }
+
+func settle() Function {
+	return Function{
+		Name: Settle, MemoryMB: 256, Timeout: 60 * time.Second,
+		Stream: &Stream{
+			Table: table.Ledger, BatchSize: 100, MaxRetries: 8, MaxAge: 12 * time.Hour, Bisect: true,
+			Filters: []string{usedFilter, entryFilter},
+		},
+		Tables: []TableAccess{
+			{Table: table.Ledger, Actions: []string{"GetItem", "PutItem", "UpdateItem"}},
+			{Table: table.Usage, Actions: []string{"PutItem", "UpdateItem"}},
+		},
+		Environment: Environment{Tables: true},
+	}
+}
+
+func sweep() Function {
+	return Function{
+		Name: Sweep, MemoryMB: 256, Timeout: 55 * time.Second, Schedule: time.Minute,
+		Tables: []TableAccess{
+			{Table: table.Ledger, Actions: []string{"GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
+		},
+		Environment: Environment{Tables: true},
+	}
+}
+
+func turn() Function {
+	return Function{
+		Name: Turn, MemoryMB: 512, Timeout: 120 * time.Second,
+		Queue: &Queue{Name: TurnQueue, BatchSize: 1, MaxConcurrency: 50, Visibility: 240 * time.Second, MaxReceive: 3},
+		Tables: append(callTables(),
+			TableAccess{Table: table.Sessions, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}}),
+		KMS: []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{
+			taxonomy.AIKey, taxonomy.VoiceKey, taxonomy.ChannelSend}}},
+		Environment: Environment{Tables: true, Vault: true, TurnQueue: true, Providers: true, Channels: true},
+	}
+}
+
+func webhook() Function {
+	return Function{
+		Name: Webhook, MemoryMB: 256, Timeout: 10 * time.Second,
+		Routes: []string{"ANY /webhooks/{provider}/{install}"},
+		Sends:  []string{TurnQueue},
+		Tables: []TableAccess{
+			{Table: table.Config, Actions: []string{"GetItem", "Query"}},
+			{Table: table.Vault, Actions: []string{"Query"}},
+			{Table: table.Sessions, Actions: []string{"GetItem", "PutItem", "UpdateItem"}},
+		},
+		KMS:         []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{taxonomy.ChannelVerify}}},
+		Environment: Environment{Tables: true, Vault: true, TurnQueue: true, Channels: true},
+	}
+}

@@ -1,0 +1,99 @@
+// Package topology is the deployment as plain data: functions, triggers,
+// routes, queues, permissions, limits.
+//
+// infra/ renders it to CloudFormation, scripts/local runs it, and a test
+// compares the synthesised template with it, so that the local stack and the
+// deployed one are the same by construction. What is not here does not exist in
+// either. Permissions are the smallest set a function's code uses: the local
+// stack enforces them too.
+package topology
+
+import (
+	"time"
+
+	"github.com/latchkey/latchkey/shared/table"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+// Function is one Lambda function.
+type Function struct {
+	Name     string
+	MemoryMB int
+	Timeout  time.Duration
+	// Routes are HTTP API routes ("POST /a/{b}"), served buffered.
+	Routes []string
+	// Paths are the paths that the shared front sends to the function's URL;
+	// empty means the function has no URL. Function URLs stream.
+	Paths []string
+	// Schedule invokes the function every so often; zero means never.
+	Schedule time.Duration
+	Stream   *Stream
+	Queue    *Queue
+	// Sends names the queues the function may send to.
+	Sends []string
+	// Tables lists the exact DynamoDB actions per table.
+	Tables []TableAccess
+	// KMS lists the exact key permissions.
+	KMS []KeyAccess
+	// Environment says which variables the function gets.
+	Environment Environment
+}
+
+// Environment mirrors config.Needs without importing it.
+type Environment struct {
+	Tables, Vault, TurnQueue, PublicURL, Providers, Channels bool
+}
+
+// Stream maps a table's stream to a function.
+type Stream struct {
+	Table      table.Role
+	BatchSize  int
+	MaxRetries int
+	MaxAge     time.Duration
+	Bisect     bool
+	// Filters are event patterns, any of which selects a record.
+	Filters []string
+}
+
+// Queue maps a FIFO queue to a function.
+type Queue struct {
+	Name           string
+	BatchSize      int
+	MaxConcurrency int
+	Visibility     time.Duration
+	MaxReceive     int
+}
+
+// TableAccess grants actions ("GetItem") on a table; Index includes its
+// indexes. Keys limits the partitions to patterns such as "R#*"; empty means
+// every partition.
+type TableAccess struct {
+	Table   table.Role
+	Actions []string
+	Index   bool
+	Keys    []string
+}
+
+// KeyAccess grants actions ("Decrypt") on the vault key for the credential
+// classes, or on the MAC key when Classes is empty.
+type KeyAccess struct {
+	Actions []string
+	Classes []taxonomy.CredentialClass
+}
+
+// Queue and function names.
+const (
+	TurnQueue = "turn"
+
+	Webhook = "webhook"
+	Turn    = "turn"
+	Invoke  = "invoke"
+	STT     = "stt"
+	TTS     = "tts"
+	Settle  = "settle"
+	Console = "console"
+	Sweep   = "sweep"
+)
+
+// App names the product in resource names and in the encryption context.
+const App = "latchkey"

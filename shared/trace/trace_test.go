@@ -1,0 +1,72 @@
+package trace
+
+import (
+	"context"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-xray-sdk-go/v2/xray"
+
+	"github.com/latchkey/latchkey/shared/fault"
+)
+
+const sampled = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+
+func TestXRayEmitsNamesAndAllowedAnnotationsOnly(t *testing.T) {
+	daemon, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer daemon.Close()
+	t.Setenv("LAMBDA_TASK_ROOT", t.TempDir())
+	tracer, err := XRay()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := xray.Configure(xray.Config{DaemonAddr: daemon.LocalAddr().String()}); err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.WithValue(context.Background(), xray.LambdaTraceHeaderKey, sampled) //nolint:staticcheck // the SDK's own key
+	_, span := tracer.Start(ctx, "openrouter.chat")
+	span.Annotate(Model, "gpt-test")
+	span.Annotate("note", "CANARY-annotation")
+	span.Fail(fault.ProviderError)
+	span.End()
+	span.End()
+
+	if err := daemon.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 1<<16)
+	n, _, err := daemon.ReadFrom(buf)
+	if err != nil {
+		t.Fatalf("no segment arrived: %v", err)
+	}
+	got := string(buf[:n])
+	for _, want := range []string{"openrouter.chat", "gpt-test", string(fault.ProviderError)} {
+		if !strings.Contains(got, want) {
+			t.Errorf("segment lacks %q: %s", want, got)
+		}
+	}
+	if strings.Contains(got, "CANARY") {
+		t.Errorf("an annotation outside the allow-list was sent: %s", got)
+	}
+}
+
+func TestWithoutASegmentNothingHappens(t *testing.T) {
+	tracer, err := XRay()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tr := range []Tracer{tracer, None()} {
+		ctx, span := tr.Start(context.Background(), "x")
+		span.Annotate(Provider, "p")
+		span.Fail(fault.Internal)
+		span.End()
+		if xray.GetSegment(ctx) != nil {
+			t.Errorf("%T opened a segment without a parent", tr)
+		}
+	}
+}

@@ -1,0 +1,245 @@
+package vaulttest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/vault"
+)
+
+// Harness opens a fresh, empty pair for one test.
+type Harness func(t *testing.T) (vault.Store, vault.KEK)
+
+// Run holds a pair of a store and a key service to the guarantees of the vault.
+func Run(t *testing.T, open Harness) {
+	for _, c := range []struct {
+		name string
+		run  func(*env)
+	}{
+		{"round trip", (*env).roundTrip},
+		{"scopes", (*env).scopes},
+		{"every ciphertext bit", (*env).ciphertextBits},
+		{"every wrapped key bit", (*env).wrappedKeyBits},
+		{"every context part", (*env).contextParts},
+		{"moved ciphertext", (*env).swaps},
+		{"unknown layouts", (*env).unknownLayouts},
+		{"rotation overlap", (*env).rotation},
+		{"partial rotation", (*env).partialRotation},
+		{"revoke", (*env).revoke},
+		{"duplicates", (*env).duplicates},
+		{"one of many rotations wins", (*env).concurrentRotate},
+		{"one of many creates wins", (*env).concurrentCreate},
+		{"writers that read too early lose", (*env).staleWriters},
+		{"crashes", (*env).crashes},
+		{"rewrap", (*env).rewrap},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			store, kek := open(t)
+			e := &env{T: t, store: store, kek: kek, clock: NewClock()}
+			e.v = e.vault(store, "latchkey", "test")
+			c.run(e)
+		})
+	}
+}
+
+// Clock is a settable clock, safe for concurrent use.
+type Clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+// NewClock starts on a fixed day.
+func NewClock() *Clock { return &Clock{at: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)} }
+
+// Now is the present time of the clock.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+// Advance moves the clock.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+type env struct {
+	*testing.T
+	store vault.Store
+	kek   vault.KEK
+	clock *Clock
+	v     *vault.Vault
+}
+
+const (
+	testOrg      = "org1"
+	testProvider = "vendor"
+	testOrigin   = "https://api.vendor.example"
+)
+
+func (e *env) vault(store vault.Store, app, stage string) *vault.Vault {
+	e.Helper()
+	v, err := vault.New(vault.Options{Store: store, KEK: e.kek, Now: e.clock.Now, App: app, Stage: stage})
+	if err != nil {
+		e.Fatal(err)
+	}
+	return v
+}
+
+func ref(id string) vault.Ref {
+	return vault.Ref{Org: testOrg, ID: id, Provider: testProvider, Class: taxonomy.ChannelVerify}
+}
+
+func texts(pairs ...string) map[string]secret.Text {
+	out := map[string]secret.Text{}
+	for i := 0; i < len(pairs); i += 2 {
+		out[pairs[i]] = secret.FromString(pairs[i+1])
+	}
+	return out
+}
+
+// create stores a credential; every pair is a field and its value.
+func (e *env) create(r vault.Ref, pairs ...string) vault.Credential {
+	e.Helper()
+	_, err := e.v.Create(context.Background(), vault.NewCredential{Ref: r, Origin: testOrigin, Fields: texts(pairs...), Actor: "test"})
+	if err != nil {
+		e.Fatalf("create: %v (%s)", err, vault.ReasonOf(err))
+	}
+	return e.load(r)
+}
+
+func (e *env) load(r vault.Ref) vault.Credential {
+	e.Helper()
+	c, err := e.v.Load(context.Background(), r.Org, r.Class, r.ID)
+	if err != nil {
+		e.Fatalf("load: %v (%s)", err, vault.ReasonOf(err))
+	}
+	return c
+}
+
+func (e *env) rotate(r vault.Ref, overlap time.Duration, pairs ...string) {
+	e.Helper()
+	if _, err := e.v.Rotate(context.Background(), vault.Rotation{Ref: r, Fields: texts(pairs...), Overlap: overlap, Actor: "test"}); err != nil {
+		e.Fatalf("rotate: %v (%s)", err, vault.ReasonOf(err))
+	}
+}
+
+// reveal opens a field; the error's reason is returned as text.
+func reveal(v *vault.Vault, c vault.Credential, field string) (string, error) {
+	value := ""
+	err := v.Reveal(context.Background(), c, vault.Use{Field: field, Purpose: "test"}, func(b []byte) error {
+		value = string(b)
+		return nil
+	})
+	return value, err
+}
+
+func (e *env) wantValue(c vault.Credential, field, want string) {
+	e.Helper()
+	got, err := reveal(e.v, c, field)
+	if err != nil || got != want {
+		e.Fatalf("%s = %q, %v (%s); want %q", field, got, err, vault.ReasonOf(err), want)
+	}
+}
+
+// wantRefused demands one of the reasons and that the callback was not called.
+func (e *env) wantRefused(what string, v *vault.Vault, c vault.Credential, field string, reasons ...vault.Reason) {
+	e.Helper()
+	called := false
+	err := v.Reveal(context.Background(), c, vault.Use{Field: field, Purpose: "test"}, func([]byte) error { called = true; return nil })
+	if called || err == nil {
+		e.Fatalf("%s: the credential opened", what)
+	}
+	for _, r := range reasons {
+		if vault.ReasonOf(err) == r {
+			return
+		}
+	}
+	e.Fatalf("%s: reason %q, want one of %q", what, vault.ReasonOf(err), reasons)
+}
+
+// all lists what RevealAll gives for a field: value and "+" for the live one.
+func (e *env) all(c vault.Credential, field string) []string {
+	e.Helper()
+	var out []string
+	err := e.v.RevealAll(context.Background(), c, vault.Use{Field: field, Purpose: "test"}, func(_ int, live bool, b []byte) error {
+		mark := ""
+		if live {
+			mark = "+"
+		}
+		out = append(out, mark+string(b))
+		return nil
+	})
+	if err != nil {
+		e.Fatalf("RevealAll: %v (%s)", err, vault.ReasonOf(err))
+	}
+	return out
+}
+
+func (e *env) wantCode(what string, err error, code fault.Code, reason vault.Reason) {
+	e.Helper()
+	if fault.CodeOf(err) != code || vault.ReasonOf(err) != reason {
+		e.Fatalf("%s: %v, reason %q; want %s, %q", what, err, vault.ReasonOf(err), code, reason)
+	}
+}
+
+// meeting makes N readers of a head wait for each other, so that all of them
+// write from the same state.
+type meeting struct {
+	vault.Store
+	head func()
+}
+
+func (m meeting) Head(ctx context.Context, org string, class taxonomy.CredentialClass, id string) (vault.Head, error) {
+	h, err := m.Store.Head(ctx, org, class, id)
+	m.head()
+	return h, err
+}
+
+// stale answers with a head that was read earlier.
+type stale struct {
+	vault.Store
+	head vault.Head
+}
+
+func (s stale) Head(context.Context, string, taxonomy.CredentialClass, string) (vault.Head, error) {
+	return s.head, nil
+}
+
+// crasher loses one write, before or after it happened, and is dead from then
+// on like a process that was killed.
+type crasher struct {
+	vault.Store
+	after bool
+	dead  bool
+}
+
+var errCrash = errors.New("vaulttest: crashed")
+
+func (c *crasher) Write(ctx context.Context, change vault.Change) error {
+	if c.dead {
+		return errCrash
+	}
+	c.dead = true
+	if c.after {
+		if err := c.Store.Write(ctx, change); err != nil {
+			return err
+		}
+	}
+	return errCrash
+}
+
+func (c *crasher) Head(ctx context.Context, org string, class taxonomy.CredentialClass, id string) (vault.Head, error) {
+	if c.dead {
+		return vault.Head{}, errCrash
+	}
+	return c.Store.Head(ctx, org, class, id)
+}

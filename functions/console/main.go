@@ -1,0 +1,24 @@
+// Command console is the admin API: organisations, keys, connections, agents,
+// installs, credits, prices. It writes credentials and cannot open them.
+package main
+
+import (
+	"context"
+
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/topology"
+)
+
+func main() {
+	env, _, err := boot.Open(context.Background(), topology.Console)
+	if err != nil {
+		boot.Exit(err)
+	}
+	h, err := wire(env)
+	if err != nil {
+		boot.Exit(err)
+	}
+	lambda.Start(h.Handle)
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"net/url"
+	"slices"
+
+	"github.com/latchkey/latchkey/shared/admin"
+	"github.com/latchkey/latchkey/shared/agent"
+	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/channels/catalog"
+	"github.com/latchkey/latchkey/shared/connection"
+	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/egress"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/providers"
+	vendors "github.com/latchkey/latchkey/shared/providers/catalog"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+// wire builds the handler over the deployed stores.
+func wire(env *boot.Env) (*Handler, error) {
+	db, err := env.DB()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := env.Vault(db)
+	if err != nil {
+		return nil, err
+	}
+	out, err := env.Egress()
+	if err != nil {
+		return nil, err
+	}
+	ledger := credit.New(db.Ledger(), credit.Options{})
+	agents := db.Agents()
+	api := admin.New(admin.Services{
+		Orgs:        &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Random: boot.Rand()},
+		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Providers: connectable(vendors.Entries(), out, env.Config.EndpointAllow)},
+		Agents:      &agent.Service{Store: agents},
+		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys,
+			Catalog: catalog.New(catalog.Entries()), Agents: agents, PublicURL: env.Config.PublicURL},
+		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Prices: db.Prices(),
+		NewID: boot.NewID, OnError: logError(env.Log),
+	})
+	return &Handler{API: api, Clock: env.Clock, Log: env.Log}, nil
+}
+
+// connectable describes the built-in vendors to the rules for connections. allow
+// are host:port pairs that the local stage opens.
+func connectable(entries []providers.Entry, out *egress.Egress, allow []string) []connection.Provider {
+	list := make([]connection.Provider, len(entries))
+	for i, e := range entries {
+		list[i] = connection.Provider{
+			ID: e.ID, DefaultBaseURL: e.DefaultBaseURL, Capabilities: e.Capabilities, KeyRequired: e.KeyRequired,
+			VoiceOnly: !e.Has(taxonomy.CapText), DefaultBilling: e.DefaultBilling, CheckKey: e.Key.Check,
+			CheckURL: func(raw string) error { return checkURL(e, out, allow, raw) },
+		}
+	}
+	return list
+}
+
+// checkURL lets a key go to the vendor's own hosts only, or for an endpoint of
+// the tenant's to any public one.
+func checkURL(e providers.Entry, out *egress.Egress, allow []string, raw string) error {
+	if _, err := out.CheckTenantURL(raw); err != nil || e.Tenant() {
+		return err
+	}
+	u, err := url.Parse(raw)
+	if err == nil && (slices.Contains(e.Hosts, u.Hostname()) || slices.Contains(allow, u.Host)) {
+		return nil
+	}
+	return fault.New(fault.InvalidRequest, "console.checkURL",
+		"this vendor's key may only go to the vendor's own address; leave base_url out, or connect your endpoint as an OpenAI-compatible one").WithParam("base_url")
+}

@@ -1,0 +1,400 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/billing"
+	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+// Credits changes and shows balances; [credit.Ledger] implements it.
+type Credits interface {
+	Balance(ctx context.Context, org string) (credit.BalanceView, error)
+	Grant(ctx context.Context, g credit.GrantRequest) (credit.Posting, error)
+	Adjust(ctx context.Context, g credit.GrantRequest) (credit.Posting, error)
+}
+
+// Ledger answers questions about the past; [credit.Ledger] implements it.
+type Ledger interface {
+	Entries(ctx context.Context, org, cursor string, limit int, now time.Time) ([]credit.Entry, string, error)
+	Holds(ctx context.Context, org string) ([]credit.Open, error)
+	Request(ctx context.Context, org, id string) (credit.RequestView, error)
+	Usage(ctx context.Context, org, from, to string, groupBy []string) ([]credit.UsageRow, error)
+	Reconcile(ctx context.Context, org string, now time.Time) (credit.ReconcileReport, error)
+}
+
+type creditsJSON struct {
+	Posted     credit.Micro                        `json:"posted"`
+	Held       credit.Micro                        `json:"held"`
+	Available  credit.Micro                        `json:"available"`
+	CreditLine credit.Micro                        `json:"credit_line"`
+	Grants     []grantJSON                         `json:"grants"`
+	ByKind     map[taxonomy.GrantKind]credit.Micro `json:"by_kind"`
+}
+
+type grantJSON struct {
+	ID        string             `json:"id"`
+	Kind      taxonomy.GrantKind `json:"kind"`
+	Amount    credit.Micro       `json:"amount"`
+	Remaining credit.Micro       `json:"remaining"`
+	At        time.Time          `json:"at"`
+	ExpiresAt *time.Time         `json:"expires_at"` // null: never
+}
+
+func getCredits(c *call) (any, error) {
+	b, err := c.Credits.Balance(c, c.org.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := creditsJSON{Posted: b.Posted, Held: b.Held, Available: b.Available, CreditLine: b.CreditLine, Grants: []grantJSON{}, ByKind: b.ByKind}
+	if out.ByKind == nil {
+		out.ByKind = map[taxonomy.GrantKind]credit.Micro{}
+	}
+	for _, g := range b.Grants {
+		out.Grants = append(out.Grants, grantJSON{ID: g.ID, Kind: g.Kind, Amount: g.Amount, Remaining: g.Remaining, At: g.At})
+	}
+	return out, nil
+}
+
+type postingBody struct {
+	Kind           taxonomy.GrantKind `json:"kind" api:"required"`
+	Amount         credit.Micro       `json:"amount" api:"required"`
+	ExpiresAt      *time.Time         `json:"expires_at"`
+	IdempotencyKey string             `json:"idempotency_key" api:"required"`
+}
+
+type postingJSON struct {
+	ID     string             `json:"id"`
+	Kind   taxonomy.GrantKind `json:"kind"`
+	Amount credit.Micro       `json:"amount"`
+	At     time.Time          `json:"at"`
+}
+
+func grantCredits(c *call, b postingBody) (any, error) {
+	return c.post(b, "grant.create", c.Credits.Grant)
+}
+
+func adjustCredits(c *call, b postingBody) (any, error) {
+	return c.post(b, "adjustment.create", c.Credits.Adjust)
+}
+
+// post writes the audit row after the posting: the ledger is another table, and
+// a repeat with the same idempotency key posts nothing and writes a row again.
+func (c *call) post(b postingBody, action string, f func(context.Context, credit.GrantRequest) (credit.Posting, error)) (any, error) {
+	g := credit.GrantRequest{Org: c.org.ID, Kind: b.Kind, Amount: b.Amount, IdempotencyKey: b.IdempotencyKey, Now: c.req.Now}
+	if b.ExpiresAt != nil {
+		g.ExpiresAt = *b.ExpiresAt
+	}
+	p, err := f(c, g)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.record(c.op.Row(c.org.ID, action, p.ID, "kind", string(p.Kind), "amount", fmt.Sprint(int64(p.Amount)))); err != nil {
+		return nil, err
+	}
+	return postingJSON{ID: p.ID, Kind: p.Kind, Amount: p.Amount, At: p.At}, nil
+}
+
+func (c *call) record(row audit.Row) error { return c.Audit.PutAudit(c, row) }
+
+type entryJSON struct {
+	ID            string                 `json:"id"`
+	At            time.Time              `json:"at"`
+	Kind          credit.EntryKind       `json:"kind"`
+	Amount        credit.Micro           `json:"amount"`
+	Legs          []legJSON              `json:"legs"`
+	RequestID     string                 `json:"request_id,omitempty"`
+	Attempt       int                    `json:"attempt,omitempty"`
+	PostingID     string                 `json:"posting_id,omitempty"`
+	PriceVersion  string                 `json:"price_version,omitempty"`
+	BillingSource taxonomy.BillingSource `json:"billing_source,omitempty"`
+	AgentID       string                 `json:"agent_id,omitempty"`
+	KeyID         string                 `json:"key_id,omitempty"`
+	Provider      string                 `json:"provider,omitempty"`
+	Model         string                 `json:"model,omitempty"`
+	ConnectionID  string                 `json:"connection_id,omitempty"`
+	Usage         *usageJSON             `json:"usage,omitempty"`
+	Estimated     bool                   `json:"estimated"`
+	Late          bool                   `json:"late,omitempty"`
+}
+
+type legJSON struct {
+	Account string       `json:"account"`
+	Amount  credit.Micro `json:"amount"`
+}
+
+func entryOut(e credit.Entry) entryJSON {
+	out := entryJSON{ID: e.ID, At: e.At.UTC(), Kind: e.Kind, Amount: e.Amount, Legs: []legJSON{}, Attempt: e.Attempt, PriceVersion: e.PriceVersion,
+		BillingSource: e.Source, AgentID: e.Agent, KeyID: e.Key, Provider: e.Provider, Model: e.Model, ConnectionID: e.Connection,
+		Estimated: e.Estimated, Late: e.Late}
+	for _, leg := range e.Legs {
+		out.Legs = append(out.Legs, legJSON{leg.Account, leg.Amount})
+	}
+	if e.Kind == credit.UsageEntry {
+		usage := usageOut(e.Usage)
+		out.RequestID, out.Usage = e.Request, &usage
+	} else {
+		out.PostingID = e.Request
+	}
+	return out
+}
+
+func listEntries(c *call) (any, error) {
+	p, err := c.page()
+	if err != nil {
+		return nil, err
+	}
+	entries, next, err := c.Ledger.Entries(c, c.org.ID, p.after, p.limit, c.req.Now)
+	if err != nil {
+		return nil, err
+	}
+	return answer(entries, next, entryOut), nil
+}
+
+type holdJSON struct {
+	RequestID string       `json:"request_id"`
+	Attempt   int          `json:"attempt"`
+	Amount    credit.Micro `json:"amount"`
+	State     credit.State `json:"state"`
+	ExpiresAt time.Time    `json:"expires_at"`
+}
+
+func listHolds(c *call) (any, error) {
+	p, err := c.page()
+	if err != nil {
+		return nil, err
+	}
+	holds, err := c.Ledger.Holds(c, c.org.ID)
+	if err != nil {
+		return nil, err
+	}
+	items, next := slicePage(holds, p, func(h credit.Open) string {
+		return fmt.Sprintf("%013d#%s#%03d", h.Expires.UnixMilli(), h.Request, h.Attempt)
+	})
+	return answer(items, next, func(h credit.Open) holdJSON {
+		return holdJSON{RequestID: h.Request, Attempt: h.Attempt, Amount: h.Hold, State: h.State, ExpiresAt: h.Expires.UTC()}
+	}), nil
+}
+
+type requestJSON struct {
+	ID       string        `json:"id"`
+	State    credit.State  `json:"state"`
+	Cost     credit.Micro  `json:"cost"`
+	Usage    usageJSON     `json:"usage"`
+	AgentID  string        `json:"agent_id,omitempty"`
+	Attempts []attemptJSON `json:"attempts"`
+}
+
+type attemptJSON struct {
+	N             int                    `json:"n"`
+	State         credit.State           `json:"state"`
+	Provider      string                 `json:"provider"`
+	Model         string                 `json:"model"`
+	ConnectionID  string                 `json:"connection_id"`
+	BillingSource taxonomy.BillingSource `json:"billing_source"`
+	Rule          string                 `json:"rule"`
+	DecisionHash  string                 `json:"decision_hash"`
+	PriceVersion  string                 `json:"price_version"`
+	Hold          credit.Micro           `json:"hold"`
+	Cost          credit.Micro           `json:"cost"`
+	Estimated     bool                   `json:"estimated"`
+	// Status is the vendor's HTTP status, 0 if it gave none.
+	Status    int       `json:"status"`
+	Reason    string    `json:"reason"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+func getRequest(c *call) (any, error) {
+	r, err := c.Ledger.Request(c, c.org.ID, c.params["id"])
+	if err != nil {
+		return nil, err
+	}
+	out := requestJSON{ID: r.ID, State: r.State, Cost: r.Cost, Usage: usageOut(r.Usage), AgentID: r.Agent, Attempts: []attemptJSON{}}
+	for _, a := range r.Attempts {
+		out.Attempts = append(out.Attempts, attemptJSON{N: a.N, State: a.State, Provider: a.Provider, Model: a.Model, ConnectionID: a.Connection,
+			BillingSource: a.Source, Rule: a.Rule, DecisionHash: a.DecisionHash, PriceVersion: a.PriceVersion, Hold: a.Hold, Cost: a.Amount,
+			Estimated: a.Estimated, Status: a.Status, Reason: a.Reason, CreatedAt: a.Created.UTC()})
+	}
+	return out, nil
+}
+
+type reconcileBody struct {
+	OrgID string `json:"org_id"`
+}
+
+type reconcileJSON struct {
+	OK         bool           `json:"ok"`
+	Checked    int            `json:"checked"`
+	Mismatches []mismatchJSON `json:"mismatches"`
+}
+
+type mismatchJSON struct {
+	OrgID string       `json:"org_id"`
+	What  string       `json:"what"`
+	Want  credit.Micro `json:"want"`
+	Got   credit.Micro `json:"got"`
+}
+
+// reconcile checks one organisation, or all.
+func reconcile(c *call, b reconcileBody) (any, error) {
+	out := reconcileJSON{OK: true, Mismatches: []mismatchJSON{}}
+	if b.OrgID != "" {
+		if err := org.CheckID(b.OrgID); err != nil {
+			return nil, malformed("org_id", "this is not the id of an organisation")
+		}
+		if _, err := c.load(b.OrgID); err != nil {
+			return nil, err
+		}
+		return out, c.reconcileOne(&out, b.OrgID)
+	}
+	for after := ""; ; {
+		orgs, next, err := c.Orgs.Orgs.Orgs(c, "", after, maxLimit)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range orgs {
+			if err := c.reconcileOne(&out, o.ID); err != nil {
+				return nil, err
+			}
+		}
+		if after = next; after == "" {
+			return out, nil
+		}
+	}
+}
+
+func (c *call) reconcileOne(out *reconcileJSON, id string) error {
+	r, err := c.Ledger.Reconcile(c, id, c.req.Now)
+	if err != nil {
+		return err
+	}
+	out.OK = out.OK && r.OK
+	out.Checked += r.Checked
+	for _, m := range r.Mismatches {
+		out.Mismatches = append(out.Mismatches, mismatchJSON{OrgID: m.Org, What: m.What, Want: m.Want, Got: m.Got})
+	}
+	return nil
+}
+
+// Prices keeps the price books; the store of package dynamo implements it.
+type Prices = billing.BookStore
+
+type bookJSON struct {
+	Version       string    `json:"version"`
+	EffectiveFrom time.Time `json:"effective_from"`
+	RowCount      int       `json:"row_count"`
+	Active        bool      `json:"active"`
+}
+
+func listPrices(c *call) (any, error) {
+	p, err := c.page()
+	if err != nil {
+		return nil, err
+	}
+	index, err := c.Prices.Index(c)
+	if err != nil {
+		return nil, err
+	}
+	active := index.At(c.req.Now)
+	// Versions begin with their sequence number.
+	items, next := slicePage(index.Books, p, func(l billing.Listing) string { return l.Version })
+	return answer(items, next, func(l billing.Listing) bookJSON {
+		return bookJSON{Version: l.Version, EffectiveFrom: l.EffectiveFrom.UTC(), RowCount: l.Rows, Active: l.Version == active}
+	}), nil
+}
+
+type priceRow struct {
+	Provider   string        `json:"provider" api:"required"`
+	Model      string        `json:"model" api:"required"`
+	Meter      billing.Meter `json:"meter" api:"required"`
+	RatePico   int64         `json:"rate_pico" api:"required"`
+	TierFrom   int64         `json:"tier_from"`
+	MinUnits   int64         `json:"min_units"`
+	Source     string        `json:"source" api:"required"`
+	SourceDate string        `json:"source_date" api:"required"`
+}
+
+type bookDetail struct {
+	bookJSON
+	Rows []priceRow `json:"rows"`
+}
+
+func getPrices(c *call) (any, error) {
+	index, err := c.Prices.Index(c)
+	if err != nil {
+		return nil, err
+	}
+	b, err := c.Prices.Book(c, c.params["version"])
+	if err != nil {
+		return nil, err
+	}
+	out := bookDetail{bookOut(b, index, c.req.Now), []priceRow{}}
+	for _, r := range b.Rows {
+		out.Rows = append(out.Rows, priceRow{r.Provider, r.Model, r.Meter, r.RatePico, r.TierFrom, r.MinUnits, r.Source, r.SourceDate})
+	}
+	return out, nil
+}
+
+func bookOut(b *billing.Book, index billing.Index, now time.Time) bookJSON {
+	return bookJSON{Version: b.Version, EffectiveFrom: b.EffectiveFrom.UTC(), RowCount: len(b.Rows), Active: index.At(now) == b.Version}
+}
+
+type importPrices struct {
+	EffectiveFrom *time.Time `json:"effective_from"`
+	Rows          []priceRow `json:"rows" api:"required"`
+	Activate      bool       `json:"activate"`
+}
+
+func createPrices(c *call, b importPrices) (any, error) {
+	rows := make([]billing.Row, len(b.Rows))
+	for i, r := range b.Rows {
+		p, ok := taxonomy.ParseProvider(r.Provider)
+		if !ok {
+			return nil, malformed("rows.provider", "this is not a provider id")
+		}
+		rows[i] = billing.Row{Provider: string(p), Model: r.Model, Meter: r.Meter, RatePico: r.RatePico, TierFrom: r.TierFrom,
+			MinUnits: r.MinUnits, Source: r.Source, SourceDate: r.SourceDate}
+	}
+	var from time.Time
+	if b.EffectiveFrom != nil {
+		from = *b.EffectiveFrom
+	}
+	book, err := c.Prices.Import(c, rows, from, c.req.Now, b.Activate)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.record(c.op.Row(org.Operator, "prices.import", book.Version, "version", book.Version)); err != nil {
+		return nil, err
+	}
+	index, err := c.Prices.Index(c)
+	return bookOut(book, index, c.req.Now), err
+}
+
+func activatePrices(c *call) (any, error) {
+	version := c.params["version"]
+	if err := c.Prices.Activate(c, version, c.req.Now); err != nil {
+		return nil, err
+	}
+	if err := c.record(c.op.Row(org.Operator, "prices.activate", version, "version", version)); err != nil {
+		return nil, err
+	}
+	index, err := c.Prices.Index(c)
+	if err != nil {
+		return nil, err
+	}
+	book, err := c.Prices.Book(c, version)
+	if err != nil {
+		return nil, err
+	}
+	return bookOut(book, index, c.req.Now), nil
+}
+
+func noSuch(what string) error {
+	return fault.New(fault.NotFound, "admin", "there is no such "+what)
+}

@@ -1,0 +1,86 @@
+package admin
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+// example is one successful call of a route by the operator.
+type example struct {
+	path string
+	body string
+}
+
+// examples has one call for every route, "METHOD pattern". A route without an
+// example fails TestEveryRoute.
+func examples(w *world) map[string]example {
+	// path fills the parameters of a pattern with what the world has.
+	path := func(pattern string) string {
+		kind := strings.Split(strings.TrimPrefix(pattern, base+"/"), "/")[0]
+		return strings.NewReplacer("{org}", "acme", "{id}", w.ids[kind], "{version}", w.ids["version"]).Replace(pattern)
+	}
+	out := map[string]example{}
+	add := func(method, pattern, query, body string) {
+		out[method+" "+pattern] = example{path(pattern) + query, body}
+	}
+	get := func(patterns ...string) {
+		for _, p := range patterns {
+			add("GET", p, "", "")
+		}
+	}
+	get("/api/health", "/api/openapi.json", "/api/orgs", base, base+"/keys", base+"/settings", base+"/agents", base+"/agents/{id}", base+"/audit",
+		base+"/connections", base+"/connections/{id}", base+"/installs", base+"/installs/{id}", base+"/installs/{id}/setup", base+"/bindings",
+		base+"/bindings/{id}", base+"/sessions", base+"/sessions/{id}", base+"/sessions/{id}/messages", base+"/turns/{id}", base+"/credits",
+		base+"/entries", base+"/holds", base+"/requests/{id}", "/api/operator/tiers", "/api/operator/prices", "/api/operator/prices/{version}",
+		"/api/operator/audit")
+	add("GET", base+"/deliveries", "?install="+w.ids["installs"], "")
+	add("GET", base+"/usage", "?from=2026-11-01&to=2026-11-21&group_by=model,agent", "")
+
+	add("POST", "/api/orgs", "", `{"name":"New","tier":"free","limits":{}}`)
+	add("PATCH", base, "", `{"name":"Renamed","tier":"agency","status":"active","limits":{}}`)
+	add("POST", base+"/keys", "", `{"name":"CI","scopes":["invoke","read"],"agent_id":"`+w.ids["agents"]+`","expires_at":"2027-01-01T00:00:00Z","limits":{}}`)
+	add("DELETE", base+"/keys/{id}", "", "")
+	add("PUT", base+"/settings", "", `{"default_model":"openrouter/m","enabled_models":["openrouter/m"],"fallback":[],"routing":{"general":{"text":"openrouter/m"}},`+
+		`"aliases":{"Fast":"openrouter/m"},"privacy_mode":"off","quality_floor":"gold","billing_preference":"byok_required","allow_platform_fallback":true,"version":0}`)
+	add("POST", base+"/agents", "", `{"name":"B","instructions":"be kind","personas":[{"id":"p","name":"P","instructions":"x","voice":"v"}],"model":"openrouter/m","fallback":["openrouter/n"],"tools":["t"],"voice":"v"}`)
+	add("PATCH", base+"/agents/{id}", "", `{"name":"C"}`)
+	add("DELETE", base+"/agents/{id}", "", "")
+
+	add("POST", base+"/connections", "", `{"provider":"openai-compatible","label":"Own","base_url":"https://llm.example/v1","api_key":"`+w.canary()+
+		`","priority":3,"enabled":true,"models":["m"],"billing_source":"private","allow_platform_fallback":true,"default_voice_id":"v"}`)
+	add("PATCH", base+"/connections/{id}", "", `{"label":"New","api_key":"`+w.canary()+`","base_url":"https://eu.example/v1"}`)
+	add("POST", base+"/connections/{id}/rotate", "", `{"api_key":"`+w.canary()+`"}`)
+	add("POST", base+"/connections/{id}/revoke", "", "")
+	add("DELETE", base+"/connections/{id}", "", "")
+
+	add("POST", base+"/installs", "", fmt.Sprintf(`{"provider":%q,"mode":"byoa","label":"Two","config":{"app_id":"A2","team_id":["T2"]},"secrets":{"signing_secret":%q,"bot_token":["xoxb-%s"]},"public_url":"https://x.example/"}`,
+		taxonomy.Slack, w.canary(), w.canary()))
+	add("PATCH", base+"/installs/{id}", "", `{"label":"Renamed","config":{"bot_user_id":"U1"}}`)
+	add("DELETE", base+"/installs/{id}", "", "")
+	for _, action := range []string{"activate", "suspend", "revoke"} {
+		add("POST", base+"/installs/{id}/"+action, "", "{}")
+	}
+	add("POST", base+"/installs/{id}/resume", "", "")
+	add("POST", base+"/installs/{id}/rotate", "", `{"name":"signing_secret","value":"`+w.canary()+`","retire_at":"2026-11-21T18:00:00Z"}`)
+	add("POST", base+"/installs/{id}/rotate/finish", "", `{"name":"signing_secret"}`)
+	add("POST", base+"/bindings", "", `{"install_id":"`+w.ids["installs"]+`","selector":{"team":"T1","channel":"C1","mention":true},"agent_id":"`+w.ids["agents"]+`","persona_id":"p1"}`)
+	add("PATCH", base+"/bindings/{id}", "", `{"persona_id":"p1"}`)
+	add("DELETE", base+"/bindings/{id}", "", "")
+
+	add("POST", base+"/grants", "", `{"kind":"purchased","amount":1000000,"idempotency_key":"k1"}`)
+	add("POST", base+"/adjustments", "", `{"kind":"gifted","amount":-5,"idempotency_key":"k2"}`)
+	add("PUT", "/api/operator/tiers", "", `{"pro":{"byok":true}}`)
+	add("POST", "/api/operator/prices", "", strings.Replace(prices, `"rate_pico":1`, `"rate_pico":2,"tier_from":0,"min_units":1`, 1))
+	add("POST", "/api/operator/prices/{version}/activate", "", "")
+	add("POST", "/api/operator/reconcile", "", `{"org_id":"acme"}`)
+	return out
+}
+
+// prepare brings the world into the state that a route's example needs.
+func (w *world) prepare(name string) {
+	if name == "POST "+base+"/installs/{id}/resume" {
+		w.must("POST", "/api/orgs/acme/installs/"+w.ids["installs"]+"/suspend", adminKey, "", 200)
+	}
+}

@@ -1,0 +1,381 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/agent"
+	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/billing"
+	"github.com/latchkey/latchkey/shared/channels/catalog"
+	"github.com/latchkey/latchkey/shared/connection"
+	"github.com/latchkey/latchkey/shared/connection/connectiontest"
+	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/install/installtest"
+	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/org/orgtest"
+	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/session"
+	"github.com/latchkey/latchkey/shared/session/sessiontest"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/vault"
+	"github.com/latchkey/latchkey/shared/vault/vaulttest"
+)
+
+// world is the API over in-memory stores with two organisations, acme and other,
+// and one of everything in acme.
+type world struct {
+	*testing.T
+	api      *API
+	rows     *orgtest.Memory
+	ledger   *fakeLedger
+	vault    *vault.Vault
+	installs *installtest.Memory
+	keys     map[string]string // by the names of keyNames
+	ids      map[string]string // of what was made, by path parameter
+	now      time.Time
+	n        int
+	secrets  []string // every secret that went in
+}
+
+// Names of the keys of a world.
+const (
+	operatorKey = "operator"
+	adminKey    = "acme admin"
+	readKey     = "acme read"
+	billingKey  = "acme billing"
+	invokeKey   = "acme invoke"
+	revokedKey  = "acme revoked admin"
+	expiredKey  = "acme expired admin"
+	otherKey    = "other admin"
+)
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{T: t, rows: orgtest.NewMemory(), ledger: &fakeLedger{postings: map[string]credit.Posting{}}, installs: installtest.NewMemory(),
+		keys: map[string]string{}, ids: map[string]string{}, now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
+	var err error
+	if w.vault, err = vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Now: func() time.Time { return w.now },
+		App: "latchkey", Stage: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	agents := &fakeAgents{m: map[string]agent.Agent{}, rows: w.rows}
+	w.api = New(Services{
+		Orgs: &org.Service{Orgs: w.rows, Keys: w.rows, Config: w.rows, Ledger: w.ledger, Random: rand.Reader},
+		Connections: &connection.Service{Store: connectiontest.NewMemory(w.rows), Vault: w.vault, Providers: []connection.Provider{
+			{ID: taxonomy.OpenRouter, DefaultBaseURL: "https://openrouter.ai/api/v1", KeyRequired: true, DefaultBilling: taxonomy.BYOK,
+				Capabilities: []taxonomy.Capability{taxonomy.CapText}, CheckKey: func(secret.Text) error { return nil }, CheckURL: func(string) error { return nil }},
+			{ID: taxonomy.OpenAICompatible, DefaultBilling: taxonomy.Private,
+				CheckKey: func(secret.Text) error { return nil }, CheckURL: func(string) error { return nil }}}},
+		Agents: &agent.Service{Store: agents},
+		Installs: &install.Service{Store: w.installs, Bindings: w.installs, Vault: w.vault, Index: w.vault, Catalog: catalog.New(catalog.Entries()),
+			Agents: agents, PublicURL: "https://latchkey.example"},
+		Sessions: sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Prices: &fakePrices{},
+		NewID: func(time.Time) string { w.n++; return fmt.Sprintf("id%06d", w.n) },
+	})
+	w.bootstrap()
+	return w
+}
+
+func (w *world) issue(name, orgID string, expires time.Time, scopes ...org.Scope) {
+	w.Helper()
+	w.n++
+	k, text, err := w.api.s.Orgs.IssueKey(w.Context(), audit.Op{Actor: "function:test", ID: fmt.Sprint("issue", w.n), At: w.now.Add(-time.Hour)}, orgID,
+		org.KeyDraft{ID: fmt.Sprint("kid", w.n), Name: name, Scopes: scopes, ExpiresAt: expires})
+	if err != nil {
+		w.Fatal(err)
+	}
+	_ = text.Use(func(b []byte) error { w.keys[name] = string(b); return nil })
+	w.secrets = append(w.secrets, w.keys[name])
+	if name == revokedKey {
+		if err := w.api.s.Orgs.RevokeKey(w.Context(), audit.Op{ID: "rev", At: w.now.Add(-time.Minute)}, orgID, k.ID); err != nil {
+			w.Fatal(err)
+		}
+	}
+}
+
+func (w *world) bootstrap() {
+	for _, id := range []string{"acme", "other"} {
+		if _, err := w.api.s.Orgs.Create(w.Context(), audit.Op{ID: "boot" + id, At: w.now.Add(-time.Hour)},
+			org.Draft{ID: id, Name: id, Tier: taxonomy.Enterprise}); err != nil {
+			w.Fatal(err)
+		}
+	}
+	w.issue(operatorKey, org.Operator, time.Time{}, org.ScopeAdmin)
+	w.issue(adminKey, "acme", time.Time{}, org.ScopeAdmin)
+	w.issue(readKey, "acme", time.Time{}, org.ScopeRead)
+	w.issue(billingKey, "acme", time.Time{}, org.ScopeBilling)
+	w.issue(invokeKey, "acme", time.Time{}, org.ScopeInvoke, org.ScopeAudio)
+	w.issue(revokedKey, "acme", time.Time{}, org.ScopeAdmin)
+	w.issue(expiredKey, "acme", w.now, org.ScopeAdmin)
+	w.issue(otherKey, "other", time.Time{}, org.ScopeAdmin)
+	w.keys["unknown"] = strings.Replace(w.keys[adminKey], "_kid", "_nope", 1)
+	w.keys["malformed"] = "lk_acme_short"
+	w.keys["none"] = ""
+}
+
+// canary makes a secret that can be found again.
+func (w *world) canary() string {
+	w.n++
+	b := make([]byte, 12)
+	_, _ = rand.Read(b)
+	s := fmt.Sprintf("cnry%x", b)
+	w.secrets = append(w.secrets, s)
+	return s
+}
+
+// populate makes one of everything in acme.
+func (w *world) populate() {
+	w.Helper()
+	make := func(as, path, body string) {
+		w.Helper()
+		w.ids[as] = w.must("POST", "/api/orgs/acme/"+path, adminKey, body, 201)["id"].(string)
+	}
+	make("keys", "keys", `{"name":"k","scopes":["invoke"]}`)
+	make("connections", "connections", `{"provider":"openrouter","label":"L","api_key":"`+w.canary()+`","models":["m"]}`)
+	make("agents", "agents", `{"name":"A","personas":[{"id":"p1","name":"P"}]}`)
+	make("installs", "installs", fmt.Sprintf(`{"provider":%q,"config":{"app_id":"A1","team_id":"T1"},"secrets":{"signing_secret":%q,"bot_token":"xoxb-%s"}}`,
+		taxonomy.Slack, w.canary(), w.canary()))
+	make("bindings", "bindings", `{"install_id":"`+w.ids["installs"]+`","agent_id":"`+w.ids["agents"]+`"}`)
+	w.ids["version"] = w.must("POST", "/api/operator/prices", operatorKey, prices, 201)["version"].(string)
+	w.must("POST", "/api/orgs/acme/grants", operatorKey, `{"kind":"gifted","amount":5,"idempotency_key":"g"}`, 201)
+
+	mem := w.api.s.Sessions.(*sessiontest.Memory)
+	s, err := mem.Open(w.Context(), session.Session{Org: "acme", ID: "s1", Install: w.ids["installs"], AgentID: w.ids["agents"], Provider: "x", Space: "C1"}, w.now)
+	if err != nil {
+		w.Fatal(err)
+	}
+	turn, _, _, err := mem.Claim(w.Context(), session.Claim{Turn: session.Turn{Org: "acme", ID: "t1", Install: w.ids["installs"], EventID: "e1",
+		Session: s.ID, AgentID: w.ids["agents"]}, Delivery: "d", Receive: 1, Now: w.now, Lease: time.Minute})
+	if err == nil {
+		err = mem.Append(w.Context(), turn, session.Message{Role: session.User, Text: "hi", AgentID: w.ids["agents"], TurnID: "t1", EventID: "e1", At: w.now})
+	}
+	if err == nil {
+		err = mem.Log(w.Context(), session.Delivery{Install: w.ids["installs"], EventID: "e1", Outcome: session.Enqueued, Code: "ok", At: w.now, TurnID: "t1"})
+	}
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.ids["sessions"], w.ids["turns"], w.ids["requests"] = "s1", "t1", "r1"
+}
+
+const prices = `{"rows":[{"provider":"openrouter","model":"m","meter":"input_text","rate_pico":1,"source":"s","source_date":"2026-11-01"}],"activate":true}`
+
+func (w *world) do(method, target, key, body string) Response {
+	w.Helper()
+	headers := map[string][]string{}
+	if token := w.keys[key]; token != "" {
+		headers["authorization"] = []string{"Bearer " + token}
+	}
+	return w.with(headers, method, target, body)
+}
+
+func (w *world) with(headers map[string][]string, method, target, body string) Response {
+	w.Helper()
+	u, err := url.Parse(target)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return w.api.Serve(w.Context(), Request{Method: method, Path: u.Path, Query: u.Query(), Body: []byte(body), ID: "req-1", Now: w.now,
+		Header: func(name string) []string { return headers[name] }})
+}
+
+func (w *world) must(method, target, key, body string, status int) map[string]any {
+	w.Helper()
+	resp := w.do(method, target, key, body)
+	if resp.Status != status {
+		w.Fatalf("%s %s: %d %s, want %d", method, target, resp.Status, resp.Body, status)
+	}
+	var out map[string]any
+	if len(resp.Body) > 0 {
+		if err := json.Unmarshal(resp.Body, &out); err != nil {
+			w.Fatal(err)
+		}
+	}
+	return out
+}
+
+// refused checks status, code and param of an error.
+func (w *world) refused(resp Response, status int, code fault.Code, param string) {
+	w.Helper()
+	var e errorBody
+	if err := json.Unmarshal(resp.Body, &e); err != nil {
+		w.Fatalf("%d %s: %v", resp.Status, resp.Body, err)
+	}
+	got := ""
+	if e.Error.Param != nil {
+		got = *e.Error.Param
+	}
+	if resp.Status != status || e.Error.Code != code || got != param {
+		w.Fatalf("%d %s, want %d %s param %q", resp.Status, resp.Body, status, code, param)
+	}
+}
+
+// changes counts the audit rows of changes that were made.
+func (w *world) changes() int {
+	n := len(w.installs.Rows)
+	for _, r := range w.rows.Rows() {
+		if r.Outcome == audit.Done {
+			n++
+		}
+	}
+	return n
+}
+
+type fakeAgents struct {
+	m    map[string]agent.Agent
+	rows audit.Store
+}
+
+func (f *fakeAgents) Agent(_ context.Context, orgID, id string) (agent.Agent, error) {
+	a, ok := f.m[orgID+"/"+id]
+	if !ok {
+		return agent.Agent{}, fault.New(fault.NotFound, "t", "there is no such agent")
+	}
+	return a, nil
+}
+
+func (f *fakeAgents) Agents(_ context.Context, orgID string) (out []agent.Agent, _ error) {
+	for _, a := range f.m {
+		if a.Org == orgID {
+			out = append(out, a)
+		}
+	}
+	slices.SortFunc(out, func(a, b agent.Agent) int { return cmp.Compare(a.ID, b.ID) })
+	return out, nil
+}
+
+func (f *fakeAgents) CreateAgent(ctx context.Context, a agent.Agent, row audit.Row) error {
+	f.m[a.Org+"/"+a.ID] = a
+	return f.rows.PutAudit(ctx, row)
+}
+
+func (f *fakeAgents) UpdateAgent(ctx context.Context, _, next agent.Agent, row audit.Row) error {
+	return f.CreateAgent(ctx, next, row)
+}
+
+func (f *fakeAgents) DeleteAgent(ctx context.Context, old agent.Agent, row audit.Row) error {
+	delete(f.m, old.Org+"/"+old.ID)
+	return f.rows.PutAudit(ctx, row)
+}
+
+// fakeLedger answers with one of everything.
+type fakeLedger struct {
+	opened   []string
+	postings map[string]credit.Posting
+	mismatch bool
+}
+
+func (f *fakeLedger) OpenAccount(_ context.Context, id string, _ time.Time) error {
+	f.opened = append(f.opened, id)
+	return nil
+}
+
+func (f *fakeLedger) Balance(_ context.Context, id string) (credit.BalanceView, error) {
+	v := credit.BalanceView{Account: credit.Account{Org: id, CreditLine: 3}, ByKind: map[taxonomy.GrantKind]credit.Micro{taxonomy.Gifted: 5}}
+	for _, p := range f.postings {
+		if p.Org == id {
+			v.Posted += p.Amount
+			v.Grants = append(v.Grants, credit.GrantBalance{Posting: p, Remaining: p.Amount})
+		}
+	}
+	return v, nil
+}
+
+func (f *fakeLedger) Grant(_ context.Context, g credit.GrantRequest) (credit.Posting, error) {
+	p := credit.Posting{ID: "g_" + g.IdempotencyKey, Org: g.Org, Kind: g.Kind, Amount: g.Amount, At: g.Now}
+	f.postings[g.Org+p.ID] = p
+	return p, nil
+}
+
+func (f *fakeLedger) Adjust(ctx context.Context, g credit.GrantRequest) (credit.Posting, error) {
+	return f.Grant(ctx, g)
+}
+
+func (f *fakeLedger) Entries(_ context.Context, id, after string, limit int, now time.Time) ([]credit.Entry, string, error) {
+	e := credit.Entry{ID: "e1", Org: id, Kind: credit.UsageEntry, At: now, Amount: -4, Legs: []credit.Leg{{Account: credit.AccountOrg, Amount: -4},
+		{Account: credit.AccountRevenue, Amount: 4}}, Request: "r1", Attempt: 1, Source: taxonomy.Platform, PriceVersion: "p1", Agent: "a",
+		Usage: billing.Usage{InputTokens: 1, AudioMillis: 1500, Source: billing.FromProvider}}
+	g := credit.Entry{ID: "e2", Org: id, Kind: credit.GrantEntry, At: now, Amount: 5, Request: "g_1"}
+	if after == "" && limit == 1 {
+		return []credit.Entry{e}, "next", nil
+	}
+	return []credit.Entry{e, g}, "", nil
+}
+
+func (f *fakeLedger) Holds(_ context.Context, id string) ([]credit.Open, error) {
+	return []credit.Open{{Org: id, Request: "r1", Attempt: 1, Hold: 7, State: credit.Dispatched, Expires: time.Date(2026, 11, 21, 12, 1, 0, 0, time.UTC)}}, nil
+}
+
+func (f *fakeLedger) Request(_ context.Context, id, request string) (credit.RequestView, error) {
+	if request != "r1" || id != "acme" {
+		return credit.RequestView{}, fault.New(fault.NotFound, "t", "there is no such request")
+	}
+	return credit.RequestView{Org: id, ID: request, State: credit.Settled, Cost: 4, Attempts: []credit.Attempt{{N: 1, State: credit.Settled,
+		Provider: "x", Model: "m", Source: taxonomy.BYOK, Rule: "r", Status: 200, Created: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}}}, nil
+}
+
+func (f *fakeLedger) Usage(_ context.Context, id, from, to string, by []string) ([]credit.UsageRow, error) {
+	return []credit.UsageRow{{Org: id, Day: from, Model: to, Source: taxonomy.Platform, Requests: 2, Cost: 9,
+		Usage: billing.Usage{AudioMillis: 61_250, Source: billing.Estimated}, Agent: strings.Join(by, "+")}}, nil
+}
+
+func (f *fakeLedger) Reconcile(_ context.Context, id string, _ time.Time) (credit.ReconcileReport, error) {
+	r := credit.ReconcileReport{OK: !f.mismatch, Checked: 2}
+	if f.mismatch {
+		r.Mismatches = []credit.Mismatch{{Org: id, What: "held", Want: 1, Got: 2}}
+	}
+	return r, nil
+}
+
+// fakePrices keeps versions and activates them at once.
+type fakePrices struct {
+	index billing.Index
+	books map[string]*billing.Book
+}
+
+func (f *fakePrices) Index(context.Context) (billing.Index, error) { return f.index, nil }
+
+func (f *fakePrices) Book(_ context.Context, version string) (*billing.Book, error) {
+	if b := f.books[version]; b != nil {
+		return b, nil
+	}
+	return nil, fault.New(fault.NotFound, "t", "there is no such price book")
+}
+
+func (f *fakePrices) Import(ctx context.Context, rows []billing.Row, from, now time.Time, activate bool) (*billing.Book, error) {
+	if from.IsZero() {
+		from = now
+	}
+	b, err := billing.Merge(nil, rows, int64(len(f.books)+1), from)
+	if err != nil {
+		return nil, err
+	}
+	if f.books == nil {
+		f.books = map[string]*billing.Book{}
+	}
+	f.books[b.Version] = b
+	f.index.Books = append(f.index.Books, billing.Listing{Version: b.Version, EffectiveFrom: from, Rows: len(b.Rows)})
+	if activate {
+		return b, f.Activate(ctx, b.Version, now)
+	}
+	return b, nil
+}
+
+func (f *fakePrices) Activate(ctx context.Context, version string, now time.Time) error {
+	if _, err := f.Book(ctx, version); err != nil {
+		return err
+	}
+	f.index.Activations = append(f.index.Activations, billing.Activation{Version: version, From: now})
+	return nil
+}

@@ -1,0 +1,121 @@
+package admin
+
+import (
+	"time"
+
+	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+type settingsJSON struct {
+	org.Settings
+	Version int64 `json:"version"`
+}
+
+func getSettings(c *call) (any, error) {
+	s, version, err := c.Orgs.Config.Settings(c, c.org.ID)
+	return settingsJSON{s, version}, err
+}
+
+// putSettingsBody may name the version that was read; a change in between is
+// then a conflict.
+type putSettingsBody struct {
+	org.Settings
+	Version *int64 `json:"version"`
+}
+
+func (*putSettingsBody) checkDocument(doc map[string]any) error { return org.RefuseLegacySettings(doc) }
+
+func putSettings(c *call, b putSettingsBody) (any, error) {
+	seen := int64(-1)
+	if b.Version != nil {
+		if seen = *b.Version; seen < 0 {
+			return nil, malformed("version", "version is the number that was read")
+		}
+	}
+	s, version, err := c.Orgs.PutSettings(c, c.op, c.org.ID, b.Settings, seen)
+	return settingsJSON{s, version}, err
+}
+
+// tiersJSON maps each tier to its features.
+type tiersJSON map[taxonomy.Tier]taxonomy.Features
+
+func tiersOut(t org.Tiers) tiersJSON {
+	out := tiersJSON{}
+	for _, tier := range org.AllTiers() {
+		out[tier] = t.Of(tier)
+	}
+	return out
+}
+
+func getTiers(c *call) (any, error) {
+	t, _, err := c.Orgs.Config.Tiers(c)
+	return tiersOut(t), err
+}
+
+type featuresBody struct {
+	BYOK   *bool `json:"byok"`
+	BYOA   *bool `json:"byoa"`
+	Agency *bool `json:"agency"`
+}
+
+type tiersBody map[taxonomy.Tier]featuresBody
+
+func putTiers(c *call, b tiersBody) (any, error) {
+	for tier := range b {
+		if _, ok := taxonomy.ParseTier(string(tier)); !ok {
+			return nil, malformed("tier", "tiers are free, pro, agency and enterprise")
+		}
+	}
+	t, err := c.Orgs.PutTiers(c, c.op, func(t org.Tiers) org.Tiers {
+		for tier, change := range b {
+			f := t.Of(tier)
+			for _, x := range []struct {
+				to   *bool
+				from *bool
+			}{{&f.BYOK, change.BYOK}, {&f.BYOA, change.BYOA}, {&f.Agency, change.Agency}} {
+				if x.from != nil {
+					*x.to = *x.from
+				}
+			}
+			t[tier] = f
+		}
+		return t
+	})
+	if err != nil {
+		return nil, err
+	}
+	return tiersOut(t), nil
+}
+
+type auditJSON struct {
+	ID      string            `json:"id"`
+	At      time.Time         `json:"at"`
+	Actor   string            `json:"actor"`
+	Action  string            `json:"action"`
+	Target  string            `json:"target"`
+	Outcome audit.Outcome     `json:"outcome"`
+	Code    string            `json:"code,omitempty"`
+	Detail  map[string]string `json:"detail,omitempty"`
+}
+
+func auditOut(r audit.Row) auditJSON {
+	return auditJSON{ID: r.ID, At: r.At, Actor: r.Actor, Action: r.Action, Target: r.Target, Outcome: r.Outcome, Code: r.Code, Detail: r.Detail}
+}
+
+func listAudit(c *call) (any, error) { return c.auditOf(c.org.ID) }
+
+func listOperatorAudit(c *call) (any, error) { return c.auditOf(org.Operator) }
+
+func (c *call) auditOf(id string) (any, error) {
+	p, err := c.page()
+	if err != nil {
+		return nil, err
+	}
+	rows, next, err := c.Audit.Audit(c, id, p.after, p.limit, c.req.Now)
+	if err != nil {
+		return nil, err
+	}
+	return answer(rows, next, auditOut), nil
+}

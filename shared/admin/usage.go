@@ -1,0 +1,111 @@
+package admin
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/billing"
+	"github.com/latchkey/latchkey/shared/credit"
+)
+
+// usageJSON are the buckets of one or many calls.
+type usageJSON struct {
+	InputTokens       int64               `json:"input_tokens"`
+	CachedInputTokens int64               `json:"cached_input_tokens"`
+	CacheWriteTokens  int64               `json:"cache_write_tokens"`
+	OutputTokens      int64               `json:"output_tokens"`
+	ReasoningTokens   int64               `json:"reasoning_tokens"`
+	InputAudioTokens  int64               `json:"input_audio_tokens"`
+	OutputAudioTokens int64               `json:"output_audio_tokens"`
+	AudioSeconds      seconds             `json:"audio_seconds"`
+	Characters        int64               `json:"characters"`
+	Source            billing.UsageSource `json:"source"`
+}
+
+// seconds is written as decimal seconds from whole milliseconds, without a
+// float.
+type seconds int64
+
+// MarshalJSON implements [encoding/json.Marshaler].
+func (s seconds) MarshalJSON() ([]byte, error) {
+	if s%1000 == 0 {
+		return fmt.Appendf(nil, "%d", s/1000), nil
+	}
+	return []byte(strings.TrimRight(fmt.Sprintf("%d.%03d", s/1000, s%1000), "0")), nil
+}
+
+func usageOut(u billing.Usage) usageJSON {
+	if u.Source == "" {
+		u.Source = billing.NoUsage
+	}
+	return usageJSON{InputTokens: u.InputTokens, CachedInputTokens: u.CachedInputTokens, CacheWriteTokens: u.CacheWriteTokens,
+		OutputTokens: u.OutputTokens, ReasoningTokens: u.ReasoningTokens, InputAudioTokens: u.InputAudioTokens,
+		OutputAudioTokens: u.OutputAudioTokens, AudioSeconds: seconds(u.AudioMillis), Characters: u.Characters, Source: u.Source}
+}
+
+type usageRow struct {
+	Key      map[string]string `json:"key"`
+	Requests int64             `json:"requests"`
+	usageJSON
+	Cost credit.Micro `json:"cost"`
+}
+
+// groups maps the words a caller may group by to the ledger's.
+var groups = map[string]string{"day": "day", "provider": "provider", "model": "model", "agent": "agent", "agent_id": "agent",
+	"source": "source", "billing_source": "source"}
+
+func usageParams() []param {
+	return []param{{"from", "first day, YYYY-MM-DD, default 30 days ago"}, {"to", "last day, default today"},
+		{"group_by", "comma separated: day, provider, model, agent, source; default day"}}
+}
+
+func getUsage(c *call) (any, error) {
+	from, err := c.day("from", c.req.Now.AddDate(0, 0, -30))
+	if err != nil {
+		return nil, err
+	}
+	to, err := c.day("to", c.req.Now)
+	if err != nil {
+		return nil, err
+	}
+	asked := []string{"day"}
+	if words := c.req.Query["group_by"]; len(words) > 0 {
+		asked = strings.Split(strings.Join(words, ","), ",")
+	}
+	var by []string
+	for _, word := range asked {
+		group, ok := groups[word]
+		if !ok {
+			return nil, malformed("group_by", "group_by may hold day, provider, model, agent and source, separated by commas")
+		}
+		by = append(by, group)
+	}
+	rows, err := c.Ledger.Usage(c, c.org.ID, from, to, by)
+	if err != nil {
+		return nil, err
+	}
+	return answer(rows, "", func(r credit.UsageRow) usageRow {
+		values := map[string]string{"day": r.Day, "provider": r.Provider, "model": r.Model, "agent": r.Agent, "source": string(r.Source)}
+		key := map[string]string{}
+		for _, word := range asked {
+			key[word] = values[groups[word]]
+		}
+		return usageRow{Key: key, Requests: r.Requests, usageJSON: usageOut(r.Usage), Cost: r.Cost}
+	}), nil
+}
+
+// day reads a day, or the day of a point in time.
+func (c *call) day(name string, fallback time.Time) (string, error) {
+	s := c.req.Query.Get(name)
+	if s == "" {
+		return fallback.UTC().Format(time.DateOnly), nil
+	}
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t.UTC().Format(time.DateOnly), nil
+	}
+	if _, err := time.Parse(time.DateOnly, s); err != nil {
+		return "", malformed(name, name+" is a day, YYYY-MM-DD")
+	}
+	return s, nil
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-lambda-go/lambdacontext"
+
+	"github.com/latchkey/latchkey/shared/agent/turn"
+)
+
+type runner struct {
+	got     []turn.Delivery
+	results map[string]turn.Result
+}
+
+func (r *runner) Run(_ context.Context, d turn.Delivery) turn.Result {
+	if string(d.Body) == "panic" {
+		panic("secret in a panic")
+	}
+	r.got = append(r.got, d)
+	return r.results[d.ID]
+}
+
+type visibility struct {
+	calls map[string]time.Duration
+	err   error
+}
+
+func (v visibility) Change(_ context.Context, handle string, after time.Duration) error {
+	v.calls[handle] = after
+	return v.err
+}
+
+type clock struct{ at time.Time }
+
+func (c *clock) AtLeast(at time.Time) { c.at = at }
+
+func message(id, group, body string) events.SQSMessage {
+	return events.SQSMessage{MessageId: id, ReceiptHandle: "h-" + id, Body: body,
+		Attributes: map[string]string{"MessageGroupId": group, "ApproximateReceiveCount": "3", "SentTimestamp": "1772600767000"}}
+}
+
+func TestHandle(t *testing.T) {
+	r, v, c, log := &runner{results: map[string]turn.Result{"b": {Retry: true, After: 7 * time.Second}}}, visibility{calls: map[string]time.Duration{}}, &clock{}, &bytes.Buffer{}
+	h := &Handler{Turns: r, Visibility: v, Clock: c, Log: slog.New(slog.NewTextHandler(log, nil))}
+	ctx := lambdacontext.NewContext(t.Context(), &lambdacontext.LambdaContext{AwsRequestID: "inv1"})
+	resp, err := h.Handle(ctx, events.SQSEvent{Records: []events.SQSMessage{
+		message("a", "g1", "x"), message("b", "g2", "x"), message("c", "g2", "x"), message("d", "g1", "x"), message("e", "g3", "panic"),
+	}})
+	var failed []string
+	for _, f := range resp.BatchItemFailures {
+		failed = append(failed, f.ItemIdentifier)
+	}
+	if err != nil || strings.Join(failed, "") != "bce" {
+		t.Fatalf("%v %v", failed, err)
+	}
+	if want := map[string]time.Duration{"h-b": 7 * time.Second, "h-c": 7 * time.Second, "h-e": panicRetry}; !reflect.DeepEqual(v.calls, want) {
+		t.Fatalf("%v", v.calls)
+	}
+	if len(r.got) != 3 || r.got[2].ID != "d" || r.got[0].Receive != 3 || r.got[0].Owner != "inv1" || string(r.got[0].Body) != "x" {
+		t.Fatalf("%+v", r.got)
+	}
+	if !c.at.Equal(time.UnixMilli(1772600767000)) || strings.Contains(log.String(), "secret in") {
+		t.Fatalf("%v %s", c.at, log)
+	}
+}
+
+func TestVisibilityFailureStillHandsBack(t *testing.T) {
+	r := &runner{results: map[string]turn.Result{"a": {Retry: true}}}
+	h := &Handler{Turns: r, Visibility: visibility{map[string]time.Duration{}, errors.New("x")}, Clock: &clock{}, Log: slog.New(slog.DiscardHandler)}
+	m := message("a", "g", "x")
+	m.Attributes = nil
+	resp, err := h.Handle(t.Context(), events.SQSEvent{Records: []events.SQSMessage{m}})
+	if err != nil || len(resp.BatchItemFailures) != 1 || r.got[0].Receive != 1 || r.got[0].Owner != "h-a" {
+		t.Fatalf("%+v %v", resp, err)
+	}
+	if resp, _ := h.Handle(t.Context(), events.SQSEvent{}); resp.BatchItemFailures == nil {
+		t.Fatal("an absent list would mean that the whole batch failed to some readers")
+	}
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/agent/turn"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/gateway"
+	"github.com/latchkey/latchkey/shared/model"
+	"github.com/latchkey/latchkey/shared/session"
+)
+
+// attemptsPerTry is how many vendors one try of a turn may ask; later tries
+// count on from there, because an attempt is never called twice.
+const attemptsPerTry = 4
+
+// metered answers conversations through the gateway.
+type metered struct {
+	gateway *gateway.Gateway
+	now     func() time.Time
+}
+
+// Answer implements [turn.Model].
+func (m metered) Answer(ctx context.Context, q turn.AnswerRequest) (turn.Answer, error) {
+	if !q.Deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, q.Deadline)
+		defer cancel()
+	}
+	caller, err := m.gateway.Internal(ctx, q.Org, m.now)
+	if err != nil {
+		return turn.Answer{}, err
+	}
+	request := conversation(q)
+	answer, err := m.gateway.Complete(ctx, caller, gateway.Query{
+		RequestID: q.RequestKey, Agent: q.Agent.ID, Body: []byte(q.RequestKey),
+		FirstAttempt: int(q.Attempt-1)*attemptsPerTry + 1,
+	}, request)
+	if err != nil {
+		named := *fault.As(err)
+		named.RequestID = q.RequestKey
+		return turn.Answer{}, &named
+	}
+	receipt, err := json.Marshal(answer.Defer())
+	if err != nil {
+		return turn.Answer{}, fault.Wrap(fault.Internal, "turn.Answer", "internal error, try again later", err)
+	}
+	return turn.Answer{Text: answer.Response.Text(), RequestIDs: []string{q.RequestKey}, Receipt: receipt}, nil
+}
+
+// conversation is the request in no vendor's dialect.
+func conversation(q turn.AnswerRequest) *model.Request {
+	r := &model.Request{Model: q.Agent.Model}
+	if q.System != "" {
+		r.Messages = append(r.Messages, model.Message{Role: model.RoleSystem, Parts: []model.Part{model.Text(q.System)}})
+	}
+	for _, msg := range q.Messages {
+		role := model.RoleUser
+		if msg.Role == session.Assistant {
+			role = model.RoleAssistant
+		}
+		r.Messages = append(r.Messages, model.Message{Role: role, Parts: []model.Part{model.Text(msg.Text)}})
+	}
+	return r
+}
+
+// Commit implements [turn.Model].
+func (m metered) Commit(ctx context.Context, org string, receipt []byte) error {
+	var p gateway.Pending
+	if err := json.Unmarshal(receipt, &p); err != nil || p.Hold.Org != org {
+		return fault.New(fault.Internal, "turn.Commit", "internal error, the receipt of this turn cannot be read")
+	}
+	return m.gateway.Commit(ctx, p)
+}

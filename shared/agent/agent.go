@@ -1,0 +1,211 @@
+// Package agent is the record of an organisation's agents: what they are told,
+// which models they may use, in whose voice they speak.
+//
+// An agent is configuration only. Routing reads Model and Fallback, the turn
+// runner reads [Agent.System]; neither changes it. [Service] carries the rules
+// for changes and bounds every field, because an agent is read with every
+// message. Personas are the same agent under another name: they share tools and
+// model but neither sessions nor transcripts.
+package agent
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/table"
+)
+
+// Persona is one face of an agent.
+type Persona struct {
+	ID           string
+	Name         string
+	Instructions string
+	Voice        string
+}
+
+// Agent is one agent. Version counts its writes, from 1.
+type Agent struct {
+	ID           string
+	Org          string
+	Name         string
+	Instructions string
+	Personas     []Persona
+	Model        string
+	Fallback     []string
+	Tools        []string
+	Voice        string
+	CreatedAt    time.Time
+	Version      int64
+}
+
+// Persona finds a persona by id.
+func (a Agent) Persona(id string) (Persona, bool) {
+	if k := slices.IndexFunc(a.Personas, func(p Persona) bool { return p.ID == id }); k >= 0 {
+		return a.Personas[k], true
+	}
+	return Persona{}, false
+}
+
+// System is the system text of a conversation with a persona, "" for none. An
+// unknown persona adds nothing: it was deleted after the message was bound.
+func (a Agent) System(persona string) string {
+	p, _ := a.Persona(persona)
+	return strings.TrimSpace(a.Instructions + "\n\n" + p.Instructions)
+}
+
+// Store keeps agents. Each write puts its audit row in the same transaction.
+type Store interface {
+	// Agent fails with not_found.
+	Agent(ctx context.Context, org, id string) (Agent, error)
+	// Agents lists all agents of an organisation by id.
+	Agents(ctx context.Context, org string) ([]Agent, error)
+	// CreateAgent fails with conflict if the id exists.
+	CreateAgent(ctx context.Context, a Agent, row audit.Row) error
+	// UpdateAgent replaces old by next if old's version is still stored, else
+	// conflict.
+	UpdateAgent(ctx context.Context, old, next Agent, row audit.Row) error
+	// DeleteAgent fails with conflict if old's version is not stored any more.
+	DeleteAgent(ctx context.Context, old Agent, row audit.Row) error
+}
+
+// Service carries the rules for agents.
+type Service struct{ Store Store }
+
+// Limits. An item of the config table is at most 400 KB, and instructions are
+// read with every message.
+const (
+	MaxPerOrg       = 100
+	maxName         = 100
+	maxInstructions = 32 << 10
+	maxPersonas     = 20
+	maxAllText      = 200 << 10
+	maxFallback     = 8
+	maxTools        = 32
+)
+
+// Patch changes an agent; nil means unchanged.
+type Patch struct {
+	Name         *string
+	Instructions *string
+	Personas     *[]Persona
+	Model        *string
+	Fallback     *[]string
+	Tools        *[]string
+	Voice        *string
+}
+
+// Create makes an agent. Errors: invalid_request, conflict, unavailable.
+func (s *Service) Create(ctx context.Context, op audit.Op, org, id string, p Patch) (Agent, error) {
+	all, err := s.Store.Agents(ctx, org)
+	if err != nil {
+		return Agent{}, err
+	}
+	if len(all) >= MaxPerOrg {
+		return Agent{}, fault.New(fault.Conflict, "agent.Create", "an organisation can have at most 100 agents; delete one first")
+	}
+	a := Agent{ID: id, Org: org, CreatedAt: op.At.UTC().Truncate(time.Millisecond), Version: 1}
+	if a, err = p.apply(a); err != nil {
+		return Agent{}, err
+	}
+	return a, s.Store.CreateAgent(ctx, a, op.Row(org, "agent.create", id, "label", a.Name))
+}
+
+// Get returns one agent; not_found.
+func (s *Service) Get(ctx context.Context, org, id string) (Agent, error) {
+	return s.Store.Agent(ctx, org, id)
+}
+
+// List returns all agents of an organisation.
+func (s *Service) List(ctx context.Context, org string) ([]Agent, error) {
+	return s.Store.Agents(ctx, org)
+}
+
+// Update changes an agent. Errors: invalid_request, not_found, conflict.
+func (s *Service) Update(ctx context.Context, op audit.Op, org, id string, p Patch) (Agent, error) {
+	old, err := s.Store.Agent(ctx, org, id)
+	if err != nil {
+		return Agent{}, err
+	}
+	next, err := p.apply(old)
+	if err != nil {
+		return Agent{}, err
+	}
+	next.Version = old.Version + 1
+	return next, s.Store.UpdateAgent(ctx, old, next, op.Row(org, "agent.update", id, "label", next.Name))
+}
+
+// Delete removes an agent. Messages already bound to it end without an answer.
+func (s *Service) Delete(ctx context.Context, op audit.Op, org, id string) error {
+	old, err := s.Store.Agent(ctx, org, id)
+	if err != nil {
+		return err
+	}
+	return s.Store.DeleteAgent(ctx, old, op.Row(org, "agent.delete", id))
+}
+
+func set[T any](to *T, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+func (p Patch) apply(a Agent) (Agent, error) {
+	set(&a.Name, p.Name)
+	set(&a.Instructions, p.Instructions)
+	set(&a.Personas, p.Personas)
+	set(&a.Model, p.Model)
+	set(&a.Fallback, p.Fallback)
+	set(&a.Tools, p.Tools)
+	set(&a.Voice, p.Voice)
+	return a, a.check()
+}
+
+func invalid(param, message string) error {
+	return fault.New(fault.InvalidRequest, "agent.Check", message).WithParam(param)
+}
+
+func text(s string, limit int) bool { return len(s) <= limit && utf8.ValidString(s) }
+
+func word(s string) bool {
+	return len(s) <= 200 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+func (a Agent) check() error {
+	total := len(a.Instructions)
+	switch {
+	case !table.ValidID(a.ID):
+		return invalid("id", "the id is malformed")
+	case strings.TrimSpace(a.Name) == "" || !text(a.Name, maxName):
+		return invalid("name", "the name is 1 to 100 bytes of text")
+	case !text(a.Instructions, maxInstructions):
+		return invalid("instructions", "instructions are at most 32 KiB of text")
+	case len(a.Personas) > maxPersonas:
+		return invalid("personas", "an agent has at most 20 personas")
+	case !word(a.Model) || !word(a.Voice):
+		return invalid("model", "model and voice are words of at most 200 characters")
+	case len(a.Fallback) > maxFallback || slices.ContainsFunc(a.Fallback, func(s string) bool { return s == "" || !word(s) }):
+		return invalid("fallback", "fallback is at most 8 model names")
+	case len(a.Tools) > maxTools || slices.ContainsFunc(a.Tools, func(s string) bool { return !table.ValidID(s) }):
+		return invalid("tools", "tools are at most 32 names of a-z, A-Z, 0-9, _ and -")
+	}
+	seen := map[string]bool{}
+	for _, p := range a.Personas {
+		if !table.ValidID(p.ID) || seen[p.ID] {
+			return invalid("personas", "every persona needs an id of its own")
+		}
+		if !text(p.Name, maxName) || !text(p.Instructions, maxInstructions) || !word(p.Voice) {
+			return invalid("personas", "a persona's name is at most 100 bytes, its instructions 32 KiB, its voice one word")
+		}
+		seen[p.ID] = true
+		total += len(p.Instructions)
+	}
+	if total > maxAllText {
+		return invalid("personas", "instructions of an agent and its personas are at most 200 KiB together")
+	}
+	return nil
+}

@@ -1,0 +1,348 @@
+package turn
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/latchkey/latchkey/shared/agent"
+	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/session"
+)
+
+// run is one claimed turn.
+type run struct {
+	*Runner
+	job   session.Job
+	del   Delivery
+	turn  session.Turn
+	parts []session.Part
+	entry channel.Entry
+}
+
+// end is how a step stops the run: the turn ends with code, or is tried again.
+type end struct {
+	code   Code
+	detail string
+	retry  bool
+	after  time.Duration
+}
+
+// Run handles one reception of a queue message.
+func (r *Runner) Run(ctx context.Context, d Delivery) Result {
+	job, err := session.DecodeJob(d.Body)
+	if err != nil {
+		// It can never be read; the dead-letter queue and its alarm are for that.
+		r.d.Recorder.Record(ctx, Event{At: r.d.Now(), Code: Malformed})
+		return Result{Retry: true, After: minRetry}
+	}
+	x := &run{Runner: r, job: job, del: d}
+	if job.Kind == session.JobRevoked {
+		return x.revoked(ctx)
+	}
+	if held, err := x.claim(ctx); err != nil || held > 0 {
+		return x.finish(ctx, &end{retry: true, detail: string(fault.CodeOf(err)), after: held})
+	}
+	if x.turn.State.Final() {
+		return Result{}
+	}
+	return x.finish(ctx, x.steps(ctx))
+}
+
+func (x *run) claim(ctx context.Context) (time.Duration, error) {
+	j := x.job
+	var held time.Duration
+	var err error
+	x.turn, x.parts, held, err = x.d.Turns.Claim(ctx, session.Claim{
+		Turn: session.Turn{Org: j.Org, ID: session.TurnID(j.Install, j.EventID), Install: j.Install, EventID: j.EventID,
+			Session: j.Key().Hash(), AgentID: j.AgentID, PersonaID: j.PersonaID},
+		Delivery: x.del.ID, Receive: x.del.Receive, Owner: x.del.Owner, Now: x.d.Now(), Lease: lease,
+	})
+	return held, err
+}
+
+// steps takes the turn as far as it goes; nil means done.
+func (x *run) steps(ctx context.Context) *end {
+	if !x.turn.Planned {
+		if _, stop := x.guard(ctx); stop != nil {
+			return stop
+		}
+		if stop := x.answer(ctx); stop != nil {
+			return stop
+		}
+	}
+	// A stored answer is committed whatever became of the install: the vendor
+	// was paid for it.
+	if !x.turn.Committed && len(x.turn.Receipt) > 0 {
+		if err := x.d.Model.Commit(ctx, x.turn.Org, x.turn.Receipt); err != nil {
+			return again(err)
+		}
+		x.turn.Committed = true
+		if err := x.d.Turns.Note(ctx, x.turn, x.d.Now()); err != nil {
+			return again(err)
+		}
+	}
+	if stop := x.send(ctx); stop != nil {
+		return stop
+	}
+	if x.turn.Notice != "" {
+		return &end{code: Ended, detail: x.turn.Notice}
+	}
+	if len(x.parts) == 0 {
+		return &end{code: AnswerEmpty}
+	}
+	return nil
+}
+
+// guard reads the install again and refuses unless it is the active one that
+// the message was verified with.
+func (x *run) guard(ctx context.Context) (install.Install, *end) {
+	i, _, err := x.d.Installs.Install(ctx, x.job.Install)
+	if fault.CodeOf(err) == fault.NotFound {
+		return i, &end{code: InstallInactive}
+	}
+	if err != nil {
+		return i, again(err)
+	}
+	entry, ok := x.d.Catalog.Find(i.Provider)
+	if !ok || i.Org != x.job.Org || i.Provider != x.job.Envelope.Provider || !entry.SameTenant(i.Config, x.job.Identity) {
+		return i, &end{code: TenantGuard}
+	}
+	if i.State != install.Active {
+		return i, &end{code: InstallInactive}
+	}
+	x.entry = entry
+	return i, nil
+}
+
+// answer asks the model and stores what it said.
+func (x *run) answer(ctx context.Context) *end {
+	a, err := x.d.Agents.Agent(ctx, x.job.Org, x.job.AgentID)
+	if fault.CodeOf(err) == fault.NotFound {
+		return &end{code: AgentMissing}
+	}
+	if err != nil {
+		return again(err)
+	}
+	j, now := x.job, x.d.Now()
+	_, err = x.d.Transcript.Open(ctx, session.Session{Org: j.Org, ID: x.turn.Session, Key: j.Key().String(), Install: j.Install, AgentID: j.AgentID,
+		PersonaID: j.PersonaID, Provider: string(j.Envelope.Provider), Space: j.Envelope.Space, Thread: j.Envelope.Thread}, now)
+	if err != nil {
+		return again(err)
+	}
+	if err := x.d.Transcript.Append(ctx, x.turn, x.message(session.User, j.Envelope.Text, now)); err != nil {
+		return again(err)
+	}
+	x.turn.Appended = true
+	got, err := x.ask(ctx, a)
+	if err != nil {
+		return x.refused(ctx, err)
+	}
+	x.turn.RequestIDs, x.turn.Receipt = merge(x.turn.RequestIDs, got.RequestIDs), got.Receipt
+	return x.plan(ctx, cut(got.Text, maxAnswer), session.Assistant)
+}
+
+func (x *run) message(role session.Role, text string, at time.Time) session.Message {
+	return session.Message{Role: role, Text: text, AgentID: x.job.AgentID, PersonaID: x.job.PersonaID, TurnID: x.turn.ID, EventID: x.job.EventID, At: at}
+}
+
+func (x *run) ask(ctx context.Context, a agent.Agent) (Answer, error) {
+	past, err := x.d.Transcript.Recent(ctx, x.job.Org, x.turn.Session, historyMessages)
+	if err != nil {
+		return Answer{}, err
+	}
+	q := AnswerRequest{Org: x.job.Org, Agent: a, Attempt: x.turn.Attempts, System: a.System(x.job.PersonaID),
+		RequestKey: session.RequestKey(x.job.Install, x.job.EventID, x.job.AgentID, "answer"),
+		Messages:   history(past, x.turn.ID, x.job.Envelope.Text)}
+	if deadline, ok := ctx.Deadline(); ok {
+		q.Deadline = deadline.Add(-reserve)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, q.Deadline)
+		defer cancel()
+		if ctx.Err() != nil {
+			return Answer{}, fault.New(fault.Unavailable, "turn.ask", "no time is left to ask a model")
+		}
+	}
+	got, err := x.d.Model.Answer(ctx, q)
+	if err == nil && len(got.Receipt) > MaxReceipt {
+		return got, fault.New(fault.Internal, "turn.ask", "internal error, try again later")
+	}
+	return got, err
+}
+
+// history is the newest part of the past that fits, then the message itself.
+// The turn's own messages are left out of the past: a repeated run has written
+// them already.
+func history(past []session.Message, turn, text string) []Message {
+	out := []Message{{session.User, text}}
+	left := historyBytes - len(text)
+	for i := len(past) - 1; i >= 0 && len(past[i].Text) <= left; i-- {
+		if past[i].TurnID == turn {
+			continue
+		}
+		out = append(out, Message{past[i].Role, past[i].Text})
+		left -= len(past[i].Text)
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// refused handles an error of the model side.
+func (x *run) refused(ctx context.Context, err error) *end {
+	f := fault.As(err)
+	if f.RequestID != "" {
+		x.turn.RequestIDs = merge(x.turn.RequestIDs, []string{f.RequestID})
+	}
+	switch {
+	case errors.Is(err, session.ErrFenced), f.Code.Retryable(), f.Code == fault.Internal:
+		return again(err)
+	case f.Code == fault.InsufficientCredits:
+		x.turn.Notice = string(f.Code)
+		return x.plan(ctx, Notice, "")
+	}
+	return &end{code: Ended, detail: string(f.Code)}
+}
+
+// plan stores text as parts to send. Without a role it does not become part of
+// the conversation.
+func (x *run) plan(ctx context.Context, text string, role session.Role) *end {
+	var parts []session.Part
+	for i, p := range x.entry.Adapter.Split(text) {
+		if i == maxParts {
+			break
+		}
+		parts = append(parts, session.Part{Part: i + 1, State: session.Planned, Text: p})
+	}
+	m := session.Message{}
+	if role != "" {
+		m = x.message(role, text, x.d.Now())
+	}
+	x.turn.Code = "" // of an earlier try
+	if err := x.d.Turns.Plan(ctx, x.turn, parts, m, x.d.Now()); err != nil {
+		return again(err)
+	}
+	x.turn.Planned, x.turn.State, x.parts = true, session.TurnAnswered, parts
+	return nil
+}
+
+// again is a failure that may pass.
+func again(err error) *end {
+	return &end{retry: true, detail: string(fault.CodeOf(err)), after: retryAfter(err), code: lostTo(err)}
+}
+
+func lostTo(err error) Code {
+	if errors.Is(err, session.ErrFenced) {
+		return Lost
+	}
+	return Retry
+}
+
+func retryAfter(err error) time.Duration {
+	if f := fault.As(err); f != nil {
+		return f.RetryAfter
+	}
+	return 0
+}
+
+// finish records how the run ended.
+func (x *run) finish(ctx context.Context, stop *end) Result {
+	// The record must be written although the run's own time is up.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+	defer cancel()
+	note := func(s session.TurnState, code string) error {
+		x.turn.State, x.turn.Code = s, code
+		return x.d.Turns.Note(ctx, x.turn, x.d.Now())
+	}
+	switch {
+	case stop == nil:
+		if err := note(session.TurnDone, ""); err != nil {
+			return x.retry(ctx, again(err))
+		}
+		x.record(ctx, Done, "")
+		return Result{}
+	case stop.retry && stop.code == Lost:
+		// Another claim runs the turn; whatever happens to this reception, the
+		// record is that claim's.
+		x.record(ctx, Lost, "")
+		return Result{Retry: true, After: maxRetry}
+	case stop.retry:
+		if x.turn.Fence > 0 && stop.code == Retry {
+			_ = note(session.TurnWaiting, stop.detail)
+		}
+		return x.retry(ctx, stop)
+	}
+	detail := stop.detail
+	if detail == "" {
+		detail = string(stop.code)
+	}
+	if err := note(session.TurnEnded, detail); err != nil {
+		return x.retry(ctx, again(err))
+	}
+	x.record(ctx, stop.code, stop.detail)
+	return Result{}
+}
+
+// retry asks for another reception: after what the failure says, else after a
+// time that grows with the receptions.
+func (x *run) retry(ctx context.Context, stop *end) Result {
+	x.record(ctx, Retry, stop.detail)
+	after := stop.after
+	if after <= 0 {
+		after = minRetry << min(2*(max(x.del.Receive, 1)-1), 6)
+	}
+	return Result{Retry: true, After: min(max(after, minRetry), maxRetry)}
+}
+
+func (x *run) record(ctx context.Context, code Code, detail string) {
+	x.d.Recorder.Record(ctx, Event{At: x.d.Now(), Org: x.job.Org, Install: x.job.Install, Turn: x.turn.ID, EventID: x.job.EventID, Code: code, Detail: detail})
+}
+
+// revoked ends the install of an app that was removed at the vendor.
+func (x *run) revoked(ctx context.Context) Result {
+	i, _, err := x.d.Installs.Install(ctx, x.job.Install)
+	switch {
+	case fault.CodeOf(err) == fault.NotFound:
+		return Result{}
+	case err != nil:
+		return x.retry(ctx, again(err))
+	}
+	entry, ok := x.d.Catalog.Find(i.Provider)
+	if !ok || i.Org != x.job.Org || !entry.SameTenant(i.Config, x.job.Identity) {
+		x.record(ctx, TenantGuard, "")
+		return Result{}
+	}
+	op := audit.Op{Actor: "function:turn", ID: session.TurnID(x.job.Install, x.job.EventID), At: x.d.Now()}
+	if err := x.d.Revoker.RevokedByVendor(ctx, op, i); err != nil {
+		return x.retry(ctx, again(err))
+	}
+	x.record(ctx, Revoked, "")
+	return Result{}
+}
+
+func merge(ids, more []string) []string {
+	out := slices.Clone(ids)
+	for _, id := range more {
+		if id != "" && !slices.Contains(out, id) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// cut shortens text to at most limit bytes without breaking a character.
+func cut(text string, limit int) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return text[:limit]
+}

@@ -1,0 +1,135 @@
+package turn
+
+import (
+	"context"
+
+	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/session"
+)
+
+// interrupted is the code of a part whose sender died.
+const interrupted = "interrupted"
+
+// send takes the parts in order. A part that was claimed by an earlier run may
+// have been sent: it becomes unknown.
+func (x *run) send(ctx context.Context) *end {
+	for k := range x.parts {
+		switch p := x.parts[k]; p.State {
+		case session.Claimed:
+			if err := x.move(ctx, k, session.Unknown, "", interrupted, p.Fence); err != nil {
+				return again(err)
+			}
+			x.record(ctx, ReplyUnknown, interrupted)
+		case session.Planned:
+			if stop := x.sendPart(ctx, k); stop != nil {
+				return stop
+			}
+		}
+	}
+	return nil
+}
+
+// move changes part k in the store and then here.
+func (x *run) move(ctx context.Context, k int, to session.PartState, id, code string, fence int64) error {
+	next := x.parts[k]
+	next.State, next.ProviderMessageID, next.Code, next.Fence = to, id, code, fence
+	if err := x.d.Turns.Move(ctx, x.turn, x.parts[k], next); err != nil {
+		return err
+	}
+	x.parts[k] = next
+	return nil
+}
+
+// sendPart sends one planned part, once.
+func (x *run) sendPart(ctx context.Context, k int) *end {
+	i, stop := x.guard(ctx)
+	if stop != nil {
+		return x.drop(ctx, k, stop)
+	}
+	token, stop := x.token(ctx, i)
+	if stop != nil {
+		return x.drop(ctx, k, stop)
+	}
+	sending, cancel := context.WithTimeout(ctx, sendTime)
+	defer cancel()
+	if limit, ok := ctx.Deadline(); ok {
+		if mine, _ := sending.Deadline(); !mine.Before(limit) {
+			// A send that the end of the invocation cuts off would be ambiguous.
+			return &end{retry: true, code: Retry, detail: "no_time"}
+		}
+	}
+	if err := x.move(ctx, k, session.Claimed, "", "", x.turn.Fence); err != nil {
+		return again(err)
+	}
+	id, failure := x.entry.Adapter.Send(sending, channel.Call{HTTP: x.d.HTTP, BaseURL: x.d.BaseURL(i.Provider), Token: token},
+		channel.Outgoing{Space: x.job.Envelope.Space, Thread: x.job.Envelope.Thread, Text: x.parts[k].Text, TurnID: x.turn.ID, Part: x.parts[k].Part})
+	// What happened must be stored although the run's own time is up.
+	storing, stopStoring := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+	defer stopStoring()
+	return x.settle(storing, k, id, failure)
+}
+
+// token opens the install's own sending credential.
+func (x *run) token(ctx context.Context, i install.Install) (secret.Text, *end) {
+	token, err := x.d.Secrets.Sending(ctx, i, x.entry.SendSecret)
+	if fault.CodeOf(err) == fault.NotFound {
+		// Revoked or never stored: no retry brings it back.
+		return token, &end{code: InstallInactive}
+	}
+	if err != nil {
+		return token, again(err)
+	}
+	return token, nil
+}
+
+// settle stores the outcome of a send.
+func (x *run) settle(ctx context.Context, k int, id string, f *channel.Failure) *end {
+	fence := x.turn.Fence
+	if f == nil {
+		if err := x.move(ctx, k, session.Sent, id, "", fence); err != nil {
+			return again(err)
+		}
+		return nil
+	}
+	switch f.Certainty {
+	case channel.RateLimited, channel.NotSent:
+		if err := x.move(ctx, k, session.Planned, "", f.Code, fence); err != nil {
+			return again(err)
+		}
+		return &end{retry: true, code: Retry, detail: f.Code, after: f.RetryAfter}
+	case channel.Refused:
+		if f.TokenRejected {
+			x.record(ctx, TokenRejected, f.Code)
+		}
+		if err := x.move(ctx, k, session.Dropped, "", f.Code, fence); err != nil {
+			return again(err)
+		}
+		return x.drop(ctx, k+1, &end{code: ReplyRefused, detail: string(ReplyRefused)})
+	}
+	// Ambiguous, and whatever a future adapter may say that is not known here.
+	if err := x.move(ctx, k, session.Unknown, "", f.Code, fence); err != nil {
+		return again(err)
+	}
+	x.record(ctx, ReplyUnknown, f.Code)
+	return nil
+}
+
+// drop gives up the parts from k on that were not sent, if stop is final.
+func (x *run) drop(ctx context.Context, k int, stop *end) *end {
+	if stop.retry {
+		return stop
+	}
+	for ; k < len(x.parts); k++ {
+		if x.parts[k].State != session.Planned {
+			continue
+		}
+		// The fence moves with the part, so that a claim of it counts as ours.
+		if err := x.move(ctx, k, session.Dropped, "", string(stop.code), x.turn.Fence); err != nil {
+			return again(err)
+		}
+	}
+	return stop
+}

@@ -1,0 +1,203 @@
+// Package turn runs one agent turn: a queued message becomes one answer of the
+// model and one reply on the channel.
+//
+// Flow: claim the turn → check the install → append the user's message → ask the
+// model → store the answer with its parts and the model side's receipt → commit
+// the receipt → send the parts in order. Every step is stored before the next,
+// so a run that dies is continued by the next reception of the message where it
+// stopped: a stored answer is committed and sent without asking the model again.
+//
+// Guarantees: one turn per event, however often the event is delivered; no
+// answer is asked for twice once it is stored; each part is sent at most once,
+// and one whose fate is unknown stays unknown; before each send the install must
+// still be active and still be the tenant that the message came from, else
+// nothing is sent. Messages of one session run in order, because the queue gives
+// them so.
+//
+// A failure that may pass is returned for another try. One that cannot ends the
+// turn without a reply and is recorded; the only exception is an organisation
+// without credits, whose people get one short notice instead of silence, because
+// they cannot see our records and would keep asking.
+//
+// Not guaranteed: between the vendor's answer and our storing it a crash may let
+// the vendor be asked again under the same request key; what that costs is the
+// model side's to decide.
+package turn
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/agent"
+	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/session"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+// Message is one message of a conversation for the model.
+type Message struct {
+	Role session.Role
+	Text string
+}
+
+// AnswerRequest asks for one answer.
+type AnswerRequest struct {
+	Org   string
+	Agent agent.Agent
+	// RequestKey is the same for every try of this step of the turn; Attempt
+	// counts the tries from 1.
+	RequestKey string
+	Attempt    int64
+	System     string
+	Messages   []Message // oldest first; the last is the user's
+	// Deadline leaves time to store and send the answer.
+	Deadline time.Time
+}
+
+// Answer is what the model said.
+type Answer struct {
+	Text       string
+	RequestIDs []string
+	// Receipt is everything [Model].Commit needs, in at most [MaxReceipt]
+	// bytes and without secrets. Empty means that nothing has to be committed.
+	Receipt []byte
+}
+
+// MaxReceipt bounds a receipt.
+const MaxReceipt = 8 << 10
+
+// Model answers conversations.
+type Model interface {
+	// Answer calls a model. The usage of a successful answer is not recorded
+	// yet. Errors carry the fault codes of the model surface, with RequestID
+	// if a request was made; retryable codes are tried again.
+	Answer(ctx context.Context, q AnswerRequest) (Answer, error)
+	// Commit records the usage of a stored answer. It may be called again for
+	// the same receipt, by another process, and then changes nothing.
+	Commit(ctx context.Context, org string, receipt []byte) error
+}
+
+// Installs reads and, when the vendor says so, ends installs.
+type Installs interface {
+	Install(ctx context.Context, id string) (install.Install, []install.Binding, error)
+}
+
+// Revoker ends an install whose app was removed at the vendor.
+type Revoker interface {
+	RevokedByVendor(ctx context.Context, op audit.Op, i install.Install) error
+}
+
+// Agents reads agents; not_found.
+type Agents interface {
+	Agent(ctx context.Context, org, id string) (agent.Agent, error)
+}
+
+// Secrets opens what sends; see [install.Opener].
+type Secrets interface {
+	Sending(ctx context.Context, i install.Install, name string) (secret.Text, error)
+}
+
+// Code is an audit code of a turn.
+type Code string
+
+// Audit codes. Those that end a turn are also the code of its record.
+const (
+	Done            Code = "turn.done"
+	Retry           Code = "turn.retry"
+	Lost            Code = "turn.lost" // another claim of the turn exists
+	Malformed       Code = "turn.malformed"
+	InstallInactive Code = "turn.install_inactive"
+	AgentMissing    Code = "turn.agent_missing"
+	AnswerEmpty     Code = "turn.answer_empty"
+	Ended           Code = "turn.ended"
+	TenantGuard     Code = "reply.tenant_guard"
+	ReplyUnknown    Code = "reply.unknown"
+	ReplyRefused    Code = "reply.refused"
+	TokenRejected   Code = "install.token_rejected"
+	Revoked         Code = "install.revoked_by_provider"
+)
+
+// Event is one audit record of a turn. It holds no text of the conversation.
+type Event struct {
+	At      time.Time
+	Org     string
+	Install string
+	Turn    string
+	EventID string
+	Code    Code
+	// Detail is a fault code or a vendor's error code from a known list.
+	Detail string
+}
+
+// Recorder writes audit records. It must not block and cannot fail the turn.
+type Recorder interface {
+	Record(ctx context.Context, e Event)
+}
+
+// Deps are the dependencies of a [Runner]; all are required.
+type Deps struct {
+	Installs   Installs
+	Revoker    Revoker
+	Agents     Agents
+	Turns      session.Turns
+	Transcript session.Transcript
+	Model      Model
+	Secrets    Secrets
+	Catalog    install.Catalog
+	// HTTP is the guarded egress client; BaseURL is a vendor's API.
+	HTTP     *http.Client
+	BaseURL  func(taxonomy.Channel) string
+	Recorder Recorder
+	Now      func() time.Time
+}
+
+// Runner runs turns. It is safe for concurrent use.
+type Runner struct{ d Deps }
+
+// New returns a Runner.
+func New(d Deps) *Runner { return &Runner{d} }
+
+// Delivery is one reception of a queue message.
+type Delivery struct {
+	Body []byte
+	// ID names the message, Receive counts its receptions from 1, Owner is
+	// unique per invocation.
+	ID      string
+	Receive int64
+	Owner   string
+}
+
+// Result says what becomes of the queue message.
+type Result struct {
+	// Retry means that the message must be received again, after After.
+	Retry bool
+	After time.Duration
+}
+
+// Limits of a run.
+const (
+	// lease is above the function's timeout, so that a claim under another
+	// queue message never overtakes a live run.
+	lease = 150 * time.Second
+	// reserve is kept of the deadline to store and send the answer.
+	reserve = 20 * time.Second
+	// sendTime is how much time one send may take.
+	sendTime = 10 * time.Second
+	// storeTime is kept for a last write after the invocation's time is up.
+	storeTime = 5 * time.Second
+	// minRetry and maxRetry bound the wait before another try.
+	minRetry = 2 * time.Second
+	maxRetry = 15 * time.Minute
+	// historyMessages and historyBytes bound what the model sees of the past.
+	historyMessages = 40
+	historyBytes    = 64 << 10
+	// maxAnswer and maxParts bound an answer; the rest is cut off.
+	maxAnswer = 100_000
+	maxParts  = 8
+)
+
+// Notice is sent when the organisation has no credits left.
+const Notice = "I can't answer right now: this workspace is out of credits. An administrator can add credits, then ask me again."

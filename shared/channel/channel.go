@@ -1,0 +1,273 @@
+// Package channel is the contract between the product and a messaging vendor.
+//
+// An [Adapter] turns a verified request body into an [Inbound] and sends one
+// message. It knows nothing of storage, money or retries: it is handed a
+// revealed token for one call, and says afterwards in a [Failure] whether the
+// vendor certainly did not post ([Refused], [RateLimited], [NotSent]) or might
+// have ([Ambiguous]); only the caller decides what to do about it.
+//
+// What a vendor needs (secrets, settings, limits, set-up steps) is data in an
+// [Entry]; all entries are listed in channels/catalog. Adapters are stateless
+// and safe for concurrent use.
+package channel
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/webhook"
+)
+
+// Kind is what a verified request is.
+type Kind string
+
+// Kinds. Edits and deletions are kinds of their own and never start a turn.
+const (
+	Handshake Kind = "handshake"
+	Message   Kind = "message"
+	Edited    Kind = "edited"
+	Deleted   Kind = "deleted"
+	Ignored   Kind = "ignored"
+	Revoked   Kind = "revoked"
+)
+
+// Audit codes for verified requests that start no turn.
+const (
+	SelfIgnored     webhook.Reason = "turn.self_ignored"
+	BotIgnored      webhook.Reason = "turn.bot_ignored"
+	EventIgnored    webhook.Reason = "hook.event_ignored"
+	EditIgnored     webhook.Reason = "hook.edit_ignored"
+	RevokedByVendor webhook.Reason = "install.revoked_by_provider"
+)
+
+// Identity is what a request says about where it came from: setting name to
+// value, compared with the install's settings of the same names.
+type Identity map[string]string
+
+// Inbound is a parsed request.
+type Inbound struct {
+	Kind Kind
+	// Reason is the audit code of an Ignored, Edited, Deleted or Revoked one.
+	Reason webhook.Reason
+	// Challenge is the text to answer to a Handshake, as text/plain.
+	Challenge string
+	// Identity is empty for a Handshake only.
+	Identity Identity
+	Envelope Envelope
+}
+
+// Envelope is one event reduced to what routing and a turn need. Every string
+// is bounded by the adapter; ids are as the vendor gives them.
+type Envelope struct {
+	Provider taxonomy.Channel `json:"provider"`
+	// EventID is the vendor's delivery id; ContentKey names the content, for
+	// vendors that deliver one post as several events. It may be empty.
+	EventID    string `json:"event_id"`
+	ContentKey string `json:"content_key,omitempty"`
+	// Account and Team are the vendor's outer and inner tenant, for bindings.
+	Account string `json:"account,omitempty"`
+	Team    string `json:"team,omitempty"`
+	// Space is the channel, room or direct conversation; Direct says that it
+	// is with one person. Thread is the thread to answer in, empty for none.
+	Space  string `json:"space"`
+	Direct bool   `json:"direct,omitempty"`
+	Thread string `json:"thread,omitempty"`
+	// Message is the vendor's id of the message.
+	Message string `json:"message,omitempty"`
+	Actor   string `json:"actor,omitempty"`
+	// Mention says that the agent's bot user was addressed.
+	Mention      bool      `json:"mention,omitempty"`
+	IsBot        bool      `json:"is_bot,omitempty"`
+	SelfAuthored bool      `json:"self_authored,omitempty"`
+	Text         string    `json:"text"`
+	SentAt       time.Time `json:"sent_at"`
+}
+
+// Call is what an adapter gets for one call to the vendor. HTTP is the guarded
+// egress client without transport retries; BaseURL has no trailing slash.
+type Call struct {
+	HTTP    *http.Client
+	BaseURL string
+	Token   secret.Text
+}
+
+// Outgoing is one message to post.
+type Outgoing struct {
+	Space  string
+	Thread string
+	Text   string
+	// TurnID and Part travel as invisible metadata where the vendor has it, so
+	// that an operator can find an ambiguous message.
+	TurnID string
+	Part   int
+}
+
+// Certainty says what is known after a failed send.
+type Certainty string
+
+// Certainties.
+const (
+	// Refused: the vendor answered that it will not post this; a retry of the
+	// same message cannot succeed.
+	Refused Certainty = "refused"
+	// RateLimited: certainly not posted; may be retried after RetryAfter.
+	RateLimited Certainty = "rate_limited"
+	// NotSent: no byte reached the vendor; may be retried.
+	NotSent Certainty = "not_sent"
+	// Ambiguous: the message may have been posted. Never resend it.
+	Ambiguous Certainty = "ambiguous"
+)
+
+// Failure is the outcome of a send that did not succeed. Code is our own word
+// or a vendor's error code from a known list, never free vendor text.
+type Failure struct {
+	Certainty  Certainty
+	Code       string
+	RetryAfter time.Duration
+	// TokenRejected says that the credential itself was refused.
+	TokenRejected bool
+}
+
+// Adapter is one vendor's code.
+type Adapter interface {
+	// Parse reads a verified request. An error has fault code invalid_request
+	// and means that the body is not what the vendor documents.
+	Parse(in webhook.Input) (Inbound, error)
+	// Split cuts an answer into messages that the vendor takes whole.
+	Split(text string) []string
+	// Send posts one message, once, and returns the vendor's message id. A
+	// nil *Failure means posted.
+	Send(ctx context.Context, c Call, out Outgoing) (id string, failure *Failure)
+	// Identify asks the vendor whose token it is.
+	Identify(ctx context.Context, c Call) (Identity, *Failure)
+}
+
+// SecretField is one secret of an install.
+type SecretField struct {
+	Name  string
+	Title string
+	Class taxonomy.CredentialClass // channel_verify or channel_send
+	// Unique means that one live install may hold a given value.
+	Unique   bool
+	Required bool
+}
+
+// ConfigField is one public setting of an install.
+type ConfigField struct {
+	Name     string
+	Title    string
+	Required bool
+	List     bool
+	// Valid refuses malformed values; nil accepts any text up to 512 bytes.
+	Valid func(string) bool
+}
+
+// Entry is everything the product knows about one vendor.
+type Entry struct {
+	ID      taxonomy.Channel
+	Title   string
+	Methods []string // HTTP methods that the vendor uses
+	Config  []ConfigField
+	Secrets []SecretField
+	// VerifySecret and SendSecret name the secrets that Scheme and Adapter use.
+	VerifySecret string
+	SendSecret   string
+	// Identity lists the settings compared after verification. Of each group
+	// at least one must be configured, and all configured ones must be equal.
+	Identity [][]string
+	// Tenant gives the app and tenant that one live install may claim.
+	Tenant  func(webhook.Config) (app, tenant string)
+	Scheme  webhook.Scheme
+	Adapter Adapter
+	// APIBase is the vendor's API without a trailing slash, Hosts the exact host
+	// names that a token may be sent to.
+	APIBase string
+	Hosts   []string
+	// RetryHorizon is how long the vendor may redeliver an event.
+	RetryHorizon   time.Duration
+	NeedsPublicURL bool
+	// Setup describes how to connect an app; it calls nobody.
+	Setup func(SetupInput) Setup
+}
+
+// SecretNames lists the secrets of a class.
+func (e Entry) SecretNames(class taxonomy.CredentialClass) []string {
+	var out []string
+	for _, s := range e.Secrets {
+		if s.Class == class {
+			out = append(out, s.Name)
+		}
+	}
+	return out
+}
+
+// SameTenant compares a request's identity with an install's settings. A
+// setting that is configured but absent from the request is a mismatch.
+func (e Entry) SameTenant(c webhook.Config, got Identity) bool {
+	for _, group := range e.Identity {
+		compared := false
+		for _, name := range group {
+			want := c.Get(name)
+			if want == "" {
+				continue
+			}
+			if got[name] != want {
+				return false
+			}
+			compared = true
+		}
+		if !compared {
+			return false
+		}
+	}
+	return true
+}
+
+// SetupInput is what set-up instructions depend on.
+type SetupInput struct {
+	InstallID   string
+	CallbackURL string
+	State       string
+	Config      webhook.Config
+	// SecretsSet names the secrets that are stored.
+	SecretsSet []string
+	// AppName is shown to the vendor's users.
+	AppName string
+	// Bindings is how many bindings the install has.
+	Bindings int
+	// DeliveryCodes are audit codes seen on the install so far.
+	DeliveryCodes []string
+}
+
+// Setup tells a person what to do and what is already done.
+type Setup struct {
+	// Manifest is the vendor's app manifest, nil if the vendor has none.
+	Manifest     map[string]any `json:"manifest,omitempty"`
+	CallbackURLs []string       `json:"callback_urls"`
+	Scopes       []string       `json:"scopes"`
+	Steps        []string       `json:"steps"`
+	Checklist    []Check        `json:"checklist"`
+	// IdentityNote says what is compared after verification.
+	IdentityNote string `json:"identity_note"`
+}
+
+// CheckResult is the state of one cutover item.
+type CheckResult string
+
+// Check results.
+const (
+	Passed  CheckResult = "passed"
+	Failed  CheckResult = "failed"
+	Pending CheckResult = "pending" // cannot be told yet
+	Manual  CheckResult = "manual"  // a person has to do or confirm it
+)
+
+// Check is one item of the cutover checklist.
+type Check struct {
+	ID     string      `json:"id"`
+	Title  string      `json:"title"`
+	Result CheckResult `json:"result"`
+}

@@ -1,0 +1,144 @@
+package channel_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+
+	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/webhook"
+)
+
+func TestStrictJSON(t *testing.T) {
+	deep := func(n int) string { return strings.Repeat(`{"a":`, n) + "1" + strings.Repeat("}", n) }
+	for name, c := range map[string]struct {
+		body string
+		ok   bool
+	}{
+		"object":             {`{"a":{"b":[1,"x",null,true]},"c":1e999}`, true},
+		"depth 64":           {deep(64), true},
+		"depth 65":           {deep(65), false},
+		"array depth 65":     {`{"a":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + "}", false},
+		"duplicate":          {`{"a":1,"a":2}`, false},
+		"duplicate nested":   {`{"x":[{"a":1,"a":2}]}`, false},
+		"duplicate escaped":  {`{"a":1,"\u0061":2}`, false},
+		"differs in case":    {`{"a":1,"A":2}`, true},
+		"trailing":           {`{} {}`, false},
+		"trailing brace":     {`{}}`, false},
+		"array":              {`[]`, false},
+		"text":               {`"x"`, false},
+		"empty":              {``, false},
+		"cut":                {`{"a":`, false},
+		"invalid utf-8":      {"{\"a\":\"\xff\"}", false},
+		"byte order mark":    {"\ufeff{}", false},
+		"unquoted":           {`{a:1}`, false},
+		"leading zeros":      {`{"a":01}`, false},
+		"trailing comma":     {`{"a":1,}`, false},
+		"white space around": {" {\"a\":1}\n", true},
+	} {
+		_, err := channel.StrictJSON([]byte(c.body))
+		if c.ok != (err == nil) || err != nil && !errors.Is(err, channel.ErrJSON) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestObjectMatchesExactly(t *testing.T) {
+	o, err := channel.StrictJSON([]byte(`{"Type":"evil","type":"good","n":1,"l":[{"x":"y"}]}`))
+	if err != nil || o.Str("type") != "good" || o.Str("n") != "" || o.First("l").Str("x") != "y" || o.Obj("none").Obj("deeper").Bool("x") {
+		t.Fatalf("%v %v", o, err)
+	}
+}
+
+func FuzzStrictJSON(f *testing.F) {
+	for _, s := range []string{`{}`, `{"a":[{"a":1}]}`, `{"a":1,"a":2}`, "{\"a\":\"\xff\"}", `[[[[`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if o, err := channel.StrictJSON(b); (o == nil) == (err == nil) {
+			t.Fatal("neither object nor error")
+		}
+	})
+}
+
+func TestSplit(t *testing.T) {
+	one := func(rune) int { return 1 }
+	for name, c := range map[string]struct {
+		text  string
+		limit int
+		want  []string
+	}{
+		"short":      {"hello", 10, []string{"hello"}},
+		"blank":      {" \n ", 10, nil},
+		"paragraph":  {"aaaa bb\n\ncc dd", 10, []string{"aaaa bb", "cc dd"}},
+		"line":       {"aaa bbb\nc dd", 10, []string{"aaa bbb", "c dd"}},
+		"space":      {"aaaaaa bbbbbb", 10, []string{"aaaaaa", "bbbbbb"}},
+		"no space":   {"abcdefghij", 4, []string{"abcd", "efgh", "ij"}},
+		"multi byte": {"äöüäöü", 4, []string{"äöüä", "öü"}},
+	} {
+		got := channel.Split(c.text, c.limit, one)
+		if strings.Join(got, "|") != strings.Join(c.want, "|") {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestSplitKeepsEveryCharacter(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringOfN(rapid.RuneFrom([]rune("ab \n&ü😀")), 0, 200, -1).Draw(t, "text")
+		limit := rapid.IntRange(5, 40).Draw(t, "limit")
+		cost := func(r rune) int {
+			if r == '&' {
+				return 5
+			}
+			return 1
+		}
+		strip := func(s string) string { return strings.Join(strings.Fields(s), "") }
+		pieces := channel.Split(text, limit, cost)
+		if strip(strings.Join(pieces, " ")) != strip(text) {
+			t.Fatalf("lost text: %q -> %q", text, pieces)
+		}
+		for _, p := range pieces {
+			sum := 0
+			for _, r := range p {
+				sum += cost(r)
+			}
+			if sum > limit || p == "" || !utf8.ValidString(p) {
+				t.Fatalf("piece %q costs %d of %d", p, sum, limit)
+			}
+		}
+	})
+}
+
+func TestSameTenant(t *testing.T) {
+	e := channel.Entry{Identity: [][]string{{"app"}, {"team", "enterprise"}}}
+	cfg := func(kv ...string) webhook.Config {
+		c := webhook.Config{}
+		for i := 0; i < len(kv); i += 2 {
+			c[kv[i]] = []string{kv[i+1]}
+		}
+		return c
+	}
+	for name, c := range map[string]struct {
+		cfg  webhook.Config
+		got  channel.Identity
+		want bool
+	}{
+		"equal":                        {cfg("app", "A", "team", "T"), channel.Identity{"app": "A", "team": "T"}, true},
+		"extra identity":               {cfg("app", "A", "team", "T"), channel.Identity{"app": "A", "team": "T", "enterprise": "E"}, true},
+		"other app":                    {cfg("app", "A", "team", "T"), channel.Identity{"app": "B", "team": "T"}, false},
+		"other team":                   {cfg("app", "A", "team", "T"), channel.Identity{"app": "A", "team": "U"}, false},
+		"second of group":              {cfg("app", "A", "enterprise", "E"), channel.Identity{"app": "A", "team": "U", "enterprise": "E"}, true},
+		"both configured, one differs": {cfg("app", "A", "team", "T", "enterprise", "E"), channel.Identity{"app": "A", "team": "T", "enterprise": "F"}, false},
+		"absent in request":            {cfg("app", "A", "team", "T"), channel.Identity{"app": "A"}, false},
+		"group not configured":         {cfg("app", "A"), channel.Identity{"app": "A", "team": "T"}, false},
+		"nothing at all":               {nil, nil, false},
+	} {
+		if e.SameTenant(c.cfg, c.got) != c.want {
+			t.Errorf("%s: not %v", name, c.want)
+		}
+	}
+}

@@ -1,0 +1,210 @@
+// Package channeltest is the suite that every channel adapter runs.
+//
+// A vendor's test fills a [Harness] with its bodies and answers and calls
+// [Run]. The suite holds what all vendors share: what is refused as a payload,
+// that each kind is told apart, that foreign identities do not match, that a
+// send is one attempt, and that its failures are classified so that a message
+// which may have been posted is never sent again.
+package channeltest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/webhook"
+)
+
+// Event is a body with what it must parse to.
+type Event struct {
+	Body   string
+	Kind   channel.Kind
+	Reason webhook.Reason
+}
+
+// Answer is a vendor's answer to a send with what it must mean.
+type Answer struct {
+	Status  int
+	Header  map[string]string
+	Body    string
+	Failure channel.Failure
+}
+
+// Harness describes the adapter under test.
+type Harness struct {
+	Entry channel.Entry
+	// Config is an install's; Foreign is another tenant's.
+	Config, Foreign webhook.Config
+	Events          map[string]Event
+	// Malformed are bodies beyond the common list that must be refused.
+	Malformed map[string]string
+	// Posted is the answer to a successful send and PostedID the id in it.
+	Posted   string
+	PostedID string
+	Answers  map[string]Answer
+}
+
+// token is easy to find should it ever leak.
+const token = "canary-token-0123456789"
+
+// Run runs the suite.
+func Run(t *testing.T, h Harness) {
+	t.Helper()
+	t.Run("parse", func(t *testing.T) { parse(t, h) })
+	t.Run("malformed", func(t *testing.T) { malformed(t, h) })
+	t.Run("send", func(t *testing.T) { send(t, h) })
+	t.Run("connection", func(t *testing.T) { connection(t, h) })
+	t.Run("split", func(t *testing.T) { split(t, h) })
+}
+
+func parse(t *testing.T, h Harness) {
+	kinds := map[channel.Kind]bool{}
+	for name, e := range h.Events {
+		in, err := h.Entry.Adapter.Parse(webhook.Input{Body: []byte(e.Body), Config: h.Config})
+		if err != nil || in.Kind != e.Kind || in.Reason != e.Reason {
+			t.Errorf("%s: kind %q reason %q err %v", name, in.Kind, in.Reason, err)
+			continue
+		}
+		kinds[in.Kind] = true
+		if in.Kind == channel.Handshake {
+			continue
+		}
+		if !h.Entry.SameTenant(h.Config, in.Identity) {
+			t.Errorf("%s: identity %v does not match its own install", name, in.Identity)
+		}
+		if h.Entry.SameTenant(h.Foreign, in.Identity) {
+			t.Errorf("%s: identity %v matches another tenant", name, in.Identity)
+		}
+		if e := in.Envelope; in.Kind == channel.Message && (e.EventID == "" || e.Space == "" || e.Actor == "" || e.Text == "" || e.IsBot || e.SelfAuthored) {
+			t.Errorf("%s: incomplete envelope %+v", name, e)
+		}
+	}
+	for _, k := range []channel.Kind{channel.Message, channel.Ignored, channel.Revoked} {
+		if !kinds[k] {
+			t.Errorf("no event of kind %q in the harness", k)
+		}
+	}
+}
+
+func malformed(t *testing.T, h Harness) {
+	bodies := map[string]string{
+		"empty": "", "array": "[]", "cut": `{"type":`, "trailing": `{"type":"x"} {}`, "duplicate key": `{"type":"x","type":"y"}`,
+		"duplicate key below": `{"type":"x","e":{"a":1,"a":2}}`, "invalid utf-8": "{\"type\":\"\xff\"}", "form": "payload=%7B%7D",
+		"deep": `{"type":"x","a":` + strings.Repeat("[", 70) + strings.Repeat("]", 70) + "}",
+	}
+	for name, b := range h.Malformed {
+		bodies[name] = b
+	}
+	for name, b := range bodies {
+		if _, err := h.Entry.Adapter.Parse(webhook.Input{Body: []byte(b), Config: h.Config}); fault.CodeOf(err) != fault.InvalidRequest {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// serve starts a vendor that gives one answer and counts requests.
+func serve(t *testing.T, a Answer) (channel.Call, *atomic.Int32) {
+	t.Helper()
+	var n atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n.Add(1)
+		_, _ = io.Copy(io.Discard, r.Body)
+		for k, v := range a.Header {
+			w.Header().Set(k, v)
+		}
+		w.WriteHeader(a.Status)
+		_, _ = io.WriteString(w, a.Body)
+	}))
+	t.Cleanup(s.Close)
+	return channel.Call{HTTP: s.Client(), BaseURL: s.URL, Token: secret.FromString(token)}, &n
+}
+
+var message = channel.Outgoing{Space: "C1", Thread: "1.2", Text: "hello", TurnID: "t1", Part: 1}
+
+func send(t *testing.T, h Harness) {
+	c, n := serve(t, Answer{Status: 200, Body: h.Posted})
+	if id, f := h.Entry.Adapter.Send(t.Context(), c, message); f != nil || id != h.PostedID || n.Load() != 1 {
+		t.Errorf("posted: id %q failure %+v after %d requests", id, f, n.Load())
+	}
+	answers := map[string]Answer{
+		"500":       {Status: 500, Body: "x", Failure: channel.Failure{Certainty: channel.Ambiguous, Code: "http_500"}},
+		"503":       {Status: 503, Failure: channel.Failure{Certainty: channel.Ambiguous, Code: "http_503"}},
+		"not json":  {Status: 200, Body: "<html>login</html>", Failure: channel.Failure{Certainty: channel.Ambiguous, Code: "answer_malformed"}},
+		"endless":   {Status: 200, Body: strings.Repeat(" ", 1<<20), Failure: channel.Failure{Certainty: channel.Ambiguous, Code: "answer_unreadable"}},
+		"429":       {Status: 429, Header: map[string]string{"Retry-After": "7"}, Failure: channel.Failure{Certainty: channel.RateLimited, Code: "ratelimited", RetryAfter: 7 * time.Second}},
+		"429 blank": {Status: 429, Failure: channel.Failure{Certainty: channel.RateLimited, Code: "ratelimited", RetryAfter: 30 * time.Second}},
+	}
+	for name, a := range h.Answers {
+		answers[name] = a
+	}
+	for name, a := range answers {
+		c, n := serve(t, a)
+		id, f := h.Entry.Adapter.Send(t.Context(), c, message)
+		if f == nil || *f != a.Failure || id != "" || n.Load() != 1 {
+			t.Errorf("%s: id %q failure %+v after %d requests, want %+v after one", name, id, f, n.Load(), a.Failure)
+		}
+		if strings.Contains(fmt.Sprintf("%+v", f), token) {
+			t.Errorf("%s: the failure holds the token", name)
+		}
+	}
+}
+
+func connection(t *testing.T, h Harness) {
+	a := h.Entry.Adapter
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "http://" + l.Addr().String()
+	_ = l.Close()
+	client := &http.Client{}
+	if _, f := a.Send(t.Context(), channel.Call{HTTP: client, BaseURL: url, Token: secret.FromString(token)}, message); f == nil || f.Certainty != channel.NotSent {
+		t.Errorf("nobody listens: %+v", f)
+	}
+	var n atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n.Add(1)
+		_, _ = io.Copy(io.Discard, r.Body)
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(s.Close)
+	s.Config.ErrorLog = nil
+	if _, f := a.Send(t.Context(), channel.Call{HTTP: s.Client(), BaseURL: s.URL, Token: secret.FromString(token)}, message); f == nil || f.Certainty != channel.Ambiguous || n.Load() != 1 {
+		t.Errorf("connection cut after the request: %+v after %d requests", f, n.Load())
+	}
+	for name, tok := range map[string]string{"empty": "", "with a line break": "a\r\nX: y"} {
+		_, f := a.Send(t.Context(), channel.Call{HTTP: s.Client(), BaseURL: s.URL, Token: secret.FromString(tok)}, message)
+		if f == nil || f.Certainty != channel.Refused || !f.TokenRejected || n.Load() != 1 {
+			t.Errorf("token %s: %+v", name, f)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, f := a.Send(ctx, channel.Call{HTTP: s.Client(), BaseURL: s.URL, Token: secret.FromString(token)}, message); f == nil || f.Certainty != channel.NotSent || n.Load() != 1 {
+		t.Errorf("ended context: %+v", f)
+	}
+}
+
+func split(t *testing.T, h Harness) {
+	a := h.Entry.Adapter
+	if got := a.Split("short"); len(got) != 1 || got[0] != "short" {
+		t.Errorf("short text: %q", got)
+	}
+	if got := a.Split(" \n"); len(got) != 0 {
+		t.Errorf("blank text: %q", got)
+	}
+	long := strings.Repeat("word <&> 😀 ", 20_000)
+	if got := strings.Join(a.Split(long), " "); strings.Join(strings.Fields(got), "") != strings.Join(strings.Fields(long), "") {
+		t.Error("splitting lost text")
+	}
+}

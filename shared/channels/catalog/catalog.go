@@ -1,0 +1,35 @@
+// Package catalog lists every channel that is built in, one line each.
+package catalog
+
+import (
+	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/channels/slack"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+// Entries returns all channels, sorted by ID.
+func Entries() []channel.Entry {
+	return []channel.Entry{
+		slack.Entry(),
+	}
+}
+
+// Catalog finds entries by ID. It is read-only after [New].
+type Catalog struct {
+	byID map[taxonomy.Channel]channel.Entry
+}
+
+// New returns a Catalog of entries.
+func New(entries []channel.Entry) Catalog {
+	m := make(map[taxonomy.Channel]channel.Entry, len(entries))
+	for _, e := range entries {
+		m[e.ID] = e
+	}
+	return Catalog{byID: m}
+}
+
+// Find returns the entry of a channel.
+func (c Catalog) Find(id taxonomy.Channel) (channel.Entry, bool) {
+	e, ok := c.byID[id]
+	return e, ok
+}

@@ -1,0 +1,49 @@
+package catalog_test
+
+import (
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/latchkey/latchkey/shared/channels/catalog"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+// TestListEqualsFolders: forgetting the line in the list fails here.
+func TestListEqualsFolders(t *testing.T) {
+	dirs, err := os.ReadDir("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var folders, listed []string
+	for _, d := range dirs {
+		if d.IsDir() && d.Name() != "catalog" && d.Name() != "internal" {
+			folders = append(folders, d.Name())
+		}
+	}
+	for _, e := range catalog.Entries() {
+		listed = append(listed, string(e.ID))
+	}
+	if !slices.Equal(folders, listed) {
+		t.Fatalf("folders %v, listed %v", folders, listed)
+	}
+}
+
+func TestEntriesAreComplete(t *testing.T) {
+	c := catalog.New(catalog.Entries())
+	for _, e := range catalog.Entries() {
+		if _, ok := c.Find(e.ID); !ok || e.Scheme == nil || e.Adapter == nil || e.Setup == nil || e.Tenant == nil ||
+			len(e.Methods) == 0 || len(e.Identity) == 0 || e.RetryHorizon <= 0 {
+			t.Errorf("%s is incomplete", e.ID)
+		}
+		if !slices.Contains(e.SecretNames(taxonomy.ChannelVerify), e.VerifySecret) {
+			t.Errorf("%s: verify secret %q is not declared", e.ID, e.VerifySecret)
+		}
+		if !slices.Contains(e.SecretNames(taxonomy.ChannelSend), e.SendSecret) {
+			t.Errorf("%s: send secret %q is not declared", e.ID, e.SendSecret)
+		}
+	}
+	if _, ok := c.Find("none"); ok {
+		t.Error("found an unknown channel")
+	}
+}

@@ -1,0 +1,90 @@
+package slack
+
+import (
+	"slices"
+
+	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/webhook"
+)
+
+// scopes is the least that a mention-and-direct-message agent needs. Reading a
+// whole room needs channels:history or groups:history, which a person adds.
+func scopes() []string {
+	return []string{"app_mentions:read", "chat:write", "im:history", "im:read", "im:write", "users:read"}
+}
+
+func botEvents() []string {
+	return []string{"app_mention", "message.im", "app_uninstalled", "tokens_revoked"}
+}
+
+// setup describes the app to create. The manifest follows Slack's app manifest
+// reference (docs.slack.dev, read 2026-11).
+func setup(in channel.SetupInput) channel.Setup {
+	return channel.Setup{
+		Manifest:     manifest(in),
+		CallbackURLs: []string{in.CallbackURL},
+		Scopes:       scopes(),
+		Steps: []string{
+			"Create a Slack app from the manifest; Slack cannot check the request URL yet, so skip that check.",
+			"Copy the app ID and the signing secret from Basic Information, install the app to the workspace, copy the bot token.",
+			"Save app_id, team_id (or enterprise_id), signing_secret and bot_token here; the install is then verifying.",
+			"In Event Subscriptions press Retry beside the request URL; Slack's signed check must pass.",
+			"Add a binding that names the agent, then activate the install.",
+			"Invite the bot to one channel, mention it, and read the delivery here.",
+		},
+		Checklist:    checklist(in),
+		IdentityNote: "app_id and team_id (or enterprise_id) are compared with every verified event.",
+	}
+}
+
+func manifest(in channel.SetupInput) map[string]any {
+	return map[string]any{
+		"display_information": map[string]any{"name": in.AppName},
+		"features": map[string]any{
+			"bot_user": map[string]any{"display_name": in.AppName, "always_online": true},
+			"app_home": map[string]any{"home_tab_enabled": false, "messages_tab_enabled": true, "messages_tab_read_only_enabled": false},
+		},
+		"oauth_config": map[string]any{"scopes": map[string]any{"bot": scopes()}},
+		"settings": map[string]any{
+			"event_subscriptions":    map[string]any{"request_url": in.CallbackURL, "bot_events": botEvents()},
+			"org_deploy_enabled":     false,
+			"socket_mode_enabled":    false,
+			"token_rotation_enabled": false,
+		},
+	}
+}
+
+// checklist says what can be told from our own records; the rest is Manual.
+func checklist(in channel.SetupInput) []channel.Check {
+	tell := func(ok bool) channel.CheckResult {
+		if ok {
+			return channel.Passed
+		}
+		return channel.Pending
+	}
+	saw := func(code webhook.Reason) channel.CheckResult {
+		return tell(slices.Contains(in.DeliveryCodes, string(code)))
+	}
+	verifies, sends := slices.Contains(in.SecretsSet, signingSecret), slices.Contains(in.SecretsSet, botToken)
+	known := in.Config.Get(appID) != "" && (in.Config.Get(teamID) != "" || in.Config.Get(enterpriseID) != "")
+	mismatch := channel.Passed
+	if slices.Contains(in.DeliveryCodes, string(webhook.TenantMismatch)) {
+		mismatch = channel.Failed
+	}
+	return []channel.Check{
+		{ID: "inventory", Title: "The old integration and its URL are written down for rollback", Result: channel.Manual},
+		{ID: "secrets", Title: "Signing secret and bot token are stored", Result: tell(verifies && sends)},
+		{ID: "identity", Title: "App and workspace (or organisation) are named", Result: tell(known)},
+		{ID: "scopes", Title: "The granted scopes are the requested ones", Result: channel.Manual},
+		{ID: "handshake", Title: "Slack's signed URL check was answered", Result: saw(webhook.Handshake)},
+		{ID: "tampered", Title: "A tampered request was refused", Result: saw(webhook.SigMismatch)},
+		{ID: "tenant", Title: "No event named another workspace", Result: mismatch},
+		{ID: "bot_user", Title: "The bot's own user is known, so it never answers itself", Result: tell(in.Config.Get(botUserID) != "")},
+		{ID: "binding", Title: "At least one binding names an agent", Result: tell(in.Bindings > 0)},
+		{ID: "active", Title: "The install is active", Result: tell(in.State == "active")},
+		{ID: "event", Title: "A signed event was accepted and queued", Result: saw(webhook.Accepted)},
+		{ID: "canary", Title: "One channel ran for 24 hours or 50 turns without errors or duplicates", Result: channel.Manual},
+		{ID: "rotation", Title: "A rotation of the signing secret was rehearsed", Result: channel.Manual},
+		{ID: "sign_off", Title: "The owner signed off", Result: channel.Manual},
+	}
+}

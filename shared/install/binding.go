@@ -1,0 +1,116 @@
+package install
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/channel"
+)
+
+// Selector narrows a binding; empty fields match everything.
+type Selector struct {
+	Account string `json:"account,omitempty"`
+	Team    string `json:"team,omitempty"`
+	Channel string `json:"channel,omitempty"`
+	// Peer matches the other person of a direct conversation, and the author
+	// of a message elsewhere.
+	Peer   string `json:"peer,omitempty"`
+	Thread string `json:"thread,omitempty"`
+	// Mention matches only messages that address the bot.
+	Mention bool `json:"mention,omitempty"`
+}
+
+// Binding sends the matching traffic of an install to an agent.
+type Binding struct {
+	ID        string
+	Org       string
+	Install   string
+	Selector  Selector
+	AgentID   string
+	PersonaID string
+	CreatedAt time.Time
+}
+
+// Weights. Each is above the sum of those below it, so that two different sets
+// of fields never weigh the same.
+const (
+	weighThread  = 16
+	weighMention = 8
+	weighChannel = 4
+	weighPeer    = 2
+	weighTeam    = 1
+)
+
+// Weight orders bindings that match the same message: the heaviest wins.
+func (s Selector) Weight() int {
+	w := 0
+	for _, f := range []struct {
+		set bool
+		w   int
+	}{{s.Thread != "", weighThread}, {s.Mention, weighMention}, {s.Channel != "", weighChannel}, {s.Peer != "", weighPeer}, {s.Team != "", weighTeam}} {
+		if f.set {
+			w += f.w
+		}
+	}
+	return w
+}
+
+// Matches reports whether every field that is set equals the message's.
+func (s Selector) Matches(e channel.Envelope) bool {
+	equal := func(want, got string) bool { return want == "" || want == got }
+	return equal(s.Account, e.Account) && equal(s.Team, e.Team) && equal(s.Channel, e.Space) &&
+		equal(s.Peer, e.Actor) && equal(s.Thread, e.Thread) && (!s.Mention || e.Mention)
+}
+
+// values lists the fields in a fixed order.
+func (s Selector) values() []string {
+	mention := ""
+	if s.Mention {
+		mention = "1"
+	}
+	return []string{s.Account, s.Team, s.Channel, s.Peer, s.Thread, mention}
+}
+
+// Match returns the heaviest matching binding. An account decides between
+// selectors that are otherwise equal. Two bindings with equal selectors cannot
+// be stored, so the answer does not depend on the order.
+func Match(bindings []Binding, e channel.Envelope) (Binding, bool) {
+	var best Binding
+	found := false
+	for _, b := range bindings {
+		if !b.Selector.Matches(e) {
+			continue
+		}
+		heavier := b.Selector.Weight() > best.Selector.Weight() ||
+			b.Selector.Weight() == best.Selector.Weight() && b.Selector.Account != "" && best.Selector.Account == ""
+		if !found || heavier {
+			best, found = b, true
+		}
+	}
+	return best, found
+}
+
+// BindingID is made from the install and the selector, so that two bindings
+// with equal fields and values collide in the store instead of at run time.
+func BindingID(install string, s Selector) string {
+	h := sha256.New()
+	for _, v := range s.values() {
+		// A NUL cannot occur in a value, see checkSelector.
+		h.Write([]byte(v + "\x00"))
+	}
+	return install + bindingMark + hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// bindingMark separates the install's id from the selector's hash.
+const bindingMark = "-b-"
+
+// installOf returns the install that a binding id names.
+func installOf(binding string) (string, bool) {
+	i := strings.LastIndex(binding, bindingMark)
+	if i <= 0 {
+		return "", false
+	}
+	return binding[:i], true
+}

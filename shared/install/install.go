@@ -1,0 +1,174 @@
+// Package install is the record of the channel apps that are known to us and of
+// the bindings from their traffic to agents.
+//
+// An [Install] belongs to one organisation and one vendor app; its org is the
+// only source of the organisation for everything that happens to its messages.
+// Its secrets are in the vault under the install's id, as two credentials: what
+// verifies and what sends. One live install may hold a given app and tenant, and
+// one may hold a given sending token; a conflict never names the other side.
+//
+// States: draft (a required secret or setting is missing) → verifying (answers
+// handshakes and verifies, dispatches nothing) → active ⇄ suspended; revoked is
+// final and frees tenant and token. Only [Service] changes them.
+//
+// [Match] picks the binding of a message and is pure. Unbound traffic has no
+// default agent: it is dropped and recorded.
+//
+// Order of the two stores: secrets are sealed before an install appears and are
+// revoked after it is; a crash in between leaves a credential that no install
+// names, or one that a second revoke removes.
+package install
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/vault"
+	"github.com/latchkey/latchkey/shared/webhook"
+)
+
+// State is where an install is in its life.
+type State string
+
+// States.
+const (
+	Draft     State = "draft"
+	Verifying State = "verifying"
+	Active    State = "active"
+	Suspended State = "suspended"
+	Revoked   State = "revoked"
+)
+
+// Verifies reports whether webhooks of an install in this state are verified;
+// all others answer like an unknown install.
+func (s State) Verifies() bool { return s == Verifying || s == Active }
+
+// Mode says who owns the vendor app.
+type Mode string
+
+// BYOA: the organisation owns the app. An app of the platform shared by many
+// tenants is another kind with its own path and secrets, never a fallback.
+const BYOA Mode = "byoa"
+
+// Secret describes one stored value of a secret. It holds no part of it.
+type Secret struct {
+	Name string
+	// Fingerprint is a keyed hash, for people to compare.
+	Fingerprint string
+	Hint        string
+	// RetireAt is zero for the live value.
+	RetireAt time.Time
+}
+
+// Claim is something that one live install may hold at a time.
+type Claim struct {
+	// Field is the setting or secret that a conflict is reported for.
+	Field string
+	// Token is the keyed hash of a sending token; empty for a tenant claim.
+	Token string
+	// App and Tenant are the vendor's ids; empty for a token claim.
+	App, Tenant string
+}
+
+// Install is one channel app of an organisation.
+type Install struct {
+	ID       string
+	Org      string
+	Provider taxonomy.Channel
+	Mode     Mode
+	Label    string
+	State    State
+	// Before is the state that a suspended install resumes to.
+	Before    State
+	Config    webhook.Config
+	PublicURL string
+	// Secrets are sorted by name, live first.
+	Secrets   []Secret
+	Claims    []Claim
+	CreatedAt time.Time
+	UpdatedAt time.Time
+	Version   int64
+}
+
+// has reports whether a live value of the secret is stored.
+func (i Install) has(name string) bool {
+	for _, s := range i.Secrets {
+		if s.Name == name && s.RetireAt.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// SecretsSet names the secrets with a live value.
+func (i Install) SecretsSet() []string {
+	var out []string
+	for _, s := range i.Secrets {
+		if s.RetireAt.IsZero() {
+			out = append(out, s.Name)
+		}
+	}
+	return out
+}
+
+// Ref names the install's credential of a class.
+func (i Install) Ref(class taxonomy.CredentialClass) vault.Ref {
+	return vault.Ref{Org: i.Org, ID: i.ID, Provider: string(i.Provider), Class: class}
+}
+
+// Store keeps installs and bindings. Each write puts its audit row in the same
+// transaction. Reads are consistent.
+type Store interface {
+	// Install reads an install with its bindings, in one call; not_found.
+	Install(ctx context.Context, id string) (Install, []Binding, error)
+	// Installs lists an organisation's installs by id.
+	Installs(ctx context.Context, org, after string, limit int) (page []Install, next string, err error)
+	// CreateInstall fails with conflict and the claim's field as param if a
+	// claim is held.
+	CreateInstall(ctx context.Context, i Install, row audit.Row) error
+	// UpdateInstall replaces old by next if old's version is still stored, else
+	// conflict; claims that only next has are taken, those only old has freed.
+	UpdateInstall(ctx context.Context, old, next Install, row audit.Row) error
+}
+
+// BindingStore keeps bindings.
+type BindingStore interface {
+	// CreateBinding fails with conflict if the id, which is made from the
+	// selector, exists.
+	CreateBinding(ctx context.Context, b Binding, row audit.Row) error
+	// UpdateBinding replaces agent and persona; not_found if absent.
+	UpdateBinding(ctx context.Context, b Binding, row audit.Row) error
+	// DeleteBinding fails with not_found if absent.
+	DeleteBinding(ctx context.Context, b Binding, row audit.Row) error
+}
+
+// Vault keeps the secrets; [vault.Vault] implements it.
+type Vault interface {
+	Create(ctx context.Context, c vault.NewCredential) (vault.Head, error)
+	Rotate(ctx context.Context, r vault.Rotation) (vault.Head, error)
+	FinishRotation(ctx context.Context, ref vault.Ref, field, actor string) (vault.Head, error)
+	Revoke(ctx context.Context, ref vault.Ref, actor string) (vault.Head, error)
+}
+
+// VaultIndex says what is stored without opening it; [vault.Vault] implements
+// it.
+type VaultIndex interface {
+	Head(ctx context.Context, org string, class taxonomy.CredentialClass, id string) (vault.Head, error)
+	// TokenHash is a keyed hash that ignores the organisation.
+	TokenHash(ctx context.Context, provider string, text secret.Text) (string, error)
+}
+
+// Catalog finds the description of a channel.
+type Catalog interface {
+	Find(id taxonomy.Channel) (channel.Entry, bool)
+}
+
+// CallbackURL is where the vendor must send the install's events.
+func CallbackURL(publicURL string, i Install) string {
+	return strings.TrimSuffix(publicURL, "/") + "/webhooks/" + string(i.Provider) + "/" + i.ID
+}

@@ -1,0 +1,69 @@
+package install
+
+import (
+	"context"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/vault"
+)
+
+// OpenVault opens secrets; [vault.Vault] implements it.
+type OpenVault interface {
+	Load(ctx context.Context, org string, class taxonomy.CredentialClass, id string) (vault.Credential, error)
+	Reveal(ctx context.Context, cred vault.Credential, use vault.Use, f func(plain []byte) error) error
+	RevealAll(ctx context.Context, cred vault.Credential, use vault.Use, f func(version int, live bool, plain []byte) error) error
+}
+
+// Opener opens the secrets of installs for the functions that use them. Purpose
+// is written to the vault's log.
+type Opener struct {
+	Vault   OpenVault
+	Purpose string
+}
+
+// Verifying returns the values of a secret that verify at now, live one first.
+// complete is false if another value exists that did not open: a signature that
+// matches then still counts, but a mismatch proves nothing. Errors:
+// vault_unavailable; not_found if the install has no such secret.
+func (o Opener) Verifying(ctx context.Context, i Install, name string, now time.Time) (values []secret.Text, complete bool, err error) {
+	cred, err := o.Vault.Load(ctx, i.Org, taxonomy.ChannelVerify, i.ID)
+	if err != nil {
+		return nil, false, err
+	}
+	retired := map[int]bool{}
+	for _, d := range cred.Head.Drains {
+		// The event's clock counts too: it may be ahead of the vault's.
+		retired[d.Version] = retired[d.Version] || d.Field == name && !now.Before(d.Until)
+	}
+	err = o.Vault.RevealAll(ctx, cred, vault.Use{Field: name, Purpose: o.Purpose}, func(version int, live bool, plain []byte) error {
+		if live || !retired[version] {
+			values = append(values, secret.New(plain))
+		}
+		return nil
+	})
+	if err != nil && len(values) == 0 {
+		return nil, false, err
+	}
+	return values, err == nil, nil
+}
+
+// Sending returns the live value of a sending secret. Errors: vault_unavailable;
+// not_found if the install has none.
+func (o Opener) Sending(ctx context.Context, i Install, name string) (secret.Text, error) {
+	cred, err := o.Vault.Load(ctx, i.Org, taxonomy.ChannelSend, i.ID)
+	if err != nil {
+		return secret.Text{}, err
+	}
+	var out secret.Text
+	err = o.Vault.Reveal(ctx, cred, vault.Use{Field: name, Purpose: o.Purpose}, func(plain []byte) error {
+		out = secret.New(plain)
+		return nil
+	})
+	if err == nil && out.IsZero() {
+		return secret.Text{}, fault.New(fault.VaultUnavailable, "install.Sending", "the install's credential could not be opened, try again")
+	}
+	return out, err
+}

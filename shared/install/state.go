@@ -1,0 +1,263 @@
+package install
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/vault"
+)
+
+// DefaultOverlap is how long a rotated secret still verifies.
+const DefaultOverlap = 24 * time.Hour
+
+// MaxOverlap bounds retire_at.
+const MaxOverlap = 30 * 24 * time.Hour
+
+// Get returns an install with its bindings; not_found also for another
+// organisation's.
+func (s *Service) Get(ctx context.Context, orgID, id string) (Install, []Binding, error) {
+	i, bs, err := s.Store.Install(ctx, id)
+	if err != nil {
+		return Install{}, nil, err
+	}
+	if i.Org != orgID {
+		return Install{}, nil, notFound()
+	}
+	return i, bs, nil
+}
+
+// List returns a page of an organisation's installs by id.
+func (s *Service) List(ctx context.Context, orgID, after string, limit int) ([]Install, string, error) {
+	return s.Store.Installs(ctx, orgID, after, limit)
+}
+
+func (s *Service) load(ctx context.Context, orgID, id string) (Install, channel.Entry, error) {
+	i, _, err := s.Get(ctx, orgID, id)
+	if err != nil {
+		return Install{}, channel.Entry{}, err
+	}
+	e, ok := s.Catalog.Find(i.Provider)
+	if !ok {
+		return Install{}, channel.Entry{}, fault.New(fault.Internal, "install", "internal error, try again later")
+	}
+	return i, e, nil
+}
+
+// change loads an install, lets f change it and writes it if it changed.
+func (s *Service) change(ctx context.Context, op audit.Op, orgID, id, action string, f func(Install, channel.Entry) (Install, error)) (Install, error) {
+	old, entry, err := s.load(ctx, orgID, id)
+	if err != nil {
+		return Install{}, err
+	}
+	next, err := f(old, entry)
+	if err != nil || next.Version == old.Version {
+		return next, err
+	}
+	next.UpdatedAt = op.At.UTC().Truncate(time.Millisecond)
+	return next, s.Store.UpdateInstall(ctx, old, next, op.Row(orgID, "install."+action, id, "provider", string(next.Provider), "state", string(next.State)))
+}
+
+// Update changes settings and adds missing secrets; a draft that is complete
+// becomes verifying, and a live install cannot be made incomplete. Errors:
+// invalid_request, not_found, conflict, vault_unavailable.
+func (s *Service) Update(ctx context.Context, op audit.Op, orgID, id string, p Patch) (Install, error) {
+	return s.change(ctx, op, orgID, id, "update", func(i Install, e channel.Entry) (Install, error) {
+		if i.State == Revoked {
+			return i, conflict("the install is revoked; create a new one")
+		}
+		next, err := s.apply(i, e, p)
+		if err != nil {
+			return i, err
+		}
+		if next, err = s.store(ctx, op, next, e, p.Secrets); err != nil {
+			return i, err
+		}
+		ready := readiness(next, e)
+		if i.State != Draft && ready == Draft {
+			return i, invalid("config", "this would take away a setting that a live install needs; suspend or revoke it instead")
+		}
+		if i.State == Draft {
+			next.State = ready
+		}
+		next.Version++
+		return next, nil
+	})
+}
+
+// Activate lets messages through; only a verifying install can be activated.
+func (s *Service) Activate(ctx context.Context, op audit.Op, orgID, id string) (Install, error) {
+	return s.move(ctx, op, orgID, id, "activate", Active, "only a verifying install can be activated; a draft needs its secrets and settings first", Verifying)
+}
+
+// Suspend stops an install; it answers like an unknown one until resumed.
+func (s *Service) Suspend(ctx context.Context, op audit.Op, orgID, id string) (Install, error) {
+	return s.move(ctx, op, orgID, id, "suspend", Suspended, "only a verifying or active install can be suspended", Verifying, Active)
+}
+
+// Resume brings a suspended install back to the state it had.
+func (s *Service) Resume(ctx context.Context, op audit.Op, orgID, id string) (Install, error) {
+	return s.change(ctx, op, orgID, id, "resume", func(i Install, _ channel.Entry) (Install, error) {
+		if i.State == Active || i.State == Verifying {
+			return i, nil
+		}
+		if i.State != Suspended || !i.Before.Verifies() {
+			return i, conflict("only a suspended install can be resumed")
+		}
+		i.State, i.Before = i.Before, ""
+		i.Version++
+		return i, nil
+	})
+}
+
+func (s *Service) move(ctx context.Context, op audit.Op, orgID, id, action string, to State, refusal string, from ...State) (Install, error) {
+	return s.change(ctx, op, orgID, id, action, func(i Install, _ channel.Entry) (Install, error) {
+		if i.State == to {
+			return i, nil
+		}
+		if !slices.Contains(from, i.State) {
+			return i, conflict(refusal)
+		}
+		i.Before, i.State = i.State, to
+		i.Version++
+		return i, nil
+	})
+}
+
+// Revoke ends an install for good and frees its tenant and token. Its secrets
+// are revoked after it, so a second call repeats that part.
+func (s *Service) Revoke(ctx context.Context, op audit.Op, orgID, id string) (Install, error) {
+	i, err := s.change(ctx, op, orgID, id, "revoke", revoke)
+	if err != nil {
+		return i, err
+	}
+	for _, class := range classes(i) {
+		if _, err := s.Vault.Revoke(ctx, i.Ref(class), op.Actor); err != nil && fault.CodeOf(err) != fault.NotFound {
+			return i, err
+		}
+	}
+	return i, nil
+}
+
+// RevokedByVendor ends an install whose app was removed at the vendor. The
+// caller needs no access to the vault: the secrets stay sealed, of no more use
+// than the vendor's refusal makes them, until someone calls [Service.Revoke].
+func (s *Service) RevokedByVendor(ctx context.Context, op audit.Op, i Install) error {
+	_, err := s.change(ctx, op, i.Org, i.ID, "revoked_by_provider", revoke)
+	return err
+}
+
+func revoke(i Install, _ channel.Entry) (Install, error) {
+	if i.State == Revoked {
+		return i, nil
+	}
+	i.Before, i.State, i.Claims = i.State, Revoked, nil
+	i.Version++
+	return i, nil
+}
+
+// Rotate makes value live for one secret. The replaced value still verifies
+// until retireAt; zero means [DefaultOverlap] from now, now or earlier ends it
+// at once. Errors: invalid_request, not_found, conflict, vault_unavailable.
+func (s *Service) Rotate(ctx context.Context, op audit.Op, orgID, id, name string, value secret.Text, retireAt time.Time) (Install, error) {
+	overlap := DefaultOverlap
+	if !retireAt.IsZero() {
+		overlap = max(retireAt.Sub(op.At), 0)
+	}
+	if overlap > MaxOverlap {
+		return Install{}, invalid("retire_at", "retire_at is at most 30 days from now")
+	}
+	i, e, err := s.load(ctx, orgID, id)
+	if err != nil {
+		return Install{}, err
+	}
+	f, err := rotatable(i, e, name)
+	if err != nil {
+		return Install{}, err
+	}
+	if value.IsZero() {
+		return Install{}, invalid("value", "the new value is empty")
+	}
+	row := func(action string) audit.Row {
+		r := op.Row(orgID, "install."+action, id, "provider", string(i.Provider), "state", string(i.State))
+		r.ID += "-" + action // one operation, two rows
+		return r
+	}
+	if f.Unique {
+		// The claim is taken first, beside the old one: a token that another
+		// install holds must not become live here.
+		claimed, err := s.claimToken(ctx, i, f, value)
+		if err != nil {
+			return Install{}, err
+		}
+		claimed.Version++
+		if err := s.Store.UpdateInstall(ctx, i, claimed, row("claim")); err != nil {
+			return Install{}, err
+		}
+		i = claimed
+	}
+	head, err := s.rotate(ctx, vault.Rotation{Ref: i.Ref(f.Class), Fields: map[string]secret.Text{name: value}, Overlap: overlap, Actor: op.Actor})
+	if err != nil {
+		return Install{}, err
+	}
+	next := onlyClaim(withSecrets(i, e, f.Class, head), f)
+	next.Version++
+	next.UpdatedAt = op.At.UTC().Truncate(time.Millisecond)
+	return next, s.Store.UpdateInstall(ctx, i, next, row("rotate"))
+}
+
+// RotateFinish ends the overlap of a secret now.
+func (s *Service) RotateFinish(ctx context.Context, op audit.Op, orgID, id, name string) (Install, error) {
+	return s.change(ctx, op, orgID, id, "rotate_finish", func(i Install, e channel.Entry) (Install, error) {
+		f, err := rotatable(i, e, name)
+		if err != nil {
+			return i, err
+		}
+		head, err := s.Vault.FinishRotation(ctx, i.Ref(f.Class), name, op.Actor)
+		if err != nil {
+			return i, err
+		}
+		i = withSecrets(i, e, f.Class, head)
+		i.Version++
+		return i, nil
+	})
+}
+
+func rotatable(i Install, e channel.Entry, name string) (channel.SecretField, error) {
+	if i.State == Revoked {
+		return channel.SecretField{}, conflict("the install is revoked; create a new one")
+	}
+	f, err := secretField(e, name)
+	if err != nil {
+		return f, fault.As(err).WithParam("name")
+	}
+	if !i.has(name) {
+		return f, fault.New(fault.Conflict, "install", "this secret is not stored yet; add it with an update").WithParam("name")
+	}
+	return f, nil
+}
+
+// Setup describes how to connect the app and what is already done. codes are
+// the audit codes seen on the install's deliveries.
+func (s *Service) Setup(ctx context.Context, orgID, id string, codes []string) (channel.Setup, error) {
+	i, bs, err := s.Get(ctx, orgID, id)
+	if err != nil {
+		return channel.Setup{}, err
+	}
+	e, ok := s.Catalog.Find(i.Provider)
+	if !ok {
+		return channel.Setup{}, fault.New(fault.Internal, "install", "internal error, try again later")
+	}
+	name := i.Label
+	if name == "" {
+		name = "Assistant"
+	}
+	return e.Setup(channel.SetupInput{
+		InstallID: i.ID, CallbackURL: CallbackURL(s.PublicURL, i), State: string(i.State), Config: i.Config,
+		SecretsSet: i.SecretsSet(), AppName: name, Bindings: len(bs), DeliveryCodes: codes,
+	}), nil
+}

@@ -1,0 +1,90 @@
+package session
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/table"
+)
+
+// JobKind is what the worker has to do.
+type JobKind string
+
+// Job kinds.
+const (
+	JobMessage JobKind = "message"
+	JobRevoked JobKind = "revoked"
+)
+
+// jobVersion is the format of queued jobs; another one is refused.
+const jobVersion = 1
+
+// MaxJob bounds a queued job, below the queue's own limit of 256 KB.
+const MaxJob = 240 << 10
+
+// ErrJob is returned for a body that is not a job of this version.
+var ErrJob = errors.New("session: malformed job")
+
+// Job is one verified event on its way from webhook to turn. It holds neither
+// secrets nor the raw body.
+type Job struct {
+	Version int     `json:"v"`
+	Kind    JobKind `json:"kind"`
+	Org     string  `json:"org"`
+	Install string  `json:"install"`
+	// EventID is the id under which the event was received first.
+	EventID    string           `json:"event_id"`
+	AgentID    string           `json:"agent_id,omitempty"`
+	PersonaID  string           `json:"persona_id,omitempty"`
+	Tenant     string           `json:"tenant"`
+	Identity   channel.Identity `json:"identity"`
+	Envelope   channel.Envelope `json:"envelope"`
+	ReceivedAt time.Time        `json:"received_at"`
+	RequestID  string           `json:"request_id,omitempty"`
+}
+
+// Key is the routing key of the job's conversation.
+func (j Job) Key() Key {
+	e := j.Envelope
+	return Key{Org: j.Org, Install: j.Install, Agent: j.AgentID, Persona: j.PersonaID,
+		Provider: string(e.Provider), Tenant: j.Tenant, Space: e.Space, Thread: e.Thread}
+}
+
+// Encode writes the job; [ErrJob] if it is larger than [MaxJob].
+func (j Job) Encode() ([]byte, error) {
+	j.Version = jobVersion
+	b, err := json.Marshal(j)
+	if err != nil || len(b) > MaxJob {
+		return nil, ErrJob
+	}
+	return b, nil
+}
+
+// DecodeJob reads a job strictly.
+func DecodeJob(b []byte) (Job, error) {
+	var j Job
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if len(b) > MaxJob || d.Decode(&j) != nil {
+		return Job{}, ErrJob
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return Job{}, ErrJob
+	}
+	ok := j.Version == jobVersion && table.ValidID(j.Org) && table.ValidID(j.Install) && j.EventID != ""
+	switch j.Kind {
+	case JobMessage:
+		ok = ok && table.ValidID(j.AgentID) && j.Envelope.Space != "" && j.Envelope.Text != ""
+	case JobRevoked:
+	default:
+		ok = false
+	}
+	if !ok {
+		return Job{}, ErrJob
+	}
+	return j, nil
+}

@@ -1,0 +1,129 @@
+// Package session is a conversation: its routing key, its messages, the inbound
+// deliveries that led to them and the turns that answered.
+//
+// A [Key] names one conversation of one agent and persona on one route; two
+// agents in one channel have two keys and two transcripts. Its text is
+// injective (every part is percent-encoded, an absent part is "-"), its hash is
+// the session's id and the queue's message group.
+//
+// Guarantees kept by the stores: a delivery is enqueued at least once and
+// becomes at most one turn; a turn's writes carry a fencing number, so that an
+// invocation that lost its claim can change nothing; an answer is stored before
+// anything acts on it; an outgoing part is sent at most once and one whose fate
+// is unknown is never sent again.
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"time"
+)
+
+// keyVersion is the first part of every routing key.
+const keyVersion = "v1"
+
+// Key is a routing key. Agent and Persona come from the binding, never from the
+// message; Tenant is the vendor's tenant that the install is bound to.
+type Key struct {
+	Org, Install, Agent, Persona string
+	Provider, Tenant             string
+	Space, Thread, Actor         string
+}
+
+// String is the text of the key.
+func (k Key) String() string {
+	parts := []string{k.Org, k.Install, k.Agent, k.Persona, k.Provider, k.Tenant, k.Space, k.Thread, k.Actor}
+	var b strings.Builder
+	b.WriteString(keyVersion)
+	for _, p := range parts {
+		b.WriteByte('|')
+		escape(&b, p)
+	}
+	return b.String()
+}
+
+// Hash is hex SHA-256 of the text: 64 characters, valid as id and as message
+// group.
+func (k Key) Hash() string {
+	sum := sha256.Sum256([]byte(k.String()))
+	return hex.EncodeToString(sum[:])
+}
+
+// escape writes a part so that no two parts look alike: bytes other than
+// unreserved ones are %XX, nothing is "-" and a lone "-" is "%2D".
+func escape(b *strings.Builder, s string) {
+	const digits = "0123456789ABCDEF"
+	switch s {
+	case "":
+		b.WriteByte('-')
+		return
+	case "-":
+		b.WriteString("%2D")
+		return
+	}
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("-._~", c) >= 0:
+			b.WriteByte(c)
+		default:
+			b.WriteByte('%')
+			b.WriteByte(digits[c>>4])
+			b.WriteByte(digits[c&15])
+		}
+	}
+}
+
+// Session is one conversation.
+type Session struct {
+	Org       string
+	ID        string // hash of the routing key
+	Key       string
+	Install   string
+	AgentID   string
+	PersonaID string
+	Provider  string
+	Space     string
+	Thread    string
+	CreatedAt time.Time
+	UpdatedAt time.Time
+	// Next is the sequence number of the next message.
+	Next int64
+}
+
+// Role says who wrote a message.
+type Role string
+
+// Roles.
+const (
+	User      Role = "user"
+	Assistant Role = "assistant"
+)
+
+// Message is one message of a session.
+type Message struct {
+	Seq       int64     `json:"seq"`
+	Role      Role      `json:"role"`
+	Text      string    `json:"text"`
+	AgentID   string    `json:"agent_id"`
+	PersonaID string    `json:"persona_id,omitempty"`
+	TurnID    string    `json:"turn_id"`
+	EventID   string    `json:"event_id"`
+	At        time.Time `json:"at"`
+}
+
+// Reader reads conversations for people.
+type Reader interface {
+	// Session fails with not_found.
+	Session(ctx context.Context, org, id string) (Session, error)
+	// Sessions lists an organisation's sessions by id.
+	Sessions(ctx context.Context, org, after string, limit int) (page []Session, next string, err error)
+	// Messages lists a session's messages oldest first.
+	Messages(ctx context.Context, org, id, after string, limit int) (page []Message, next string, err error)
+	// Turn fails with not_found.
+	Turn(ctx context.Context, org, id string) (Turn, []Part, error)
+	// Deliveries lists an install's deliveries newest first.
+	Deliveries(ctx context.Context, install, after string, limit int) (page []Delivery, next string, err error)
+}

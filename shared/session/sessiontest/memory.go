@@ -1,0 +1,321 @@
+// Package sessiontest holds the contract of the session stores as a suite and an
+// in-memory implementation of it, so that tests of what is built on the stores
+// run against the same rules as DynamoDB.
+package sessiontest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/session"
+)
+
+// Memory implements every interface of the session package.
+type Memory struct {
+	mu         sync.Mutex
+	receipts   map[string]*receipt
+	deliveries map[string]session.Delivery
+	sessions   map[string]session.Session
+	messages   map[string][]session.Message
+	turns      map[string]*turn
+	// Fail, if set, is asked before every call with the method's name.
+	Fail func(method string) error
+}
+
+type receipt struct {
+	session.Receipt
+	expires time.Time
+}
+
+type turn struct {
+	session.Turn
+	parts    []session.Part
+	delivery string
+	owner    string
+	receive  int64
+	lease    time.Time
+}
+
+// NewMemory returns an empty store.
+func NewMemory() *Memory {
+	return &Memory{receipts: map[string]*receipt{}, deliveries: map[string]session.Delivery{}, sessions: map[string]session.Session{},
+		messages: map[string][]session.Message{}, turns: map[string]*turn{}}
+}
+
+func (m *Memory) lock(method string) (func(), error) {
+	// Outside the lock, so that Fail may panic to end the caller there.
+	if m.Fail != nil {
+		if err := m.Fail(method); err != nil {
+			return nil, err
+		}
+	}
+	m.mu.Lock()
+	return m.mu.Unlock, nil
+}
+
+// Receive implements [session.Dedupe].
+func (m *Memory) Receive(_ context.Context, install, key, event string, now time.Time, ttl time.Duration) (session.Receipt, bool, error) {
+	unlock, err := m.lock("Receive")
+	if err != nil {
+		return session.Receipt{}, false, err
+	}
+	defer unlock()
+	k := install + "#" + key
+	if r := m.receipts[k]; r != nil && r.expires.After(now) {
+		return r.Receipt, false, nil
+	}
+	r := &receipt{session.Receipt{EventID: event}, now.Add(ttl)}
+	m.receipts[k] = r
+	return r.Receipt, true, nil
+}
+
+// Enqueued implements [session.Dedupe].
+func (m *Memory) Enqueued(_ context.Context, install, key string) error {
+	unlock, err := m.lock("Enqueued")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if r := m.receipts[install+"#"+key]; r != nil {
+		r.Receipt.Enqueued = true
+	}
+	return nil
+}
+
+// Log implements [session.Dedupe].
+func (m *Memory) Log(_ context.Context, d session.Delivery) error {
+	unlock, err := m.lock("Log")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	at := d.At.UTC().Truncate(time.Minute)
+	k := fmt.Sprintf("%s#%013d#%s#%s", d.Install, at.UnixMilli(), d.EventID, d.Code)
+	old, ok := m.deliveries[k]
+	if !ok {
+		old = d
+		old.At = d.At.UTC()
+	}
+	old.Count++
+	m.deliveries[k] = old
+	return nil
+}
+
+// Deliveries implements [session.Reader].
+func (m *Memory) Deliveries(_ context.Context, install, after string, limit int) ([]session.Delivery, string, error) {
+	unlock, err := m.lock("Deliveries")
+	if err != nil {
+		return nil, "", err
+	}
+	defer unlock()
+	var keys []string
+	for k := range m.deliveries {
+		if strings.HasPrefix(k, install+"#") && (after == "" || k < after) {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	slices.Reverse(keys)
+	next := ""
+	if len(keys) > limit {
+		next, keys = keys[limit-1], keys[:limit]
+	}
+	var out []session.Delivery
+	for _, k := range keys {
+		out = append(out, m.deliveries[k])
+	}
+	return out, next, nil
+}
+
+// Open implements [session.Transcript].
+func (m *Memory) Open(_ context.Context, s session.Session, now time.Time) (session.Session, error) {
+	unlock, err := m.lock("Open")
+	if err != nil {
+		return session.Session{}, err
+	}
+	defer unlock()
+	k := s.Org + "#" + s.ID
+	if old, ok := m.sessions[k]; ok {
+		return old, nil
+	}
+	s.CreatedAt, s.UpdatedAt = now, now
+	m.sessions[k] = s
+	return s, nil
+}
+
+func (m *Memory) add(t session.Turn, msg session.Message) {
+	k := t.Org + "#" + t.Session
+	s := m.sessions[k]
+	msg.Seq = s.Next
+	s.Next, s.UpdatedAt = s.Next+1, msg.At
+	m.sessions[k] = s
+	m.messages[k] = append(m.messages[k], msg)
+}
+
+// Append implements [session.Transcript].
+func (m *Memory) Append(_ context.Context, t session.Turn, msg session.Message) error {
+	unlock, err := m.lock("Append")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	stored := m.turns[t.Org+"#"+t.ID]
+	if stored == nil || stored.Fence != t.Fence {
+		return session.ErrFenced
+	}
+	if !stored.Appended {
+		stored.Appended = true
+		m.add(t, msg)
+	}
+	return nil
+}
+
+// Recent implements [session.Transcript].
+func (m *Memory) Recent(_ context.Context, org, id string, limit int) ([]session.Message, error) {
+	unlock, err := m.lock("Recent")
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	all := m.messages[org+"#"+id]
+	return slices.Clone(all[max(0, len(all)-limit):]), nil
+}
+
+// Claim implements [session.Turns].
+func (m *Memory) Claim(_ context.Context, c session.Claim) (session.Turn, []session.Part, time.Duration, error) {
+	unlock, err := m.lock("Claim")
+	if err != nil {
+		return session.Turn{}, nil, 0, err
+	}
+	defer unlock()
+	k := c.Turn.Org + "#" + c.Turn.ID
+	t := m.turns[k]
+	if t == nil {
+		t = &turn{Turn: c.Turn}
+		t.CreatedAt = c.Now
+		m.turns[k] = t
+	} else if t.State.Final() {
+		return t.Turn, slices.Clone(t.parts), 0, nil
+	} else if lost := t.delivery == c.Delivery && t.receive < c.Receive; !lost && t.State != session.TurnWaiting && t.lease.After(c.Now) && t.owner != c.Owner {
+		return t.Turn, nil, t.lease.Sub(c.Now), nil
+	}
+	t.delivery, t.receive, t.owner, t.lease = c.Delivery, c.Receive, c.Owner, c.Now.Add(c.Lease)
+	t.Attempts++
+	t.Fence++
+	t.UpdatedAt = c.Now
+	if t.State = session.TurnRunning; t.Planned {
+		t.State = session.TurnAnswered
+	}
+	return t.Turn, slices.Clone(t.parts), 0, nil
+}
+
+// Note implements [session.Turns].
+func (m *Memory) Note(_ context.Context, t session.Turn, now time.Time) error {
+	unlock, err := m.lock("Note")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	stored := m.turns[t.Org+"#"+t.ID]
+	if stored == nil || stored.Fence != t.Fence {
+		return session.ErrFenced
+	}
+	stored.State, stored.Code, stored.RequestIDs, stored.Committed, stored.UpdatedAt = t.State, t.Code, t.RequestIDs, t.Committed, now
+	return nil
+}
+
+// Plan implements [session.Turns].
+func (m *Memory) Plan(_ context.Context, t session.Turn, parts []session.Part, msg session.Message, now time.Time) error {
+	unlock, err := m.lock("Plan")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	stored := m.turns[t.Org+"#"+t.ID]
+	if stored == nil || stored.Fence != t.Fence || stored.Planned {
+		return session.ErrFenced
+	}
+	stored.Planned, stored.State, stored.Code, stored.Receipt, stored.RequestIDs, stored.Committed, stored.UpdatedAt, stored.Notice = true, session.TurnAnswered, t.Code, t.Receipt, t.RequestIDs, t.Committed, now, t.Notice
+	stored.parts = slices.Clone(parts)
+	if msg.Text != "" {
+		m.add(t, msg)
+	}
+	return nil
+}
+
+// Move implements [session.Turns].
+func (m *Memory) Move(_ context.Context, t session.Turn, from, to session.Part) error {
+	unlock, err := m.lock("Move")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	stored := m.turns[t.Org+"#"+t.ID]
+	i := slices.IndexFunc(stored.parts, func(p session.Part) bool { return p.Part == from.Part })
+	if i < 0 || stored.parts[i].State != from.State || stored.parts[i].Fence != from.Fence || from.State == session.Planned && stored.Fence != t.Fence {
+		return session.ErrFenced
+	}
+	to.Text = stored.parts[i].Text
+	stored.parts[i] = to
+	return nil
+}
+
+// Session implements [session.Reader].
+func (m *Memory) Session(_ context.Context, org, id string) (session.Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.sessions[org+"#"+id]
+	if !ok {
+		return s, fault.New(fault.NotFound, "sessiontest.Session", "there is no such session")
+	}
+	return s, nil
+}
+
+// Sessions implements [session.Reader].
+func (m *Memory) Sessions(_ context.Context, org, after string, limit int) ([]session.Session, string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []session.Session
+	for _, s := range m.sessions {
+		if s.Org == org && s.ID > after {
+			out = append(out, s)
+		}
+	}
+	slices.SortFunc(out, func(a, b session.Session) int { return strings.Compare(a.ID, b.ID) })
+	if len(out) > limit {
+		return out[:limit], out[limit-1].ID, nil
+	}
+	return out, "", nil
+}
+
+// Messages implements [session.Reader].
+func (m *Memory) Messages(_ context.Context, org, id, after string, limit int) ([]session.Message, string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []session.Message
+	for _, x := range m.messages[org+"#"+id] {
+		if after == "" || fmt.Sprintf("%012d", x.Seq) > after {
+			out = append(out, x)
+		}
+	}
+	if len(out) > limit {
+		return out[:limit], fmt.Sprintf("%012d", out[limit-1].Seq), nil
+	}
+	return out, "", nil
+}
+
+// Turn implements [session.Reader].
+func (m *Memory) Turn(_ context.Context, org, id string) (session.Turn, []session.Part, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.turns[org+"#"+id]
+	if t == nil {
+		return session.Turn{}, nil, fault.New(fault.NotFound, "sessiontest.Turn", "there is no such turn")
+	}
+	return t.Turn, slices.Clone(t.parts), nil
+}

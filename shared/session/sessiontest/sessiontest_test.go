@@ -1,0 +1,5 @@
+package sessiontest
+
+import "testing"
+
+func TestMemory(t *testing.T) { Run(t, All(NewMemory())) }

@@ -1,0 +1,152 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// TurnState is where a turn is.
+type TurnState string
+
+// Turn states. Waiting turns are tried again; done and ended are final.
+const (
+	TurnRunning  TurnState = "running"
+	TurnWaiting  TurnState = "waiting"
+	TurnAnswered TurnState = "answered" // the answer is stored, its parts are being sent
+	TurnDone     TurnState = "done"
+	TurnEnded    TurnState = "ended" // without an answer of the model; Code says why
+)
+
+// Final reports whether a turn never runs again.
+func (s TurnState) Final() bool { return s == TurnDone || s == TurnEnded }
+
+// Turn is one answer of an agent to one event.
+type Turn struct {
+	Org       string
+	ID        string
+	Install   string
+	EventID   string
+	Session   string
+	AgentID   string
+	PersonaID string
+	State     TurnState
+	// Code says why a turn waits or ended, empty otherwise.
+	Code string
+	// Notice says why the stored parts are a notice and not an answer.
+	Notice string
+	// Attempts counts claims.
+	Attempts int64
+	// Fence is raised by every claim; writes with a lower one are refused.
+	Fence int64
+	// RequestIDs are the model requests made so far.
+	RequestIDs []string
+	// Receipt is the model side's note for committing the stored answer;
+	// Committed says that it was committed.
+	Receipt   []byte
+	Committed bool
+	// Appended says that the user's message is in the transcript, Planned that
+	// the answer is stored.
+	Appended  bool
+	Planned   bool
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// Claim asks for the right to run a turn.
+type Claim struct {
+	Turn Turn // identity of the turn
+	// Delivery names the queue message and Receive counts its receptions: a
+	// later reception of the same message proves that the earlier invocation
+	// lost it.
+	Delivery string
+	Receive  int64
+	// Owner is unique per invocation: it tells a claim whose outcome is unknown
+	// whether it happened.
+	Owner string
+	Now   time.Time
+	// Lease bounds how long a claim holds against another queue message.
+	Lease time.Duration
+}
+
+// PartState is where one outgoing part is.
+type PartState string
+
+// Part states.
+const (
+	Planned PartState = "planned"
+	Claimed PartState = "claimed" // a send may be on its way
+	Sent    PartState = "sent"
+	Unknown PartState = "unknown" // may have been sent; never sent again
+	Dropped PartState = "failed"  // certainly not sent and never will be
+)
+
+// Part is one outgoing message of a turn.
+type Part struct {
+	Part              int       `json:"part"`
+	State             PartState `json:"state"`
+	ProviderMessageID string    `json:"provider_message_id,omitempty"`
+	// Code says why it was not sent.
+	Code  string `json:"code,omitempty"`
+	Text  string `json:"-"`
+	Fence int64  `json:"-"`
+}
+
+// Turns keeps turns and their outgoing parts. Writes after the claim fail with
+// [ErrFenced] if a later claim exists or, for parts, changed the part.
+type Turns interface {
+	// Claim makes or takes over a turn and returns it with its parts. held is
+	// how long another claim still holds; the turn must not be run then.
+	Claim(ctx context.Context, c Claim) (t Turn, parts []Part, held time.Duration, err error)
+	// Note changes state, code, request ids and the committed mark.
+	Note(ctx context.Context, t Turn, now time.Time) error
+	// Plan stores the answer: receipt, parts and the transcript's message, and
+	// moves the turn to answered, all or nothing.
+	Plan(ctx context.Context, t Turn, parts []Part, m Message, now time.Time) error
+	// Move changes a part that still has the state and fence of from. Claiming
+	// a planned part also needs the turn's fence.
+	Move(ctx context.Context, t Turn, from, to Part) error
+}
+
+// Transcript keeps a session's messages.
+type Transcript interface {
+	// Open returns the session of a key, making it if absent.
+	Open(ctx context.Context, s Session, now time.Time) (Session, error)
+	// Append adds the user's message of a turn once, however often it is
+	// called, and marks the turn; [ErrFenced] if a later claim exists.
+	Append(ctx context.Context, t Turn, m Message) error
+	// Recent returns the newest messages, oldest first.
+	Recent(ctx context.Context, org, id string, limit int) ([]Message, error)
+}
+
+// ErrFenced says that a later claim of the turn exists: stop, change nothing.
+var ErrFenced = errors.New("session: another claim of the turn exists")
+
+// TurnView is a turn as clients see it.
+type TurnView struct {
+	ID         string    `json:"id"`
+	State      TurnState `json:"state"`
+	Code       string    `json:"code,omitempty"`
+	SessionID  string    `json:"session_id"`
+	EventID    string    `json:"event_id"`
+	AgentID    string    `json:"agent_id"`
+	PersonaID  string    `json:"persona_id,omitempty"`
+	Attempts   int64     `json:"attempts"`
+	RequestIDs []string  `json:"request_ids"`
+	Outbox     []Part    `json:"outbox"`
+	CreatedAt  time.Time `json:"created_at"`
+	UpdatedAt  time.Time `json:"updated_at"`
+}
+
+// View makes the client's view.
+func View(t Turn, parts []Part) TurnView {
+	v := TurnView{ID: t.ID, State: t.State, Code: t.Code, SessionID: t.Session, EventID: t.EventID, AgentID: t.AgentID, PersonaID: t.PersonaID,
+		Attempts: t.Attempts, RequestIDs: t.RequestIDs, Outbox: parts, CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt}
+	if v.RequestIDs == nil {
+		v.RequestIDs = []string{}
+	}
+	if v.Outbox == nil {
+		v.Outbox = []Part{}
+	}
+	return v
+}

@@ -1,0 +1,324 @@
+// Package ingest takes one webhook request from the HTTP boundary to the queue.
+//
+// Order: find the install that the path names → verify the raw bytes with that
+// install's secrets → parse → answer a handshake → compare the identity in the
+// body with the install → pick the binding → dedupe → enqueue → acknowledge.
+// Nothing is parsed before it is verified, no secret is searched across
+// installs, and 200 is only said after the event is durably queued.
+//
+// An unknown, foreign, draft, suspended or revoked install gives the answer of a
+// bad signature, after the same work on a secret that nobody has. Bodies are
+// constant: which check failed is written to the delivery log and the
+// [Recorder], never to the sender. A store, vault or queue that does not answer
+// is 503, and the vendor's retry finds a state that does not swallow it.
+//
+// The clock is the request's own; an [Ingest] is safe for concurrent use.
+package ingest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/session"
+	"github.com/latchkey/latchkey/shared/table"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/webhook"
+)
+
+// MaxBody bounds a webhook body.
+const MaxBody = 1 << 20
+
+// Installs reads installs; not_found if absent.
+type Installs interface {
+	Install(ctx context.Context, id string) (install.Install, []install.Binding, error)
+}
+
+// Secrets opens what verifies; see [install.Opener].
+type Secrets interface {
+	Verifying(ctx context.Context, i install.Install, name string, now time.Time) (values []secret.Text, complete bool, err error)
+}
+
+// Queue is a first-in-first-out queue per group. It drops a message whose id it
+// has seen within five minutes.
+type Queue interface {
+	Send(ctx context.Context, group, id string, body []byte) error
+}
+
+// Event is one audit record of the boundary. It holds no header, body or MAC.
+type Event struct {
+	At        time.Time
+	Org       string
+	Install   string
+	Provider  taxonomy.Channel
+	Code      webhook.Reason
+	EventID   string
+	RequestID string
+	// Source is the prefix of the sender's address.
+	Source     string
+	BodySHA256 string
+	// RetiringSecret says that a value that is being replaced matched.
+	RetiringSecret bool
+}
+
+// Recorder writes audit records. It must not block and cannot fail the request.
+type Recorder interface {
+	Record(ctx context.Context, e Event)
+}
+
+// Deps are the dependencies of [Ingest]; all are required.
+type Deps struct {
+	Installs Installs
+	Secrets  Secrets
+	Catalog  install.Catalog
+	Dedupe   session.Dedupe
+	Queue    Queue
+	Recorder Recorder
+}
+
+// Ingest handles webhook requests.
+type Ingest struct{ d Deps }
+
+// New returns an Ingest.
+func New(d Deps) *Ingest { return &Ingest{d} }
+
+// Request is a request at the boundary.
+type Request struct {
+	Provider string // from the path
+	Install  string // from the path
+	Input    webhook.Input
+	// TooLarge and Undecodable are set by whoever read the body.
+	TooLarge    bool
+	Undecodable bool
+	Now         time.Time
+	RequestID   string
+	Source      string
+}
+
+// Response is the answer. Body is one of a few constants, or a challenge.
+type Response struct {
+	Status      int
+	ContentType string
+	Body        string
+	Allow       []string // for 405
+}
+
+// decoy takes the place of the secret of an install that may not be shown to
+// exist. It is public and opens nothing: its result is thrown away.
+const decoy = "an install that does not exist has this secret"
+
+// call is one request on its way.
+type call struct {
+	*Ingest
+	r      Request
+	entry  channel.Entry
+	inst   install.Install
+	binds  []install.Binding
+	result webhook.Result
+	in     channel.Inbound
+	turn   string
+}
+
+// Handle answers one request.
+func (g *Ingest) Handle(ctx context.Context, r Request) Response {
+	c := &call{Ingest: g, r: r}
+	var known bool
+	c.entry, known = g.d.Catalog.Find(taxonomy.Channel(r.Provider))
+	if known && !slices.Contains(c.entry.Methods, r.Input.Method) {
+		return c.end(ctx, webhook.Method, session.Refused)
+	}
+	if r.TooLarge || len(r.Input.Body) > MaxBody {
+		return c.end(ctx, webhook.TooLarge, session.Refused)
+	}
+	if r.Undecodable {
+		return c.end(ctx, webhook.BadPayload, session.Refused)
+	}
+	if why := c.resolve(ctx, known); why != "" {
+		if why != webhook.InstallLookup && known {
+			_, _ = webhook.Verify(c.entry.Scheme, r.Input, []secret.Text{secret.FromString(decoy)}, r.Now)
+		}
+		return c.end(ctx, why, session.Refused)
+	}
+	if why := c.verify(ctx); why != "" {
+		return c.end(ctx, why, session.Refused)
+	}
+	return c.dispatch(ctx)
+}
+
+// resolve finds the install and says why it may not be shown to exist.
+func (c *call) resolve(ctx context.Context, known bool) webhook.Reason {
+	if !known || !table.ValidID(c.r.Install) {
+		return webhook.InstallUnknown
+	}
+	inst, binds, err := c.d.Installs.Install(ctx, c.r.Install)
+	switch {
+	case fault.CodeOf(err) == fault.NotFound:
+		return webhook.InstallUnknown
+	case err != nil:
+		return webhook.InstallLookup
+	}
+	c.inst, c.binds = inst, binds
+	switch {
+	case inst.Provider != c.entry.ID:
+		return webhook.ProviderMismatch
+	case !inst.State.Verifies():
+		return webhook.InstallInactive
+	}
+	return ""
+}
+
+// verify checks the raw request under the install's own secrets only.
+func (c *call) verify(ctx context.Context) webhook.Reason {
+	var secrets []secret.Text
+	complete := true
+	if c.entry.Scheme.NeedsSecret() {
+		var err error
+		secrets, complete, err = c.d.Secrets.Verifying(ctx, c.inst, c.entry.VerifySecret, c.r.Now)
+		switch {
+		case fault.CodeOf(err) == fault.NotFound:
+			return webhook.NoSecret
+		case err != nil:
+			return webhook.SecretUnavailable
+		}
+	}
+	in := c.r.Input
+	in.PublicURL, in.Config = c.inst.PublicURL, c.inst.Config
+	result, refusal := webhook.Verify(c.entry.Scheme, in, secrets, c.r.Now)
+	if refusal == nil {
+		c.result = result
+		return ""
+	}
+	if refusal.Reason == webhook.SigMismatch && !complete {
+		// The value that did not open may be the one that signed.
+		return webhook.SecretUnavailable
+	}
+	return refusal.Reason
+}
+
+// dispatch handles a verified request.
+func (c *call) dispatch(ctx context.Context) Response {
+	in := c.r.Input
+	in.Config = c.inst.Config
+	var err error
+	if c.in, err = c.entry.Adapter.Parse(in); err != nil {
+		return c.end(ctx, webhook.BadPayload, session.Refused)
+	}
+	if c.in.Kind == channel.Handshake {
+		resp := c.end(ctx, webhook.Handshake, session.Answered)
+		resp.ContentType, resp.Body = "text/plain; charset=utf-8", c.in.Challenge
+		return resp
+	}
+	if !c.entry.SameTenant(c.inst.Config, c.in.Identity) {
+		return c.end(ctx, webhook.TenantMismatch, session.Refused)
+	}
+	if c.inst.State != install.Active {
+		return c.end(ctx, webhook.NotDispatched, session.Ignored)
+	}
+	_, tenant := c.entry.Tenant(c.inst.Config)
+	job := session.Job{Org: c.inst.Org, Install: c.inst.ID, EventID: c.in.Envelope.EventID, Tenant: tenant,
+		Identity: c.in.Identity, Envelope: c.in.Envelope, ReceivedAt: c.r.Now.UTC(), RequestID: c.r.RequestID}
+	switch c.in.Kind {
+	case channel.Revoked:
+		job.Kind = session.JobRevoked
+	case channel.Message:
+		b, ok := install.Match(c.binds, c.in.Envelope)
+		if !ok {
+			return c.end(ctx, webhook.Unbound, session.Unbound)
+		}
+		job.Kind, job.AgentID, job.PersonaID = session.JobMessage, b.AgentID, b.PersonaID
+	default:
+		return c.end(ctx, c.in.Reason, session.Ignored)
+	}
+	return c.enqueue(ctx, job)
+}
+
+// enqueue makes the event durable exactly once as far as anybody can tell: the
+// queue drops a second message of one event, and so does the turn's claim.
+func (c *call) enqueue(ctx context.Context, job session.Job) Response {
+	e := c.in.Envelope
+	key := session.DedupeKey(e.EventID, e.ContentKey)
+	receipt, _, err := c.d.Dedupe.Receive(ctx, c.inst.ID, key, e.EventID, c.r.Now, c.entry.RetryHorizon)
+	switch {
+	case err != nil:
+		return c.end(ctx, webhook.DedupeUnavailable, session.Failed)
+	case receipt.Enqueued && receipt.EventID == e.EventID:
+		return c.end(ctx, webhook.Duplicate, session.Duplicated)
+	case receipt.Enqueued:
+		return c.end(ctx, webhook.DuplicateContent, session.Duplicated)
+	}
+	job.EventID = receipt.EventID
+	body, err := job.Encode()
+	if err != nil {
+		return c.end(ctx, webhook.TooLarge, session.Refused)
+	}
+	if err := c.d.Queue.Send(ctx, job.Key().Hash(), session.QueueID(c.inst.ID, receipt.EventID), body); err != nil {
+		return c.end(ctx, webhook.EnqueueFailed, session.Failed)
+	}
+	if err := c.d.Dedupe.Enqueued(ctx, c.inst.ID, key); err != nil {
+		// Already queued; the retry that this asks for only repairs the mark.
+		return c.end(ctx, webhook.DedupeUnavailable, session.Failed)
+	}
+	if job.Kind == session.JobMessage {
+		c.turn = session.TurnID(c.inst.ID, job.EventID)
+	}
+	return c.end(ctx, webhook.Accepted, session.Enqueued)
+}
+
+// unknownInstall collects what is refused before an install is known, so that
+// the refusal costs as much as any other.
+const unknownInstall = "_unknown"
+
+// end records why the request ends and makes its answer.
+func (c *call) end(ctx context.Context, code webhook.Reason, outcome session.Outcome) Response {
+	id := c.inst.ID
+	if id == "" {
+		id = unknownInstall
+	}
+	event := c.in.Envelope.EventID
+	d := session.Delivery{Install: id, EventID: event, Outcome: outcome, Code: string(code), At: c.r.Now, TurnID: c.turn}
+	// The log is for people; it must not turn a decision around.
+	_ = c.d.Dedupe.Log(ctx, d)
+	sum := sha256.Sum256(c.r.Input.Body)
+	c.d.Recorder.Record(ctx, Event{At: c.r.Now, Org: c.inst.Org, Install: c.inst.ID, Provider: c.entry.ID, Code: code, EventID: event,
+		RequestID: c.r.RequestID, Source: c.r.Source, BodySHA256: hex.EncodeToString(sum[:]), RetiringSecret: c.result.SecretIndex > 0})
+	resp := answer(code, outcome)
+	if code == webhook.Method {
+		resp.Allow = c.entry.Methods
+	}
+	return resp
+}
+
+const (
+	contentJSON = "application/json"
+	head        = `{"error":{"type":"webhook_error","code":"`
+)
+
+// answer maps a code to its constant answer.
+func answer(code webhook.Reason, outcome session.Outcome) Response {
+	fail := func(status int, code, message, retryable string) Response {
+		return Response{Status: status, ContentType: contentJSON, Body: head + code + `","message":"` + message + `","retryable":` + retryable + `}}`}
+	}
+	switch code {
+	case webhook.Method:
+		return fail(http.StatusMethodNotAllowed, string(fault.MethodNotAllowed), "method not allowed", "false")
+	case webhook.TooLarge:
+		return fail(http.StatusRequestEntityTooLarge, string(fault.TooLarge), "the body is too large", "false")
+	case webhook.BadPayload:
+		return fail(http.StatusBadRequest, string(fault.InvalidRequest), "the body is malformed", "false")
+	case webhook.TenantMismatch:
+		return fail(http.StatusForbidden, string(fault.TenantMismatch), "forbidden", "false")
+	case webhook.InstallLookup, webhook.SecretUnavailable, webhook.DedupeUnavailable, webhook.EnqueueFailed:
+		return fail(http.StatusServiceUnavailable, string(fault.Unavailable), "unavailable, try again", "true")
+	}
+	if outcome == session.Refused {
+		return fail(http.StatusUnauthorized, string(fault.WebhookUnauthorized), "unauthorized", "false")
+	}
+	return Response{Status: http.StatusOK, ContentType: "text/plain; charset=utf-8"}
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+
+	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/fault"
+)
+
+// Settler is what the handler needs of the ledger.
+type Settler interface {
+	Settle(ctx context.Context, used []credit.Used, now time.Time) credit.SettleReport
+	Project(ctx context.Context, entries []credit.Entry, now time.Time) credit.SettleReport
+	Poison(ctx context.Context, p credit.Poison) error
+}
+
+// Handler turns stream records into settlement and usage rows.
+type Handler struct {
+	Ledger Settler
+	// Decode reads one record; shared/dynamo.DecodeChange.
+	Decode func(*events.DynamoDBEventRecord) (credit.Change, error)
+	// Now is the clock for a batch whose records carry no time.
+	Now func() time.Time
+	Log *slog.Logger
+}
+
+// batch is what one event asks for; the indexes lead back to the records.
+type batch struct {
+	used      []credit.Used
+	usedAt    []int
+	entries   []credit.Entry
+	entriesAt []int
+	undecided int // index of the first record without a verdict, -1 if none
+}
+
+// Handle settles the USED requests of the event and projects its new entries. It
+// answers the first record that has no verdict yet, alone: the mapping delivers
+// that one and all later ones again, and everything here may be repeated. What
+// cannot be processed is recorded as poison and never delivered again.
+func (h *Handler) Handle(ctx context.Context, ev events.DynamoDBEvent) (events.DynamoDBEventResponse, error) {
+	now := h.now(ev)
+	b := h.read(ctx, ev, now)
+	if len(b.used) > 0 {
+		r := h.Ledger.Settle(ctx, b.used, now)
+		h.Log.InfoContext(ctx, "settled", "settled", r.Settled, "late", r.Late, "released", r.Released, "done", r.Done, "undecided", r.Undecided)
+		h.collect(ctx, &b, r.Verdicts, b.usedAt, "settle_poison")
+	}
+	if len(b.entries) > 0 {
+		r := h.Ledger.Project(ctx, b.entries, now)
+		h.collect(ctx, &b, r.Verdicts, b.entriesAt, "projection_poison")
+	}
+	if b.undecided < 0 {
+		return events.DynamoDBEventResponse{}, nil
+	}
+	sequence := ev.Records[b.undecided].Change.SequenceNumber
+	h.Log.WarnContext(ctx, "batch undecided", "record", b.undecided, "of", len(ev.Records))
+	return events.DynamoDBEventResponse{
+		BatchItemFailures: []events.DynamoDBBatchItemFailure{{ItemIdentifier: sequence}},
+	}, nil
+}
+
+func (h *Handler) read(ctx context.Context, ev events.DynamoDBEvent, now time.Time) batch {
+	b := batch{undecided: -1}
+	for i := range ev.Records {
+		c, err := h.Decode(&ev.Records[i])
+		if err != nil {
+			h.Log.ErrorContext(ctx, "stream_poison", "event", ev.Records[i].EventID, "reason", "unreadable")
+			p := credit.Poison{PK: orUnknown(c.PK), SK: orUnknown(c.SK), Reason: "unreadable", At: now}
+			if err := h.Ledger.Poison(ctx, p); err != nil {
+				h.Log.ErrorContext(ctx, "poison not recorded", "code", string(fault.CodeOf(err)))
+				b.fail(i)
+			}
+			continue
+		}
+		switch c.Kind {
+		case credit.ChangeUsed:
+			b.used, b.usedAt = append(b.used, c.Used), append(b.usedAt, i)
+		case credit.ChangeEntry:
+			b.entries, b.entriesAt = append(b.entries, c.Entry), append(b.entriesAt, i)
+		}
+	}
+	return b
+}
+
+// collect notes undecided records and reports poison.
+func (h *Handler) collect(ctx context.Context, b *batch, verdicts []credit.Verdict, at []int, event string) {
+	for i, v := range verdicts {
+		switch v.Result {
+		case credit.Undecided:
+			b.fail(at[i])
+		case credit.Poisoned:
+			h.Log.ErrorContext(ctx, event, "reason", v.Reason)
+		}
+	}
+}
+
+func (b *batch) fail(record int) {
+	if b.undecided < 0 || record < b.undecided {
+		b.undecided = record
+	}
+}
+
+// now is the time of the newest record: the stack's clock, not the machine's.
+func (h *Handler) now(ev events.DynamoDBEvent) time.Time {
+	var newest time.Time
+	for i := range ev.Records {
+		if t := ev.Records[i].Change.ApproximateCreationDateTime.Time; t.After(newest) {
+			newest = t
+		}
+	}
+	if newest.Unix() <= 0 {
+		return h.Now()
+	}
+	return newest.UTC()
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}

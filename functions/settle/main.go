@@ -1,0 +1,27 @@
+// Command settle turns the ledger's stream into entries, balances and usage
+// rows. It is the only function, besides sweep, that moves balances.
+package main
+
+import (
+	"context"
+
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/dynamo"
+	"github.com/latchkey/latchkey/shared/topology"
+)
+
+func main() {
+	env, _, err := boot.Open(context.Background(), topology.Settle)
+	if err != nil {
+		boot.Exit(err)
+	}
+	db, err := env.DB()
+	if err != nil {
+		boot.Exit(err)
+	}
+	h := &Handler{Ledger: credit.New(db.Ledger(), credit.Options{}), Decode: dynamo.DecodeChange, Now: env.Clock.Now, Log: env.Log}
+	lambda.Start(h.Handle)
+}

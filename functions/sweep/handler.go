@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"math/bits"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+
+	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/table"
+)
+
+// Sweeper is what the handler needs of the ledger.
+type Sweeper interface {
+	Sweep(ctx context.Context, now time.Time, start, budget int) (credit.SweepReport, error)
+}
+
+// Handler ends what was abandoned.
+type Handler struct {
+	Ledger Sweeper
+	Log    *slog.Logger
+}
+
+// Answer is the result of one run.
+type Answer struct {
+	Expired       int `json:"expired"`
+	Settled       int `json:"settled"`
+	Released      int `json:"released"`
+	GrantsExpired int `json:"grants_expired"`
+	Probes        int `json:"probes"`
+}
+
+const (
+	// sweepBudget bounds the open requests that one run looks at.
+	sweepBudget = 20_000
+	// sweepReserve is kept of the function's time for the answer.
+	sweepReserve = 5 * time.Second
+)
+
+// Handle runs one sweep at the time of the scheduled event. A run that ends
+// early is continued by the next one, which starts elsewhere; what a killed run
+// did stays done. Two runs at once do the same work without harm.
+func (h *Handler) Handle(ctx context.Context, ev events.CloudWatchEvent) (Answer, error) {
+	const op = "sweep.Handle"
+	if ev.Time.Unix() <= 0 {
+		return Answer{}, fault.New(fault.InvalidRequest, op, "the event has no time")
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-sweepReserve))
+		defer cancel()
+	}
+	r, err := h.Ledger.Sweep(ctx, ev.Time.UTC(), startOf(ev.Time), sweepBudget)
+	a := Answer{Expired: r.Expired, Settled: r.Settled, Released: r.Released}
+	h.Log.InfoContext(ctx, "swept", "expired", r.Expired, "settled", r.Settled, "released", r.Released,
+		"undecided", r.Undecided, "poison", r.Poisoned, "complete", r.Complete)
+	// Out of time is not a failure: the next run goes on.
+	if err != nil && ctx.Err() == nil {
+		return a, err
+	}
+	return a, nil
+}
+
+// startOf spreads the starting points of successive runs over the partitions, so
+// that runs that never get through all of them still reach each.
+func startOf(t time.Time) int {
+	n := uint64(len(table.AllHoldBuckets()))
+	return int(bits.Reverse16(uint16(t.Unix()/60)) >> 10 % uint16(n))
+}

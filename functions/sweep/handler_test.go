@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+
+	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/table"
+)
+
+type fakeSweeper struct {
+	now    time.Time
+	report credit.SweepReport
+	err    error
+	block  bool
+}
+
+func (f *fakeSweeper) Sweep(ctx context.Context, now time.Time, _, budget int) (credit.SweepReport, error) {
+	f.now = now
+	if f.block {
+		<-ctx.Done()
+		return f.report, ctx.Err()
+	}
+	if budget <= 0 {
+		return f.report, fault.New(fault.Internal, "test", "unbounded")
+	}
+	return f.report, f.err
+}
+
+func TestHandle(t *testing.T) {
+	var ev events.CloudWatchEvent
+	if err := json.Unmarshal([]byte(`{"time":"2026-01-02T03:04:00Z"}`), &ev); err != nil {
+		t.Fatal(err)
+	}
+	f := &fakeSweeper{report: credit.SweepReport{Expired: 1, Settled: 2, Released: 3, Complete: true}}
+	h := &Handler{Ledger: f, Log: slog.New(slog.DiscardHandler)}
+	a, err := h.Handle(t.Context(), ev)
+	if err != nil || !f.now.Equal(time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)) {
+		t.Fatalf("%v at %v", err, f.now)
+	}
+	if raw, _ := json.Marshal(a); string(raw) != `{"expired":1,"settled":2,"released":3,"grants_expired":0,"probes":0}` {
+		t.Errorf("answer: %s", raw)
+	}
+	if _, err := h.Handle(t.Context(), events.CloudWatchEvent{}); fault.CodeOf(err) != fault.InvalidRequest {
+		t.Errorf("no time: %v", err)
+	}
+	f.err = fault.New(fault.LedgerUnavailable, "test", "down")
+	if _, err := h.Handle(t.Context(), ev); fault.CodeOf(err) != fault.LedgerUnavailable {
+		t.Errorf("down: %v", err)
+	}
+	// Out of time: what was done is answered, the next run goes on.
+	f.err, f.block = nil, true
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(sweepReserve+20*time.Millisecond))
+	defer cancel()
+	if a, err := h.Handle(ctx, ev); err != nil || a.Expired != 1 || ctx.Err() != nil {
+		t.Errorf("out of time: %+v %v", a, err)
+	}
+}
+
+// TestStartOf: runs that never finish still start everywhere within an hour or so.
+func TestStartOf(t *testing.T) {
+	seen := map[int]bool{}
+	for i := range 64 {
+		s := startOf(time.Unix(int64(i)*60+1_000_000_000, 0))
+		if s < 0 || s >= len(table.AllHoldBuckets()) {
+			t.Fatalf("start %d", s)
+		}
+		seen[s] = true
+	}
+	if len(seen) != len(table.AllHoldBuckets()) {
+		t.Errorf("%d of %d partitions are started at", len(seen), len(table.AllHoldBuckets()))
+	}
+}

@@ -1,0 +1,83 @@
+// Package billing decides who pays for a call and what it costs. It is pure: no
+// clock, no randomness, no input or output besides its arguments.
+//
+// [Decide] maps a plain [Inputs] value to a [Decision]; [Canonical] writes the
+// inputs in one byte form and [Hash] names them, so a stored decision can be
+// replayed: the same bytes give the same decision and the same hash for ever.
+// A [Book] is an immutable price list; [Cost] prices a [Usage] with it, exactly,
+// in integers, rounding up once per request; [Estimate] sizes the hold that is
+// taken before the call.
+//
+// The flow of one attempt: Decide, Estimate with the book's version pinned on
+// the request, reserve (shared/credit), call the vendor, Cost with the same
+// version. [Prices] keeps the active book at hand.
+//
+// Limits: a byok or private call has no platform fee yet, its cost is 0; a tier
+// of a row applies to the whole request, as the token vendors bill it; rates are
+// whole pico-USD per unit, so a price has at most six decimals per million.
+package billing
+
+import "github.com/latchkey/latchkey/shared/taxonomy"
+
+// Micro is an amount of credits in micro-credits: 1 credit = 1 USD = 1,000,000.
+type Micro int64
+
+// Preference is an organisation's billing preference.
+type Preference string
+
+// Preferences. The empty value reads as [BYOKPreferred]; any other unknown value
+// denies every model call.
+const (
+	BYOKRequired  Preference = "byok_required"
+	BYOKPreferred Preference = "byok_preferred"
+	PlatformOnly  Preference = "platform_only"
+)
+
+// ParsePreference accepts exactly the three values.
+func ParsePreference(s string) (Preference, bool) {
+	switch p := Preference(s); p {
+	case BYOKRequired, BYOKPreferred, PlatformOnly:
+		return p, true
+	}
+	return "", false
+}
+
+// Connection is what a decision knows about the organisation's connection that
+// serves the candidate: the candidate's own one, or, for a platform candidate,
+// the one the organisation has for the same provider and model, if any.
+type Connection struct {
+	Exists bool
+	// Usable says that it is enabled, its key is live and not known to be bad.
+	Usable bool
+	// AllowPlatformFallback is the connection's own permission.
+	AllowPlatformFallback bool
+	ID                    string
+	Version               int64
+	CredentialVersion     int64
+}
+
+// Inputs are everything a decision depends on, and nothing else. Versions and
+// ids do not change the outcome; they tie the stored record to what was read.
+type Inputs struct {
+	Org           string
+	RequestSource taxonomy.RequestSource
+	// Candidate is the billing source of the candidate: platform for our own
+	// key, otherwise the billing source of the connection.
+	Candidate taxonomy.BillingSource
+	// Forced is the source that the request demands, empty if none.
+	Forced     taxonomy.BillingSource
+	OrgActive  bool
+	Tier       taxonomy.Tier
+	TierBYOK   bool // the tier may use its own keys and endpoints
+	Preference Preference
+	// OrgAllowPlatformFallback is only an upper bound of the connection's.
+	OrgAllowPlatformFallback bool
+	Connection               Connection
+	// FundsRefused says that a reserve of platform credits was just refused.
+	FundsRefused    bool
+	Provider, Model string
+	Agent           string
+	SettingsVersion int64
+	PriceVersion    string
+	PolicyVersion   string
+}

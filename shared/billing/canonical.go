@@ -1,0 +1,151 @@
+package billing
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"strconv"
+
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+// record is the stored form. Its field order is the byte order that [Hash] is
+// taken over: append new fields at the end and raise canonicalVersion.
+type record struct {
+	V                 int    `json:"v"`
+	Org               string `json:"org"`
+	RequestSource     string `json:"request_source"`
+	Candidate         string `json:"candidate"`
+	Forced            string `json:"forced"`
+	OrgActive         bool   `json:"org_active"`
+	Tier              string `json:"tier"`
+	TierBYOK          bool   `json:"tier_byok"`
+	Preference        string `json:"preference"`
+	OrgFallback       bool   `json:"org_fallback"`
+	ConnExists        bool   `json:"conn_exists"`
+	ConnUsable        bool   `json:"conn_usable"`
+	ConnFallback      bool   `json:"conn_fallback"`
+	ConnID            string `json:"conn_id"`
+	ConnVersion       int64  `json:"conn_version"`
+	CredentialVersion int64  `json:"cred_version"`
+	FundsRefused      bool   `json:"funds_refused"`
+	Provider          string `json:"provider"`
+	Model             string `json:"model"`
+	Agent             string `json:"agent"`
+	SettingsVersion   int64  `json:"settings_version"`
+	PriceVersion      string `json:"price_version"`
+	PolicyVersion     string `json:"policy_version"`
+}
+
+const (
+	canonicalVersion = 1
+	// maxCanonical bounds a stored record that is read back.
+	maxCanonical = 8 << 10
+)
+
+// Canonical is the one byte form of the inputs: JSON, fixed field order, no
+// spaces, only the escapes that JSON demands.
+func Canonical(in Inputs) []byte {
+	b := make([]byte, 0, 640)
+	b = append(b, `{"v":`...)
+	b = strconv.AppendInt(b, canonicalVersion, 10)
+	b = appendText(b, "org", in.Org)
+	b = appendText(b, "request_source", string(in.RequestSource))
+	b = appendText(b, "candidate", string(in.Candidate))
+	b = appendText(b, "forced", string(in.Forced))
+	b = appendBool(b, "org_active", in.OrgActive)
+	b = appendText(b, "tier", string(in.Tier))
+	b = appendBool(b, "tier_byok", in.TierBYOK)
+	b = appendText(b, "preference", string(in.Preference))
+	b = appendBool(b, "org_fallback", in.OrgAllowPlatformFallback)
+	b = appendBool(b, "conn_exists", in.Connection.Exists)
+	b = appendBool(b, "conn_usable", in.Connection.Usable)
+	b = appendBool(b, "conn_fallback", in.Connection.AllowPlatformFallback)
+	b = appendText(b, "conn_id", in.Connection.ID)
+	b = appendInt(b, "conn_version", in.Connection.Version)
+	b = appendInt(b, "cred_version", in.Connection.CredentialVersion)
+	b = appendBool(b, "funds_refused", in.FundsRefused)
+	b = appendText(b, "provider", in.Provider)
+	b = appendText(b, "model", in.Model)
+	b = appendText(b, "agent", in.Agent)
+	b = appendInt(b, "settings_version", in.SettingsVersion)
+	b = appendText(b, "price_version", in.PriceVersion)
+	b = appendText(b, "policy_version", in.PolicyVersion)
+	return append(b, '}')
+}
+
+// Hash names the inputs: 64 hexadecimal digits over [Canonical].
+func Hash(in Inputs) string { return HashCanonical(Canonical(in)) }
+
+// HashCanonical is [Hash] for a caller that has the bytes already.
+func HashCanonical(canonical []byte) string {
+	sum := sha256.Sum256(canonical)
+	return hex.EncodeToString(sum[:])
+}
+
+// ParseInputs reads a stored record back, for replay. Anything that [Canonical]
+// would not have written is invalid_request.
+func ParseInputs(stored []byte) (Inputs, error) {
+	const op = "billing.ParseInputs"
+	refused := fault.New(fault.InvalidRequest, op, "the stored decision record cannot be read")
+	if len(stored) > maxCanonical {
+		return Inputs{}, refused
+	}
+	var r record
+	dec := json.NewDecoder(bytes.NewReader(stored))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&r); err != nil || r.V != canonicalVersion {
+		return Inputs{}, refused
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return Inputs{}, refused
+	}
+	in := Inputs{
+		Org: r.Org, RequestSource: taxonomy.RequestSource(r.RequestSource),
+		Candidate: taxonomy.BillingSource(r.Candidate), Forced: taxonomy.BillingSource(r.Forced),
+		OrgActive: r.OrgActive, Tier: taxonomy.Tier(r.Tier), TierBYOK: r.TierBYOK,
+		Preference: Preference(r.Preference), OrgAllowPlatformFallback: r.OrgFallback,
+		Connection: Connection{Exists: r.ConnExists, Usable: r.ConnUsable, AllowPlatformFallback: r.ConnFallback,
+			ID: r.ConnID, Version: r.ConnVersion, CredentialVersion: r.CredentialVersion},
+		FundsRefused: r.FundsRefused, Provider: r.Provider, Model: r.Model, Agent: r.Agent,
+		SettingsVersion: r.SettingsVersion, PriceVersion: r.PriceVersion, PolicyVersion: r.PolicyVersion,
+	}
+	// Only the canonical bytes hash to the stored hash.
+	if !bytes.Equal(Canonical(in), stored) {
+		return Inputs{}, refused
+	}
+	return in, nil
+}
+
+func appendName(b []byte, name string) []byte {
+	b = append(b, ',', '"')
+	b = append(b, name...)
+	return append(b, '"', ':')
+}
+
+func appendInt(b []byte, name string, n int64) []byte {
+	return strconv.AppendInt(appendName(b, name), n, 10)
+}
+
+func appendBool(b []byte, name string, v bool) []byte {
+	return strconv.AppendBool(appendName(b, name), v)
+}
+
+func appendText(b []byte, name, s string) []byte {
+	const digits = "0123456789abcdef"
+	b = append(appendName(b, name), '"')
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < 0x20:
+			b = append(b, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
+		default:
+			b = append(b, c)
+		}
+	}
+	return append(b, '"')
+}

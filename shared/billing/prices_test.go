@@ -1,0 +1,51 @@
+package billing
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/fault"
+)
+
+// shelf is a BookStore in memory that counts reads.
+type shelf struct {
+	BookStore
+	index          Index
+	book           *Book
+	indexed, books int
+}
+
+func (s *shelf) Index(context.Context) (Index, error) { s.indexed++; return s.index, nil }
+
+func (s *shelf) Book(_ context.Context, version string) (*Book, error) {
+	s.books++
+	if s.book == nil || version != s.book.Version {
+		return nil, fault.New(fault.NotFound, "test", "no")
+	}
+	return s.book, nil
+}
+
+func TestPrices(t *testing.T) {
+	now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	s := &shelf{}
+	p := NewPrices(s)
+	b, err := p.At(t.Context(), now)
+	if err != nil || b.Priced("p", "m") {
+		t.Fatalf("empty: %v", err)
+	}
+	s.book = testBook(t, row("m", InputText, 1))
+	s.index.Activations = []Activation{{Version: "v1", From: now}}
+	// An activation applies to the very next request; the book is read once.
+	for range 3 {
+		if b, err = p.At(t.Context(), now); err != nil || b.Version != "v1" {
+			t.Fatalf("book: %v", err)
+		}
+	}
+	if s.indexed != 4 || s.books != 1 {
+		t.Fatalf("%d index reads, %d book reads", s.indexed, s.books)
+	}
+	if _, err := p.Version(t.Context(), "nope"); fault.CodeOf(err) != fault.NotFound {
+		t.Fatalf("unknown version: %v", err)
+	}
+}

@@ -1,0 +1,188 @@
+// Package credit is the ledger: who has how many credits, which of them are
+// reserved for running calls, and what every finished call cost.
+//
+// One attempt of one request goes HELD or DISPATCHED -> USED -> SETTLED. The
+// caller reserves and marks the attempt dispatched in one transaction
+// ([Ledger.Reserve]), calls the vendor only if that transaction was its own, and
+// writes what was used as its last act ([Ledger.Used]). It never touches the
+// balance again: the stream of the table brings USED attempts to
+// [Ledger.Settle], which writes entries and moves balances, many attempts in one
+// transaction. [Ledger.Sweep] ends what a crash left open: overdue holds become
+// EXPIRED, or USED at their last checkpoint, and USED attempts that the stream
+// lost are settled. Usage that arrives after expiry is still recorded
+// (SETTLED_LATE); it may take the available credits below zero.
+//
+// Guarantees, each checked by the suite in ledgertest: available = posted - held
+// + line; posted = sum of the entries; held = sum of the open holds; an attempt
+// has at most one usage entry and at most one caller; a repeated, reordered or
+// interrupted step has no further effect; a poisoned attempt never holds up
+// another. Every amount is an integer of micro-credits within
+// [billing.MaxAmount].
+//
+// Limits: one balance shard per organisation (about 10 requests per second in
+// comfort, 25 at most); grants that expire are refused, because expiring them
+// correctly needs a fold over entries that does not exist yet; a call that dies
+// between the vendor's answer and its Used write is billed at its last
+// checkpoint, or not at all.
+package credit
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"strconv"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/billing"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+// Micro is an amount in micro-credits.
+type Micro = billing.Micro
+
+// State is where an attempt stands.
+type State string
+
+// States. SETTLED, SETTLED_LATE and RELEASED are final; EXPIRED changes only to
+// USED, by usage that arrives late.
+const (
+	Held        State = "HELD"
+	Dispatched  State = "DISPATCHED"
+	UsedState   State = "USED"
+	Settled     State = "SETTLED"
+	SettledLate State = "SETTLED_LATE"
+	Released    State = "RELEASED"
+	Expired     State = "EXPIRED"
+)
+
+// Final reports whether the state never changes again.
+func (s State) Final() bool { return s == Settled || s == SettledLate || s == Released }
+
+// OutcomeKind says how a call ended.
+type OutcomeKind string
+
+// Outcome kinds. Refused means that the vendor definitely did no work: nothing
+// is charged and no entry is written. Partial means that the answer was cut.
+const (
+	Completed OutcomeKind = "completed"
+	Refused   OutcomeKind = "refused"
+	Partial   OutcomeKind = "partial"
+)
+
+// EntryKind says why credits moved.
+type EntryKind string
+
+// Entry kinds. Expiry is reserved for the end of grants.
+const (
+	UsageEntry      EntryKind = "usage"
+	GrantEntry      EntryKind = "grant"
+	AdjustmentEntry EntryKind = "adjustment"
+	ExpiryEntry     EntryKind = "expiry"
+)
+
+// Accounts of the legs of an entry. The organisation's side is one pool;
+// how much of it is left per grant kind is computed by [BurnDown].
+const (
+	AccountOrg        = "org:credits"
+	AccountRevenue    = "revenue:usage"
+	AccountAdjustment = "adjustment"
+	accountGrant      = "grant:"
+)
+
+// Leg is one side of an entry. The legs of an entry sum to 0.
+type Leg struct {
+	Account string
+	Amount  Micro
+}
+
+// Entry is one immutable line of the ledger. Amount is what it adds to the
+// organisation's balance: negative for usage.
+type Entry struct {
+	ID      string
+	Org     string
+	Kind    EntryKind
+	At      time.Time
+	Amount  Micro
+	Legs    []Leg
+	Request string // request id, or the grant or adjustment id
+	Attempt int    // 0 for grants and adjustments
+
+	Source       taxonomy.BillingSource
+	PriceVersion string
+	Provider     string
+	Model        string
+	Connection   string
+	Agent        string
+	Key          string
+	Usage        billing.Usage
+	Estimated    bool
+	Late         bool
+}
+
+// EntryID is the id of the one entry of a kind of an attempt; it is unique over
+// all organisations.
+func EntryID(org, request string, attempt int, kind EntryKind) string {
+	return "e_" + shortHash(org, request, strconv.Itoa(attempt), string(kind))
+}
+
+// shortHash is 20 characters over unambiguous parts.
+func shortHash(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		_, _ = h.Write(strconv.AppendInt(nil, int64(len(p)), 10))
+		_, _ = h.Write([]byte(":" + p))
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:15])
+}
+
+// Used is an attempt whose caller has reported what was used: what settlement
+// needs, as stored on the request.
+type Used struct {
+	Org, Request string
+	Attempt      int
+	Shard        int
+	Hold, Amount Micro
+	// Expired says that the hold was given back before the usage arrived.
+	Expired   bool
+	Kind      OutcomeKind
+	Usage     billing.Usage
+	Estimated bool
+	// At is when the usage was reported; it is part of the entry's key.
+	At time.Time
+
+	Source       taxonomy.BillingSource
+	PriceVersion string
+	Provider     string
+	Model        string
+	Connection   string
+	Agent        string
+	Key          string
+}
+
+// Final is the state in which settlement leaves the attempt.
+func (u Used) Final() State {
+	switch {
+	case u.Kind == Refused:
+		return Released
+	case u.Expired:
+		return SettledLate
+	}
+	return Settled
+}
+
+// MovesBalance reports whether settling changes the balance.
+func (u Used) MovesBalance() bool { return u.Hold != 0 || u.Amount != 0 }
+
+// Entry is the usage entry of the attempt; ok is false for a refused call, which
+// has none.
+func (u Used) Entry() (e Entry, ok bool) {
+	if u.Kind == Refused {
+		return Entry{}, false
+	}
+	return Entry{
+		ID: EntryID(u.Org, u.Request, u.Attempt, UsageEntry), Org: u.Org, Kind: UsageEntry, At: u.At, Amount: -u.Amount,
+		Legs:    []Leg{{AccountOrg, -u.Amount}, {AccountRevenue, u.Amount}},
+		Request: u.Request, Attempt: u.Attempt, Source: u.Source, PriceVersion: u.PriceVersion,
+		Provider: u.Provider, Model: u.Model, Connection: u.Connection, Agent: u.Agent, Key: u.Key,
+		Usage: u.Usage, Estimated: u.Estimated, Late: u.Expired,
+	}, true
+}

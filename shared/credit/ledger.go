@@ -1,0 +1,108 @@
+package credit
+
+import (
+	"context"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/billing"
+)
+
+// HoldStore is the callers' side of the table.
+type HoldStore interface {
+	Reserve(ctx context.Context, r ReserveRequest) (Hold, error)
+	Extend(ctx context.Context, h Hold, delta Micro) (Hold, error)
+	Checkpoint(ctx context.Context, h Hold, u billing.Usage, amount Micro) error
+	Used(ctx context.Context, h Hold, o Outcome) error
+}
+
+// SettleStore is what settlement writes.
+type SettleStore interface {
+	// Settle ends USED attempts, several of one balance shard per transaction.
+	// There is one verdict per element, in order.
+	Settle(ctx context.Context, used []Used, now time.Time) []Verdict
+	// Project adds entries to the usage rows, once each, one verdict per element.
+	Project(ctx context.Context, entries []Entry, now time.Time) []Verdict
+	// Poison records something that cannot be processed.
+	Poison(ctx context.Context, p Poison) error
+	// Poisoned lists what was recorded since a time.
+	Poisoned(ctx context.Context, since time.Time) ([]Poison, error)
+}
+
+// SweepStore is what ends abandoned attempts.
+type SweepStore interface {
+	// Open returns open attempts of an index partition, oldest expiry first, as
+	// they are stored now, and the cursor of the next page, "" at the end.
+	Open(ctx context.Context, bucket, cursor string, limit int) ([]Open, string, error)
+	// Expire gives back an overdue hold. ok is false if the attempt changed.
+	Expire(ctx context.Context, o Open, now time.Time) (ok bool, err error)
+	// UseCheckpoint marks an overdue attempt USED at its checkpoint, estimated.
+	UseCheckpoint(ctx context.Context, o Open, now time.Time) (u Used, ok bool, err error)
+}
+
+// AccountStore keeps balances and grants.
+type AccountStore interface {
+	// OpenAccount creates the balance in mode credit if it does not exist.
+	OpenAccount(ctx context.Context, org string, now time.Time) error
+	// Post writes grant, entry and balance in one transaction; a posting with
+	// the same id and values was made before and is returned.
+	Post(ctx context.Context, p Posting) (Posting, error)
+	// Account reads the balance, consistently; not_found if there is none.
+	Account(ctx context.Context, org string) (Account, error)
+	// Postings lists grants and adjustments, consistently.
+	Postings(ctx context.Context, org string) ([]Posting, error)
+}
+
+// ReadStore answers questions.
+type ReadStore interface {
+	// Month returns up to limit entries of a month with a sort key below before
+	// (all if empty), newest first.
+	Month(ctx context.Context, org string, month time.Time, before string, limit int) ([]Entry, error)
+	// EachEntry calls fn for every entry of a month, in no order.
+	EachEntry(ctx context.Context, org string, month time.Time, fn func(Entry)) error
+	// Holds lists the open attempts of an organisation.
+	Holds(ctx context.Context, org string) ([]Open, error)
+	// Request reads all attempts of a request; not_found if there is none.
+	Request(ctx context.Context, org, id string) ([]Attempt, error)
+	// Usage lists the usage rows of the days from..to (YYYY-MM-DD, inclusive).
+	Usage(ctx context.Context, org, from, to string) ([]UsageRow, error)
+}
+
+// Store is the ledger's storage; shared/dynamo implements it.
+type Store interface {
+	HoldStore
+	SettleStore
+	SweepStore
+	AccountStore
+	ReadStore
+}
+
+// Ledger is the one way to the credits. Safe for concurrent use.
+type Ledger struct {
+	store Store
+	wait  func(context.Context, time.Duration) error
+}
+
+// Options tune a [Ledger].
+type Options struct {
+	// Wait pauses between the re-checks of a reconcile; a timer if nil.
+	Wait func(context.Context, time.Duration) error
+}
+
+// New returns a ledger over a store.
+func New(store Store, o Options) *Ledger {
+	if o.Wait == nil {
+		o.Wait = wait
+	}
+	return &Ledger{store: store, wait: o.Wait}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,154 @@
+package credit
+
+import (
+	"context"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/fault"
+)
+
+// Mismatch is a difference between what is stored and what it should be.
+type Mismatch struct {
+	Org  string
+	What string // posted, held, available, legs or kinds
+	// Want is the computed figure, Got the stored one.
+	Want, Got Micro
+}
+
+// ReconcileReport is the result of a reconcile. Checked is the number of entries
+// and holds that were added up.
+type ReconcileReport struct {
+	OK         bool
+	Checked    int
+	Mismatches []Mismatch
+}
+
+const (
+	// reconcileRounds equal differences make a mismatch; one alone is only a
+	// suspect: a read can see one item of a transaction before the other.
+	reconcileRounds = 3
+	reconcilePause  = 2 * time.Second
+	reconcileReads  = 40
+)
+
+// Reconcile adds up an organisation's entries and holds and compares them with
+// the balance. Reads are bracketed by two reads of the balance and discarded if
+// it changed; a difference counts only if three such reads, seconds apart, agree
+// on it. Errors: ledger_unavailable, also when the balance never stood still.
+func (l *Ledger) Reconcile(ctx context.Context, org string, now time.Time) (ReconcileReport, error) {
+	var last []Mismatch
+	same := 0
+	for range reconcileReads {
+		found, checked, stable, err := l.audit(ctx, org, now)
+		if err != nil {
+			return ReconcileReport{}, err
+		}
+		if stable {
+			if len(found) == 0 {
+				return ReconcileReport{OK: true, Checked: checked}, nil
+			}
+			if equalMismatches(found, last) {
+				same++
+			} else {
+				last, same = found, 1
+			}
+			if same == reconcileRounds {
+				return ReconcileReport{Checked: checked, Mismatches: found}, nil
+			}
+		}
+		if err := l.wait(ctx, reconcilePause); err != nil {
+			return ReconcileReport{}, fault.Wrap(fault.LedgerUnavailable, "credit.Reconcile", "there was not enough time to reconcile, try again", err)
+		}
+	}
+	return ReconcileReport{}, fault.New(fault.LedgerUnavailable, "credit.Reconcile", "the balance changed during every read, try again when it is calmer")
+}
+
+// audit is one bracketed read.
+func (l *Ledger) audit(ctx context.Context, org string, now time.Time) (found []Mismatch, checked int, stable bool, err error) {
+	before, err := l.store.Account(ctx, org)
+	if fault.CodeOf(err) == fault.NotFound {
+		return nil, 0, true, nil
+	}
+	if err != nil {
+		return nil, 0, false, err
+	}
+	months, err := l.months(ctx, org, now)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	var posted, crooked Micro
+	for _, m := range months {
+		err := l.store.EachEntry(ctx, org, m, func(e Entry) {
+			checked++
+			posted += e.Amount
+			var legs, ours Micro
+			for _, leg := range e.Legs {
+				legs += leg.Amount
+				if leg.Account == AccountOrg {
+					ours += leg.Amount
+				}
+			}
+			if legs != 0 || ours != e.Amount {
+				crooked++
+			}
+		})
+		if err != nil {
+			return nil, 0, false, err
+		}
+	}
+	var held Micro
+	holds, err := l.store.Holds(ctx, org)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	for _, h := range holds {
+		checked++
+		held += h.Hold
+	}
+	postings, err := l.store.Postings(ctx, org)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	after, err := l.store.Account(ctx, org)
+	if err != nil || after.Version != before.Version {
+		return nil, 0, false, err
+	}
+	return compare(before, posted, held, crooked, postings), checked, true, nil
+}
+
+func compare(a Account, posted, held, crooked Micro, postings []Posting) []Mismatch {
+	var out []Mismatch
+	check := func(what string, want, got Micro) {
+		if want != got {
+			out = append(out, Mismatch{Org: a.Org, What: what, Want: want, Got: got})
+		}
+	}
+	check("posted", posted, a.Posted)
+	check("held", held, a.Held)
+	check("available", a.Posted-a.Held+a.CreditLine, a.Available)
+	check("legs", 0, crooked)
+	_, byKind, ok := BurnDown(postings, a.Posted)
+	if !ok {
+		check("kinds", 0, a.Posted)
+	}
+	var kinds Micro
+	for _, v := range byKind {
+		kinds += v
+	}
+	if ok {
+		check("kinds", a.Posted, kinds)
+	}
+	return out
+}
+
+func equalMismatches(a, b []Mismatch) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}

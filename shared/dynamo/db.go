@@ -1,0 +1,151 @@
+// Package dynamo implements the store interfaces that the domain packages
+// declare; it is the only package that talks to DynamoDB.
+//
+// Items are built by hand (see item.go): the SDK's reflective marshaller
+// ignores the guards of the secret type and would write floats. Every attribute
+// name in an expression is aliased, because many of ours are reserved words.
+// There is one file per domain store; all of them hang off [DB], which is safe
+// for concurrent use.
+package dynamo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/latchkey/latchkey/shared/table"
+)
+
+// Tables maps each table role to its deployed name.
+type Tables map[table.Role]string
+
+// DB is the handle that all stores share.
+type DB struct {
+	api    *dynamodb.Client
+	tables Tables
+}
+
+// New returns a DB. It fails if a table name is missing.
+func New(api *dynamodb.Client, tables Tables) (*DB, error) {
+	for _, s := range table.Specs() {
+		if tables[s.Role] == "" {
+			return nil, fmt.Errorf("dynamo: no name for table %q", s.Role)
+		}
+	}
+	return &DB{api: api, tables: tables}, nil
+}
+
+func (db *DB) name(r table.Role) *string { return aws.String(db.tables[r]) }
+
+// get reads one item, nil if absent.
+func (db *DB) get(ctx context.Context, r table.Role, k table.Key, consistent bool) (item, error) {
+	out, err := db.api.GetItem(ctx, &dynamodb.GetItemInput{
+		TableName: db.name(r), Key: keyItem(k), ConsistentRead: aws.Bool(consistent),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out.Item, nil
+}
+
+// query is the shape of every query we make: one partition, an optional sort
+// key prefix or lower bound, a page.
+type query struct {
+	role       table.Role
+	pk         string
+	prefix     string // begins_with on the sort key
+	after      string // sort key strictly greater than
+	limit      int32  // 0 = everything, following pages
+	descending bool
+	consistent bool
+}
+
+// query returns the matching items, following pages until limit.
+func (db *DB) query(ctx context.Context, q query) ([]item, error) {
+	in := &dynamodb.QueryInput{
+		TableName:                 db.name(q.role),
+		KeyConditionExpression:    aws.String("#pk = :pk"),
+		ExpressionAttributeNames:  map[string]string{"#pk": table.PK},
+		ExpressionAttributeValues: item{":pk": str(q.pk)},
+		ScanIndexForward:          aws.Bool(!q.descending),
+		ConsistentRead:            aws.Bool(q.consistent),
+	}
+	if q.limit > 0 {
+		in.Limit = aws.Int32(q.limit)
+	}
+	switch {
+	case q.prefix != "" && q.after != "":
+		// '~' sorts after every character of our keys.
+		in.KeyConditionExpression = aws.String("#pk = :pk AND #sk BETWEEN :after AND :end")
+		in.ExpressionAttributeNames["#sk"] = table.SK
+		in.ExpressionAttributeValues[":after"] = str(q.after + "\x00")
+		in.ExpressionAttributeValues[":end"] = str(q.prefix + "~")
+	case q.prefix != "":
+		in.KeyConditionExpression = aws.String("#pk = :pk AND begins_with(#sk, :prefix)")
+		in.ExpressionAttributeNames["#sk"] = table.SK
+		in.ExpressionAttributeValues[":prefix"] = str(q.prefix)
+	case q.after != "":
+		in.KeyConditionExpression = aws.String("#pk = :pk AND #sk > :after")
+		in.ExpressionAttributeNames["#sk"] = table.SK
+		in.ExpressionAttributeValues[":after"] = str(q.after)
+	}
+	var items []item
+	for {
+		out, err := db.api.Query(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		for _, it := range out.Items {
+			items = append(items, it)
+		}
+		if len(out.LastEvaluatedKey) == 0 || q.limit > 0 && len(items) >= int(q.limit) {
+			return items, nil
+		}
+		in.ExclusiveStartKey = out.LastEvaluatedKey
+	}
+}
+
+// conditionFailed reports whether a single-item write lost its condition, and
+// the old item if it was asked for.
+func conditionFailed(err error) (item, bool) {
+	var failed *types.ConditionalCheckFailedException
+	if errors.As(err, &failed) {
+		return failed.Item, true
+	}
+	return nil, false
+}
+
+// cancellation returns the per-action reasons of a cancelled transaction, in
+// the order of its actions; nil if err is something else.
+func cancellation(err error) []types.CancellationReason {
+	var cancelled *types.TransactionCanceledException
+	if errors.As(err, &cancelled) {
+		return cancelled.CancellationReasons
+	}
+	return nil
+}
+
+const (
+	reasonNone      = "None"
+	reasonCondition = "ConditionalCheckFailed"
+	reasonConflict  = "TransactionConflict"
+)
+
+// backoff waits with full jitter before try n (from 0), or until ctx ends.
+func backoff(ctx context.Context, n int) error {
+	limit := min(10*time.Millisecond<<min(n, 6), 200*time.Millisecond)
+	t := time.NewTimer(rand.N(limit) + time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,281 @@
+package dynamo
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/table"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/webhook"
+)
+
+// Installs implements [install.Store] and [install.BindingStore].
+type Installs struct{ db *DB }
+
+// Installs returns the store of installs and bindings.
+func (db *DB) Installs() Installs { return Installs{db} }
+
+func encodeInstall(i install.Install) item {
+	config := item{}
+	for name, vs := range i.Config {
+		config[name] = strs(vs)
+	}
+	secrets := make([]types.AttributeValue, len(i.Secrets))
+	for k, s := range i.Secrets {
+		secrets[k] = mapping(item{"n": str(s.Name), "fp": str(s.Fingerprint), "hint": str(s.Hint), "end": millis(s.RetireAt)})
+	}
+	claims := make([]types.AttributeValue, len(i.Claims))
+	for k, c := range i.Claims {
+		claims[k] = mapping(item{"f": str(c.Field), "tok": str(c.Token), "app": str(c.App), "ten": str(c.Tenant)})
+	}
+	return item{
+		"id": str(i.ID), "org": str(i.Org), "prov": str(string(i.Provider)), "mode": str(string(i.Mode)), "label": str(i.Label),
+		"st": str(string(i.State)), "was": str(string(i.Before)), "cfg": mapping(config), "url": str(i.PublicURL),
+		"sec": list(secrets...), "claims": list(claims...), "at": millis(i.CreatedAt), "mod": millis(i.UpdatedAt), "v": num(i.Version),
+	}
+}
+
+// maps reads a list of maps.
+func (r *reader) maps(name string) []*reader {
+	var out []*reader
+	for _, v := range r.list(name) {
+		m, ok := v.(*types.AttributeValueMemberM)
+		if !ok {
+			r.fail(name)
+			return nil
+		}
+		out = append(out, read(m.Value))
+	}
+	return out
+}
+
+func decodeInstall(it item) (install.Install, error) {
+	r := read(it)
+	i := install.Install{ID: r.str("id"), Org: r.str("org"), Provider: taxonomy.Channel(r.str("prov")), Mode: install.Mode(r.str("mode")),
+		Label: r.str("label"), State: install.State(r.str("st")), Before: install.State(r.str("was")), Config: webhook.Config{},
+		PublicURL: r.str("url"), CreatedAt: r.time("at"), UpdatedAt: r.time("mod"), Version: r.num("v")}
+	errs := []error{}
+	config := read(r.sub("cfg"))
+	for name := range config.it {
+		i.Config[name] = config.strs(name)
+	}
+	for _, s := range r.maps("sec") {
+		i.Secrets = append(i.Secrets, install.Secret{Name: s.str("n"), Fingerprint: s.str("fp"), Hint: s.str("hint"), RetireAt: s.time("end")})
+		errs = append(errs, s.err)
+	}
+	for _, c := range r.maps("claims") {
+		i.Claims = append(i.Claims, install.Claim{Field: c.str("f"), Token: c.str("tok"), App: c.str("app"), Tenant: c.str("ten")})
+		errs = append(errs, c.err)
+	}
+	return i, errors.Join(append(errs, r.err, config.err)...)
+}
+
+func encodeBinding(b install.Binding) item {
+	s := b.Selector
+	return item{
+		"id": str(b.ID), "org": str(b.Org), "inst": str(b.Install), "agent": str(b.AgentID), "pers": str(b.PersonaID), "at": millis(b.CreatedAt),
+		"sel": mapping(item{"acc": str(s.Account), "team": str(s.Team), "ch": str(s.Channel), "peer": str(s.Peer), "th": str(s.Thread), "men": boolean(s.Mention)}),
+	}
+}
+
+func decodeBinding(it item) (install.Binding, error) {
+	r := read(it)
+	s := read(r.sub("sel"))
+	b := install.Binding{ID: r.str("id"), Org: r.str("org"), Install: r.str("inst"), AgentID: r.str("agent"), PersonaID: r.str("pers"), CreatedAt: r.time("at"),
+		Selector: install.Selector{Account: s.str("acc"), Team: s.str("team"), Channel: s.str("ch"), Peer: s.str("peer"), Thread: s.str("th"), Mention: s.bool("men")}}
+	return b, errors.Join(r.err, s.err)
+}
+
+// Install implements [install.Store]: install and bindings share a partition, so
+// that a webhook needs one read. It is consistent: a suspension holds from the
+// next request on.
+func (s Installs) Install(ctx context.Context, id string) (install.Install, []install.Binding, error) {
+	const op = "dynamo.Install"
+	missing := fault.New(fault.NotFound, op, "there is no such install")
+	if !table.ValidID(id) {
+		return install.Install{}, nil, missing
+	}
+	items, err := s.db.query(ctx, query{role: table.Config, pk: table.Install(id).PK, consistent: true})
+	if err != nil {
+		return install.Install{}, nil, configDown(op, err)
+	}
+	var found install.Install
+	var bindings []install.Binding
+	for _, it := range items {
+		if read(it).str(table.SK) == table.Install(id).SK {
+			found, err = decodeInstall(it)
+		} else {
+			var b install.Binding
+			b, err = decodeBinding(it)
+			bindings = append(bindings, b)
+		}
+		if err != nil {
+			return install.Install{}, nil, storedBadly(op, err)
+		}
+	}
+	if found.ID == "" {
+		return install.Install{}, nil, missing
+	}
+	return found, bindings, nil
+}
+
+// Installs implements [install.Store].
+func (s Installs) Installs(ctx context.Context, org, after string, limit int) ([]install.Install, string, error) {
+	const op = "dynamo.Installs"
+	k := table.OrgInstall(org, "")
+	if after != "" {
+		after = table.OrgInstall(org, after).SK
+	}
+	rows, err := s.db.query(ctx, query{role: table.Config, pk: k.PK, prefix: k.SK, after: after, limit: int32(limit + 1), consistent: true})
+	if err != nil {
+		return nil, "", configDown(op, err)
+	}
+	var out []install.Install
+	for _, row := range rows {
+		if len(out) == limit {
+			return out, out[limit-1].ID, nil
+		}
+		i, _, err := s.Install(ctx, strings.TrimPrefix(read(row).str(table.SK), k.SK))
+		if err != nil {
+			return nil, "", err
+		}
+		out = append(out, i)
+	}
+	return out, "", nil
+}
+
+func claimKey(i install.Install, c install.Claim) table.Key {
+	if c.Token != "" {
+		return table.TokenUse(c.Token)
+	}
+	return table.Tenant(string(i.Provider), c.App, c.Tenant)
+}
+
+func (s Installs) take(i install.Install, c install.Claim) types.TransactWriteItem {
+	return s.db.putNew(table.Config, claimKey(i, c), item{"inst": str(i.ID)})
+}
+
+// free removes a claim that this install holds. A row of another install is a
+// damaged store: the transaction fails rather than free it.
+func (s Installs) free(i install.Install, c install.Claim) types.TransactWriteItem {
+	return types.TransactWriteItem{Delete: &types.Delete{
+		TableName: s.db.name(table.Config), Key: keyItem(claimKey(i, c)),
+		ConditionExpression:       aws.String("attribute_not_exists(#pk) OR #inst = :id"),
+		ExpressionAttributeNames:  map[string]string{"#pk": table.PK, "#inst": "inst"},
+		ExpressionAttributeValues: item{":id": str(i.ID)},
+	}}
+}
+
+// held is the conflict of a claim. It says nothing about who holds it.
+func held(op string, c install.Claim) error {
+	if c.Token != "" {
+		return fault.New(fault.Conflict, op, "a live install uses this token already; an app can be installed once").WithParam(c.Field)
+	}
+	return fault.New(fault.Conflict, op, "a live install is connected to this app and tenant already").WithParam(c.Field)
+}
+
+// CreateInstall implements [install.Store].
+func (s Installs) CreateInstall(ctx context.Context, i install.Install, row audit.Row) error {
+	const op = "dynamo.CreateInstall"
+	actions := []types.TransactWriteItem{
+		s.db.putNew(table.Config, table.Install(i.ID), encodeInstall(i)),
+		s.db.putNew(table.Config, table.OrgInstall(i.Org, i.ID), item{}),
+	}
+	for _, c := range i.Claims {
+		actions = append(actions, s.take(i, c))
+	}
+	reasons, err := s.db.commitWithAudit(ctx, op, row, actions...)
+	for k, c := range i.Claims {
+		if failed(reasons, k+2) && !failed(reasons, 0) {
+			return held(op, c)
+		}
+	}
+	if reasons != nil {
+		return fault.New(fault.Conflict, op, "an install with this id exists already")
+	}
+	return err
+}
+
+// UpdateInstall implements [install.Store].
+func (s Installs) UpdateInstall(ctx context.Context, old, next install.Install, row audit.Row) error {
+	const op = "dynamo.UpdateInstall"
+	it := encodeInstall(next)
+	k := table.Install(old.ID)
+	it[table.PK], it[table.SK] = str(k.PK), str(k.SK)
+	condition, names, values := ifVersion(old.Version)
+	actions := []types.TransactWriteItem{{Put: &types.Put{TableName: s.db.name(table.Config), Item: it,
+		ConditionExpression: condition, ExpressionAttributeNames: names, ExpressionAttributeValues: values}}}
+	var taken []install.Claim
+	for _, c := range next.Claims {
+		if !containsClaim(old, next, c) {
+			taken = append(taken, c)
+			actions = append(actions, s.take(next, c))
+		}
+	}
+	for _, c := range old.Claims {
+		if !containsClaim(next, old, c) {
+			actions = append(actions, s.free(old, c))
+		}
+	}
+	reasons, err := s.db.commitWithAudit(ctx, op, row, actions...)
+	for n, c := range taken {
+		if failed(reasons, n+1) && !failed(reasons, 0) {
+			return held(op, c)
+		}
+	}
+	if reasons != nil {
+		return fault.New(fault.Conflict, op, "the install was changed at the same time; read it again and repeat the change")
+	}
+	return err
+}
+
+// containsClaim reports whether in holds the row that claim c of i holds.
+func containsClaim(in, i install.Install, c install.Claim) bool {
+	for _, o := range in.Claims {
+		if claimKey(in, o) == claimKey(i, c) {
+			return true
+		}
+	}
+	return false
+}
+
+// CreateBinding implements [install.BindingStore].
+func (s Installs) CreateBinding(ctx context.Context, b install.Binding, row audit.Row) error {
+	const op = "dynamo.CreateBinding"
+	reasons, err := s.db.commitWithAudit(ctx, op, row, s.db.putNew(table.Config, table.Binding(b.Install, b.ID), encodeBinding(b)))
+	if reasons != nil {
+		return fault.New(fault.Conflict, op, "this install has a binding with equal fields and values already; change that one").WithParam("selector")
+	}
+	return err
+}
+
+// UpdateBinding implements [install.BindingStore].
+func (s Installs) UpdateBinding(ctx context.Context, b install.Binding, row audit.Row) error {
+	it := encodeBinding(b)
+	k := table.Binding(b.Install, b.ID)
+	it[table.PK], it[table.SK] = str(k.PK), str(k.SK)
+	return s.onBinding(ctx, "dynamo.UpdateBinding", row, types.TransactWriteItem{Put: &types.Put{TableName: s.db.name(table.Config), Item: it,
+		ConditionExpression: aws.String("attribute_exists(#pk)"), ExpressionAttributeNames: map[string]string{"#pk": table.PK}}})
+}
+
+// DeleteBinding implements [install.BindingStore].
+func (s Installs) DeleteBinding(ctx context.Context, b install.Binding, row audit.Row) error {
+	return s.onBinding(ctx, "dynamo.DeleteBinding", row, types.TransactWriteItem{Delete: &types.Delete{
+		TableName: s.db.name(table.Config), Key: keyItem(table.Binding(b.Install, b.ID)),
+		ConditionExpression: aws.String("attribute_exists(#pk)"), ExpressionAttributeNames: map[string]string{"#pk": table.PK}}})
+}
+
+func (s Installs) onBinding(ctx context.Context, op string, row audit.Row, action types.TransactWriteItem) error {
+	reasons, err := s.db.commitWithAudit(ctx, op, row, action)
+	if reasons != nil {
+		return fault.New(fault.NotFound, op, "there is no such binding")
+	}
+	return err
+}

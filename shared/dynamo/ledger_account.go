@@ -1,0 +1,144 @@
+package dynamo
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/table"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+const aOpened = "opened"
+
+// OpenAccount implements credit.AccountStore.
+func (s *LedgerStore) OpenAccount(ctx context.Context, org string, now time.Time) error {
+	it := keyItem(table.Balance(org, homeShard))
+	for _, name := range [...]string{aPosted, aHeld, aAvail, aLine, aVersion} {
+		it[name] = num(0)
+	}
+	it[aMode], it[aOpened] = str(credit.ModeCredit), millis(now)
+	_, err := s.db.api.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: s.db.name(table.Ledger), Item: it,
+		ConditionExpression: aws.String(ifAbsent), ExpressionAttributeNames: ledgerPKName,
+	})
+	if _, exists := conditionFailed(err); exists || err == nil {
+		return nil
+	}
+	return ledgerUnavailable("dynamo.OpenAccount", err)
+}
+
+var (
+	postNames = map[string]string{"#pk": table.PK, "#posted": aPosted, "#avail": aAvail, "#ver": aVersion}
+	// postCeiling keeps a balance far from the end of 64 bits.
+	postCeiling = int64(1) << 62
+)
+
+func (s *LedgerStore) posting(p credit.Posting) *dynamodb.TransactWriteItemsInput {
+	ledger := s.db.name(table.Ledger)
+	it := keyItem(table.Grant(p.Org, p.ID))
+	it[aOrigin], it[aKind] = str(string(p.Origin)), str(string(p.Kind))
+	it[aAmount], it[aCreated] = num(int64(p.Amount)), millis(p.At)
+	return &dynamodb.TransactWriteItemsInput{
+		ClientRequestToken: s.token(table.Ledger, "post", p.Org, p.ID, string(p.Kind), strconv.FormatInt(int64(p.Amount), 10),
+			strconv.FormatInt(p.At.UnixMilli(), 10)),
+		TransactItems: []types.TransactWriteItem{
+			ledgerPut(ledger, it, ifAbsent),
+			{Update: &types.Update{
+				TableName: ledger, Key: keyItem(table.Balance(p.Org, homeShard)),
+				UpdateExpression:         aws.String("SET #posted = #posted + :a, #avail = #avail + :a, #ver = #ver + :one"),
+				ConditionExpression:      aws.String("attribute_exists(#pk) AND #posted < :top"),
+				ExpressionAttributeNames: postNames,
+				ExpressionAttributeValues: item{":a": num(int64(p.Amount)), ":one": num(1),
+					":top": num(postCeiling)},
+				ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+			}},
+			ledgerPut(ledger, entryItem(p.Entry()), ifAbsent),
+		},
+	}
+}
+
+// Post implements credit.AccountStore. An organisation without an account gets
+// one: its creation may have been interrupted.
+func (s *LedgerStore) Post(ctx context.Context, p credit.Posting) (credit.Posting, error) {
+	const op = "dynamo.Post"
+	for range 2 {
+		out, reasons, _ := s.act(ctx, s.posting(p))
+		switch {
+		case out == didWrite:
+			return p, nil
+		case out == didCancel && failedCondition(reasons, 0):
+			return samePosting(p, reasons[0].Item)
+		case out == didCancel && failedCondition(reasons, 1) && reasons[1].Item == nil:
+			if err := s.OpenAccount(ctx, p.Org, p.At); err != nil {
+				return credit.Posting{}, err
+			}
+		case out == didCancel || out == didRefuse:
+			return credit.Posting{}, fault.New(fault.Conflict, op, "the balance cannot take this amount")
+		default:
+			return credit.Posting{}, ledgerUnavailable(op, nil)
+		}
+	}
+	return credit.Posting{}, ledgerUnavailable(op, nil)
+}
+
+// samePosting answers a posting whose id exists.
+func samePosting(p credit.Posting, it item) (credit.Posting, error) {
+	const op = "dynamo.Post"
+	stored, err := parsePosting(p.Org, it)
+	if err != nil {
+		return credit.Posting{}, ledgerRead(op, err)
+	}
+	if stored.Amount != p.Amount || stored.Kind != p.Kind || stored.Origin != p.Origin {
+		return credit.Posting{}, fault.New(fault.IdempotencyConflict, op, "this idempotency key was used with other values, use a new key")
+	}
+	return stored, nil
+}
+
+func parsePosting(org string, it item) (credit.Posting, error) {
+	r := read(it)
+	p := credit.Posting{ID: r.str(table.SK), Org: org, Origin: credit.EntryKind(r.str(aOrigin)), Kind: taxonomy.GrantKind(r.str(aKind)),
+		Amount: credit.Micro(r.num(aAmount)), At: r.time(aCreated)}
+	return p, r.err
+}
+
+// Account implements credit.AccountStore.
+func (s *LedgerStore) Account(ctx context.Context, org string) (credit.Account, error) {
+	const op = "dynamo.Account"
+	it, err := s.db.get(ctx, table.Ledger, table.Balance(org, homeShard), true)
+	if err != nil {
+		return credit.Account{}, ledgerUnavailable(op, err)
+	}
+	if it == nil {
+		return credit.Account{}, fault.New(fault.NotFound, op, "this organisation has no credit account")
+	}
+	r := read(it)
+	a := credit.Account{Org: org, Posted: credit.Micro(r.num(aPosted)), Held: credit.Micro(r.num(aHeld)),
+		Available: credit.Micro(r.num(aAvail)), CreditLine: credit.Micro(r.num(aLine)), Version: r.num(aVersion),
+		Mode: r.str(aMode), Opened: r.time(aOpened)}
+	return a, ledgerRead(op, r.err)
+}
+
+// Postings implements credit.AccountStore.
+func (s *LedgerStore) Postings(ctx context.Context, org string) ([]credit.Posting, error) {
+	const op = "dynamo.Postings"
+	items, err := s.db.query(ctx, query{role: table.Ledger, pk: table.Grant(org, "").PK, consistent: true})
+	if err != nil {
+		return nil, ledgerUnavailable(op, err)
+	}
+	out := make([]credit.Posting, 0, len(items))
+	for _, it := range items {
+		p, err := parsePosting(org, it)
+		if err != nil {
+			return nil, ledgerRead(op, err)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}

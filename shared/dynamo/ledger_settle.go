@@ -1,0 +1,253 @@
+package dynamo
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/table"
+)
+
+// settleMax is how many attempts share a transaction: with the balance and two
+// items each, 99 actions of the 100 that are allowed.
+const settleMax = 49
+
+// settleRounds is how often a batch is cut down before its members go one by one.
+const settleRounds = 2
+
+// due is one attempt on its way through a batch.
+type due struct {
+	used    credit.Used
+	key     table.Key
+	verdict credit.Verdict
+}
+
+// settleLane is what may share a transaction: attempts on one balance, or
+// attempts that move none.
+type settleLane struct {
+	org   string
+	shard int
+	moves bool
+}
+
+// Settle implements credit.SettleStore.
+func (s *LedgerStore) Settle(ctx context.Context, used []credit.Used, now time.Time) []credit.Verdict {
+	at := make([]*due, len(used))
+	byKey := make(map[table.Key]*due, len(used))
+	lanes := make(map[settleLane][]*due, 1)
+	var order []settleLane
+	for i, u := range used {
+		key := table.Request(u.Org, u.Request, u.Attempt)
+		if d := byKey[key]; d != nil {
+			at[i] = d // two actions on one item would be refused
+			continue
+		}
+		d := &due{used: u, key: key}
+		at[i], byKey[key] = d, d
+		lane := settleLane{u.Org, u.Shard, u.MovesBalance()}
+		if lanes[lane] == nil {
+			order = append(order, lane)
+		}
+		lanes[lane] = append(lanes[lane], d)
+	}
+	for _, lane := range order {
+		for g := lanes[lane]; len(g) > 0; {
+			n := min(len(g), settleMax)
+			s.settleBatch(ctx, g[:n], now)
+			g = g[n:]
+		}
+	}
+	out := make([]credit.Verdict, len(used))
+	for i, d := range at {
+		out[i] = d.verdict
+	}
+	return out
+}
+
+// settleBatch brings every member of g to a verdict. One bad member costs its
+// batch mates one more transaction, never their settlement.
+func (s *LedgerStore) settleBatch(ctx context.Context, g []*due, now time.Time) {
+	for round := 0; len(g) > 0; round++ {
+		if round > settleRounds && len(g) > 1 {
+			for i := range g {
+				s.settleBatch(ctx, g[i:i+1], now)
+			}
+			return
+		}
+		tx := s.settlement(g)
+		out, reasons, _ := s.act(ctx, tx.in)
+		switch out {
+		case didWrite:
+			for _, d := range g {
+				d.verdict = credit.Verdict{Result: credit.Applied, State: d.used.Final()}
+			}
+			return
+		case didRefuse:
+			s.halve(ctx, g, now, "invalid")
+			return
+		case didCancel:
+			rest, changed := s.drop(ctx, g, tx, reasons, now)
+			if !changed {
+				s.halve(ctx, g, now, balanceReason(reasons))
+				return
+			}
+			g = rest
+		default:
+			undecided(g)
+			return
+		}
+		if round > 2*settleRounds {
+			undecided(g) // a lone attempt whose stored values keep changing
+			return
+		}
+	}
+}
+
+// balanceReason names a refusal that blames no member: the balance holds less
+// than the attempts do, does not exist, or a value is invalid.
+func balanceReason(reasons []types.CancellationReason) string {
+	for i := range reasons {
+		if aws.ToString(reasons[i].Code) == "ValidationError" {
+			return "invalid"
+		}
+	}
+	return "balance_refused"
+}
+
+func undecided(g []*due) {
+	for _, d := range g {
+		d.verdict = credit.Verdict{Result: credit.Undecided}
+	}
+}
+
+// halve narrows a failure that names no member down to the one that causes it.
+func (s *LedgerStore) halve(ctx context.Context, g []*due, now time.Time, reason string) {
+	if len(g) == 1 {
+		s.poison(ctx, g[0], reason, now)
+		return
+	}
+	s.settleBatch(ctx, g[:len(g)/2], now)
+	s.settleBatch(ctx, g[len(g)/2:], now)
+}
+
+func (s *LedgerStore) poison(ctx context.Context, d *due, reason string, now time.Time) {
+	d.verdict = credit.Verdict{Result: credit.Poisoned, Reason: reason}
+	if s.Poison(ctx, credit.Poison{PK: d.key.PK, SK: d.key.SK, Reason: reason, At: now}) != nil {
+		d.verdict = credit.Verdict{Result: credit.Undecided}
+	}
+}
+
+// drop takes the members out of g that the reasons decide, and gives those whose
+// stored values differ from the delivered ones the stored values. changed is
+// false if no member was to blame.
+func (s *LedgerStore) drop(ctx context.Context, g []*due, tx settlement, reasons []types.CancellationReason, now time.Time) (rest []*due, changed bool) {
+	rest = make([]*due, 0, len(g))
+	for i, d := range g {
+		switch {
+		case failedCondition(reasons, tx.first+i):
+			changed = true
+			if s.stale(ctx, d, reasons[tx.first+i].Item, now) {
+				rest = append(rest, d)
+			}
+		case failedCondition(reasons, tx.entry[i]):
+			// The attempt is USED but its entry exists: somebody wrote it
+			// outside of settlement. Never overwrite.
+			changed = true
+			s.poison(ctx, d, "entry_exists", now)
+		default:
+			rest = append(rest, d)
+		}
+	}
+	return rest, changed
+}
+
+// stale decides a member whose attempt is not as it was delivered; it reports
+// whether to try again with the stored values.
+func (s *LedgerStore) stale(ctx context.Context, d *due, old item, now time.Time) bool {
+	state := credit.State(read(old).str(aState))
+	switch {
+	case old == nil:
+		s.poison(ctx, d, "request_missing", now)
+	case state.Final():
+		d.verdict = credit.Verdict{Result: credit.Done, State: state}
+	case state != credit.UsedState:
+		s.poison(ctx, d, "not_used", now)
+	default:
+		stored, err := parseUsed(old)
+		if err != nil {
+			s.poison(ctx, d, "unreadable", now)
+			return false
+		}
+		if stored.Shard != d.used.Shard || stored.MovesBalance() != d.used.MovesBalance() {
+			// Belongs into another transaction.
+			d.used = stored
+			s.settleBatch(ctx, []*due{d}, now)
+			return false
+		}
+		d.used = stored
+		return true
+	}
+	return false
+}
+
+// settlement is one settle transaction and the places of its actions.
+type settlement struct {
+	in    *dynamodb.TransactWriteItemsInput
+	first int   // attempt i is action first+i
+	entry []int // action of the entry of attempt i, -1 if it has none
+}
+
+var (
+	settleNames        = map[string]string{"#st": aState, "#hold": aHold, "#a": aAmount, "#hx": table.HoldsPK}
+	settleBalanceNames = map[string]string{"#held": aHeld, "#posted": aPosted, "#avail": aAvail, "#ver": aVersion}
+)
+
+func (s *LedgerStore) settlement(g []*due) settlement {
+	ledger := s.db.name(table.Ledger)
+	tx := settlement{entry: make([]int, len(g))}
+	acts := make([]types.TransactWriteItem, 0, 1+2*len(g))
+	params := make([]string, 0, 3*len(g))
+	var hold, amount credit.Micro
+	for _, d := range g {
+		hold += d.used.Hold
+		amount += d.used.Amount
+	}
+	if g[0].used.MovesBalance() {
+		acts = append(acts, types.TransactWriteItem{Update: &types.Update{
+			TableName: ledger, Key: keyItem(table.Balance(g[0].used.Org, g[0].used.Shard)),
+			UpdateExpression:         aws.String("SET #held = #held - :h, #posted = #posted - :a, #avail = #avail + :d, #ver = #ver + :one"),
+			ConditionExpression:      aws.String("#held >= :h"),
+			ExpressionAttributeNames: settleBalanceNames,
+			ExpressionAttributeValues: item{":h": num(int64(hold)), ":a": num(int64(amount)),
+				":d": num(int64(hold - amount)), ":one": num(1)},
+		}})
+	}
+	tx.first = len(acts)
+	for _, d := range g {
+		h, a := strconv.FormatInt(int64(d.used.Hold), 10), strconv.FormatInt(int64(d.used.Amount), 10)
+		params = append(params, d.key.PK+"|"+d.key.SK, h, a)
+		acts = append(acts, types.TransactWriteItem{Update: &types.Update{
+			TableName: ledger, Key: keyItem(d.key),
+			UpdateExpression:         aws.String("SET #st = :final REMOVE #hx"),
+			ConditionExpression:      aws.String("#st = :used AND #hold = :h AND #a = :a"),
+			ExpressionAttributeNames: settleNames,
+			ExpressionAttributeValues: item{":final": str(string(d.used.Final())), ":used": str(string(credit.UsedState)),
+				":h": &types.AttributeValueMemberN{Value: h}, ":a": &types.AttributeValueMemberN{Value: a}},
+			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+		}})
+	}
+	for i, d := range g {
+		tx.entry[i] = -1
+		if e, ok := d.used.Entry(); ok {
+			tx.entry[i] = len(acts)
+			acts = append(acts, ledgerPut(ledger, entryItem(e), ifAbsent))
+		}
+	}
+	tx.in = &dynamodb.TransactWriteItemsInput{TransactItems: acts, ClientRequestToken: s.token(table.Ledger, "settle", params...)}
+	return tx
+}

@@ -1,0 +1,98 @@
+package dynamo_test
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/billing"
+	"github.com/latchkey/latchkey/shared/dynamo"
+	"github.com/latchkey/latchkey/shared/dynamo/dynamotest"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/table"
+)
+
+func TestPriceStore(t *testing.T) {
+	fx := dynamotest.Open(t, table.Config)
+	db, err := dynamo.New(fx.Client, fx.Tables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, ctx := db.Prices(), t.Context()
+	now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	price := func(model string, rate int64) billing.Row {
+		return billing.Row{Provider: "p", Model: model, Meter: billing.InputText, RatePico: rate, TierFrom: 3, MinUnits: 4, Source: "src", SourceDate: "2026-01-01"}
+	}
+	if ix, err := s.Index(ctx); err != nil || ix.At(now) != "" {
+		t.Fatalf("empty: %+v %v", ix, err)
+	}
+	many := make([]billing.Row, 0, 60)
+	for i := range 60 {
+		many = append(many, price("m"+string(rune('A'+i)), int64(i)))
+	}
+	first, err := s.Import(ctx, many, time.Time{}, now, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := s.Book(ctx, first.Version)
+	if err != nil || len(stored.Rows) != 60 || stored.Rows[7] != first.Rows[7] || !stored.EffectiveFrom.Equal(now) {
+		t.Fatalf("stored: %v", err)
+	}
+	second, err := s.Import(ctx, []billing.Row{price("mA", 99)}, now.Add(-time.Hour), now.Add(time.Minute), false)
+	if err != nil || len(second.Rows) != 60 {
+		t.Fatalf("merge: %v", err)
+	}
+	at := func(when time.Time) string {
+		t.Helper()
+		ix, err := s.Index(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ix.At(when)
+	}
+	if at(now.Add(time.Hour)) != first.Version {
+		t.Fatal("a version was active without being activated")
+	}
+	if err := s.Activate(ctx, second.Version, now.Add(2*time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	// Activating never changes the past.
+	if at(now.Add(time.Minute)) != first.Version || at(now.Add(2*time.Minute)) != second.Version {
+		t.Fatal("activation")
+	}
+	later, err := s.Import(ctx, []billing.Row{price("mB", 5)}, now.Add(24*time.Hour), now.Add(3*time.Minute), true)
+	if err != nil || at(now.Add(23*time.Hour)) != second.Version || at(now.Add(24*time.Hour)) != later.Version {
+		t.Fatalf("future: %v", err)
+	}
+	if err := s.Activate(ctx, "p000009-nope", now); fault.CodeOf(err) != fault.NotFound {
+		t.Fatalf("unknown: %v", err)
+	}
+	if _, err := s.Book(ctx, "p000009-nope"); fault.CodeOf(err) != fault.NotFound {
+		t.Fatalf("unknown: %v", err)
+	}
+	// Imports that race are all kept.
+	var wg sync.WaitGroup
+	var kept atomic.Int64
+	for i := range 4 {
+		wg.Go(func() {
+			if _, err := s.Import(ctx, []billing.Row{price("race", int64(i))}, time.Time{}, now.Add(4*time.Minute), true); err == nil {
+				kept.Add(1)
+			} else if fault.CodeOf(err) != fault.Conflict {
+				t.Errorf("race: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	ix, err := s.Index(ctx)
+	if err != nil || int64(len(ix.Books)) != 3+kept.Load() || kept.Load() == 0 {
+		t.Fatalf("%d books, %d kept: %v", len(ix.Books), kept.Load(), err)
+	}
+	seen := map[string]bool{}
+	for _, b := range ix.Books {
+		if seen[b.Version] {
+			t.Fatalf("version %s twice", b.Version)
+		}
+		seen[b.Version] = true
+	}
+}

@@ -1,0 +1,261 @@
+package dynamo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/session"
+	"github.com/latchkey/latchkey/shared/table"
+)
+
+// Sessions implements [session.Dedupe], [session.Turns], [session.Transcript]
+// and [session.Reader].
+type Sessions struct{ db *DB }
+
+// Sessions returns the store of conversations.
+func (db *DB) Sessions() Sessions { return Sessions{db} }
+
+// sessionTries bounds the repeats of a transaction that met another one.
+const sessionTries = 8
+
+func sessionsDown(op string, err error) error {
+	return fault.Wrap(fault.Unavailable, op, "the session store did not answer, try again", err)
+}
+
+// Receive implements [session.Dedupe].
+func (s Sessions) Receive(ctx context.Context, install, key, eventID string, now time.Time, ttl time.Duration) (session.Receipt, bool, error) {
+	expires := now.Add(ttl)
+	it := keyItem(table.Dedupe(install, key))
+	it["ev"], it["exp"], it[table.TTL] = str(eventID), millis(expires), num(expires.Unix())
+	_, err := s.db.api.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: s.db.name(table.Sessions), Item: it,
+		ConditionExpression:                 aws.String("attribute_not_exists(#pk) OR #exp <= :now"),
+		ExpressionAttributeNames:            map[string]string{"#pk": table.PK, "#exp": "exp"},
+		ExpressionAttributeValues:           item{":now": millis(now)},
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	if err == nil {
+		return session.Receipt{EventID: eventID}, true, nil
+	}
+	old, lost := conditionFailed(err)
+	if !lost {
+		return session.Receipt{}, false, sessionsDown("dynamo.Receive", err)
+	}
+	r := read(old)
+	found := session.Receipt{EventID: r.str("ev"), Enqueued: r.bool("enq")}
+	if r.err != nil || found.EventID == "" {
+		return session.Receipt{}, false, storedBadly("dynamo.Receive", errors.Join(r.err, errItem))
+	}
+	return found, false, nil
+}
+
+// Enqueued implements [session.Dedupe].
+func (s Sessions) Enqueued(ctx context.Context, install, key string) error {
+	_, err := s.db.api.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: s.db.name(table.Sessions), Key: keyItem(table.Dedupe(install, key)),
+		UpdateExpression: aws.String("SET #enq = :yes"), ConditionExpression: aws.String("attribute_exists(#pk)"),
+		ExpressionAttributeNames:  map[string]string{"#pk": table.PK, "#enq": "enq"},
+		ExpressionAttributeValues: item{":yes": boolean(true)},
+	})
+	if _, gone := conditionFailed(err); gone || err == nil {
+		// A row that time to live has taken needs no mark.
+		return nil
+	}
+	return sessionsDown("dynamo.Enqueued", err)
+}
+
+// Log implements [session.Dedupe]. Equal rows of one minute share an item.
+func (s Sessions) Log(ctx context.Context, d session.Delivery) error {
+	minute := d.At.UTC().Truncate(time.Minute)
+	event := "-"
+	if d.EventID != "" {
+		// The vendor's id may hold anything; the dedupe key of it may not.
+		event = session.DedupeKey(d.EventID, "")
+	}
+	_, err := s.db.api.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: s.db.name(table.Sessions), Key: keyItem(table.Delivery(d.Install, minute, event+"#"+d.Code)),
+		UpdateExpression: aws.String("SET #ev = if_not_exists(#ev, :ev), #out = if_not_exists(#out, :out), #code = if_not_exists(#code, :code), " +
+			"#at = if_not_exists(#at, :at), #turn = if_not_exists(#turn, :turn), #ttl = if_not_exists(#ttl, :ttl) ADD #n :one"),
+		ExpressionAttributeNames: map[string]string{"#ev": "ev", "#out": "out", "#code": "code", "#at": "at", "#turn": "turn", "#ttl": table.TTL, "#n": "n"},
+		ExpressionAttributeValues: item{":ev": str(d.EventID), ":out": str(string(d.Outcome)), ":code": str(d.Code), ":at": millis(d.At),
+			":turn": str(d.TurnID), ":ttl": num(d.At.Add(session.DeliveryTTL).Unix()), ":one": num(1)},
+	})
+	if err != nil {
+		return sessionsDown("dynamo.Log", err)
+	}
+	return nil
+}
+
+// Deliveries implements [session.Reader].
+func (s Sessions) Deliveries(ctx context.Context, install, after string, limit int) ([]session.Delivery, string, error) {
+	const op = "dynamo.Deliveries"
+	before := "~"
+	if after != "" {
+		before = after
+	}
+	out, err := s.db.api.Query(ctx, &dynamodb.QueryInput{
+		TableName:                 s.db.name(table.Sessions),
+		KeyConditionExpression:    aws.String("#pk = :pk AND #sk < :before"),
+		ExpressionAttributeNames:  map[string]string{"#pk": table.PK, "#sk": table.SK},
+		ExpressionAttributeValues: item{":pk": str(table.Delivery(install, time.Time{}, "").PK), ":before": str(before)},
+		ScanIndexForward:          aws.Bool(false), ConsistentRead: aws.Bool(true), Limit: aws.Int32(int32(limit + 1)),
+	})
+	if err != nil {
+		return nil, "", sessionsDown(op, err)
+	}
+	var page []session.Delivery
+	last := ""
+	for _, it := range out.Items {
+		if len(page) == limit {
+			return page, last, nil
+		}
+		r := read(it)
+		page = append(page, session.Delivery{Install: install, EventID: r.str("ev"), Outcome: session.Outcome(r.str("out")), Code: r.str("code"),
+			At: r.time("at"), Count: r.num("n"), TurnID: r.str("turn")})
+		if last = r.str(table.SK); r.err != nil {
+			return nil, "", storedBadly(op, r.err)
+		}
+	}
+	return page, "", nil
+}
+
+func encodeSession(x session.Session) item {
+	return item{"org": str(x.Org), "id": str(x.ID), "key": str(x.Key), "inst": str(x.Install), "agent": str(x.AgentID), "pers": str(x.PersonaID),
+		"prov": str(x.Provider), "space": str(x.Space), "th": str(x.Thread), "at": millis(x.CreatedAt), "mod": millis(x.UpdatedAt), "nx": num(x.Next)}
+}
+
+func decodeSession(it item) (session.Session, error) {
+	r := read(it)
+	x := session.Session{Org: r.str("org"), ID: r.str("id"), Key: r.str("key"), Install: r.str("inst"), AgentID: r.str("agent"), PersonaID: r.str("pers"),
+		Provider: r.str("prov"), Space: r.str("space"), Thread: r.str("th"), CreatedAt: r.time("at"), UpdatedAt: r.time("mod"), Next: r.num("nx")}
+	return x, r.err
+}
+
+// Session implements [session.Reader].
+func (s Sessions) Session(ctx context.Context, org, id string) (session.Session, error) {
+	const op = "dynamo.Session"
+	missing := fault.New(fault.NotFound, op, "there is no such session")
+	if !table.ValidID(id) {
+		return session.Session{}, missing
+	}
+	it, err := s.db.get(ctx, table.Sessions, table.Session(org, id), true)
+	if err != nil {
+		return session.Session{}, sessionsDown(op, err)
+	}
+	if it == nil {
+		return session.Session{}, missing
+	}
+	x, err := decodeSession(it)
+	if err != nil {
+		return session.Session{}, storedBadly(op, err)
+	}
+	return x, nil
+}
+
+// Open implements [session.Transcript]. The row that lists the session is
+// written with it; both hold what never changes.
+func (s Sessions) Open(ctx context.Context, x session.Session, now time.Time) (session.Session, error) {
+	const op = "dynamo.Open"
+	if found, err := s.Session(ctx, x.Org, x.ID); fault.CodeOf(err) != fault.NotFound {
+		return found, err
+	}
+	x.CreatedAt, x.UpdatedAt, x.Next = now.UTC().Truncate(time.Millisecond), now.UTC().Truncate(time.Millisecond), 0
+	_, err := s.db.api.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{
+		s.db.putNew(table.Sessions, table.Session(x.Org, x.ID), encodeSession(x)),
+		s.db.putNew(table.Sessions, table.OrgSession(x.Org, x.ID), encodeSession(x)),
+	}})
+	if err != nil {
+		// Another opener may have won; what is stored decides.
+		if found, readErr := s.Session(ctx, x.Org, x.ID); readErr == nil {
+			return found, nil
+		}
+		return session.Session{}, sessionsDown(op, err)
+	}
+	return x, nil
+}
+
+// Sessions implements [session.Reader].
+func (s Sessions) Sessions(ctx context.Context, org, after string, limit int) ([]session.Session, string, error) {
+	const op = "dynamo.Sessions"
+	rows, err := s.db.query(ctx, query{role: table.Sessions, pk: table.OrgSession(org, "").PK, after: after, limit: int32(limit + 1), consistent: true})
+	if err != nil {
+		return nil, "", sessionsDown(op, err)
+	}
+	var out []session.Session
+	for _, row := range rows {
+		if len(out) == limit {
+			return out, out[limit-1].ID, nil
+		}
+		x, err := decodeSession(row)
+		if err != nil {
+			return nil, "", storedBadly(op, err)
+		}
+		out = append(out, x)
+	}
+	return out, "", nil
+}
+
+func encodeMessage(m session.Message) item {
+	return item{"seq": num(m.Seq), "role": str(string(m.Role)), "text": str(m.Text), "agent": str(m.AgentID), "pers": str(m.PersonaID),
+		"turn": str(m.TurnID), "ev": str(m.EventID), "at": millis(m.At)}
+}
+
+func decodeMessages(op string, items []item) ([]session.Message, error) {
+	out := make([]session.Message, 0, len(items))
+	for _, it := range items {
+		r := read(it)
+		out = append(out, session.Message{Seq: r.num("seq"), Role: session.Role(r.str("role")), Text: r.str("text"), AgentID: r.str("agent"),
+			PersonaID: r.str("pers"), TurnID: r.str("turn"), EventID: r.str("ev"), At: r.time("at")})
+		if r.err != nil {
+			return nil, storedBadly(op, r.err)
+		}
+	}
+	return out, nil
+}
+
+// messagePrefix begins the sort key of every message.
+func messagePrefix(org, id string) (pk, prefix string) {
+	k := table.Message(org, id, 0)
+	return k.PK, strings.TrimRight(k.SK, "0")
+}
+
+// Messages implements [session.Reader].
+func (s Sessions) Messages(ctx context.Context, org, id, after string, limit int) ([]session.Message, string, error) {
+	const op = "dynamo.Messages"
+	pk, prefix := messagePrefix(org, id)
+	if after != "" {
+		after = prefix + after
+	}
+	items, err := s.db.query(ctx, query{role: table.Sessions, pk: pk, prefix: prefix, after: after, limit: int32(limit + 1), consistent: true})
+	if err != nil {
+		return nil, "", sessionsDown(op, err)
+	}
+	page, err := decodeMessages(op, items)
+	if err != nil || len(page) <= limit {
+		return page, "", err
+	}
+	return page[:limit], fmt.Sprintf("%012d", page[limit-1].Seq), nil
+}
+
+// Recent implements [session.Transcript].
+func (s Sessions) Recent(ctx context.Context, org, id string, limit int) ([]session.Message, error) {
+	const op = "dynamo.Recent"
+	pk, prefix := messagePrefix(org, id)
+	items, err := s.db.query(ctx, query{role: table.Sessions, pk: pk, prefix: prefix, limit: int32(limit), descending: true, consistent: true})
+	if err != nil {
+		return nil, sessionsDown(op, err)
+	}
+	out, err := decodeMessages(op, items)
+	for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
+		out[i], out[j] = out[j], out[i]
+	}
+	return out, err
+}

@@ -1,0 +1,22 @@
+// Command invoke is the model API behind a streaming function URL: OpenAI chat
+// completions and the model list, over any provider, on platform credits or the
+// organisation's own keys.
+package main
+
+import (
+	"context"
+
+	"github.com/aws/aws-lambda-go/lambdaurl"
+
+	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/topology"
+)
+
+func main() {
+	server, err := boot.ModelAPI(context.Background(), topology.Invoke, taxonomy.AIKey)
+	if err != nil {
+		boot.Exit(err)
+	}
+	lambdaurl.Start(handler(server))
+}

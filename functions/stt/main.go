@@ -1,0 +1,21 @@
+// Command stt turns speech into text behind a function URL, in the OpenAI audio
+// dialect.
+package main
+
+import (
+	"context"
+
+	"github.com/aws/aws-lambda-go/lambdaurl"
+
+	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/topology"
+)
+
+func main() {
+	server, err := boot.ModelAPI(context.Background(), topology.STT, taxonomy.AIKey, taxonomy.VoiceKey)
+	if err != nil {
+		boot.Exit(err)
+	}
+	lambdaurl.Start(handler(server))
+}

@@ -1,0 +1,70 @@
+package boot
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/latchkey/latchkey/shared/channels/catalog"
+	"github.com/latchkey/latchkey/shared/egress"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+// Channels lists the channels that have an adapter.
+func Channels() []taxonomy.Channel {
+	var out []taxonomy.Channel
+	for _, e := range catalog.Entries() {
+		out = append(out, e.ID)
+	}
+	return out
+}
+
+// ChannelAPI returns the client that reaches the channels' vendors and the API
+// base of each.
+func (e *Env) ChannelAPI(out *egress.Egress) (client *http.Client, base func(taxonomy.Channel) string) {
+	bases, hosts := map[taxonomy.Channel]string{}, []string(nil)
+	for _, c := range catalog.Entries() {
+		bases[c.ID] = c.APIBase
+		hosts = append(hosts, c.Hosts...)
+		if moved := e.Config.APIBases[c.ID]; moved != "" {
+			bases[c.ID] = moved
+		}
+	}
+	return out.Vendor(hosts...), func(c taxonomy.Channel) string { return bases[c] }
+}
+
+// TurnQueue is the queue of agent turns.
+type TurnQueue struct {
+	api *sqs.Client
+	url string
+}
+
+// TurnQueue opens the queue.
+func (e *Env) TurnQueue() *TurnQueue {
+	return &TurnQueue{api: sqs.NewFromConfig(e.AWS), url: e.Config.TurnQueueURL}
+}
+
+// Send enqueues body behind the others of its group. It fails with unavailable.
+func (q *TurnQueue) Send(ctx context.Context, group, id string, body []byte) error {
+	_, err := q.api.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &q.url, MessageBody: aws.String(string(body)),
+		MessageGroupId: &group, MessageDeduplicationId: &id})
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, "boot.TurnQueue.Send", "the queue is not available, try again", err)
+	}
+	return nil
+}
+
+// Change sets when a received message is delivered again.
+func (q *TurnQueue) Change(ctx context.Context, receiptHandle string, after time.Duration) error {
+	seconds := int32(min(max(after, 0), 12*time.Hour) / time.Second)
+	_, err := q.api.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{QueueUrl: &q.url, ReceiptHandle: &receiptHandle, VisibilityTimeout: seconds})
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, "boot.TurnQueue.Change", "visibility could not be set to "+strconv.Itoa(int(seconds))+" s", err)
+	}
+	return nil
+}

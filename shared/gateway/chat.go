@@ -1,0 +1,251 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"maps"
+
+	"github.com/latchkey/latchkey/shared/billing"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/model"
+	"github.com/latchkey/latchkey/shared/providers"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+// Answer is a whole chat answer. It is not recorded before Commit or Defer.
+type Answer struct {
+	Response *model.Response
+	meter    *Meter
+	outcome  Outcome
+}
+
+// Info describes how the request was served.
+func (a *Answer) Info() Info { return a.meter.Info() }
+
+// Commit records the usage; see [Meter.Finish].
+func (a *Answer) Commit(ctx context.Context) error { return a.meter.Finish(ctx, a.outcome) }
+
+// Defer hands the recording to the holder of the result; see [Gateway.Commit].
+func (a *Answer) Defer() Pending { return a.meter.pending(a.outcome) }
+
+// Complete makes a chat call that is answered whole. The caller must Commit or
+// Defer the answer. Errors are those of the vendor's adapter, of the decision
+// (billing_denied, byok_unavailable, insufficient_credits, price_missing,
+// model_not_enabled), of the idempotency key, invalid_request, and
+// ledger_unavailable or vault_unavailable.
+func (g *Gateway) Complete(ctx context.Context, c *Caller, q Query, r *model.Request) (*Answer, error) {
+	response, meter, err := run(ctx, g, c, q, chatService(r, func(ctx context.Context, chat model.Chat, mc model.Call) (*model.Response, error) {
+		return chat.Complete(ctx, mc)
+	}))
+	if err != nil {
+		return nil, err
+	}
+	usage := billable(response.Usage)
+	if usage.Source == billing.NoUsage {
+		usage = estimated(r, answerBytes(response))
+	}
+	return &Answer{Response: response, meter: meter, outcome: Outcome{Usage: usage, ProviderRequestID: response.ProviderRequestID}}, nil
+}
+
+// Stream makes a chat call that is answered as it is produced. It returns once
+// the first content has arrived; the caller must Close the stream. Errors as
+// [Gateway.Complete].
+func (g *Gateway) Stream(ctx context.Context, c *Caller, q Query, r *model.Request) (*ChatStream, error) {
+	s, meter, err := run(ctx, g, c, q, chatService(r, func(ctx context.Context, chat model.Chat, mc model.Call) (model.Stream, error) {
+		return chat.Stream(ctx, mc)
+	}))
+	if err != nil {
+		return nil, err
+	}
+	return &ChatStream{ctx: ctx, stream: s, meter: meter, request: r}, nil
+}
+
+func chatService[T any](r *model.Request, do func(context.Context, model.Chat, model.Call) (T, error)) service[T] {
+	vision, audioIn, tools, structured := r.Needs()
+	needs := []taxonomy.Capability{taxonomy.CapText}
+	for cap, needed := range map[taxonomy.Capability]bool{taxonomy.CapVision: vision, taxonomy.CapAudioIn: audioIn,
+		taxonomy.CapTools: tools, taxonomy.CapJSON: structured} {
+		if needed {
+			needs = append(needs, cap)
+		}
+	}
+	return service[T]{
+		name: "chat", model: r.Model, needs: needs,
+		has:    func(e *providers.Entry) bool { return e.NewChat != nil },
+		expect: billing.Expected{InputTokens: inputTokens(r, holdBytesPerToken), MaxOutput: int64(r.MaxOutputTokens)},
+		do: func(ctx context.Context, c call) (T, error) {
+			return do(ctx, c.entry.NewChat(), model.Call{Target: c.target, Request: outgoing(r, c)})
+		},
+	}
+}
+
+// outgoing is the request as this candidate gets it.
+func outgoing(r *model.Request, c call) *model.Request {
+	out := *r
+	out.Model = c.model
+	if c.platform {
+		// The hold was sized for this much output.
+		out.MaxOutputTokens = int(c.maxOutput)
+		out.Extra = platformExtra(r.Extra)
+	}
+	return &out
+}
+
+// platformExtra keeps the extra fields that cannot change what the platform is
+// billed for: a vendor's own routing, plug-ins or service tiers could make
+// another, dearer model answer on the platform's key.
+func platformExtra(extra map[string]json.RawMessage) map[string]json.RawMessage {
+	if len(extra) == 0 {
+		return nil
+	}
+	out := maps.Clone(extra)
+	maps.DeleteFunc(out, func(name string, _ json.RawMessage) bool { return !harmless[name] })
+	return out
+}
+
+var harmless = map[string]bool{
+	"logit_bias": true, "logprobs": true, "top_logprobs": true, "metadata": true, "verbosity": true,
+	"prompt_cache_key": true, "safety_identifier": true, "min_p": true, "top_a": true, "repetition_penalty": true,
+}
+
+// DroppedFields lists the fields of a request that a platform call does not
+// forward, sorted.
+func DroppedFields(r *model.Request) []string {
+	dropped := map[string]bool{}
+	for name := range r.Extra {
+		if !harmless[name] {
+			dropped[name] = true
+		}
+	}
+	return sorted(dropped)
+}
+
+// ChatStream is a chat answer as it arrives. It is not safe for concurrent use.
+type ChatStream struct {
+	ctx     context.Context
+	stream  model.Stream
+	meter   *Meter
+	request *model.Request
+
+	bytes     int64
+	usage     *model.Usage
+	requestID string
+	finished  bool
+}
+
+// Info describes how the request was served.
+func (s *ChatStream) Info() Info { return s.meter.Info() }
+
+// Next returns the next event, io.EOF after the end. The usage is recorded
+// before the end event is returned, and before an error is.
+func (s *ChatStream) Next() (model.Event, error) {
+	ev, err := s.stream.Next()
+	if err == io.EOF {
+		s.finish(Outcome{})
+		return ev, io.EOF
+	}
+	if err != nil {
+		s.finish(Outcome{Partial: true, Reason: string(fault.CodeOf(err))})
+		return model.Event{}, err
+	}
+	switch ev.Kind {
+	case model.EventStart:
+		s.requestID = ev.RequestID
+	case model.EventText, model.EventReasoning, model.EventToolArgs, model.EventRefusal:
+		s.bytes += int64(len(ev.Text))
+		s.meter.progress(s.ctx, s.current, s.bytes/bytesPerToken)
+	case model.EventUsage:
+		if ev.Usage != nil {
+			u := *ev.Usage
+			s.usage = &u
+		}
+	case model.EventEnd:
+		s.finish(Outcome{})
+	}
+	return ev, nil
+}
+
+// Close ends the call. What was delivered so far is recorded if the end was not
+// reached.
+func (s *ChatStream) Close() error {
+	s.finish(Outcome{Partial: true, Reason: "client_closed"})
+	return s.stream.Close()
+}
+
+func (s *ChatStream) finish(o Outcome) {
+	if s.finished {
+		return
+	}
+	s.finished = true
+	o.Usage, o.ProviderRequestID = s.current(), s.requestID
+	// The meter reports what could not be written.
+	_ = s.meter.Finish(s.ctx, o)
+}
+
+// current is the vendor's usage if it has come, else our estimate.
+func (s *ChatStream) current() billing.Usage {
+	if s.usage != nil && s.usage.Source != model.UsageNone && s.usage.Source != "" {
+		return billable(*s.usage)
+	}
+	return estimated(s.request, s.bytes)
+}
+
+// bytesPerToken converts text to tokens where the vendor reported none; a hold
+// assumes more tokens than an estimate does, so that it suffices.
+const (
+	bytesPerToken     = 4
+	holdBytesPerToken = 3
+	// Media tokens per piece, above what current vendors count for a default
+	// image (OpenAI 765 to 1,105 tokens, Anthropic up to 1,600; documentation read 2026-11).
+	tokensPerMedia = 1600
+	// Fields around a message.
+	tokensPerMessage = 8
+)
+
+func estimated(r *model.Request, outputBytes int64) billing.Usage {
+	return billing.Usage{InputTokens: inputTokens(r, bytesPerToken), OutputTokens: (outputBytes + bytesPerToken - 1) / bytesPerToken,
+		Requests: 1, Source: billing.Estimated}
+}
+
+func inputTokens(r *model.Request, perToken int64) int64 {
+	var bytes, n int64
+	for i := range r.Messages {
+		n += tokensPerMessage
+		b, media := partsSize(r.Messages[i].Parts)
+		bytes, n = bytes+b, n+media
+	}
+	for i := range r.Tools {
+		bytes += int64(len(r.Tools[i].Name) + len(r.Tools[i].Description) + len(r.Tools[i].Schema))
+	}
+	bytes += int64(len(r.Output.Schema))
+	return n + (bytes+perToken-1)/perToken
+}
+
+func partsSize(parts []model.Part) (bytes, media int64) {
+	for i := range parts {
+		p := &parts[i]
+		bytes += int64(len(p.Text))
+		switch {
+		case p.Media != nil:
+			// A file's text counts by its size; other media by the piece.
+			media += tokensPerMedia
+			if p.Kind != model.PartImage {
+				bytes += int64(len(p.Media.Base64)) / 8
+			}
+		case p.Call != nil:
+			bytes += int64(len(p.Call.Name) + len(p.Call.Args))
+		case p.Result != nil:
+			b, m := partsSize(p.Result.Parts)
+			bytes, media = bytes+b, media+m
+		case p.Reasoning != nil:
+			bytes += int64(len(p.Reasoning.Text) + len(p.Reasoning.Data))
+		}
+	}
+	return bytes, media
+}
+
+func answerBytes(r *model.Response) int64 {
+	n, _ := partsSize(r.Message.Parts)
+	return n
+}

@@ -1,0 +1,141 @@
+// Package gateway is the one place where a metered call is put together.
+//
+// The flow of a request: [Gateway.Authenticate] reads, in one round of parallel
+// reads, everything the request depends on and checks the virtual key; then
+// [Gateway.Chat], [Gateway.Transcribe] or [Gateway.Synthesize] plan the
+// candidates (package route) and, for each in turn until one answers: decide who
+// pays (package billing), reserve credits (package credit), reveal the key for
+// the one call (package vault), call, and record the usage. Settlement happens
+// elsewhere, from the ledger's stream.
+//
+// Guarantees: the vendor is called only after the reservation of this attempt
+// committed under our owner id; a candidate with another billing source gets its
+// own decision and its own hold; nothing is retried or switched after the first
+// byte of an answer; whatever was delivered is recorded, also when the client
+// leaves; a key is sent only to the origin it was saved for. With a warm data
+// key and price book, two sequential rounds to AWS stand before the first byte:
+// the reads and the reserve transaction.
+//
+// Not here: conversion of wire formats (packages dialect and providers), HTTP.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/billing"
+	"github.com/latchkey/latchkey/shared/config"
+	"github.com/latchkey/latchkey/shared/connection"
+	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/providers"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/trace"
+	"github.com/latchkey/latchkey/shared/vault"
+)
+
+// OrgConfig is what one query of an organisation's partition yields.
+type OrgConfig struct {
+	Org             org.Org
+	Settings        org.Settings
+	SettingsVersion int64
+	Connections     []connection.Connection
+	Agents          []Agent
+}
+
+// Agent is what routing needs to know of an agent.
+type Agent struct {
+	ID       string
+	Model    string
+	Fallback []string
+}
+
+// Store reads configuration. Each method is one call to the table.
+type Store interface {
+	// OrgConfig fails with not_found.
+	OrgConfig(ctx context.Context, org string) (OrgConfig, error)
+	// Key returns nil without error when there is no such key.
+	Key(ctx context.Context, org, id string) (*org.Key, error)
+	Tiers(ctx context.Context) (org.Tiers, int64, error)
+}
+
+// Vault loads and opens credentials.
+type Vault interface {
+	LoadClass(ctx context.Context, org string, class taxonomy.CredentialClass) ([]vault.Credential, error)
+	Reveal(ctx context.Context, cred vault.Credential, use vault.Use, f func(plain []byte) error) error
+}
+
+// Ledger takes holds and records usage.
+type Ledger interface {
+	Reserve(ctx context.Context, r credit.ReserveRequest) (credit.Hold, error)
+	Checkpoint(ctx context.Context, h credit.Hold, u billing.Usage, amount billing.Micro) error
+	Used(ctx context.Context, h credit.Hold, o credit.Outcome) error
+}
+
+// Prices returns the price book that applies at a time.
+type Prices interface {
+	At(ctx context.Context, now time.Time) (*billing.Book, error)
+}
+
+// Options are the dependencies of a [Gateway]. All but OnUnrecorded are required;
+// Platform may be empty.
+type Options struct {
+	Store     Store
+	Vault     Vault
+	Ledger    Ledger
+	Prices    Prices
+	Cooldown  connection.CooldownStore
+	Providers []providers.Entry
+	// Client returns the HTTP client that may reach a provider.
+	Client func(e *providers.Entry) *http.Client
+	// Platform is the platform's own access, by provider.
+	Platform map[taxonomy.Provider]config.PlatformCredential
+	// Classes are the credential classes this function may open.
+	Classes []taxonomy.CredentialClass
+	// Timeout is the function's: a hold outlives it by a minute.
+	Timeout time.Duration
+	NewID   func(now time.Time) string
+	Trace   trace.Tracer
+	// OnUnrecorded is told of usage that could not be written; sweep ends the
+	// attempt at its last checkpoint. nil = nobody is told.
+	OnUnrecorded func(org, request string, attempt int, code fault.Code)
+}
+
+// Gateway makes metered calls. Safe for concurrent use.
+type Gateway struct {
+	o       Options
+	entries map[taxonomy.Provider]*providers.Entry
+	// platformVault says whether platform keys are read from the vault.
+	platformVault bool
+}
+
+// New returns a Gateway. It fails if a dependency is missing.
+func New(o Options) (*Gateway, error) {
+	if o.Store == nil || o.Vault == nil || o.Ledger == nil || o.Prices == nil || o.Cooldown == nil || o.Client == nil ||
+		o.NewID == nil || o.Trace == nil || o.Timeout <= 0 || len(o.Classes) == 0 || len(o.Providers) == 0 {
+		return nil, errors.New("gateway: a dependency is missing")
+	}
+	if o.OnUnrecorded == nil {
+		o.OnUnrecorded = func(string, string, int, fault.Code) {}
+	}
+	g := &Gateway{o: o, entries: make(map[taxonomy.Provider]*providers.Entry, len(o.Providers))}
+	for i := range o.Providers {
+		g.entries[o.Providers[i].ID] = &o.Providers[i]
+	}
+	for _, p := range o.Platform {
+		g.platformVault = g.platformVault || p.VaultRef != ""
+	}
+	return g, nil
+}
+
+// capabilities is the view of the catalog that package route plans with.
+func (g *Gateway) capabilities(p taxonomy.Provider) ([]taxonomy.Capability, bool) {
+	e, ok := g.entries[p]
+	if !ok {
+		return nil, false
+	}
+	return e.Capabilities, true
+}

@@ -1,0 +1,199 @@
+package gateway
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/billing"
+	"github.com/latchkey/latchkey/shared/connection"
+	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/model"
+	"github.com/latchkey/latchkey/shared/route"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+// Info is what a client learns about how its request was served.
+type Info struct {
+	RequestID  string
+	Provider   taxonomy.Provider
+	Model      string // provider/model
+	Connection string // empty for the platform
+	Source     taxonomy.BillingSource
+	Rule       string
+	// Fallback lists the candidates that did not serve, as candidate:reason.
+	Fallback []string
+	// Overhead is our own time until now: everything but the vendor's.
+	Overhead time.Duration
+}
+
+// Meter records what one attempt used. It belongs to one goroutine.
+type Meter struct {
+	a          *attempts
+	cand       route.Candidate
+	hold       credit.Hold
+	decision   billing.Decision
+	reservedAt time.Time
+	attempt    int
+	upstream   time.Duration
+	cancel     context.CancelFunc
+	done       bool
+
+	checkpointAt     time.Time
+	checkpointOutput int64
+}
+
+// A checkpoint is written after this much time or output, so that a crash loses
+// at most one interval.
+const (
+	checkpointEvery  = 5 * time.Second
+	checkpointTokens = 2000
+)
+
+// Info describes the attempt so far.
+func (m *Meter) Info() Info {
+	i := Info{RequestID: m.a.request, Provider: m.cand.Provider, Model: m.cand.Name(), Source: m.decision.Source,
+		Rule: m.decision.Rule, Fallback: m.a.tried, Overhead: m.a.c.now().Sub(m.a.c.started) - m.upstream}
+	if m.cand.Connection != nil {
+		i.Connection = m.cand.Connection.ID
+	}
+	return i
+}
+
+// FallbackHeader joins Fallback for the response header.
+func (i Info) FallbackHeader() string { return strings.Join(i.Fallback, ", ") }
+
+// cost prices a usage. What the platform does not pay for costs nothing. A meter
+// that turned out to have no price after the call costs the whole hold: that is
+// what the caller agreed to, and it is marked as estimated.
+func (m *Meter) cost(u billing.Usage) (amount billing.Micro, known bool) {
+	if !m.decision.Metered() {
+		return 0, true
+	}
+	amount, err := billing.Cost(m.a.c.book, string(m.cand.Provider), m.cand.Model, u)
+	if err != nil {
+		return m.hold.Amount, false
+	}
+	return amount, true
+}
+
+// progress writes a checkpoint when one is due. A checkpoint that fails is tried
+// again at the next interval: the call must not suffer.
+func (m *Meter) progress(ctx context.Context, usage func() billing.Usage, output int64) {
+	now := m.a.c.now()
+	if m.checkpointAt.IsZero() {
+		m.checkpointAt = m.reservedAt
+	}
+	if m.done || now.Sub(m.checkpointAt) < checkpointEvery && output-m.checkpointOutput < checkpointTokens {
+		return
+	}
+	m.checkpointAt, m.checkpointOutput = now, output
+	u := usage()
+	amount, _ := m.cost(u)
+	cctx, cancel := detached(ctx)
+	defer cancel()
+	_ = m.a.g.o.Ledger.Checkpoint(cctx, m.hold, u, amount)
+}
+
+// refuse ends an attempt for which the vendor did no work.
+func (m *Meter) refuse(ctx context.Context, cause error) {
+	m.record(ctx, credit.Outcome{Kind: credit.Refused, Usage: billing.Usage{Source: billing.NoUsage},
+		Status: fault.CodeOf(cause).Status(), Reason: string(fault.CodeOf(cause))})
+}
+
+// Outcome is a finished call that waits to be recorded.
+type Outcome struct {
+	Usage             billing.Usage
+	Partial           bool
+	ProviderRequestID string
+	Reason            string
+}
+
+// outcome prices a finished call.
+func (m *Meter) outcome(o Outcome) credit.Outcome {
+	kind := credit.Completed
+	if o.Partial {
+		kind = credit.Partial
+	}
+	amount, known := m.cost(o.Usage)
+	reason := o.Reason
+	if !known {
+		reason = string(fault.PriceMissing)
+	}
+	return credit.Outcome{Kind: kind, Usage: o.Usage, Amount: amount, Estimated: !known || o.Usage.Source != billing.FromProvider,
+		ProviderRequestID: o.ProviderRequestID, Status: 200, Reason: reason}
+}
+
+// Finish records a finished call, once. It outlives ctx. The error is
+// ledger_unavailable or conflict; the answer is the client's all the same.
+func (m *Meter) Finish(ctx context.Context, o Outcome) error {
+	if m.done {
+		return nil
+	}
+	return m.record(ctx, m.outcome(o))
+}
+
+func (m *Meter) record(ctx context.Context, o credit.Outcome) error {
+	if m.done {
+		return nil
+	}
+	m.done = true
+	if m.cancel != nil {
+		defer m.cancel()
+	}
+	o.At = m.a.c.now()
+	rctx, cancel := detached(ctx)
+	defer cancel()
+	err := m.a.g.o.Ledger.Used(rctx, m.hold, o)
+	if err != nil {
+		m.a.g.o.OnUnrecorded(m.a.c.Org, m.a.request, m.attempt, fault.CodeOf(err))
+	}
+	if o.Kind == credit.Completed && m.cand.Connection != nil {
+		// A failure here leaves a cooldown that ends by itself.
+		_ = connection.Recover(rctx, m.a.g.o.Cooldown, *m.cand.Connection)
+	}
+	return err
+}
+
+// Pending is a finished call that has not been recorded yet, in a form that can
+// be stored: whoever holds it may record it again, with the same effect.
+type Pending struct {
+	Hold    credit.Hold    `json:"hold"`
+	Outcome credit.Outcome `json:"outcome"`
+}
+
+// pending prices the call now and leaves recording it to [Gateway.Commit].
+func (m *Meter) pending(o Outcome) Pending {
+	m.done = true
+	if m.cancel != nil {
+		m.cancel()
+	}
+	out := m.outcome(o)
+	out.At = m.a.c.now()
+	return Pending{Hold: m.hold, Outcome: out}
+}
+
+// Commit records a pending call. Repeating it is success; it fails with conflict
+// if another outcome was recorded first, and with ledger_unavailable.
+func (g *Gateway) Commit(ctx context.Context, p Pending) error {
+	return g.o.Ledger.Used(ctx, p.Hold, p.Outcome)
+}
+
+// billable converts a model's disjoint usage to the ledger's totals.
+func billable(u model.Usage) billing.Usage {
+	b := billing.Usage{
+		InputTokens: u.InputTotal(), CachedInputTokens: u.CachedRead, CacheWriteTokens: u.CacheWrite5m + u.CacheWrite1h,
+		OutputTokens: u.OutputTotal(), ReasoningTokens: u.Reasoning,
+		InputAudioTokens: u.InputAudio, OutputAudioTokens: u.OutputAudio, Requests: 1,
+	}
+	switch u.Source {
+	case model.UsageProvider:
+		b.Source = billing.FromProvider
+	case model.UsageEstimated:
+		b.Source = billing.Estimated
+	default:
+		b.Source = billing.NoUsage
+	}
+	return b
+}

@@ -1,0 +1,194 @@
+package mockvendor
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+type chatRequest struct {
+	Model    string `json:"model"`
+	Stream   bool   `json:"stream"`
+	Messages []struct {
+		Role    string          `json:"role"`
+		Content json.RawMessage `json:"content"`
+	} `json:"messages"`
+	Tools []struct {
+		Function struct {
+			Name string `json:"name"`
+		} `json:"function"`
+	} `json:"tools"`
+	MaxTokens     int `json:"max_tokens"`
+	MaxCompletion int `json:"max_completion_tokens"`
+	StreamOptions struct {
+		IncludeUsage bool `json:"include_usage"`
+	} `json:"stream_options"`
+}
+
+// tokens counts a token per four bytes, at least one.
+func tokens(s string) int { return max(1, (len(s)+3)/4) }
+
+func (q *chatRequest) lastUser() string {
+	for i := len(q.Messages) - 1; i >= 0; i-- {
+		if q.Messages[i].Role != "user" {
+			continue
+		}
+		var s string
+		if json.Unmarshal(q.Messages[i].Content, &s) == nil {
+			return s
+		}
+		var parts []struct {
+			Text string `json:"text"`
+		}
+		if json.Unmarshal(q.Messages[i].Content, &parts) == nil {
+			for _, p := range parts {
+				s += p.Text
+			}
+			return s
+		}
+	}
+	return ""
+}
+
+func (q *chatRequest) promptTokens() int {
+	n := 0
+	for _, m := range q.Messages {
+		n += tokens(string(m.Content))
+	}
+	return n
+}
+
+// callsTool is true when tools are offered, the user asks for one by writing
+// "use tool", and no tool has answered yet.
+func (q *chatRequest) callsTool() bool {
+	if len(q.Tools) == 0 || len(q.Messages) == 0 || q.Messages[len(q.Messages)-1].Role == "tool" {
+		return false
+	}
+	return strings.Contains(q.lastUser(), "use tool")
+}
+
+func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
+	var q chatRequest
+	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+		answer(w, http.StatusBadRequest, map[string]any{"error": map[string]any{"message": "bad JSON", "type": "invalid_request_error"}})
+		return
+	}
+	c, ok := s.begin(w, r)
+	s.note(c, func() { c.Model, c.Stream, c.Prompt = q.Model, q.Stream, q.lastUser() })
+	if !ok {
+		return
+	}
+	text, chunks, pause := s.script()
+	if text == "" {
+		text = "You said: " + q.lastUser()
+	}
+	in, out := q.promptTokens(), tokens(text)
+	s.note(c, func() { c.InputTokens, c.OutputTokens = in, out })
+	s.wait(r, BeforeHeaders)
+	if q.Stream {
+		s.stream(w, r, c, &q, text, chunks, pause)
+		return
+	}
+	message := map[string]any{"role": "assistant", "content": text}
+	finish := "stop"
+	if q.callsTool() {
+		finish = "tool_calls"
+		message = map[string]any{"role": "assistant", "content": nil, "tool_calls": []any{toolCall(&q, 0)}}
+	}
+	s.wait(r, BeforeUsage)
+	answer(w, http.StatusOK, map[string]any{
+		"id": "chatcmpl-sim", "object": "chat.completion", "created": 1_760_000_000, "model": q.Model,
+		"choices": []any{map[string]any{"index": 0, "message": message, "finish_reason": finish}},
+		"usage":   usage(in, out),
+	})
+	s.note(c, func() { c.Done = true })
+	if f, ok := w.(http.Flusher); ok {
+		f.Flush()
+	}
+	s.wait(r, AfterLast)
+}
+
+func usage(in, out int) map[string]any {
+	return map[string]any{"prompt_tokens": in, "completion_tokens": out, "total_tokens": in + out}
+}
+
+func toolCall(q *chatRequest, index int) map[string]any {
+	return map[string]any{"index": index, "id": "call_sim_1", "type": "function",
+		"function": map[string]any{"name": q.Tools[0].Function.Name, "arguments": `{"value":"42"}`}}
+}
+
+// pieces cuts text into n parts, or at spaces when n is 0.
+func pieces(text string, n int) []string {
+	if n <= 0 {
+		return strings.SplitAfter(text, " ")
+	}
+	out := make([]string, 0, n)
+	for i := range n {
+		a, b := len(text)*i/n, len(text)*(i+1)/n
+		if part := text[a:b]; part != "" {
+			out = append(out, part)
+		} else {
+			out = append(out, ".")
+		}
+	}
+	return out
+}
+
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *Call, q *chatRequest, text string, chunks int, pause time.Duration) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	flush := func() {
+		if f, ok := w.(http.Flusher); ok {
+			f.Flush()
+		}
+	}
+	send := func(delta map[string]any, finish any) {
+		b, _ := json.Marshal(map[string]any{"id": "chatcmpl-sim", "object": "chat.completion.chunk",
+			"created": 1_760_000_000, "model": q.Model,
+			"choices": []any{map[string]any{"index": 0, "delta": delta, "finish_reason": finish}}})
+		fmt.Fprintf(w, "data: %s\n\n", b)
+		flush()
+	}
+	send(map[string]any{"role": "assistant", "content": ""}, nil)
+	finish := "stop"
+	if q.callsTool() {
+		finish = "tool_calls"
+		send(map[string]any{"tool_calls": []any{toolCall(q, 0)}}, nil)
+	} else {
+		for i, part := range pieces(text, chunks) {
+			if i > 0 && pause > 0 {
+				time.Sleep(pause)
+			}
+			if r.Context().Err() != nil {
+				return
+			}
+			send(map[string]any{"content": part}, nil)
+			s.note(c, func() { c.Chunks++ })
+			if i == 0 {
+				s.wait(r, AfterChunk)
+			}
+		}
+	}
+	send(map[string]any{}, finish)
+	s.wait(r, BeforeUsage)
+	if q.StreamOptions.IncludeUsage {
+		b, _ := json.Marshal(map[string]any{"id": "chatcmpl-sim", "object": "chat.completion.chunk", "created": 1_760_000_000,
+			"model": q.Model, "choices": []any{}, "usage": usage(c.InputTokens, c.OutputTokens)})
+		fmt.Fprintf(w, "data: %s\n\n", b)
+	}
+	fmt.Fprint(w, "data: [DONE]\n\n")
+	flush()
+	s.note(c, func() { c.Done = true })
+	s.wait(r, AfterLast)
+}
+
+func (s *Server) models(w http.ResponseWriter, r *http.Request) {
+	if _, ok := s.begin(w, r); !ok {
+		return
+	}
+	answer(w, http.StatusOK, map[string]any{"object": "list", "data": []any{
+		map[string]any{"id": "sim-chat", "object": "model", "created": 1_760_000_000, "owned_by": "simulated"},
+		map[string]any{"id": "sim-voice", "object": "model", "created": 1_760_000_000, "owned_by": "simulated"},
+	}})
+}

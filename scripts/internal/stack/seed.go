@@ -1,0 +1,181 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/org"
+)
+
+// Seeded are the credentials of the demo organisation. They are for a local
+// stack only; the file that keeps them is readable by its owner alone.
+type Seeded struct {
+	OperatorKey string `json:"operator_key"`
+	OrgID       string `json:"org_id"`
+	APIKey      string `json:"api_key"`
+}
+
+const (
+	seedFile = "seed.json"
+	// demoCredits are given to the demo organisation: 100 credits.
+	demoCredits = 100_000_000
+)
+
+// Seed creates an operator key and, with withOrg, a demo organisation of the
+// tier enterprise with an API key and credits. What an earlier start of the same
+// data directory created is used again.
+func (s *Stack) Seed(ctx context.Context, withOrg bool) (Seeded, error) {
+	file := filepath.Join(s.opts.Data, seedFile)
+	var seeded Seeded
+	if b, err := os.ReadFile(file); err == nil && !s.opts.InMemory {
+		if err := json.Unmarshal(b, &seeded); err != nil {
+			return seeded, fmt.Errorf("stack: %s is damaged; start with --fresh", seedFile)
+		}
+	}
+	if seeded.OperatorKey == "" {
+		key, err := s.operatorKey(ctx)
+		if err != nil {
+			return seeded, err
+		}
+		seeded.OperatorKey = key
+		if err := s.saveSeed(file, seeded); err != nil {
+			return seeded, err
+		}
+	}
+	if withOrg && seeded.APIKey == "" {
+		if err := s.seedOrg(ctx, &seeded); err != nil {
+			return seeded, err
+		}
+		if err := s.saveSeed(file, seeded); err != nil {
+			return seeded, err
+		}
+	}
+	return seeded, nil
+}
+
+func (s *Stack) saveSeed(file string, seeded Seeded) error {
+	b, err := json.Marshal(seeded)
+	if err != nil {
+		return err
+	}
+	return WriteFile(file, b)
+}
+
+// WriteFile writes a private file so that a reader sees all of it or nothing.
+func WriteFile(path string, b []byte) error {
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// operatorKey stores the first operator key directly: no API can create it.
+func (s *Stack) operatorKey(ctx context.Context) (string, error) {
+	now := time.Now().UTC()
+	id := boot.NewID(now)
+	key, digest, err := org.Mint(org.Operator, id, rand.Reader)
+	if err != nil {
+		return "", err
+	}
+	op := audit.Op{Actor: "local-stack", At: now, ID: boot.NewID(now)}
+	record := org.Key{ID: id, Org: org.Operator, Name: "local operator", Scopes: org.Scopes(), CreatedAt: now, Hash: digest}
+	if err := s.DB.Keys().CreateKey(ctx, record, op.Row(org.Operator, "key.create", id)); err != nil {
+		return "", err
+	}
+	var text string
+	err = key.Use(func(b []byte) error { text = string(b); return nil })
+	return text, err
+}
+
+func (s *Stack) seedOrg(ctx context.Context, seeded *Seeded) error {
+	c := Client{Base: s.BaseURL, Key: seeded.OperatorKey}
+	var created struct{ ID string }
+	if err := c.Call(ctx, http.MethodPost, "/api/orgs", map[string]any{"name": "Demo", "tier": "enterprise"}, &created); err != nil {
+		return err
+	}
+	seeded.OrgID = created.ID
+	base := "/api/orgs/" + created.ID
+	var key struct{ Key string }
+	if err := c.Call(ctx, http.MethodPost, base+"/keys", map[string]any{"name": "demo", "scopes": []string{"invoke", "audio", "admin", "billing", "read"}}, &key); err != nil {
+		return err
+	}
+	err := c.Call(ctx, http.MethodPost, base+"/grants", map[string]any{"kind": "gifted", "amount": demoCredits, "idempotency_key": "local-seed"}, nil)
+	if err != nil {
+		return err
+	}
+	seeded.APIKey = key.Key
+	return nil
+}
+
+// Client calls the admin API.
+type Client struct{ Base, Key string }
+
+// Call sends body as JSON and decodes the answer into out; either may be nil.
+// An answer above 299 is an error with its status and text.
+func (c Client) Call(ctx context.Context, method, path string, body, out any) error {
+	var payload io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		payload = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.Base+path, payload)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+c.Key)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode > 299 {
+		return &StatusError{Method: method, Path: path, Status: resp.StatusCode, Body: strings.TrimSpace(string(b))}
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(b, out)
+}
+
+// StatusError is an answer that reports a failure.
+type StatusError struct {
+	Method, Path string
+	Status       int
+	Body         string
+}
+
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("%s %s: %d %s", e.Method, e.Path, e.Status, e.Body)
+}
+
+// Status returns the HTTP status of err, 0 if it has none.
+func Status(err error) int {
+	var s *StatusError
+	if errors.As(err, &s) {
+		return s.Status
+	}
+	return 0
+}

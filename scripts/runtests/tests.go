@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// racy are the packages whose code runs concurrently by design.
+var racy = []string{
+	"./shared/gateway/...", "./shared/vault/...", "./shared/egress/...", "./shared/billing/...", "./shared/providers/...",
+	"./scripts/internal/lambdahost/...", "./scripts/internal/front/...", "./scripts/internal/localsqs/...",
+	"./scripts/internal/streampoll/...", "./scripts/internal/fifopoll/...", "./scripts/internal/localfaults/...",
+}
+
+// unitOnly runs what needs no server: tests that do are skipped by themselves.
+func unitOnly(ctx context.Context, s *suite) error {
+	pkgs, err := s.packages(ctx, "./shared/...", "./functions/...")
+	if err != nil {
+		return err
+	}
+	return s.command(ctx, "go", append([]string{"test"}, pkgs...)...)
+}
+
+// goTests runs everything but infra and the end-to-end suite with real servers.
+// -count=1: results depend on servers, which the test cache does not see.
+func goTests(ctx context.Context, s *suite) error {
+	pkgs, err := s.packages(ctx, "./shared/...", "./functions/...", "./scripts/...")
+	if err != nil {
+		return err
+	}
+	var run []string
+	for _, p := range pkgs {
+		if !strings.HasSuffix(p, "/scripts/e2e") && !strings.HasSuffix(p, "/scripts/repocheck") {
+			run = append(run, p)
+		}
+	}
+	return s.command(ctx, "go", append([]string{"test", "-count=1", "-timeout=10m"}, run...)...)
+}
+
+func raceTests(ctx context.Context, s *suite) error {
+	if err := s.debian(ctx, "gcc", "gcc"); err != nil {
+		return err
+	}
+	return s.command(ctx, "go", append([]string{"test", "-race", "-count=1", "-timeout=10m"}, racy...)...)
+}
+
+func infra(ctx context.Context, s *suite) error {
+	return s.command(ctx, "go", "test", "-count=1", "./infra/...")
+}
+
+// synth renders the stacks as an operator would and lints the result.
+func synth(ctx context.Context, s *suite) error {
+	out := filepath.Join(s.root, "cdk.out")
+	if err := os.RemoveAll(out); err != nil {
+		return err
+	}
+	if err := s.quiet(ctx, "./scripts/cdk", "synth", "--all", "--quiet", "--output", out); err != nil {
+		return err
+	}
+	templates, err := filepath.Glob(filepath.Join(out, "*.template.json"))
+	if err != nil || len(templates) != 2 {
+		return fmt.Errorf("want 2 templates, got %d (%v)", len(templates), err)
+	}
+	py, err := s.python(ctx)
+	if err != nil {
+		return err
+	}
+	// W3005: the CDK writes dependencies that are implied.
+	return s.command(ctx, filepath.Join(py, "bin", "cfn-lint"), append([]string{"--ignore-checks", "W3005", "--"}, templates...)...)
+}
+
+func endToEnd(ctx context.Context, s *suite) error {
+	return s.command(ctx, "go", "test", "-count=1", "-timeout=20m", "./scripts/e2e")
+}
+
+// demo runs twice: what the first leaves behind would break the second.
+func demo(ctx context.Context, s *suite) error {
+	for range 2 {
+		if err := s.quiet(ctx, "./scripts/demo"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func soakTests(ctx context.Context, s *suite) error {
+	s.env["LATCHKEY_SOAK"] = "1"
+	ledger := s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "-run", "Soak|Seeds|Faults", "./shared/credit/...", "./shared/dynamo/...")
+	e2e := s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "-run", "Kill|Soak|Broken", "./scripts/e2e")
+	return errors.Join(ledger, e2e)
+}
+
+// leftovers fails if a process of this checkout is still running.
+func leftovers(ctx context.Context, s *suite) error {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil // no /proc on this system
+	}
+	local := filepath.Join(s.root, "build", "local") + string(filepath.Separator)
+	var left []string
+	for _, e := range entries {
+		exe, err := os.Readlink(filepath.Join("/proc", e.Name(), "exe"))
+		if err == nil && strings.HasPrefix(exe, local) {
+			left = append(left, e.Name()+" "+exe)
+		}
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("still running: %s", strings.Join(left, ", "))
+	}
+	return nil
+}

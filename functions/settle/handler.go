@@ -54,7 +54,7 @@ func (h *Handler) Handle(ctx context.Context, ev events.DynamoDBEvent) (events.D
 		h.collect(ctx, &b, r.Verdicts, b.entriesAt, "projection_poison")
 	}
 	if b.undecided < 0 {
-		return events.DynamoDBEventResponse{}, nil
+		return events.DynamoDBEventResponse{BatchItemFailures: []events.DynamoDBBatchItemFailure{}}, nil
 	}
 	sequence := ev.Records[b.undecided].Change.SequenceNumber
 	h.Log.WarnContext(ctx, "batch undecided", "record", b.undecided, "of", len(ev.Records))

@@ -37,8 +37,8 @@ func console() Function {
 		Name: Console, MemoryMB: 256, Timeout: 29 * time.Second,
 		Routes: []string{"ANY /api/{proxy+}"},
 		Tables: []TableAccess{
-			{Table: table.Config, Actions: []string{"ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"}},
-			{Table: table.Vault, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}},
+			{Table: table.Config, Actions: []string{"BatchWriteItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"}},
+			{Table: table.Vault, Actions: []string{"DeleteItem", "GetItem", "PutItem", "Query"}},
 			{Table: table.Sessions, Actions: []string{"GetItem", "Query"}},
 			{Table: table.Ledger, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
 			{Table: table.Usage, Actions: []string{"GetItem", "Query"}},
@@ -72,7 +72,7 @@ func voice(name string, paths ...string) Function {
 
 func stt() Function { return voice(STT, "/v1/audio/transcriptions", "/v1/audio/translations") }
 
-func tts() Function { return voice(TTS, "/v1/audio/speech", "/v1/audio/voices") }
+func tts() Function { return voice(TTS, "/v1/audio/speech") }
 
 func settle() Function {
 	return Function{
@@ -93,7 +93,7 @@ func sweep() Function {
 	return Function{
 		Name: Sweep, MemoryMB: 256, Timeout: 55 * time.Second, Schedule: time.Minute,
 		Tables: []TableAccess{
-			{Table: table.Ledger, Actions: []string{"GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
+			{Table: table.Ledger, Actions: []string{"BatchGetItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
 		},
 		Environment: Environment{Tables: true},
 	}
@@ -103,7 +103,9 @@ func turn() Function {
 	return Function{
 		Name: Turn, MemoryMB: 512, Timeout: 120 * time.Second,
 		Queue: &Queue{Name: TurnQueue, BatchSize: 1, MaxConcurrency: 50, Visibility: 240 * time.Second, MaxReceive: 3},
+		// Writes to config end an install whose app was removed at the vendor.
 		Tables: append(callTables(),
+			TableAccess{Table: table.Config, Actions: []string{"ConditionCheckItem", "DeleteItem", "PutItem"}},
 			TableAccess{Table: table.Sessions, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}}),
 		KMS: []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{
 			taxonomy.AIKey, taxonomy.VoiceKey, taxonomy.ChannelSend}}},

@@ -22,8 +22,8 @@
 //     buffered, a slow reader slows the function.
 //   - A response the caller no longer reads is drained, so the function runs to
 //     its end exactly as it would (and would be billed) on Lambda.
-//   - At the deadline the process gets SIGKILL; SIGTERM goes first, 500 ms
-//     earlier, only when it registered an extension.
+//   - At the deadline the process gets SIGKILL. One that registered an
+//     extension gets SIGTERM at the deadline and SIGKILL 500 ms later.
 //   - A process that dies is noticed at once; its caller gets [ErrCrashed] (a
 //     body already begun ends with that error, never with a clean EOF). An event
 //     that had not reached the process is given to another environment.

@@ -106,9 +106,12 @@ func (s *shard) page(ctx context.Context) (records []record, last string, more b
 	})
 	if err != nil {
 		s.iterator = ""
+		// DynamoDB Local now and then calls the horizon of a shard that has just
+		// been opened trimmed; nothing was read from it, so nothing is missing.
+		fresh := s.read == "" && isTrimmed(err)
 		s.forgetTrimmed(err)
 		var expired *types.ExpiredIteratorException
-		if errors.As(err, &expired) {
+		if fresh || errors.As(err, &expired) {
 			return nil, s.read, true, nil
 		}
 		return nil, s.read, true, err
@@ -147,10 +150,14 @@ func (s *shard) renew(ctx context.Context) error {
 	return nil
 }
 
+func isTrimmed(err error) bool {
+	var trimmed *types.TrimmedDataAccessException
+	return errors.As(err, &trimmed)
+}
+
 // forgetTrimmed restarts at the oldest record that still exists.
 func (s *shard) forgetTrimmed(err error) {
-	var trimmed *types.TrimmedDataAccessException
-	if errors.As(err, &trimmed) {
+	if s.read != "" && isTrimmed(err) {
 		s.p.options.Log.Error("records were trimmed before they were delivered", "shard", s.id, "after", s.read)
 		s.read = ""
 	}

@@ -72,6 +72,7 @@ type Existing struct {
 	Created time.Time   // of the first attempt
 }
 
+// Error names the state only; the request id is on the fault.
 func (e *Existing) Error() string { return "credit: request exists in state " + string(e.State) }
 
 // Bounds of a reserve.

@@ -63,7 +63,10 @@ type service[T any] struct {
 	needs  []taxonomy.Capability
 	has    func(*providers.Entry) bool
 	expect billing.Expected
-	do     func(ctx context.Context, call call) (T, error)
+	// whole says that the vendor answers only when it is done, so that waiting
+	// for its headers is bounded by the function's time alone.
+	whole bool
+	do    func(ctx context.Context, call call) (T, error)
 }
 
 // call is one attempt as the service makes it.
@@ -257,6 +260,9 @@ func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s servic
 	callCtx, cancel := callContext(ctx)
 	spanCtx, span := a.g.o.Trace.Start(callCtx, string(cand.Provider)+"."+s.name)
 	target := model.Target{BaseURL: access.baseURL, HTTP: a.g.o.Client(entry), RequestID: a.request}
+	if s.whole {
+		target.HeaderTimeout = a.g.o.Timeout
+	}
 	upstream := a.c.now()
 	err = access.reveal(spanCtx, a.g.o.Vault, s.name, func(key secret.Text) error {
 		target.Key = key

@@ -41,10 +41,10 @@ func (g *Gateway) Complete(ctx context.Context, c *Caller, q Query, r *model.Req
 	if err != nil {
 		return nil, err
 	}
-	usage := billable(response.Usage)
-	if usage.Source == billing.NoUsage {
-		usage = estimated(r, answerBytes(response))
+	if response.Usage.Source == model.UsageNone || response.Usage.Source == "" {
+		response.Usage = estimate(r, answerBytes(response))
 	}
+	usage := billable(response.Usage)
 	return &Answer{Response: response, meter: meter, outcome: Outcome{Usage: usage, ProviderRequestID: response.ProviderRequestID}}, nil
 }
 
@@ -71,7 +71,7 @@ func chatService[T any](r *model.Request, do func(context.Context, model.Chat, m
 		}
 	}
 	return service[T]{
-		name: "chat", model: r.Model, needs: needs,
+		name: "chat", model: r.Model, needs: needs, whole: !r.Stream,
 		has:    func(e *providers.Entry) bool { return e.NewChat != nil },
 		expect: billing.Expected{InputTokens: inputTokens(r, holdBytesPerToken), MaxOutput: int64(r.MaxOutputTokens)},
 		do: func(ctx context.Context, c call) (T, error) {
@@ -132,6 +132,7 @@ type ChatStream struct {
 	usage     *model.Usage
 	requestID string
 	finished  bool
+	end       *model.Event // held back behind an estimated usage
 }
 
 // Info describes how the request was served.
@@ -140,6 +141,11 @@ func (s *ChatStream) Info() Info { return s.meter.Info() }
 // Next returns the next event, io.EOF after the end. The usage is recorded
 // before the end event is returned, and before an error is.
 func (s *ChatStream) Next() (model.Event, error) {
+	if s.end != nil {
+		ev := *s.end
+		s.end = nil
+		return ev, nil
+	}
 	ev, err := s.stream.Next()
 	if err == io.EOF {
 		s.finish(Outcome{})
@@ -162,8 +168,19 @@ func (s *ChatStream) Next() (model.Event, error) {
 		}
 	case model.EventEnd:
 		s.finish(Outcome{})
+		if !s.reported() {
+			// The client hears what it is charged for.
+			u := estimate(s.request, s.bytes)
+			s.usage, s.end = &u, &ev
+			return model.Event{Kind: model.EventUsage, Usage: &u}, nil
+		}
 	}
 	return ev, nil
+}
+
+// reported says whether the vendor counted.
+func (s *ChatStream) reported() bool {
+	return s.usage != nil && s.usage.Source != model.UsageNone && s.usage.Source != ""
 }
 
 // Close ends the call. What was delivered so far is recorded if the end was not
@@ -185,10 +202,10 @@ func (s *ChatStream) finish(o Outcome) {
 
 // current is the vendor's usage if it has come, else our estimate.
 func (s *ChatStream) current() billing.Usage {
-	if s.usage != nil && s.usage.Source != model.UsageNone && s.usage.Source != "" {
+	if s.reported() {
 		return billable(*s.usage)
 	}
-	return estimated(s.request, s.bytes)
+	return billable(estimate(s.request, s.bytes))
 }
 
 // bytesPerToken converts text to tokens where the vendor reported none; a hold
@@ -203,9 +220,8 @@ const (
 	tokensPerMessage = 8
 )
 
-func estimated(r *model.Request, outputBytes int64) billing.Usage {
-	return billing.Usage{InputTokens: inputTokens(r, bytesPerToken), OutputTokens: (outputBytes + bytesPerToken - 1) / bytesPerToken,
-		Requests: 1, Source: billing.Estimated}
+func estimate(r *model.Request, outputBytes int64) model.Usage {
+	return model.Usage{Input: inputTokens(r, bytesPerToken), Output: (outputBytes + bytesPerToken - 1) / bytesPerToken, Source: model.UsageEstimated}
 }
 
 func inputTokens(r *model.Request, perToken int64) int64 {

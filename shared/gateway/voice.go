@@ -41,7 +41,7 @@ func (g *Gateway) Transcribe(ctx context.Context, c *Caller, q Query, r *speech.
 // hearing is the service of both ways to transcribe.
 func hearing[T any](r *speech.TranscribeRequest, millis int64, do func(context.Context, speech.Transcriber, speech.TranscribeCall) (T, error)) service[T] {
 	return service[T]{
-		name: "transcribe", model: r.Model,
+		name: "transcribe", model: r.Model, whole: true,
 		has:    func(e *providers.Entry) bool { return e.NewTranscriber != nil },
 		expect: billing.Expected{AudioMillis: millis, NoOutput: true},
 		do: func(ctx context.Context, cl call) (T, error) {
@@ -180,7 +180,7 @@ func (s *SpokenText) Usage() speech.Usage { return s.audio.Usage() }
 func (g *Gateway) Synthesize(ctx context.Context, c *Caller, q Query, r *speech.SynthesizeRequest) (*SpokenText, error) {
 	characters := int64(utf8.RuneCountInString(r.Input))
 	audio, meter, err := run(ctx, g, c, q, service[*speech.Audio]{
-		name: "synthesize", model: r.Model,
+		name: "synthesize", model: r.Model, whole: true,
 		has:    func(e *providers.Entry) bool { return e.NewSynthesizer != nil },
 		expect: billing.Expected{Characters: characters, NoOutput: true},
 		do: func(ctx context.Context, cl call) (*speech.Audio, error) {

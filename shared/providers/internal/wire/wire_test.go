@@ -1,0 +1,80 @@
+package wire
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/fault"
+)
+
+func TestRetryAfter(t *testing.T) {
+	const date = "Sat, 21 Nov 2026 10:00:00 GMT"
+	tests := []struct {
+		h    map[string]string
+		want time.Duration
+	}{
+		{map[string]string{"Retry-After": "17"}, 17 * time.Second},
+		{map[string]string{"Retry-After": "0.5"}, 500 * time.Millisecond},
+		{map[string]string{"Retry-After-Ms": "1500", "Retry-After": "9"}, 1500 * time.Millisecond},
+		{map[string]string{"Retry-After": "Sat, 21 Nov 2026 10:00:05 GMT", "Date": date}, 5 * time.Second},
+		{map[string]string{"Retry-After": "Sat, 21 Nov 2026 09:00:00 GMT", "Date": date}, 0},
+		{map[string]string{"Retry-After": "Sat, 21 Nov 2026 10:00:05 GMT"}, 0},
+		{map[string]string{"Retry-After": "-1"}, 0},
+		{map[string]string{"Retry-After": "NaN"}, 0},
+		{map[string]string{"Retry-After": "1e300"}, 24 * time.Hour},
+		{map[string]string{"Retry-After": "soon"}, 0},
+		{nil, 0},
+	}
+	for _, tt := range tests {
+		h := http.Header{}
+		for k, v := range tt.h {
+			h.Set(k, v)
+		}
+		if got := RetryAfter(h); got != tt.want {
+			t.Errorf("%v: %v, want %v", tt.h, got, tt.want)
+		}
+	}
+}
+
+func TestCleanParam(t *testing.T) {
+	for p, want := range map[string]string{
+		"messages[0].content": "messages[0].content", "temperature": "temperature", "tools[1].function.parameters": "tools[1].function.parameters",
+		"api_key": "", "sk-or-v1-abc": "", "model sk": "", "messages.<script>": "", "": "", "messages.ABC": "",
+		"model" + string(make([]byte, 80)): "",
+	} {
+		if got := cleanParam(p); got != want {
+			t.Errorf("%q: %q", p, got)
+		}
+	}
+}
+
+func TestStatuses(t *testing.T) {
+	v := &Vendor{ID: "test"}
+	for status, want := range map[int]fault.Code{
+		400: fault.InvalidRequest, 401: fault.ProviderKeyInvalid, 402: fault.ProviderQuotaExhausted, 403: fault.ProviderKeyInvalid,
+		404: fault.InvalidRequest, 408: fault.ProviderTimeout, 409: fault.ProviderError, 413: fault.TooLarge,
+		415: fault.UnsupportedMedia, 422: fault.InvalidRequest, 429: fault.ProviderRateLimited, 500: fault.ProviderError,
+		502: fault.ProviderError, 503: fault.ProviderOverloaded, 504: fault.ProviderTimeout, 524: fault.ProviderTimeout,
+		529: fault.ProviderOverloaded, 599: fault.ProviderError, 101: fault.ProviderError,
+	} {
+		err := v.Decide("test.Op", status, nil, []byte("not json"))
+		if f := fault.As(err); f.Code != want || f.Message == "" {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+}
+
+// FuzzDecide: no body makes it fail, and nothing of the body is shown.
+func FuzzDecide(f *testing.F) {
+	f.Add(400, []byte(`{"error":{"message":"m","param":"messages","code":5,"metadata":[]}}`))
+	f.Add(429, []byte(`{"detail":[{"loc":["body"]}]}`))
+	f.Add(500, []byte(`{"error":"overloaded"}`))
+	v := &Vendor{ID: "test", Errors: Errors{{Contains: "overloaded", Fault: fault.ProviderOverloaded}}}
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		e := fault.As(v.Decide("test.Op", status, http.Header{}, body))
+		if e.Message != messages[e.Code] || e.Err != nil || e.Param != cleanParam(e.Param) {
+			t.Fatalf("%+v", e)
+		}
+	})
+}

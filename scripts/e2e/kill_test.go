@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -229,4 +231,32 @@ func TestKillSettle(t *testing.T) {
 		}
 		return n == int64(rounds())
 	})
+}
+
+// TestCrashOutput makes a process print everything it has on its stacks while a
+// key is in use; TestZNoSecretLeaks reads the result.
+func TestCrashOutput(t *testing.T) {
+	x := newTenant(t, "enterprise", 1_000_000)
+	x.connect(byokKey+"Q", nil)
+	for _, model := range []string{simChat, "openai_compatible/own"} {
+		barrier := vendor.Hold(mockvendor.BeforeHeaders)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, _ = tryPost(context.Background(), world.FunctionURLs["invoke"]+"/v1/chat/completions", x.Key, chatBody(model, "crash output", false))
+		}()
+		<-barrier.Reached()
+		for _, pid := range busy(t, "invoke") {
+			must(t, syscall.Kill(pid, syscall.SIGQUIT))
+		}
+		<-done
+		barrier.Release()
+	}
+	sweep(t, time.Hour)
+	x.consistent()
+	b, err := os.ReadFile(filepath.Join(world.LogDir, "invoke.log"))
+	must(t, err)
+	if !strings.Contains(string(b), "goroutine ") {
+		t.Error("the process printed no stacks")
+	}
 }

@@ -598,3 +598,18 @@ func TestIdempotencyKeyNamesTheRequest(t *testing.T) {
 	_, err = r.complete(gateway.Query{IdempotencyKey: strings.Repeat("x", 256), Route: "r"}, ask("openrouter/m"))
 	wantCode(t, err, fault.InvalidRequest)
 }
+
+func TestOneConnectionThatForbidsTheFallbackSpeaksForAll(t *testing.T) {
+	r := newRig(t)
+	r.connect("c1", "https://vendor.example", func(c *connection.Connection) { c.AllowPlatformFallback = true })
+	r.connect("c2", "https://vendor.example", func(c *connection.Connection) { c.Priority = 1 })
+	r.store.config.Settings.AllowPlatformFallback = true
+	r.script = []any{vendorFault(fault.ProviderKeyInvalid), vendorFault(fault.ProviderKeyInvalid)}
+	_, err := r.complete(gateway.Query{}, ask("openrouter/m"))
+	wantCode(t, err, fault.ProviderKeyInvalid)
+	for _, l := range r.log {
+		if strings.Contains(l, "platform") {
+			t.Errorf("the platform was used: %v", r.log)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/vault"
 )
 
@@ -66,7 +67,7 @@ func (g *Gateway) Internal(ctx context.Context, orgID string, now func() time.Ti
 func (g *Gateway) load(ctx context.Context, orgID, keyID string, now func() time.Time) (*Caller, error) {
 	c := &Caller{Org: orgID, now: now, started: now()}
 	lists := make([][]vault.Credential, len(g.o.Classes))
-	var platform []vault.Credential
+	platform := make([][]vault.Credential, len(g.platformOrgs))
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) { c.config, err = g.o.Store.OrgConfig(gctx, orgID); return err })
 	group.Go(func() (err error) { c.tiers, _, err = g.o.Store.Tiers(gctx); return err })
@@ -77,16 +78,13 @@ func (g *Gateway) load(ctx context.Context, orgID, keyID string, now func() time
 	for i, class := range g.o.Classes {
 		group.Go(func() (err error) { lists[i], err = g.o.Vault.LoadClass(gctx, orgID, class); return err })
 	}
-	if g.platformVault {
-		group.Go(func() (err error) {
-			platform, err = g.o.Vault.LoadClass(gctx, org.Platform, g.o.Classes[0])
-			return err
-		})
+	for i, owner := range g.platformOrgs {
+		group.Go(func() (err error) { platform[i], err = g.o.Vault.LoadClass(gctx, owner, taxonomy.AIKey); return err })
 	}
 	if err := group.Wait(); err != nil {
 		return nil, loadFault(ctx, err)
 	}
-	c.creds, c.platform = index(lists...), index(platform)
+	c.creds, c.platform = index(lists...), index(platform...)
 	return c, nil
 }
 

@@ -23,6 +23,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/latchkey/latchkey/shared/billing"
@@ -108,8 +110,8 @@ type Options struct {
 type Gateway struct {
 	o       Options
 	entries map[taxonomy.Provider]*providers.Entry
-	// platformVault says whether platform keys are read from the vault.
-	platformVault bool
+	// platformOrgs are the organisations whose vault holds platform keys.
+	platformOrgs []string
 }
 
 // New returns a Gateway. It fails if a dependency is missing.
@@ -126,7 +128,9 @@ func New(o Options) (*Gateway, error) {
 		g.entries[o.Providers[i].ID] = &o.Providers[i]
 	}
 	for _, p := range o.Platform {
-		g.platformVault = g.platformVault || p.VaultRef != ""
+		if owner, _, ok := strings.Cut(p.VaultRef, "/"); ok && !slices.Contains(g.platformOrgs, owner) {
+			g.platformOrgs = append(g.platformOrgs, owner)
+		}
 	}
 	return g, nil
 }

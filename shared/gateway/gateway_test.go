@@ -613,3 +613,19 @@ func TestOneConnectionThatForbidsTheFallbackSpeaksForAll(t *testing.T) {
 		}
 	}
 }
+
+// TestPlatformKeyFromTheVault: on AWS the platform's own keys are credentials of
+// an organisation of the operator's.
+func TestPlatformKeyFromTheVault(t *testing.T) {
+	r := newRig(t)
+	_, err := r.vault.Create(t.Context(), vault.NewCredential{Ref: vault.Ref{Org: "ours", ID: "p1", Provider: "openrouter", Class: taxonomy.AIKey},
+		Label: "platform", Origin: "https://vendor.example", Fields: map[string]secret.Text{"api_key": secret.FromString("sealed-platform-key-01")}, Actor: "test"})
+	check(t, err)
+	r.platform = map[taxonomy.Provider]config.PlatformCredential{taxonomy.OpenRouter: {VaultRef: "ours/p1"}}
+	_, err = r.complete(gateway.Query{}, ask("openrouter/m"))
+	check(t, err)
+	r.wantLog("reserve 1 platform P7 hold=true", "call m key=sealed-platform-key-01", "used 1 completed")
+	r.platform = map[taxonomy.Provider]config.PlatformCredential{taxonomy.OpenRouter: {VaultRef: "ours/missing"}}
+	_, err = r.complete(gateway.Query{}, ask("openrouter/m"))
+	wantCode(t, err, fault.VaultUnavailable)
+}

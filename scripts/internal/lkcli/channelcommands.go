@@ -1,0 +1,75 @@
+package lkcli
+
+import "net/http"
+
+func installFlags() []option {
+	return []option{
+		opt(text, "label", ""), opt(secrets, "secrets", "NAME=- (standard input) or NAME=@FILE, repeated").as("secret"),
+		opt(pairs, "config", "NAME=VALUE, repeated; a name given twice is a list"), opt(text, "public_url", "as configured at the vendor"),
+	}
+}
+
+func installCommands() []command {
+	const base, one = orgPath + "/installs", orgPath + "/installs/{id}"
+	of := id("of the install")
+	state := func(verb, about string) command {
+		return command{name: "install " + verb, about: about, method: http.MethodPost, path: one + "/" + verb, args: of}
+	}
+	return []command{
+		{name: "install list", about: "the channel apps", method: http.MethodGet, path: base, list: true, paged: true,
+			columns: []string{"id", "provider", "mode", "state", "label", "missing", "callback_url"}},
+		{name: "install create", about: "add a channel app", method: http.MethodPost, path: base,
+			examples: []string{"lk install create --provider slack --config app_id=A1 --config team_id=T1 --secret signing_secret=@sign.txt --secret bot_token=@bot.txt"},
+			flags:    append([]option{opt(text, "provider", "channel").must(), opt(text, "mode", "byoa or platform")}, installFlags()...)},
+		{name: "install get", about: "a channel app", method: http.MethodGet, path: one, args: of},
+		{name: "install update", about: "change settings or add missing secrets", method: http.MethodPatch, path: one, args: of, flags: installFlags()},
+		{name: "install delete", about: "revoke a channel app", method: http.MethodDelete, path: one, args: of},
+		{name: "install setup", about: "how to connect the app, and what is done already", method: http.MethodGet, path: one + "/setup", args: of,
+			documents: []string{"manifest"}, examples: []string{"lk install setup i1a2b3 --json | jq .manifest"}},
+		state("activate", "let messages through"),
+		state("suspend", "stop until resumed"),
+		state("resume", "undo suspend"),
+		state("revoke", "end for good; frees tenant and token"),
+		{name: "install rotate", about: "replace a secret; the old value is accepted until retire-at", method: http.MethodPost, path: one + "/rotate", args: of,
+			examples: []string{"lk install rotate i1a2b3 --name signing_secret --value @new.txt"},
+			flags: []option{opt(text, "name", "of the secret").must(), opt(hidden, "value", "the new value").must(),
+				opt(text, "retire_at", "RFC 3339, default in 24 hours")}},
+		{name: "install rotate-finish", about: "stop accepting the old value now", method: http.MethodPost, path: one + "/rotate/finish", args: of,
+			flags: []option{opt(text, "name", "of the secret").must()}},
+		{name: "install deliveries", about: "what arrived at an install, newest first", method: http.MethodGet, path: orgPath + "/deliveries", list: true, paged: true,
+			args: []arg{{name: "id", about: "of the install", query: "install"}}, examples: []string{"lk install deliveries i1a2b3 --limit 20"},
+			columns: []string{"at", "event_id", "outcome", "audit_code", "count", "turn_id"}},
+	}
+}
+
+func bindingCommands() []command {
+	const base, one = orgPath + "/bindings", orgPath + "/bindings/{id}"
+	of := id("of the binding")
+	return []command{
+		{name: "binding list", about: "which traffic goes to which agent", method: http.MethodGet, path: base, list: true, paged: true,
+			flags:   []option{inQuery("install", "only of this install")},
+			columns: []string{"id", "install_id", "agent_id", "persona_id", "weight", "selector"}},
+		{name: "binding create", about: "send matching traffic of an install to an agent; without a selector it is the default", method: http.MethodPost, path: base,
+			examples: []string{"lk binding create --install-id i1a2b3 --agent-id a1b2", "lk binding create --install-id i1a2b3 --agent-id a1b2 --channel C0123 --mention"},
+			flags: []option{opt(text, "install_id", "").must(), opt(text, "agent_id", "").must(), opt(text, "persona_id", ""),
+				opt(text, "selector.account", "the vendor's outer tenant"), opt(text, "selector.team", "the vendor's inner tenant"),
+				opt(text, "selector.channel", "channel, room or conversation"), opt(text, "selector.peer", "the other person"),
+				opt(text, "selector.thread", ""), opt(boolean, "selector.mention", "only messages that address the bot")}},
+		{name: "binding get", about: "a binding", method: http.MethodGet, path: one, args: of},
+		{name: "binding update", about: "change agent or persona of a binding", method: http.MethodPatch, path: one, args: of,
+			flags: []option{opt(text, "agent_id", ""), opt(text, "persona_id", "")}},
+		{name: "binding delete", about: "delete a binding", method: http.MethodDelete, path: one, args: of},
+	}
+}
+
+func sessionCommands() []command {
+	const base, one = orgPath + "/sessions", orgPath + "/sessions/{id}"
+	return []command{
+		{name: "session list", about: "the conversations", method: http.MethodGet, path: base, list: true, paged: true,
+			columns: []string{"id", "install_id", "agent_id", "persona_id", "provider", "channel", "thread", "updated_at"}},
+		{name: "session get", about: "a conversation", method: http.MethodGet, path: one, args: id("of the session")},
+		{name: "session messages", about: "the messages of a conversation, oldest first", method: http.MethodGet, path: one + "/messages", args: id("of the session"),
+			list: true, paged: true, columns: []string{"seq", "at", "role", "agent_id", "persona_id", "turn_id", "text"}},
+		{name: "session turn", about: "one answer of an agent, with its outgoing parts", method: http.MethodGet, path: orgPath + "/turns/{id}", args: id("of the turn")},
+	}
+}

@@ -1,0 +1,82 @@
+package lkcli
+
+import "net/http"
+
+func postingFlags() []option {
+	return []option{
+		opt(text, "kind", "gifted, daily, monthly or purchased").must(),
+		opt(amount, "amount", "micro-credits (5000000), or credits as 5cr").must(),
+		opt(text, "expires_at", "RFC 3339, default never"),
+		opt(text, "idempotency_key", "a repeat with the same key posts nothing").must(),
+	}
+}
+
+func creditCommands() []command {
+	return []command{
+		{name: "credits", aliases: []string{"credits get"}, about: "the balance", method: http.MethodGet, path: orgPath + "/credits"},
+		{name: "grant list", about: "the grants with what is left of them", method: http.MethodGet, path: orgPath + "/credits", list: true, field: "grants",
+			columns: []string{"id", "kind", "amount", "remaining", "at", "expires_at"}},
+		{name: "grant create", about: "grant credits, once per idempotency key (operator)", method: http.MethodPost, path: orgPath + "/grants",
+			examples: []string{"lk grant create --org acme --kind purchased --amount 25cr --idempotency-key invoice-1007"}, flags: postingFlags()},
+		{name: "grant adjust", about: "add or take credits, once per idempotency key (operator)", method: http.MethodPost, path: orgPath + "/adjustments",
+			examples: []string{"lk grant adjust --org acme --kind purchased --amount -2.5cr --idempotency-key ticket-88"}, flags: postingFlags()},
+		{name: "entries", aliases: []string{"entries list"}, about: "the ledger, newest first", method: http.MethodGet, path: orgPath + "/entries", list: true, paged: true,
+			columns: []string{"at", "kind", "amount", "billing_source", "provider", "model", "request_id", "price_version", "id"}, examples: []string{"lk entries --limit 50"}},
+		{name: "holds", aliases: []string{"holds list"}, about: "credits reserved for running calls", method: http.MethodGet, path: orgPath + "/holds", list: true, paged: true,
+			columns: []string{"request_id", "attempt", "amount", "state", "expires_at"}},
+		{name: "request", aliases: []string{"request get"}, about: "a metered request with its attempts", method: http.MethodGet, path: orgPath + "/requests/{id}",
+			args: id("of the request, as in x-request-id"), examples: []string{"lk request r1a2b3"}},
+		{name: "usage", aliases: []string{"usage list"}, about: "usage per group", method: http.MethodGet, path: orgPath + "/usage", list: true,
+			examples: []string{"lk usage --from 2026-11-01 --group-by model,source"},
+			flags: []option{inQuery("from", "first day, default 30 days ago"), inQuery("to", "last day, default today"),
+				inQuery("group_by", "of day, provider, model, agent, source; default day")},
+			columns: []string{"key", "requests", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "audio_seconds", "characters", "cost"}},
+	}
+}
+
+func operatorCommands() []command {
+	version := []arg{{name: "version", about: "of the price book"}}
+	return []command{
+		{name: "prices list", about: "the price book versions (operator)", method: http.MethodGet, path: "/api/operator/prices", list: true, paged: true,
+			columns: []string{"version", "effective_from", "row_count", "active"}},
+		{name: "prices get", about: "a price book with its rows (operator)", method: http.MethodGet, path: "/api/operator/prices/{version}", args: version},
+		{name: "prices set", about: "lay rows over the active price book as a new version (operator)", method: http.MethodPost, path: "/api/operator/prices",
+			args: []arg{{name: "file", about: `JSON rows [{"provider","model","meter","rate_pico","source","source_date"}], or an object with rows; - = standard input`, file: true}},
+			wrap: "rows", examples: []string{"lk prices set rows.json --activate"},
+			flags: []option{opt(boolean, "activate", "make it apply"), opt(text, "effective_from", "RFC 3339, default now")}},
+		{name: "prices activate", about: "make a version apply (operator)", method: http.MethodPost, path: "/api/operator/prices/{version}/activate", args: version},
+		{name: "tiers get", about: "the features of each tier (operator)", method: http.MethodGet, path: "/api/operator/tiers"},
+		{name: "tiers set", about: "change features; what is not named stays (operator)", method: http.MethodPut, path: "/api/operator/tiers",
+			args:     []arg{{name: "file", about: "JSON, or - for standard input", file: true}},
+			examples: []string{`echo '{"pro":{"byok":true}}' | lk tiers set -`}},
+		{name: "reconcile", about: "compare balances with entries and holds, of --org or of all (operator); a mismatch is exit code 1", method: http.MethodPost,
+			path: "/api/operator/reconcile", truth: "ok"},
+		{name: "audit", aliases: []string{"audit list"}, about: "who changed what, newest first", method: http.MethodGet, path: orgPath + "/audit", list: true, paged: true,
+			columns: auditColumns(), examples: []string{"lk audit --limit 20"}},
+		{name: "audit operator", about: "changes of the operator's own resources (operator)", method: http.MethodGet, path: "/api/operator/audit", list: true, paged: true,
+			columns: auditColumns()},
+		{name: "health", about: "whether the API answers; needs no key", method: http.MethodGet, path: "/api/health", keyless: true},
+	}
+}
+
+func localCommands() []command {
+	return []command{
+		{name: "webhook verify", about: "check recorded requests offline, one verdict line each", local: verifyWebhooks,
+			examples: []string{"lk webhook verify --request recorded.jsonl", "lk webhook sign --provider slack --secret @s --body b.json --json | jq -c --rawfile s s '.secrets=[$s]' | lk webhook verify --request -"},
+			flags: []option{plain(text, "request", `JSON lines {"provider","secrets","config","method","url","headers":[[k,v]],"body" or "body_base64","now_unix"}; - = standard input`).must(),
+				plain(boolean, "fail-on-reject", "exit code 1 if any request is rejected")}},
+		{name: "webhook sign", about: "make a signed request for testing", local: signWebhook,
+			examples: []string{"lk webhook sign --provider slack --secret @signing.txt --body event.json --url http://127.0.0.1:8787 --install i1a2b3"},
+			flags: []option{plain(text, "provider", "verification profile").must(), plain(hidden, "secret", "the verification secret").must(),
+				plain(text, "body", "file with the exact bytes; - = standard input").must(), plain(integer, "now", "time of signing in Unix seconds, default now"),
+				plain(text, "install", "the install, for the URL")}},
+		{name: "translate", about: "show what a vendor would be sent for an OpenAI chat request, and how its bytes come back; calls nobody", local: translate,
+			examples: []string{`echo '{"messages":[{"role":"user","content":"hi"}]}' | lk translate --provider openrouter --model openai/gpt-5 --stream`,
+				"lk translate --provider openrouter --model openai/gpt-5 --stream --response recorded.sse"},
+			flags: []option{plain(text, "provider", "vendor").must(), plain(text, "model", "the vendor's model").must(),
+				plain(boolean, "stream", "as a stream"), plain(text, "file", "the chat request; - = standard input, the default without --response"),
+				plain(text, "response", "file with a vendor's answer to decode; - = standard input"),
+				plain(integer, "status", "HTTP status of that answer, default 200"),
+				plain(text, "base-url", "of an endpoint that has no fixed address")}},
+	}
+}

@@ -31,7 +31,6 @@ var (
 	vendor = mockvendor.New()
 	seeded stack.Seeded
 	serial atomic.Int64
-	began  = time.Now()
 )
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }

@@ -152,58 +152,104 @@ func ident(e ast.Expr) string {
 	return ""
 }
 
-// collectWrites notes identifiers that are assigned, indexed for writing,
-// incremented or have their address taken, and that no local declares (the
-// parser resolves locals; unresolved or package-level objects remain).
+// collectWrites notes identifiers that a file assigns, indexes for writing,
+// increments or takes the address of, and that the surrounding function does not
+// declare itself.
 func collectWrites(f *ast.File, out map[string]bool) {
-	note := func(e ast.Expr) {
-		for {
-			switch x := e.(type) {
-			case *ast.IndexExpr:
-				e = x.X
-			case *ast.SelectorExpr:
-				e = x.X
-			case *ast.StarExpr:
-				e = x.X
-			case *ast.ParenExpr:
-				e = x.X
-			case *ast.Ident:
-				if x.Obj == nil || packageLevel(f, x.Obj) {
-					out[x.Name] = true
+	for _, d := range f.Decls {
+		local := map[string]bool{}
+		if fn, ok := d.(*ast.FuncDecl); ok {
+			declared(fn, local)
+		}
+		ast.Inspect(d, func(n ast.Node) bool {
+			for _, e := range targets(n) {
+				if name := root(e); name != "" && !local[name] {
+					out[name] = true
 				}
-				return
-			default:
-				return
 			}
+			return true
+		})
+	}
+}
+
+// targets lists the expressions that a node writes to.
+func targets(n ast.Node) []ast.Expr {
+	switch x := n.(type) {
+	case *ast.AssignStmt:
+		if x.Tok != token.DEFINE {
+			return x.Lhs
+		}
+	case *ast.IncDecStmt:
+		return []ast.Expr{x.X}
+	case *ast.UnaryExpr:
+		if _, literal := x.X.(*ast.CompositeLit); x.Op == token.AND && !literal {
+			return []ast.Expr{x.X}
+		}
+	case *ast.CallExpr:
+		if name := ident(x.Fun); (name == "delete" || name == "clear") && len(x.Args) > 0 {
+			return x.Args[:1]
 		}
 	}
-	ast.Inspect(f, func(n ast.Node) bool {
+	return nil
+}
+
+// root is the identifier that an expression starts from.
+func root(e ast.Expr) string {
+	for {
+		switch x := e.(type) {
+		case *ast.IndexExpr:
+			e = x.X
+		case *ast.SelectorExpr:
+			e = x.X
+		case *ast.StarExpr:
+			e = x.X
+		case *ast.ParenExpr:
+			e = x.X
+		case *ast.Ident:
+			return x.Name
+		default:
+			return ""
+		}
+	}
+}
+
+// declared collects every name that a function declares anywhere.
+func declared(fn *ast.FuncDecl, out map[string]bool) {
+	names := func(idents ...*ast.Ident) {
+		for _, id := range idents {
+			out[id.Name] = true
+		}
+	}
+	if fn.Recv != nil {
+		for _, field := range fn.Recv.List {
+			names(field.Names...)
+		}
+	}
+	ast.Inspect(fn, func(n ast.Node) bool {
 		switch x := n.(type) {
+		case *ast.FuncType:
+			for _, list := range []*ast.FieldList{x.Params, x.Results} {
+				if list != nil {
+					for _, field := range list.List {
+						names(field.Names...)
+					}
+				}
+			}
+		case *ast.ValueSpec:
+			names(x.Names...)
 		case *ast.AssignStmt:
-			if x.Tok != token.DEFINE {
+			if x.Tok == token.DEFINE {
 				for _, l := range x.Lhs {
-					note(l)
+					out[ident(l)] = true
 				}
 			}
-		case *ast.IncDecStmt:
-			note(x.X)
-		case *ast.UnaryExpr:
-			if x.Op == token.AND {
-				if _, lit := x.X.(*ast.CompositeLit); !lit {
-					note(x.X)
-				}
-			}
-		case *ast.CallExpr:
-			if name := ident(x.Fun); (name == "delete" || name == "clear") && len(x.Args) > 0 {
-				note(x.Args[0])
+		case *ast.RangeStmt:
+			if x.Tok == token.DEFINE {
+				out[ident(x.Key)], out[ident(x.Value)] = true, true
 			}
 		}
 		return true
 	})
-}
-
-func packageLevel(f *ast.File, o *ast.Object) bool {
-	return f.Scope != nil && f.Scope.Lookup(o.Name) == o
 }
 
 // calls reports every pkg.name selector of a file for a standard package.

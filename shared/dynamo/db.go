@@ -101,9 +101,7 @@ func (db *DB) query(ctx context.Context, q query) ([]item, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, it := range out.Items {
-			items = append(items, it)
-		}
+		items = append(items, out.Items...)
 		if len(out.LastEvaluatedKey) == 0 || q.limit > 0 && len(items) >= int(q.limit) {
 			return items, nil
 		}

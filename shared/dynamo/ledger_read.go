@@ -43,9 +43,7 @@ func (s *LedgerStore) Month(ctx context.Context, org string, month time.Time, be
 			if err != nil {
 				return err
 			}
-			for _, it := range out.Items {
-				pages[b] = append(pages[b], it)
-			}
+			pages[b] = append(pages[b], out.Items...)
 			return nil
 		})
 	}

@@ -261,7 +261,7 @@ func TestOneLiveInstall(t *testing.T) {
 
 func TestRotate(t *testing.T) {
 	e := newEnv(t)
-	i := e.made("i1")
+	e.made("i1")
 	ctx := t.Context()
 	i, err := e.s.Rotate(ctx, e.op(), "o1", "i1", "signing_secret", secret.FromString("the new signing secret"), time.Time{})
 	if err != nil {

@@ -49,7 +49,8 @@ func TestKeyText(t *testing.T) {
 }
 
 func TestDerivedIDs(t *testing.T) {
-	if session.TurnID("i1", "e1") == session.TurnID("i", "1e1") || session.TurnID("i1", "e1") != session.TurnID("i1", "e1") {
+	first, again := session.TurnID("i1", "e1"), session.TurnID("i1", "e1")
+	if first == session.TurnID("i", "1e1") || first != again {
 		t.Fatal("turn ids mix install and event")
 	}
 	if session.QueueID("i1", "e") == session.QueueID("i2", "e") {

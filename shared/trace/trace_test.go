@@ -28,7 +28,8 @@ func TestXRayEmitsNamesAndAllowedAnnotationsOnly(t *testing.T) {
 	if err := xray.Configure(xray.Config{DaemonAddr: daemon.LocalAddr().String()}); err != nil {
 		t.Fatal(err)
 	}
-	ctx := context.WithValue(context.Background(), xray.LambdaTraceHeaderKey, sampled) //nolint:staticcheck // the SDK's own key
+	//lint:ignore SA1029 the key is the SDK's own
+	ctx := context.WithValue(context.Background(), xray.LambdaTraceHeaderKey, sampled)
 	_, span := tracer.Start(ctx, "openrouter.chat")
 	span.Annotate(Model, "gpt-test")
 	span.Annotate("note", "CANARY-annotation")

@@ -142,9 +142,9 @@ func (e *env) contextParts() {
 // swaps moves ciphertexts and whole records to places they were not made for.
 func (e *env) swaps() {
 	const f = "signing_secret"
-	a := e.create(ref("a"), f, "value-a", "other_secret", "value-o")
+	e.create(ref("a"), f, "value-a", "other_secret", "value-o")
 	e.rotate(ref("a"), time.Hour, f, "value-a2")
-	a = e.load(ref("a"))
+	a := e.load(ref("a"))
 	b := e.create(ref("b"), f, "value-b")
 	foreign := e.create(vault.Ref{Org: "org2", ID: "a", Provider: testProvider, Class: taxonomy.ChannelVerify}, f, "value-f")
 

@@ -73,6 +73,7 @@ func steps() []step {
 		{"demo", all, demo},
 		{"leftovers", all, leftovers},
 		{"soak", soak, soakTests},
+		{"fuzz-all", soak, fuzzAll},
 	}
 }
 

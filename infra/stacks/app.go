@@ -174,7 +174,7 @@ func addMappings(stack awscdk.Stack, p Props, f topology.Function, alias awslamb
 			FunctionName: alias.FunctionArn(), EventSourceArn: jsii.String(in.arn("sqs", p.name(q.Name)+".fifo")),
 			BatchSize: jsii.Number(q.BatchSize), FunctionResponseTypes: jsii.Strings("ReportBatchItemFailures"),
 			ScalingConfig: &awslambda.CfnEventSourceMapping_ScalingConfigProperty{MaximumConcurrency: jsii.Number(q.MaxConcurrency)},
-		}).AddDependency(stack.Node().FindChild(jsii.String("Queue" + title(q.Name))).Node().DefaultChild().(awscdk.CfnResource))
+		}).AddResourceDependency(stack.Node().FindChild(jsii.String("Queue"+title(q.Name))).Node().DefaultChild().(awscdk.CfnResource), jsii.String("the mapping needs its queue"))
 	}
 }
 

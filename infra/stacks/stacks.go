@@ -93,6 +93,6 @@ func Add(app awscdk.App, p Props) error {
 		Description: jsii.String("Latchkey: functions, API, mappings"),
 	})
 	addApp(application, p)
-	application.AddDependency(data, jsii.String("App reads the SSM parameters that Data writes"))
+	application.AddStackDependency(data, jsii.String("App reads the SSM parameters that Data writes"))
 	return nil
 }

@@ -2,11 +2,14 @@ package stack
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/latchkey/latchkey/scripts/internal/front"
 	"github.com/latchkey/latchkey/shared/topology"
@@ -15,6 +18,9 @@ import (
 // listenFront takes the port first, because functions are told the public URL.
 func (s *Stack) listenFront() error {
 	l, err := front.Listen(net.JoinHostPort("127.0.0.1", strconv.Itoa(s.opts.Port)))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("port %d is in use: stop the other program, or choose another port with --port (0 = any free one)", s.opts.Port)
+	}
 	if err != nil {
 		return err
 	}

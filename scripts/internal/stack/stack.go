@@ -134,6 +134,10 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 }
 
 func (s *Stack) start(ctx context.Context) error {
+	// First, because a port that is taken should be said at once.
+	if err := s.listenFront(); err != nil {
+		return err
+	}
 	// Building and starting the engine take most of the time; neither needs the
 	// other.
 	group, gctx := errgroup.WithContext(ctx)
@@ -146,9 +150,6 @@ func (s *Stack) start(ctx context.Context) error {
 		return err
 	}
 	if err := s.createTables(ctx); err != nil {
-		return err
-	}
-	if err := s.listenFront(); err != nil {
 		return err
 	}
 	if err := s.startFunctions(); err != nil {

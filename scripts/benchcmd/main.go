@@ -1,0 +1,197 @@
+// Command benchcmd is ./scripts/bench: it runs the whole system on this machine
+// and measures what it costs.
+//
+//	./scripts/bench              everything, some minutes
+//	./scripts/bench --quick      the same with few rounds, about a minute
+//	./scripts/bench --streams N  N streamed calls on a busy machine; none may break
+//
+// Every cost is taken in rounds: in each, a slice of direct calls to the vendor
+// and a slice through the thing measured follow one another, and the round's
+// difference or ratio counts, because the speed of a machine drifts. The baseline
+// of the ratios is the standard library's reverse proxy in the same run; there
+// are no absolute limits.
+//
+// Load generator, vendor, proxy, and the stack (front, Lambda host and AWS
+// endpoints) are processes of their own; the functions and the database engine
+// are, too. After the load every organisation's money is checked: nothing held,
+// balance equal to the sum of entries, an entry for every call served. Broken
+// streams and wrong money are failures, refused calls are reported.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const usage = `usage: ./scripts/bench [--quick] [--only PARTS] [--streams N] [--json FILE] [--binaries DIR]
+
+  --quick         few rounds, about a minute
+  --only PARTS    only these, with commas: serving ledger startup function sizes
+  --streams N     only this: N streamed calls while all cores are busy; fails if one breaks
+  --json FILE     writes the result there, too (always: build/bench/<UTC time>.json)
+  --binaries DIR  measures the function binaries in DIR instead of building them`
+
+type options struct {
+	quick          bool
+	streams        int
+	only           []string
+	json, binaries string
+	root           string
+}
+
+func main() {
+	if len(os.Args) > 2 && os.Args[1] == "role" {
+		if err := role(os.Args[2], os.Args[3:]); err != nil {
+			fmt.Fprintf(os.Stderr, "bench %s: %v\n", os.Args[2], err)
+			os.Exit(1)
+		}
+		return
+	}
+	o, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Println(usage)
+		return
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n%s\n", err, usage)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err = run(ctx, o)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.BoolVar(&o.quick, "quick", false, "")
+	f.IntVar(&o.streams, "streams", 0, "")
+	f.Func("only", "", func(list string) error {
+		o.only = strings.Split(list, ",")
+		for _, part := range o.only {
+			if !slices.Contains([]string{"serving", "ledger", "startup", "function", "sizes"}, part) {
+				return fmt.Errorf("--only takes serving, ledger, startup, function and sizes, not %q", part)
+			}
+		}
+		return nil
+	})
+	f.StringVar(&o.json, "json", "", "")
+	f.StringVar(&o.binaries, "binaries", "", "")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("unknown argument %q", f.Arg(0))
+	}
+	if o.streams < 0 || o.streams > maxStreams {
+		return o, fmt.Errorf("--streams must be 1 to %d", maxStreams)
+	}
+	var err error
+	o.root, err = os.Getwd()
+	return o, err
+}
+
+// run measures, prints, writes the result and returns what is wrong.
+func run(ctx context.Context, o options) error {
+	r := newReport(o)
+	w, err := start(ctx, o)
+	if err != nil {
+		return err
+	}
+	var wrong error
+	if o.streams > 0 {
+		wrong = soak(ctx, o, w, r)
+	} else {
+		wrong = measure(ctx, o, w, r)
+	}
+	if ctx.Err() != nil {
+		return errors.Join(ctx.Err(), w.stop())
+	}
+	// A stack that could not be stopped is as wrong as a wrong figure.
+	wrong = errors.Join(wrong, w.stop())
+	r.finish(wrong)
+	r.print(os.Stdout)
+	return errors.Join(wrong, r.write(o))
+}
+
+// measure runs the parts in the order of what disturbs the next one least.
+func measure(ctx context.Context, o options, w *world, r *report) error {
+	plan := fullPlan()
+	if o.quick {
+		plan = quickPlan()
+	}
+	var wrong []error
+	for _, part := range []struct {
+		name string
+		run  func() error
+	}{
+		{"serving", func() error {
+			return errors.Join(serving(ctx, plan, w, r), w.checkMoney(ctx, r))
+		}},
+		{"ledger", func() error { return ledger(ctx, o, plan, r) }},
+		{"startup", func() error { return startup(ctx, plan, w, r) }},
+		{"function", func() error { return goBenchmarks(ctx, o, plan, r) }},
+		{"sizes", func() error { return sizes(ctx, o, w, r) }},
+	} {
+		if len(o.only) > 0 && !slices.Contains(o.only, part.name) {
+			continue
+		}
+		began := time.Now()
+		err := part.run()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("%s: %w", part.name, err))
+		}
+		say("%s: %.0f s", part.name, time.Since(began).Seconds())
+	}
+	return errors.Join(wrong...)
+}
+
+// say shows progress beside the report.
+func say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...)
+}
+
+// plan is how much is measured.
+type plan struct {
+	rounds    int
+	slice     time.Duration
+	warm      time.Duration
+	orgs      int
+	starts    int           // of each function
+	goTime    time.Duration // of each Go benchmark
+	goRepeats int
+	ledger    time.Duration // of each ledger figure
+}
+
+func fullPlan() plan {
+	return plan{rounds: 8, slice: 700 * time.Millisecond, warm: 2 * time.Second, orgs: 100, starts: 15,
+		goTime: 500 * time.Millisecond, goRepeats: 5, ledger: 4 * time.Second}
+}
+
+func quickPlan() plan {
+	return plan{rounds: 2, slice: 400 * time.Millisecond, warm: 500 * time.Millisecond, orgs: 100, starts: 3,
+		goTime: 100 * time.Millisecond, goRepeats: 1, ledger: time.Second}
+}
+
+// outFile is where the result goes.
+func outFile(o options, at time.Time) string {
+	return filepath.Join(o.root, "build", "bench", at.UTC().Format("20060102T150405Z")+".json")
+}

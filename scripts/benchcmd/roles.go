@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/latchkey/latchkey/scripts/internal/rig"
+	"github.com/latchkey/latchkey/scripts/internal/stack"
+)
+
+// address is what a server role announces.
+type address struct {
+	URL string `json:"url"`
+}
+
+// stackReady is what the stack announces.
+type stackReady struct {
+	BaseURL     string `json:"base_url"`
+	InvokeURL   string `json:"invoke_url"`
+	OperatorKey string `json:"operator_key"`
+}
+
+const (
+	roleUpstream = "upstream"
+	roleFloor    = "floor"
+	roleSpin     = "spin"
+	roleStack    = "stack"
+)
+
+// role runs this process as one of the parts. Interrupts are the parent's to
+// handle.
+func role(name string, args []string) error {
+	signal.Ignore(os.Interrupt, syscall.SIGTERM)
+	switch name {
+	case roleUpstream:
+		f := flag.NewFlagSet(name, flag.ContinueOnError)
+		deltas, pause := f.Int("deltas", 10, ""), f.Duration("pause", 2*time.Millisecond, "")
+		if err := f.Parse(args); err != nil {
+			return err
+		}
+		return serve(rig.NewUpstream(*deltas, *pause))
+	case roleFloor:
+		if len(args) != 1 {
+			return fmt.Errorf("the floor needs the URL of the vendor")
+		}
+		h, err := rig.Floor(args[0])
+		if err != nil {
+			return err
+		}
+		return serve(h)
+	case roleSpin:
+		return spin()
+	case roleStack:
+		return runStack(args)
+	}
+	return fmt.Errorf("unknown role")
+}
+
+func serve(h http.Handler) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = srv.Serve(l) }()
+	defer srv.Close()
+	return rig.Announce(address{"http://" + l.Addr().String()})
+}
+
+// spin keeps every core busy until the parent ends it.
+func spin() error {
+	stop := make(chan struct{})
+	defer close(stop)
+	for range runtime.NumCPU() {
+		go func() {
+			for turns := 0; ; turns++ {
+				select {
+				case <-stop:
+					return
+				default:
+					turns++
+				}
+			}
+		}()
+	}
+	return rig.Announce(struct{}{})
+}
+
+// benchKey is the platform's key for the measured vendor, which takes any.
+const benchKey = "sk-bench-platform"
+
+// runStack runs the whole product. Its functions reach the vendor both as the
+// platform's provider and as an organisation's own endpoint.
+func runStack(args []string) error {
+	f := flag.NewFlagSet(roleStack, flag.ContinueOnError)
+	root, data, vendor, binaries := f.String("root", "", ""), f.String("data", "", ""), f.String("vendor", "", ""), f.String("binaries", "", "")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	s, err := stack.Start(ctx, stack.Options{
+		Root: *root, Data: *data, InMemory: true, Log: os.Stderr, Binaries: *binaries, SkipBuild: *binaries != "",
+		Env: map[string]string{
+			"LATCHKEY_PLATFORM_OPENROUTER_KEY":      benchKey,
+			"LATCHKEY_PLATFORM_OPENROUTER_BASE_URL": *vendor + "/v1",
+			"LATCHKEY_ENDPOINT_ALLOW":               strings.TrimPrefix(*vendor, "http://"),
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		// The parent may be gone and cannot remove the data then.
+		if err := errors.Join(s.Stop(), os.RemoveAll(*data)); err != nil {
+			fmt.Fprintln(os.Stderr, "bench stack:", err)
+		}
+	}()
+	seeded, err := s.Seed(ctx, false)
+	if err != nil {
+		return err
+	}
+	if err := stack.SimulatedPrices(ctx, stack.Client{Base: s.BaseURL, Key: seeded.OperatorKey}); err != nil {
+		return err
+	}
+	return rig.Announce(stackReady{s.BaseURL, s.FunctionURLs[functionName], seeded.OperatorKey})
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"github.com/latchkey/latchkey/shared/agent/turn"
@@ -12,9 +13,16 @@ import (
 	"github.com/latchkey/latchkey/shared/session"
 )
 
-// attemptsPerTry is how many vendors one try of a turn may ask; later tries
-// count on from there, because an attempt is never called twice.
-const attemptsPerTry = 4
+// requestID names the request of one try. A later try is a request of its own:
+// who made the first one is gone, and what it reserved is given back by the
+// sweep, uncharged, because its usage was never recorded.
+func requestID(q turn.AnswerRequest) string {
+	if q.Attempt <= 1 {
+		return q.RequestKey
+	}
+	suffix := "-" + strconv.FormatInt(q.Attempt, 10)
+	return q.RequestKey[:min(len(q.RequestKey), 64-len(suffix))] + suffix
+}
 
 // metered answers conversations through the gateway.
 type metered struct {
@@ -33,21 +41,18 @@ func (m metered) Answer(ctx context.Context, q turn.AnswerRequest) (turn.Answer,
 	if err != nil {
 		return turn.Answer{}, err
 	}
-	request := conversation(q)
-	answer, err := m.gateway.Complete(ctx, caller, gateway.Query{
-		RequestID: q.RequestKey, Agent: q.Agent.ID, Body: []byte(q.RequestKey),
-		FirstAttempt: int(q.Attempt-1)*attemptsPerTry + 1,
-	}, request)
+	id := requestID(q)
+	answer, err := m.gateway.Complete(ctx, caller, gateway.Query{RequestID: id, Agent: q.Agent.ID, Body: []byte(id)}, conversation(q))
 	if err != nil {
 		named := *fault.As(err)
-		named.RequestID = q.RequestKey
+		named.RequestID = id
 		return turn.Answer{}, &named
 	}
 	receipt, err := json.Marshal(answer.Defer())
 	if err != nil {
 		return turn.Answer{}, fault.Wrap(fault.Internal, "turn.Answer", "internal error, try again later", err)
 	}
-	return turn.Answer{Text: answer.Response.Text(), RequestIDs: []string{q.RequestKey}, Receipt: receipt}, nil
+	return turn.Answer{Text: answer.Response.Text(), RequestIDs: []string{id}, Receipt: receipt}, nil
 }
 
 // conversation is the request in no vendor's dialect.

@@ -265,3 +265,46 @@ func TestTurnOverOwnKey(t *testing.T) {
 		t.Errorf("own key used: %v, credits %+v", used, w.credits())
 	}
 }
+
+// TestTurnSurvivesAVendorFailure: the message comes back and is answered.
+func TestTurnSurvivesAVendorFailure(t *testing.T) {
+	w := newWorkspace(t)
+	vendor.Fail(&mockvendor.Failure{Status: 503, Body: `{"error":{"message":"overloaded"}}`, Count: 1})
+	w.message("EvRetry", "answer me later", "1760000040.000100").send(t)
+	eventually(t, "the reply is posted", func() bool { return len(w.posts()) == 1 })
+	w.consistent()
+}
+
+// TestKillTurn kills the process while the vendor is being asked. The message is
+// delivered again when its visibility ends: one reply, charged once.
+func TestKillTurn(t *testing.T) {
+	w := newWorkspace(t)
+	defer shift(t, 0)
+	barrier := vendor.Hold(mockvendor.BeforeHeaders)
+	defer barrier.Release()
+	w.message("EvKill", "survive this", "1760000050.000100").send(t)
+	<-barrier.Reached()
+	killBusy(t, "turn")
+	barrier.Release()
+	shift(t, 5*time.Minute)
+	eventually(t, "the reply is posted", func() bool { return len(w.posts()) > 0 })
+	sweep(t, time.Hour)
+	w.consistent()
+	usage := 0
+	for _, e := range w.entries() {
+		if e.Kind == "usage" {
+			usage++
+		}
+	}
+	if posts := w.posts(); usage != 1 || len(posts) != 1 || posts[0].Text != "You said: survive this" {
+		t.Errorf("%d usage entries, posts %+v", usage, posts)
+	}
+}
+
+// shift moves every clock of the stack.
+func shift(t testing.TB, by time.Duration) {
+	t.Helper()
+	if a := local(t, "/clock", map[string]any{"offset_seconds": int(by.Seconds())}); a.Status != http.StatusOK {
+		t.Fatalf("clock: %d %s", a.Status, a.Body)
+	}
+}

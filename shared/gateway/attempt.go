@@ -38,9 +38,6 @@ type Query struct {
 	Forced     taxonomy.BillingSource
 	Connection string
 	Agent      string
-	// FirstAttempt is the number of the first attempt, 0 = 1. A turn that runs
-	// again continues counting, because attempts are never called twice.
-	FirstAttempt int
 }
 
 const (
@@ -106,7 +103,7 @@ func run[T any](ctx context.Context, g *Gateway, c *Caller, q Query, s service[T
 	if err != nil {
 		return none, nil, err
 	}
-	a := &attempts{g: g, c: c, q: q, agent: ag.ID, request: id, n: max(q.FirstAttempt, 1), plan: plan, owner: g.o.NewID(c.now())}
+	a := &attempts{g: g, c: c, q: q, agent: ag.ID, request: id, n: 1, plan: plan, owner: g.o.NewID(c.now())}
 	for _, cand := range plan.Candidates {
 		if a.made == maxAttempts {
 			break

@@ -433,9 +433,9 @@ func TestAttemptsAreBounded(t *testing.T) {
 		r.connect(fmt.Sprintf("c%d", i), "https://vendor.example", nil)
 		r.script = append(r.script, vendorFault(fault.ProviderError))
 	}
-	_, err := r.complete(gateway.Query{FirstAttempt: 5}, ask("openrouter/m"))
+	_, err := r.complete(gateway.Query{}, ask("openrouter/m"))
 	wantCode(t, err, fault.ProviderError)
-	if len(r.calls) != 4 || r.log[0] != "reserve 5 byok P5 hold=false" {
+	if len(r.calls) != 4 || r.log[len(r.log)-3] != "call m key=own-key-of-c3-0123456789" {
 		t.Errorf("%d calls, %v", len(r.calls), r.log)
 	}
 }

@@ -5,19 +5,15 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"flag"
 	"fmt"
 	"os"
-	"time"
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
-	"github.com/latchkey/latchkey/shared/audit"
-	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/scripts/internal/operator"
 	"github.com/latchkey/latchkey/shared/dynamo"
-	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/table"
 	"github.com/latchkey/latchkey/shared/topology"
 )
@@ -48,19 +44,10 @@ func run(ctx context.Context, stage string) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now().UTC()
-	id := boot.NewID(now)
-	key, digest, err := org.Mint(org.Operator, id, rand.Reader)
+	key, err := operator.CreateKey(ctx, db, "bootstrap", "operator:bootstrap")
 	if err != nil {
-		return err
-	}
-	op := audit.Op{Actor: "operator:bootstrap", At: now, ID: boot.NewID(now)}
-	record := org.Key{ID: id, Org: org.Operator, Name: "bootstrap", Scopes: org.Scopes(), CreatedAt: now, Hash: digest}
-	if err := db.Keys().CreateKey(ctx, record, op.Row(org.Operator, "key.create", id)); err != nil {
 		return fmt.Errorf("%w (table %s; is the stage deployed and may these credentials write it?)", err, tables[table.Config])
 	}
-	return key.Use(func(b []byte) error {
-		_, err := fmt.Println(string(b))
-		return err
-	})
+	fmt.Println(key)
+	return nil
 }

@@ -3,7 +3,6 @@ package stack
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,11 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
-	"github.com/latchkey/latchkey/shared/audit"
-	"github.com/latchkey/latchkey/shared/boot"
-	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/scripts/internal/operator"
 )
 
 // Seeded are the credentials of the demo organisation. They are for a local
@@ -45,7 +41,7 @@ func (s *Stack) Seed(ctx context.Context, withOrg bool) (Seeded, error) {
 		}
 	}
 	if seeded.OperatorKey == "" {
-		key, err := s.operatorKey(ctx)
+		key, err := operator.CreateKey(ctx, s.DB, "local operator", "local-stack")
 		if err != nil {
 			return seeded, err
 		}
@@ -80,24 +76,6 @@ func WriteFile(path string, b []byte) error {
 		return err
 	}
 	return os.Rename(tmp, path)
-}
-
-// operatorKey stores the first operator key directly: no API can create it.
-func (s *Stack) operatorKey(ctx context.Context) (string, error) {
-	now := time.Now().UTC()
-	id := boot.NewID(now)
-	key, digest, err := org.Mint(org.Operator, id, rand.Reader)
-	if err != nil {
-		return "", err
-	}
-	op := audit.Op{Actor: "local-stack", At: now, ID: boot.NewID(now)}
-	record := org.Key{ID: id, Org: org.Operator, Name: "local operator", Scopes: org.Scopes(), CreatedAt: now, Hash: digest}
-	if err := s.DB.Keys().CreateKey(ctx, record, op.Row(org.Operator, "key.create", id)); err != nil {
-		return "", err
-	}
-	var text string
-	err = key.Use(func(b []byte) error { text = string(b); return nil })
-	return text, err
 }
 
 func (s *Stack) seedOrg(ctx context.Context, seeded *Seeded) error {

@@ -53,8 +53,10 @@ func pass(w io.Writer, s *gateway.SpokenText) error {
 			return nil
 		}
 		if err != nil {
-			// The status is out: only a cut body tells the client.
-			panic(http.ErrAbortHandler)
+			// The status is out, and the Lambda adapter offers no way to break the
+			// body off: the log and the partial entry tell, stream_format sse tells
+			// the client.
+			return err
 		}
 	}
 }

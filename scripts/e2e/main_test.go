@@ -41,8 +41,8 @@ func run(m *testing.M) int {
 		panic(err)
 	}
 	if _, err := os.Stat(filepath.Join(root, "node_modules", "amplify-dynamodb-simulator")); err != nil {
-		fmt.Println("skipped: the npm packages are not installed; run ./scripts/setup")
-		return 0
+		fmt.Fprintln(os.Stderr, "the npm packages are not installed; run ./scripts/setup")
+		return 1
 	}
 	dir, err := os.MkdirTemp("", "latchkey-e2e")
 	if err != nil {

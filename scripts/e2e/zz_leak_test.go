@@ -46,7 +46,8 @@ func leaks(b []byte) []string {
 	return out
 }
 
-// TestZNoSecretLeaks runs last (tests run in the order of their files and names)
+// That the canaries reached the vendor, where they belong, is asserted by the
+// tests that use them. TestZNoSecretLeaks runs last (tests run in the order of their files and names)
 // and looks through everything that the other tests left behind: logs and crash
 // output of every process, every table, every queue.
 func TestZNoSecretLeaks(t *testing.T) {
@@ -106,10 +107,6 @@ func TestZNoSecretLeaks(t *testing.T) {
 		t.Errorf("%d bytes of traces, leaks %v", len(traces), found)
 	}
 	tracesMu.Unlock()
-	// The canaries must have been where they belong, else nothing was proved.
-	if len(vendor.Calls()) == 0 && len(vendor.Posts()) == 0 {
-		t.Log("the vendor's journal is empty at the end; earlier tests assert the keys it saw")
-	}
 }
 
 // TestLeakDetectorFindsPlantedLeaks: the search above can fail.

@@ -100,7 +100,7 @@ func addFunction(stack awscdk.Stack, p Props, f topology.Function, in shared) aw
 	fn := awslambda.NewFunction(stack, jsii.String("Function"+title(f.Name)), &awslambda.FunctionProps{
 		FunctionName: jsii.String(name), Runtime: awslambda.Runtime_PROVIDED_AL2023(), Architecture: awslambda.Architecture_ARM_64(),
 		Handler: jsii.String("bootstrap"), Code: awslambda.Code_FromAsset(jsii.String(filepath.Join(p.Build, f.Name)), nil),
-		MemorySize: jsii.Number(f.MemoryMB), Timeout: awscdk.Duration_Seconds(jsii.Number(f.Timeout.Seconds())),
+		MemorySize: jsii.Number(f.MemoryMB), ReservedConcurrentExecutions: reserved(f), Timeout: awscdk.Duration_Seconds(jsii.Number(f.Timeout.Seconds())),
 		Tracing: awslambda.Tracing_ACTIVE, LoggingFormat: awslambda.LoggingFormat_JSON, LogGroup: group,
 		// Frozen: the CDK's own grants would widen what the topology says.
 		Role:        role(stack, p, f, in).WithoutPolicyUpdates(nil),
@@ -110,9 +110,25 @@ func addFunction(stack awscdk.Stack, p Props, f topology.Function, in shared) aw
 			RemovalPolicy: awscdk.RemovalPolicy_RETAIN,
 		},
 	})
-	return awslambda.NewAlias(stack, jsii.String("Alias"+title(f.Name)), &awslambda.AliasProps{
+	alias := awslambda.NewAlias(stack, jsii.String("Alias"+title(f.Name)), &awslambda.AliasProps{
 		AliasName: jsii.String(liveAlias), Version: fn.CurrentVersion(),
 	})
+	if topology.Invoked(f.Name) {
+		// Whoever hands over an event does so again on its own schedule: a repeat by
+		// Lambda would only run the same work twice.
+		alias.ConfigureAsyncInvoke(&awslambda.EventInvokeConfigOptions{
+			MaxEventAge: awscdk.Duration_Minutes(jsii.Number(1)), RetryAttempts: jsii.Number(0),
+		})
+	}
+	return alias
+}
+
+// reserved is nil for functions that share the account's concurrency.
+func reserved(f topology.Function) *float64 {
+	if f.Reserved == 0 {
+		return nil
+	}
+	return jsii.Number(f.Reserved)
 }
 
 // environment is what the function reads; none of it is secret.
@@ -139,6 +155,9 @@ func environment(p Props, f topology.Function, in shared) *map[string]*string {
 		for provider, ref := range p.Platform {
 			env[config.PlatformVar(provider, "SECRET")] = jsii.String(ref)
 		}
+	}
+	for _, name := range f.Invokes {
+		env[config.FunctionVar(name)] = jsii.String(p.name(name) + ":" + liveAlias)
 	}
 	return &env
 }

@@ -239,6 +239,7 @@ func TestTemplateEqualsTopology(t *testing.T) {
 		t.Fatalf("%d functions deployed, %d in the topology", len(functions), len(topology.Functions()))
 	}
 	routes, urls := 0, 0
+	invoked := map[string]bool{}
 	for _, f := range topology.Functions() {
 		props := find(t, functions, "FunctionName", "latchkey-test-"+f.Name)
 		if props["Timeout"] != f.Timeout.Seconds() || props["MemorySize"] != float64(f.MemoryMB) ||
@@ -250,6 +251,15 @@ func TestTemplateEqualsTopology(t *testing.T) {
 			(env["LATCHKEY_TURN_QUEUE_URL"] != nil) != f.Environment.TurnQueue || (env["LATCHKEY_PLATFORM_OPENROUTER_SECRET"] != nil) != f.Environment.Providers {
 			t.Errorf("%s: environment differs: %v", f.Name, env)
 		}
+		for _, name := range f.Invokes {
+			if env["LATCHKEY_FUNCTION_"+strings.ToUpper(name)] != "latchkey-test-"+name+":live" {
+				t.Errorf("%s is not told the name of %s: %v", f.Name, name, env)
+			}
+			invoked[name] = true
+		}
+		if got, _ := props["ReservedConcurrentExecutions"].(float64); got != float64(f.Reserved) {
+			t.Errorf("%s: reserved concurrency %v", f.Name, got)
+		}
 		for name := range env {
 			if strings.HasSuffix(name, "_KEY") {
 				t.Errorf("%s: %s would put a key into the environment", f.Name, name)
@@ -259,6 +269,15 @@ func TestTemplateEqualsTopology(t *testing.T) {
 		if len(f.Paths) > 0 {
 			urls++
 		}
+	}
+	async := app.ofType("AWS::Lambda::EventInvokeConfig")
+	for id, c := range async {
+		if c["MaximumRetryAttempts"] != 0.0 || c["Qualifier"] != "live" {
+			t.Errorf("%s: %v", id, c)
+		}
+	}
+	if len(async) != len(invoked) {
+		t.Errorf("%d functions have a rule for asynchronous calls, %d are invoked by others", len(async), len(invoked))
 	}
 	if got := len(app.ofType("AWS::ApiGatewayV2::Route")); got != routes {
 		t.Errorf("%d routes deployed, %d in the topology", got, routes)

@@ -36,6 +36,10 @@ const (
 // TableVar is the variable that names a table, e.g. LATCHKEY_TABLE_LEDGER.
 func TableVar(r table.Role) string { return "LATCHKEY_TABLE_" + strings.ToUpper(string(r)) }
 
+// FunctionVar is the variable that names a function to be invoked, e.g.
+// LATCHKEY_FUNCTION_CONFORM.
+func FunctionVar(function string) string { return "LATCHKEY_FUNCTION_" + strings.ToUpper(function) }
+
 // PlatformVar is a platform credential variable of a provider; suffix is SECRET
 // (vault reference), KEY or BASE_URL (local stage only).
 func PlatformVar(p taxonomy.Provider, suffix string) string {
@@ -53,6 +57,7 @@ type Needs struct {
 	Vault     bool // key ARNs
 	TurnQueue bool
 	PublicURL bool
+	Invokes   []string            // functions to be invoked
 	Providers []taxonomy.Provider // platform credentials and endpoint exceptions
 	Channels  []taxonomy.Channel  // API bases
 }
@@ -73,6 +78,7 @@ type Config struct {
 	VaultKeyARN   string
 	MACKeyARN     string
 	TurnQueueURL  string
+	Functions     map[string]string // name in the topology -> deployed name
 	Platform      map[taxonomy.Provider]PlatformCredential
 	APIBases      map[taxonomy.Channel]string // only those that differ from the vendor's
 	EndpointAllow []string                    // host:port
@@ -130,6 +136,12 @@ func Load(lookup func(string) (string, bool), needs Needs) (Config, error) {
 	}
 	if needs.TurnQueue {
 		c.TurnQueueURL = l.required(TurnQueueURL)
+	}
+	if len(needs.Invokes) > 0 {
+		c.Functions = map[string]string{}
+		for _, f := range needs.Invokes {
+			c.Functions[f] = l.required(FunctionVar(f))
+		}
 	}
 	l.egress(&c, needs)
 	return c, l.err()

@@ -96,3 +96,15 @@ func TestVaultReferences(t *testing.T) {
 		t.Error("two platform credentials for one provider were accepted")
 	}
 }
+
+// TestFunctionNames: a function knows exactly the functions it may invoke.
+func TestFunctionNames(t *testing.T) {
+	env := map[string]string{Stage: "prod", FunctionVar("a"): "latchkey-prod-a:live", FunctionVar("b"): "x"}
+	c, err := Load(lookup(env), Needs{Invokes: []string{"a"}})
+	if err != nil || len(c.Functions) != 1 || c.Functions["a"] != "latchkey-prod-a:live" {
+		t.Errorf("functions %v, %v", c.Functions, err)
+	}
+	if _, err := Load(lookup(env), Needs{Invokes: []string{"c"}}); err == nil || !strings.Contains(err.Error(), "LATCHKEY_FUNCTION_C") {
+		t.Errorf("missing name: %v", err)
+	}
+}

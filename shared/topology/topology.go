@@ -9,6 +9,7 @@
 package topology
 
 import (
+	"slices"
 	"time"
 
 	"github.com/latchkey/latchkey/shared/table"
@@ -31,6 +32,11 @@ type Function struct {
 	Queue    *Queue
 	// Sends names the queues the function may send to.
 	Sends []string
+	// Invokes names the functions it may invoke.
+	Invokes []string
+	// Reserved is the reserved concurrency; zero means none. It is also the
+	// function's limit.
+	Reserved int
 	// Tables lists the exact DynamoDB actions per table.
 	Tables []TableAccess
 	// KMS lists the exact key permissions.
@@ -94,6 +100,16 @@ const (
 	Console = "console"
 	Sweep   = "sweep"
 )
+
+// Invoked reports whether some function invokes the named one.
+func Invoked(name string) bool {
+	for _, f := range Functions() {
+		if slices.Contains(f.Invokes, name) {
+			return true
+		}
+	}
+	return false
+}
 
 // App names the product in resource names and in the encryption context.
 const App = "latchkey"

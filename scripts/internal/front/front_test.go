@@ -527,7 +527,7 @@ func TestLocalEndpoints(t *testing.T) {
 func TestLocalEndpointsAnswerOnlyTheMachineItself(t *testing.T) {
 	host := &fakeHost{}
 	_, s := serve(t, Options{Host: host})
-	api := httptest.NewServer(InvokeAPI(host))
+	api := httptest.NewServer(InvokeAPI(host, nil))
 	defer api.Close()
 	for name, change := range map[string]func(*http.Request){
 		"proxy or tunnel":   func(r *http.Request) { r.Header.Set("X-Forwarded-For", "203.0.113.9") },

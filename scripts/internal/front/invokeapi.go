@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"regexp"
 
+	"github.com/latchkey/latchkey/scripts/internal/awswire"
 	"github.com/latchkey/latchkey/scripts/internal/lambdahost"
 )
 
@@ -27,8 +28,11 @@ var qualifierPattern = regexp.MustCompile(`^(?:\$LATEST|[A-Za-z0-9_-]{1,128})$`)
 // RequestResponse (default), Event and DryRun. Signatures are not checked and
 // qualifiers are ignored. Up to 1,000 Event invocations may be pending (429
 // beyond); their errors end in the function's log only.
-func InvokeAPI(host Invoker) http.Handler {
-	api := &invokeAPI{host: host, pending: make(chan struct{}, maxAsyncPending)}
+//
+// allow names the functions as resources and "InvokeFunction" as the operation;
+// what it does not list is refused. nil refuses nobody.
+func InvokeAPI(host Invoker, allow awswire.Allow) http.Handler {
+	api := &invokeAPI{host: host, allow: allow, pending: make(chan struct{}, maxAsyncPending)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /2015-03-31/functions/{name}/invocations", api.serve)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
@@ -39,6 +43,7 @@ func InvokeAPI(host Invoker) http.Handler {
 
 type invokeAPI struct {
 	host    Invoker
+	allow   awswire.Allow
 	pending chan struct{}
 }
 
@@ -56,6 +61,10 @@ func (a *invokeAPI) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := ref[1]
+	if !a.allow.Permits(awswire.Principal(r), name, "InvokeFunction") {
+		apiError(w, http.StatusForbidden, "AccessDeniedException", "no policy of the caller allows lambda:InvokeFunction on "+name)
+		return
+	}
 	payload, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEventBytes))
 	if err != nil {
 		apiError(w, http.StatusRequestEntityTooLarge, "RequestTooLargeException", "Request must be smaller than 6291456 bytes for the InvokeFunction operation")

@@ -14,12 +14,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/latchkey/latchkey/scripts/internal/awswire"
 	"github.com/latchkey/latchkey/scripts/internal/lambdahost"
 )
 
 // sdk is the vendor's own client, as an oracle for the wire format.
 func sdk(t *testing.T, host Invoker) (*lambda.Client, string) {
-	s := httptest.NewServer(InvokeAPI(host))
+	s := httptest.NewServer(InvokeAPI(host, nil))
 	t.Cleanup(s.Close)
 	return lambda.New(lambda.Options{
 		Region: "us-east-1", BaseEndpoint: aws.String(s.URL), Credentials: credentials.NewStaticCredentialsProvider("local", "local", ""),
@@ -136,4 +137,25 @@ func FuzzFunctionRef(f *testing.F) {
 			t.Fatalf("%q gave the name %q", s, ref[1])
 		}
 	})
+}
+
+// TestInvokeAPIPermissions: a caller reaches the functions that were granted to
+// it and learns nothing of the others.
+func TestInvokeAPIPermissions(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s := httptest.NewServer(InvokeAPI(realHost(t, nil), awswire.Allow{"LOCALA": {"plain": {"InvokeFunction"}}}))
+	t.Cleanup(s.Close)
+	for _, c := range []struct{ key, function, want string }{
+		{"LOCALA", "plain", ""}, {"LOCALA", "other", "AccessDeniedException"}, {"LOCALB", "plain", "AccessDeniedException"},
+	} {
+		client := lambda.New(lambda.Options{Region: "us-east-1", BaseEndpoint: aws.String(s.URL), RetryMaxAttempts: 1,
+			Credentials: credentials.NewStaticCredentialsProvider(c.key, "local", "")})
+		_, err := client.Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String(c.function), Payload: []byte(`{}`)})
+		if c.want == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, c.want)
+	}
 }

@@ -131,7 +131,7 @@ func (e *endpoints) listen(s *Stack) (err error) {
 		url *string
 		h   http.Handler
 	}{
-		{&e.dynamodb, s.Proxy}, {&e.kms, s.KMS}, {&e.sqs, s.Queues}, {&e.lambda, front.InvokeAPI(s.Host)}, {&e.events, s.Events},
+		{&e.dynamodb, s.Proxy}, {&e.kms, s.KMS}, {&e.sqs, s.Queues}, {&e.lambda, front.InvokeAPI(s.Host, invokeAllow())}, {&e.events, s.Events},
 	} {
 		if *x.url, err = e.serve(x.h, 0); err != nil {
 			return err
@@ -192,6 +192,19 @@ func tableAllow(names dynamo.Tables) awswire.Allow {
 		grants := map[string][]string{}
 		for _, t := range f.Tables {
 			grants[names[t.Table]] = append(grants[names[t.Table]], t.Actions...)
+		}
+		allow[accessKey(f.Name)] = grants
+	}
+	return allow
+}
+
+// invokeAllow is which function may invoke which.
+func invokeAllow() awswire.Allow {
+	allow := awswire.Allow{}
+	for _, f := range topology.Functions() {
+		grants := map[string][]string{}
+		for _, name := range f.Invokes {
+			grants[name] = []string{"InvokeFunction"}
 		}
 		allow[accessKey(f.Name)] = grants
 	}

@@ -49,13 +49,21 @@ func (s *Stack) startFunctions() error {
 	for _, f := range topology.Functions() {
 		err := s.Host.Register(lambdahost.Spec{
 			Name: f.Name, Binary: filepath.Join(s.opts.Binaries, f.Name), Env: s.environment(f),
-			Timeout: f.Timeout, MemoryMB: f.MemoryMB, MaxEnvironments: s.opts.MaxEnvironments,
+			Timeout: f.Timeout, MemoryMB: f.MemoryMB, MaxEnvironments: s.environments(f),
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// environments is how many of a function may run at once.
+func (s *Stack) environments(f topology.Function) int {
+	if f.Reserved > 0 {
+		return f.Reserved
+	}
+	return s.opts.MaxEnvironments
 }
 
 // environment is what a function sees: its own variables, the endpoints and its
@@ -90,6 +98,9 @@ func (s *Stack) environment(f topology.Function) map[string]string {
 	}
 	if want.PublicURL {
 		env[config.PublicURL] = s.BaseURL
+	}
+	for _, name := range f.Invokes {
+		env[config.FunctionVar(name)] = name
 	}
 	maps.Copy(env, s.opts.Env)
 	return env

@@ -1,0 +1,56 @@
+package e2e
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+
+	"github.com/anthropics/anthropic-sdk-go"
+	anthropicoption "github.com/anthropics/anthropic-sdk-go/option"
+)
+
+// TestAnthropicGoSDK: an unmodified client of the Messages dialect reaches a
+// provider that does not speak it.
+func TestAnthropicGoSDK(t *testing.T) {
+	x := newTenant(t, "free", 1_000_000)
+	client := anthropic.NewClient(anthropicoption.WithBaseURL(world.BaseURL), anthropicoption.WithAPIKey(x.Key), anthropicoption.WithMaxRetries(0))
+	params := anthropic.MessageNewParams{Model: simChat, MaxTokens: 100,
+		Messages: []anthropic.MessageParam{anthropic.NewUserMessage(anthropic.NewTextBlock("from the Go SDK"))}}
+	whole, err := client.Messages.New(t.Context(), params)
+	must(t, err)
+	if whole.Content[0].Text != "You said: from the Go SDK" || whole.StopReason != "end_turn" || whole.Usage.OutputTokens == 0 {
+		t.Errorf("whole: %s", whole.RawJSON())
+	}
+	stream := client.Messages.NewStreaming(t.Context(), params)
+	var acc anthropic.Message
+	for stream.Next() {
+		must(t, acc.Accumulate(stream.Current()))
+	}
+	must(t, stream.Err())
+	if acc.Content[0].Text != "You said: from the Go SDK" || acc.Usage.OutputTokens != whole.Usage.OutputTokens || acc.Usage.InputTokens != whole.Usage.InputTokens {
+		t.Errorf("stream: %+v", acc)
+	}
+	params.Messages = []anthropic.MessageParam{anthropic.NewUserMessage(anthropic.NewTextBlock("please use tool"))}
+	params.Tools = []anthropic.ToolUnionParam{{OfTool: &anthropic.ToolParam{Name: "lookup",
+		InputSchema: anthropic.ToolInputSchemaParam{Properties: map[string]any{"value": map[string]any{"type": "string"}}}}}}
+	tool, err := client.Messages.New(t.Context(), params)
+	must(t, err)
+	if tool.StopReason != "tool_use" || len(tool.Content) == 0 || string(tool.Content[len(tool.Content)-1].Input) != `{"value":"42"}` {
+		t.Errorf("tool: %s", tool.RawJSON())
+	}
+	n, err := client.Messages.CountTokens(t.Context(), anthropic.MessageCountTokensParams{Model: simChat, Messages: params.Messages})
+	if err != nil || n.InputTokens == 0 {
+		t.Errorf("count: %+v %v", n, err)
+	}
+	page, err := client.Models.List(t.Context(), anthropic.ModelListParams{})
+	if err != nil || len(page.Data) == 0 || page.Data[0].Type != "model" {
+		t.Errorf("models: %+v %v", page, err)
+	}
+	stranger := anthropic.NewClient(anthropicoption.WithBaseURL(world.BaseURL), anthropicoption.WithAPIKey("lk_nobody_k_x"), anthropicoption.WithMaxRetries(0))
+	_, err = stranger.Messages.New(t.Context(), params)
+	var api *anthropic.Error
+	if !errors.As(err, &api) || api.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a stranger: %v", err)
+	}
+	x.consistent()
+}

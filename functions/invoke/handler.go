@@ -5,6 +5,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/dialect/anthropicmessages"
 	"github.com/latchkey/latchkey/shared/dialect/openaichat"
+	"github.com/latchkey/latchkey/shared/dialect/openairesponses"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/gateway"
 	"github.com/latchkey/latchkey/shared/model"
@@ -21,6 +22,7 @@ func handler(s *serve.Server) http.Handler {
 	mux.Handle("POST /v1/chat/completions", s.Handle(org.ScopeInvoke, chat))
 	mux.Handle("GET /v1/models", s.Handle(org.ScopeInvoke, models))
 	mux.Handle("GET /v1/models/{model...}", s.Handle(org.ScopeInvoke, oneModel))
+	mux.Handle("POST /v1/responses", s.Handle(org.ScopeInvoke, responses))
 	m := s.Speaking(anthropicmessages.EncodeError)
 	mux.Handle("POST /v1/messages", m.Handle(org.ScopeInvoke, messages))
 	mux.Handle("POST /v1/messages/count_tokens", m.Handle(org.ScopeInvoke, countTokens))
@@ -67,6 +69,22 @@ func messages(x *serve.Exchange) error {
 			return anthropicmessages.EncodeResponse(nil, r, shape(i))
 		},
 		stream: func(i gateway.Info) encoder { return anthropicmessages.NewStreamEncoder(shape(i)) },
+	})
+}
+
+func responses(x *serve.Exchange) error {
+	request, meta, err := openairesponses.ParseRequest(x.Body)
+	if err != nil {
+		return err
+	}
+	shape := func(i gateway.Info) openairesponses.Shape {
+		return openairesponses.Shape{ID: i.RequestID, Model: i.Model, Created: x.Now().Unix(), Meta: meta}
+	}
+	return answer(x, request, dialect{
+		whole: func(r *model.Response, i gateway.Info) ([]byte, error) {
+			return openairesponses.EncodeResponse(nil, r, shape(i))
+		},
+		stream: func(i gateway.Info) encoder { return openairesponses.NewStreamEncoder(shape(i)) },
 	})
 }
 

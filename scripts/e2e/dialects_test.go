@@ -7,6 +7,9 @@ import (
 
 	"github.com/anthropics/anthropic-sdk-go"
 	anthropicoption "github.com/anthropics/anthropic-sdk-go/option"
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+	"github.com/openai/openai-go/v3/responses"
 )
 
 // TestAnthropicGoSDK: an unmodified client of the Messages dialect reaches a
@@ -51,6 +54,43 @@ func TestAnthropicGoSDK(t *testing.T) {
 	var api *anthropic.Error
 	if !errors.As(err, &api) || api.StatusCode != http.StatusUnauthorized {
 		t.Errorf("a stranger: %v", err)
+	}
+	x.consistent()
+}
+
+// TestResponsesGoSDK: the stateless Responses dialect over a provider of chat
+// completions.
+func TestResponsesGoSDK(t *testing.T) {
+	x := newTenant(t, "free", 1_000_000)
+	client := openai.NewClient(option.WithBaseURL(world.BaseURL+"/v1"), option.WithAPIKey(x.Key), option.WithMaxRetries(0))
+	params := responses.ResponseNewParams{Model: simChat, Store: openai.Bool(false),
+		Input: responses.ResponseNewParamsInputUnion{OfString: openai.String("from the Go SDK")}}
+	whole, err := client.Responses.New(t.Context(), params)
+	must(t, err)
+	if whole.OutputText() != "You said: from the Go SDK" || whole.Status != "completed" || whole.Usage.TotalTokens == 0 {
+		t.Errorf("whole: %s", whole.RawJSON())
+	}
+	stream := client.Responses.NewStreaming(t.Context(), params)
+	text, total := "", int64(0)
+	for stream.Next() {
+		switch ev := stream.Current(); ev.Type {
+		case "response.output_text.delta":
+			text += ev.Delta
+		case "response.completed":
+			total = ev.Response.Usage.TotalTokens
+		}
+	}
+	must(t, stream.Err())
+	if text != "You said: from the Go SDK" || total != whole.Usage.TotalTokens {
+		t.Errorf("stream: %q, %d tokens", text, total)
+	}
+	params.Input.OfString = openai.String("please use tool")
+	params.Tools = []responses.ToolUnionParam{responses.ToolParamOfFunction("lookup", map[string]any{"type": "object",
+		"properties": map[string]any{"value": map[string]any{"type": "string"}}}, false)}
+	tool, err := client.Responses.New(t.Context(), params)
+	must(t, err)
+	if n := len(tool.Output); n == 0 || tool.Output[n-1].AsFunctionCall().Arguments != `{"value":"42"}` {
+		t.Errorf("tool: %s", tool.RawJSON())
 	}
 	x.consistent()
 }

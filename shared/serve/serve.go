@@ -240,6 +240,9 @@ func (s *Server) log(x *Exchange, err error, began time.Time) {
 	s.Log.Info("request", args...)
 }
 
+// Now is the time of the server's clock.
+func (x *Exchange) Now() time.Time { return x.server.Now() }
+
 // Gateway makes the calls of the request.
 func (x *Exchange) Gateway() *gateway.Gateway { return x.server.Gateway }
 

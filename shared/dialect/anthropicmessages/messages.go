@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/latchkey/latchkey/shared/dialect/internal/body"
+	"github.com/latchkey/latchkey/shared/dialect/internal/opaque"
 	"github.com/latchkey/latchkey/shared/model"
 )
 
@@ -101,7 +102,7 @@ func assistant(r *model.Request, parts []model.Part, at string) error {
 		switch p.Kind {
 		case model.PartText, model.PartToolCall:
 		case model.PartReasoning:
-			if call, signature, ok := cutCallSignature(p.Reasoning.Data); ok {
+			if call, signature, ok := opaque.OpenCall(p.Reasoning.Data); ok {
 				signatures[call] = signature
 				continue
 			}
@@ -183,14 +184,14 @@ func (w *wireBlock) part(at string) (p model.Part, err error) {
 	case "tool_result":
 		return w.toolResult(at)
 	case "thinking":
-		r := openSignature(w.Signature)
+		r := opaque.OpenSignature(w.Signature, nativeFormat)
 		r.Text = w.Thinking
 		return model.Part{Kind: model.PartReasoning, Reasoning: r}, nil
 	case "redacted_thinking":
 		if w.Data == "" {
 			return p, bad(at+".data", "a redacted_thinking block needs its data")
 		}
-		return model.Part{Kind: model.PartReasoning, Reasoning: openData(w.Data)}, nil
+		return model.Part{Kind: model.PartReasoning, Reasoning: opaque.OpenData(w.Data, nativeFormat)}, nil
 	}
 	return p, badMedia(at+".type", "the block type must be text, image, document, tool_use, tool_result, thinking or redacted_thinking")
 }

@@ -22,6 +22,10 @@ const (
 // Dialect is the [model.Request.Dialect] of this dialect.
 const Dialect = "messages"
 
+// nativeFormat is the [model.Reasoned] format of thinking that a vendor of this
+// dialect made, as OpenRouter names it (its reasoning documentation, 2026-11).
+const nativeFormat = "anthropic-claude-v1"
+
 func bad(param, message string) error {
 	return fault.New(fault.InvalidRequest, op, message).WithParam(param)
 }

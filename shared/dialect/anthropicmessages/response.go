@@ -3,6 +3,7 @@ package anthropicmessages
 import (
 	"encoding/json"
 
+	"github.com/latchkey/latchkey/shared/dialect/internal/opaque"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/model/jsonwire"
@@ -72,7 +73,7 @@ func appendPart(b []byte, p *model.Part, first *bool) []byte {
 		if p.Call.Signature != "" {
 			o := block()
 			o.String("type", "redacted_thinking")
-			o.String("data", callSignature(p.Call.ID, p.Call.Signature))
+			o.String("data", opaque.Call(p.Call.ID, p.Call.Signature))
 			b = o.End()
 		}
 		o := block()
@@ -88,12 +89,12 @@ func appendPart(b []byte, p *model.Part, first *bool) []byte {
 func appendThinking(o jsonwire.Object, r *model.Reasoned) []byte {
 	if r.Data != "" {
 		o.String("type", "redacted_thinking")
-		o.String("data", closeData(r))
+		o.String("data", opaque.Data(r, nativeFormat))
 		return o.End()
 	}
 	o.String("type", "thinking")
 	o.String("thinking", r.Text)
-	o.String("signature", closeSignature(r))
+	o.String("signature", opaque.Signature(r, nativeFormat))
 	return o.End()
 }
 

@@ -3,6 +3,7 @@ package anthropicmessages
 import (
 	"strconv"
 
+	"github.com/latchkey/latchkey/shared/dialect/internal/opaque"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/model/jsonwire"
@@ -118,7 +119,7 @@ func (e *StreamEncoder) close(dst []byte) []byte {
 		return dst
 	}
 	if e.open == model.PartReasoning {
-		if s := closeSignature(&e.closing); s != "" {
+		if s := opaque.Signature(&e.closing, nativeFormat); s != "" {
 			dst = e.delta(dst, `{"type":"signature_delta","signature":`, s)
 		}
 	}
@@ -131,7 +132,7 @@ func (e *StreamEncoder) close(dst []byte) []byte {
 
 func (e *StreamEncoder) reasoning(dst []byte, ev *model.Event) []byte {
 	if r := ev.Reasoning; r != nil && r.Data != "" {
-		return e.redacted(dst, closeData(r))
+		return e.redacted(dst, opaque.Data(r, nativeFormat))
 	}
 	dst = e.block(dst, model.PartReasoning, ev.Index, `{"type":"thinking","thinking":"","signature":""}`)
 	if r := ev.Reasoning; r != nil {
@@ -160,7 +161,7 @@ func (e *StreamEncoder) redacted(dst []byte, data string) []byte {
 
 func (e *StreamEncoder) toolStart(dst []byte, ev *model.Event) []byte {
 	if ev.Signature != "" {
-		dst = e.redacted(dst, callSignature(ev.ID, ev.Signature))
+		dst = e.redacted(dst, opaque.Call(ev.ID, ev.Signature))
 	}
 	e.callID = ev.ID
 	o := jsonwire.Begin(nil)
@@ -174,7 +175,7 @@ func (e *StreamEncoder) toolStart(dst []byte, ev *model.Event) []byte {
 func (e *StreamEncoder) toolEnd(dst []byte, ev *model.Event) []byte {
 	dst = e.close(dst)
 	if ev.Signature != "" {
-		dst = e.redacted(dst, callSignature(e.callID, ev.Signature))
+		dst = e.redacted(dst, opaque.Call(e.callID, ev.Signature))
 	}
 	return dst
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/latchkey/latchkey/shared/dialect/anthropicmessages"
+	"github.com/latchkey/latchkey/shared/dialect/geminigenerate"
 	"github.com/latchkey/latchkey/shared/dialect/openaichat"
 	"github.com/latchkey/latchkey/shared/dialect/openairesponses"
 	"github.com/latchkey/latchkey/shared/fault"
@@ -26,6 +28,8 @@ func handler(s *serve.Server) http.Handler {
 	m := s.Speaking(anthropicmessages.EncodeError)
 	mux.Handle("POST /v1/messages", m.Handle(org.ScopeInvoke, messages))
 	mux.Handle("POST /v1/messages/count_tokens", m.Handle(org.ScopeInvoke, countTokens))
+	g := s.Speaking(geminigenerate.EncodeError)
+	mux.Handle("POST /v1beta/models/{call...}", g.Handle(org.ScopeInvoke, generateContent))
 	mux.Handle("/", s.NotFound())
 	return mux
 }
@@ -93,13 +97,48 @@ func countTokens(x *serve.Exchange) error {
 	if err != nil {
 		return err
 	}
+	return count(x, request, anthropicmessages.EncodeCount)
+}
+
+func count(x *serve.Exchange, request *model.Request, encode func(dst []byte, tokens int64) []byte) error {
 	n, err := x.Gateway().CountTokens(x.Caller, x.Query, request)
 	if err != nil {
 		return err
 	}
 	// No tokenizer of the vendor was asked.
 	x.W.Header().Set("x-latchkey-estimated", "true")
-	return x.Reply("application/json", anthropicmessages.EncodeCount(nil, n))
+	return x.Reply("application/json", encode(nil, n))
+}
+
+// generateContent serves the methods of a model; the path ends in
+// "<model>:<method>", and a model's name may hold slashes.
+func generateContent(x *serve.Exchange) error {
+	call := x.R.PathValue("call")
+	i := strings.LastIndexByte(call, ':')
+	name, method := call[:max(i, 0)], call[i+1:]
+	streaming := method == "streamGenerateContent"
+	if !streaming && method != "generateContent" && method != "countTokens" {
+		return fault.New(fault.NotFound, "invoke.generateContent", "the methods of a model are generateContent, streamGenerateContent and countTokens")
+	}
+	if streaming && x.R.URL.Query().Get("alt") != "sse" {
+		return fault.New(fault.InvalidRequest, "invoke.generateContent", "streams are sent as events: add ?alt=sse to the URL").WithParam("alt")
+	}
+	request, err := geminigenerate.ParseRequest(name, streaming, x.Body)
+	if err != nil {
+		return err
+	}
+	if method == "countTokens" {
+		return count(x, request, geminigenerate.EncodeCount)
+	}
+	shape := func(i gateway.Info) geminigenerate.Shape {
+		return geminigenerate.Shape{ID: i.RequestID, Model: i.Model}
+	}
+	return answer(x, request, dialect{
+		whole: func(r *model.Response, i gateway.Info) ([]byte, error) {
+			return geminigenerate.EncodeResponse(nil, r, shape(i))
+		},
+		stream: func(i gateway.Info) encoder { return geminigenerate.NewStreamEncoder(shape(i)) },
+	})
 }
 
 // answer makes the call and writes what comes back.

@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/anthropics/anthropic-sdk-go"
@@ -91,6 +92,30 @@ func TestResponsesGoSDK(t *testing.T) {
 	must(t, err)
 	if n := len(tool.Output); n == 0 || tool.Output[n-1].AsFunctionCall().Arguments != `{"value":"42"}` {
 		t.Errorf("tool: %s", tool.RawJSON())
+	}
+	x.consistent()
+}
+
+// TestGeminiDialect drives the paths by hand; the vendor's own SDK is in the
+// matrix of clients.
+func TestGeminiDialect(t *testing.T) {
+	x := newTenant(t, "free", 1_000_000)
+	base := world.BaseURL + "/v1beta/models/" + simChat
+	body := map[string]any{"contents": []any{map[string]any{"role": "user", "parts": []any{map[string]any{"text": "from hand"}}}}}
+	a := post(t, base+":generateContent", x.Key, body)
+	if a.Status != http.StatusOK || !strings.Contains(string(a.Body), `"text":"You said: from hand"`) || !strings.Contains(string(a.Body), `"finishReason":"STOP"`) {
+		t.Errorf("whole: %d %s", a.Status, a.Body)
+	}
+	a = post(t, base+":streamGenerateContent?alt=sse", x.Key, body)
+	if a.Status != http.StatusOK || a.Header.Get("Content-Type") != "text/event-stream" || strings.Count(string(a.Body), "data: ") < 3 ||
+		!strings.Contains(string(a.Body), `"finishReason":"STOP"`) {
+		t.Errorf("stream: %d %s", a.Status, a.Body)
+	}
+	for path, want := range map[string]int{":streamGenerateContent": 400, ":embedContent": 404, ":countTokens": 200} {
+		a = post(t, base+path, x.Key, body)
+		if a.Status != want || want != 200 && !strings.Contains(string(a.Body), `"status":"`) {
+			t.Errorf("%s: %d %s", path, a.Status, a.Body)
+		}
 	}
 	x.consistent()
 }

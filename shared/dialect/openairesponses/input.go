@@ -111,7 +111,7 @@ func (w *wireItem) addTo(c *conversation, at string) error {
 			c.signatures[id] = signature
 			return nil
 		}
-		r := opaque.OpenEither(w.Encrypted, nativeFormat)
+		r := opaque.OpenData(w.Encrypted, nativeFormat)
 		r.ID = w.ID
 		for i := range w.Summary {
 			r.Text += w.Summary[i].Text

@@ -37,7 +37,7 @@ func (s *Shape) reasoningItem(r *model.Reasoned, text string, n int) []byte {
 		o.B = t.End()
 	}
 	o.B = append(o.B, ']')
-	o.StringIf("encrypted_content", opaque.Either(r, nativeFormat))
+	o.StringIf("encrypted_content", opaque.AsData(r, nativeFormat))
 	return o.End()
 }
 

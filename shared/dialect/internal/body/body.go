@@ -68,6 +68,13 @@ func (o *Object) Rest() (map[string]json.RawMessage, error) {
 // Peek returns a member without taking it, nil if it is absent.
 func (o *Object) Peek(name string) json.RawMessage { return o.m[name] }
 
+// Put adds a member, unless v is nil.
+func (o *Object) Put(name string, v json.RawMessage) {
+	if v != nil {
+		o.m[name] = v
+	}
+}
+
 // Take removes a member and returns its value, nil if it is absent or null.
 func (o *Object) Take(name string) json.RawMessage {
 	v, ok := o.m[name]

@@ -52,43 +52,49 @@ func Data(r *model.Reasoned, native string) string {
 	return pack(dataMark, r.Format, r.Data)
 }
 
-// Either packs whichever r has, for dialects with one field for both. A native
+// AsData packs whichever r has into a field of encrypted thinking. A native
 // signature is packed too, so that it is not taken for data.
-func Either(r *model.Reasoned, native string) string {
+func AsData(r *model.Reasoned, native string) string {
 	if r.Data != "" || r.Signature == "" {
 		return Data(r, native)
 	}
 	return pack(signatureMark, r.Format, r.Signature)
 }
 
-// OpenSignature reads what came back as a signature.
-func OpenSignature(s, native string) *model.Reasoned {
-	if format, value, ok := unpack(signatureMark, s); ok {
-		return &model.Reasoned{Signature: value, Format: format}
+// AsSignature packs whichever r has into a field of signatures.
+func AsSignature(r *model.Reasoned, native string) string {
+	if r.Signature != "" || r.Data == "" {
+		return Signature(r, native)
 	}
-	if s == "" {
-		return &model.Reasoned{}
+	return pack(dataMark, r.Format, r.Data)
+}
+
+// OpenSignature reads what came back in a field of signatures: what was packed,
+// or a native signature.
+func OpenSignature(s, native string) *model.Reasoned {
+	if r, ok := open(s); ok || s == "" {
+		return r
 	}
 	return &model.Reasoned{Signature: s, Format: native}
 }
 
-// OpenData reads what came back as data.
+// OpenData reads what came back in a field of encrypted thinking: what was
+// packed, or native data.
 func OpenData(s, native string) *model.Reasoned {
-	if format, value, ok := unpack(dataMark, s); ok {
-		return &model.Reasoned{Data: value, Format: format}
-	}
-	if s == "" {
-		return &model.Reasoned{}
+	if r, ok := open(s); ok || s == "" {
+		return r
 	}
 	return &model.Reasoned{Data: s, Format: native}
 }
 
-// OpenEither reads what [Either] packed.
-func OpenEither(s, native string) *model.Reasoned {
-	if strings.HasPrefix(s, signatureMark) {
-		return OpenSignature(s, native)
+func open(s string) (*model.Reasoned, bool) {
+	if format, value, ok := unpack(signatureMark, s); ok {
+		return &model.Reasoned{Signature: value, Format: format}, true
 	}
-	return OpenData(s, native)
+	if format, value, ok := unpack(dataMark, s); ok {
+		return &model.Reasoned{Data: value, Format: format}, true
+	}
+	return &model.Reasoned{}, false
 }
 
 // Call packs the signature of a tool call with the call's id.

@@ -29,7 +29,7 @@ func handler(s *serve.Server) http.Handler {
 	mux.Handle("POST /v1/messages", m.Handle(org.ScopeInvoke, messages))
 	mux.Handle("POST /v1/messages/count_tokens", m.Handle(org.ScopeInvoke, countTokens))
 	g := s.Speaking(geminigenerate.EncodeError)
-	mux.Handle("POST /v1beta/models/{call...}", g.Handle(org.ScopeInvoke, generateContent))
+	mux.Handle("POST /v1beta/{call...}", g.Handle(org.ScopeInvoke, generateContent))
 	mux.Handle("/", s.NotFound())
 	return mux
 }
@@ -111,9 +111,10 @@ func count(x *serve.Exchange, request *model.Request, encode func(dst []byte, to
 }
 
 // generateContent serves the methods of a model; the path ends in
-// "<model>:<method>", and a model's name may hold slashes.
+// "<model>:<method>", and a model's name may hold slashes. Some SDKs leave
+// "models/" out before such a name.
 func generateContent(x *serve.Exchange) error {
-	call := x.R.PathValue("call")
+	call := strings.TrimPrefix(x.R.PathValue("call"), "models/")
 	i := strings.LastIndexByte(call, ':')
 	name, method := call[:max(i, 0)], call[i+1:]
 	streaming := method == "streamGenerateContent"

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -41,10 +42,12 @@ type rig struct {
 	used   []credit.Outcome
 	reserveErr,
 	usedErr error
-	conns    map[string]connection.Connection
-	key      string
-	platform map[taxonomy.Provider]config.PlatformCredential
-	lost     []string
+	conns       map[string]connection.Connection
+	key         string
+	platform    map[taxonomy.Provider]config.PlatformCredential
+	replays     map[string][]byte
+	replayUntil time.Time
+	lost        []string
 }
 
 func newRig(t *testing.T) *rig {
@@ -96,7 +99,7 @@ func (r *rig) gateway() *gateway.Gateway {
 		Capabilities: []taxonomy.Capability{taxonomy.CapText, taxonomy.CapTools}, KeyRequired: true, DefaultBilling: taxonomy.BYOK,
 		NewChat: func() model.Chat { return r }}
 	ids := 0
-	g, err := gateway.New(gateway.Options{Store: &r.store, Vault: r.vault, Ledger: r, Prices: benchPrices{book}, Cooldown: r,
+	g, err := gateway.New(gateway.Options{Store: &r.store, Vault: r.vault, Ledger: r, Prices: benchPrices{book}, Replays: r, Cooldown: r,
 		Providers: []providers.Entry{entry}, Client: func(*providers.Entry) *http.Client { return http.DefaultClient }, Platform: r.platform,
 		Classes: []taxonomy.CredentialClass{taxonomy.AIKey}, Timeout: time.Minute, Trace: trace.None(),
 		NewID:        func(time.Time) string { ids++; return fmt.Sprintf("id%d", ids) },
@@ -628,4 +631,76 @@ func TestPlatformKeyFromTheVault(t *testing.T) {
 	r.platform = map[taxonomy.Provider]config.PlatformCredential{taxonomy.OpenRouter: {VaultRef: "ours/missing"}}
 	_, err = r.complete(gateway.Query{}, ask("openrouter/m"))
 	wantCode(t, err, fault.VaultUnavailable)
+}
+
+// The answers of idempotent requests.
+func (r *rig) PutReplay(_ context.Context, org, request string, sealed []byte, expires time.Time) error {
+	r.replays = map[string][]byte{org + "/" + request: sealed}
+	r.replayUntil = expires
+	return nil
+}
+
+func (r *rig) Replay(_ context.Context, org, request string, now time.Time) ([]byte, error) {
+	if !now.Before(r.replayUntil) {
+		return nil, nil
+	}
+	return r.replays[org+"/"+request], nil
+}
+
+// TestReplay: an answer comes back for the same key, route and organisation
+// only, and lies in the table unreadable.
+func TestReplay(t *testing.T) {
+	r := newRig(t)
+	g := r.gateway()
+	c, err := g.Internal(t.Context(), "org1", func() time.Time { return r.now })
+	check(t, err)
+	q := gateway.Query{IdempotencyKey: "key-1", Route: "POST /v1/x"}
+	answer := gateway.Replayable{Headers: map[string]string{"Content-Type": "application/json"}, Body: []byte("the private answer")}
+	check(t, g.Remember(t.Context(), c, q, "ik1", answer))
+	for _, sealed := range r.replays {
+		if bytes.Contains(sealed, []byte("private")) {
+			t.Error("the answer lies in the table in clear")
+		}
+	}
+	done := *fault.New(fault.IdempotencyCompleted, "x", "finished")
+	done.RequestID = "ik1"
+	got, err := g.Recall(t.Context(), c, q, &done)
+	if err != nil || string(got.Body) != "the private answer" || got.Headers["Content-Type"] != "application/json" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	running := done
+	running.Code = fault.IdempotencyInProgress
+	for name, try := range map[string]struct {
+		q     gateway.Query
+		cause *fault.Error
+	}{
+		"another key":   {gateway.Query{IdempotencyKey: "key-2", Route: q.Route}, &done},
+		"another route": {gateway.Query{IdempotencyKey: "key-1", Route: "POST /v1/y"}, &done},
+		"still running": {q, &running},
+	} {
+		if got, err := g.Recall(t.Context(), c, try.q, try.cause); fault.CodeOf(err) != try.cause.Code || got.Body != nil {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	for i, sealed := range r.replays {
+		for bit := range len(sealed) * 8 {
+			altered := bytes.Clone(sealed)
+			altered[bit/8] ^= 1 << (bit % 8)
+			r.replays[i] = altered
+			if _, err := g.Recall(t.Context(), c, q, &done); fault.CodeOf(err) != fault.IdempotencyCompleted {
+				t.Fatalf("bit %d altered: %v", bit, err)
+			}
+		}
+		r.replays[i] = sealed
+	}
+	r.now = r.now.Add(24 * time.Hour)
+	if _, err := g.Recall(t.Context(), c, q, &done); fault.CodeOf(err) != fault.IdempotencyCompleted {
+		t.Errorf("after a day: %v", err)
+	}
+	r.replays = nil
+	answer.Body = make([]byte, gateway.MaxReplay+1)
+	check(t, g.Remember(t.Context(), c, q, "ik1", answer))
+	if r.replays != nil {
+		t.Error("an answer above the limit was kept")
+	}
 }

@@ -63,6 +63,13 @@ type Chat interface {
 	Stream(ctx context.Context, call Call) (Stream, error)
 }
 
+// TokenCounter is implemented by adapters whose vendor counts the input tokens of
+// a request without answering it. The count is the vendor's estimate. Errors are
+// those of [Chat].
+type TokenCounter interface {
+	CountTokens(ctx context.Context, call Call) (int64, error)
+}
+
 // Stream is the answer as it arrives. It is not safe for concurrent use.
 type Stream interface {
 	// Next returns the next event, io.EOF after [EventEnd], or a *fault.Error

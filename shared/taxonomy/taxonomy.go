@@ -14,6 +14,7 @@ type Provider string
 // Providers that are implemented. An ID without an adapter is not listed: what
 // is not finished is refused, never half-enabled.
 const (
+	Anthropic        Provider = "anthropic"
 	OpenRouter       Provider = "openrouter"
 	OpenAICompatible Provider = "openai_compatible"
 )

@@ -4,6 +4,7 @@ package catalog
 
 import (
 	"github.com/latchkey/latchkey/shared/providers"
+	"github.com/latchkey/latchkey/shared/providers/anthropic"
 	"github.com/latchkey/latchkey/shared/providers/openaicompatible"
 	"github.com/latchkey/latchkey/shared/providers/openrouter"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -12,6 +13,7 @@ import (
 // Entries lists all vendors, sorted by ID.
 func Entries() []providers.Entry {
 	return []providers.Entry{
+		anthropic.Registration(),
 		openaicompatible.Registration(),
 		openrouter.Registration(),
 	}

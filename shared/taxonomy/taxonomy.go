@@ -15,6 +15,7 @@ type Provider string
 // is not finished is refused, never half-enabled.
 const (
 	Anthropic        Provider = "anthropic"
+	Gemini           Provider = "gemini"
 	OpenRouter       Provider = "openrouter"
 	OpenAICompatible Provider = "openai_compatible"
 )

@@ -5,6 +5,7 @@ package catalog
 import (
 	"github.com/latchkey/latchkey/shared/providers"
 	"github.com/latchkey/latchkey/shared/providers/anthropic"
+	"github.com/latchkey/latchkey/shared/providers/gemini"
 	"github.com/latchkey/latchkey/shared/providers/openaicompatible"
 	"github.com/latchkey/latchkey/shared/providers/openrouter"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -14,6 +15,7 @@ import (
 func Entries() []providers.Entry {
 	return []providers.Entry{
 		anthropic.Registration(),
+		gemini.Registration(),
 		openaicompatible.Registration(),
 		openrouter.Registration(),
 	}

@@ -24,7 +24,9 @@ import (
 func Providers() []taxonomy.Provider {
 	var out []taxonomy.Provider
 	for _, e := range catalog.Entries() {
-		out = append(out, e.ID)
+		if e.Served() {
+			out = append(out, e.ID)
+		}
 	}
 	return out
 }

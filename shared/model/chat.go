@@ -29,6 +29,9 @@ type Target struct {
 	MaxBytes int64
 	// RequestID is our own ID of the request, for logs. It is not sent.
 	RequestID string
+	// Now is the time of the request, for vendors whose requests are signed with
+	// it; they refuse a zero time.
+	Now time.Time
 }
 
 // Limits that hold when a [Target] does not say otherwise.

@@ -99,14 +99,14 @@ func TestListModels(t *testing.T) {
 	if sent := []string{"GET /v1/models?limit=1000 sk-ant-0123456789abcdef ", "GET /v1/models?limit=1000&after_id=claude-2 sk-ant-0123456789abcdef "}; !slices.Equal(s.sent, sent) {
 		t.Errorf("%q", s.sent)
 	}
-	endless := make([]replay.Reply, 12)
+	endless := make([]replay.Reply, 120)
 	for i := range endless {
 		endless[i] = reply(200, fmt.Sprintf(`{"data":[],"has_more":true,"last_id":"m%d"}`, i))
 	}
 	for name, replies := range map[string][]replay.Reply{"endless": endless, "same page": {reply(200, `{"data":[],"has_more":true,"last_id":""}`)},
 		"path in the cursor": {reply(200, `{"data":[],"has_more":true,"last_id":"../x?y"}`)}, "no list": {reply(200, `{}`)}, "html": {reply(200, `<html>`)}} {
 		s := &server{replies: replies}
-		if _, err := Registration().ListModels(t.Context(), s.target()); fault.CodeOf(err) != fault.ProviderError || len(s.sent) > 10 {
+		if _, err := Registration().ListModels(t.Context(), s.target()); fault.CodeOf(err) != fault.ProviderError || len(s.sent) > 100 {
 			t.Errorf("%s: %v after %d requests", name, err, len(s.sent))
 		}
 	}

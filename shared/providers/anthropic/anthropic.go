@@ -32,6 +32,7 @@ import (
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/providers"
 	"github.com/latchkey/latchkey/shared/providers/internal/events"
+	"github.com/latchkey/latchkey/shared/providers/internal/listing"
 	"github.com/latchkey/latchkey/shared/providers/internal/wire"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -69,7 +70,10 @@ func Registration() providers.Entry {
 		ListModels: func(ctx context.Context, t model.Target) ([]model.Listed, error) {
 			return listModels(ctx, t, &v)
 		},
-		CheckKey: func(ctx context.Context, t model.Target) error { return checkKey(ctx, t, &v) },
+		// The API refuses the list without a good key.
+		CheckKey: func(ctx context.Context, t model.Target) error {
+			return listing.Check(ctx, t, &v, "anthropic.CheckKey", "/models?limit=1")
+		},
 	}
 }
 

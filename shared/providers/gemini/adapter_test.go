@@ -56,14 +56,14 @@ func TestListModels(t *testing.T) {
 	if sent := []string{"GET /v1beta/models?pageSize=1000 AIza0123456789abcdef", "GET /v1beta/models?pageSize=1000&pageToken=a+b%26c AIza0123456789abcdef"}; !slices.Equal(s.sent, sent) {
 		t.Errorf("%q", s.sent)
 	}
-	endless := make([]replay.Reply, 12)
+	endless := make([]replay.Reply, 120)
 	for i := range endless {
 		endless[i] = reply(200, fmt.Sprintf(`{"nextPageToken":"t%d"}`, i))
 	}
 	for name, replies := range map[string][]replay.Reply{"endless": endless, "same page": {reply(200, `{"nextPageToken":"a"}`), reply(200, `{"nextPageToken":"a"}`)},
 		"long token": {reply(200, `{"nextPageToken":"`+strings.Repeat("a", 2000)+`"}`)}, "html": {reply(200, `<html>`)}} {
 		s := &server{replies: replies}
-		if _, err := Registration().ListModels(t.Context(), s.target()); fault.CodeOf(err) != fault.ProviderError || len(s.sent) > 10 {
+		if _, err := Registration().ListModels(t.Context(), s.target()); fault.CodeOf(err) != fault.ProviderError || len(s.sent) > 100 {
 			t.Errorf("%s: %v after %d requests", name, err, len(s.sent))
 		}
 	}
@@ -172,7 +172,9 @@ func FuzzEncode(f *testing.F) {
 		if strings.Count(req.Path, "/") != 2 || strings.ContainsAny(req.Path, "?#%") || !strings.HasSuffix(req.Path, ":generateContent") {
 			t.Fatalf("path %q", req.Path)
 		}
-		var body struct{ Contents []struct{ Parts []json.RawMessage } }
+		var body struct {
+			Contents []struct{ Parts []json.RawMessage }
+		}
 		raw, _ := io.ReadAll(req.Body)
 		if json.Unmarshal(raw, &body) != nil || len(body.Contents) != 3 {
 			t.Fatalf("%s", raw)

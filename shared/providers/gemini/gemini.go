@@ -39,6 +39,7 @@ import (
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/providers"
 	"github.com/latchkey/latchkey/shared/providers/internal/events"
+	"github.com/latchkey/latchkey/shared/providers/internal/listing"
 	"github.com/latchkey/latchkey/shared/providers/internal/wire"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -74,7 +75,10 @@ func Registration() providers.Entry {
 		ListModels: func(ctx context.Context, t model.Target) ([]model.Listed, error) {
 			return listModels(ctx, t, &v)
 		},
-		CheckKey: func(ctx context.Context, t model.Target) error { return checkKey(ctx, t, &v) },
+		// The API refuses the list without a good key.
+		CheckKey: func(ctx context.Context, t model.Target) error {
+			return listing.Check(ctx, t, &v, "gemini.CheckKey", "/models?pageSize=1")
+		},
 	}
 }
 

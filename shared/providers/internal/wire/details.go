@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,7 +13,8 @@ import (
 // maxDetails bounds how many details of an error are looked at.
 const maxDetails = 16
 
-// details is what an error's details say beyond its message.
+// details is what an error says beyond its message: the details of Anthropic and
+// of google.rpc.Status, the exception of AWS.
 type details struct {
 	// Reasons are machine-readable words, lower case.
 	Reasons []string
@@ -58,4 +60,25 @@ func parseDetails(raw json.RawMessage) (d details) {
 		}
 	}
 	return d
+}
+
+// amazon adds the name of an AWS exception, which stands in a header or in
+// __type, between a namespace and a URL (smithy.io, AWS JSON and REST JSON
+// protocols, read 2026-11).
+func (d *details) amazon(h http.Header, body []byte) {
+	name := h.Get("X-Amzn-Errortype")
+	if name == "" {
+		var in struct {
+			Type string `json:"__type"`
+		}
+		if json.Unmarshal(body, &in) != nil {
+			return
+		}
+		name = in.Type
+	}
+	name, _, _ = strings.Cut(name, ":")
+	name = name[strings.LastIndexByte(name, '#')+1:]
+	if name != "" && len(name) <= 128 {
+		d.Reasons = append(d.Reasons, strings.ToLower(name))
+	}
 }

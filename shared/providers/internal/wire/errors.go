@@ -47,7 +47,7 @@ var messages = map[fault.Code]string{
 }
 
 // vendorError is the union of the error shapes seen in the wild: OpenAI's
-// envelope, a bare string, FastAPI's detail, and Google's google.rpc.Status.
+// envelope, a bare string, and FastAPI's detail.
 type vendorError struct {
 	Code, Type, Message, Param string
 	Status                     int
@@ -57,6 +57,7 @@ type vendorError struct {
 // Decide turns an error answer into a fault. body may be anything.
 func (v *Vendor) Decide(op string, status int, h http.Header, body []byte) error {
 	e := parseError(body)
+	e.amazon(h, body)
 	return v.decide(op, status, h, e)
 }
 

@@ -70,7 +70,6 @@ func FuzzDecide(f *testing.F) {
 	f.Add(400, []byte(`{"error":{"message":"m","param":"messages","code":5,"metadata":[]}}`))
 	f.Add(429, []byte(`{"detail":[{"loc":["body"]}]}`))
 	f.Add(500, []byte(`{"error":"overloaded"}`))
-	f.Add(429, []byte(`[{"error":{"status":"X","details":[{"reason":"R"},{"retryDelay":"1e9s"}]}}]`))
 	v := &Vendor{ID: "test", Errors: Errors{{Contains: "overloaded", Fault: fault.ProviderOverloaded}}}
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		e := fault.As(v.Decide("test.Op", status, http.Header{}, body))
@@ -105,5 +104,19 @@ func TestDetails(t *testing.T) {
 	h := http.Header{"Retry-After": {"3"}}
 	if f := fault.As(v.Decide("test.Op", 429, h, []byte(`{"error":{"details":[{"retryDelay":"34s"}]}}`))); f.RetryAfter != 3*time.Second {
 		t.Errorf("the header gives way: %v", f.RetryAfter)
+	}
+}
+
+// TestAmazonErrors: the exception is found in the header and in the body.
+func TestAmazonErrors(t *testing.T) {
+	v := &Vendor{ID: "test", Errors: Errors{{Code: "throttlingexception", Fault: fault.ProviderRateLimited}}}
+	for _, tt := range []struct{ header, body string }{{"ThrottlingException:http://internal.amazon.com/x/", `{}`}, {"", `{"__type":"com.amazon.coral#ThrottlingException"}`},
+		{"", `{"__type":"ThrottlingException","message":"Rate exceeded"}`}, {"a.b#ThrottlingException", `x`}} {
+		if err := v.Decide("test.Op", 400, http.Header{"X-Amzn-Errortype": {tt.header}}, []byte(tt.body)); fault.CodeOf(err) != fault.ProviderRateLimited {
+			t.Errorf("%+v: %v", tt, err)
+		}
+	}
+	if err := v.Decide("test.Op", 400, nil, []byte(`{"__type":7}`)); fault.CodeOf(err) != fault.InvalidRequest {
+		t.Error(err)
 	}
 }

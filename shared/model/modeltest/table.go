@@ -42,7 +42,7 @@ func Table(t *testing.T, entry providers.Entry, path string) {
 		}
 		out.Files = append(out.Files, f)
 		t.Run(f.Name, func(t *testing.T) {
-			kind, got := translate(t, entry, f.Data)
+			kind, got := tableCase(t, entry, f.Data)
 			out.Files = append(out.Files, txtar.File{Name: f.Name + kind, Data: got})
 			if !replay.Update() && !bytes.Equal(golden[f.Name+kind], got) {
 				t.Errorf("%s differs\n--- want\n%s\n--- got\n%s", kind, golden[f.Name+kind], got)
@@ -58,7 +58,7 @@ func Table(t *testing.T, entry providers.Entry, path string) {
 	}
 }
 
-func translate(t *testing.T, entry providers.Entry, data []byte) (kind string, got []byte) {
+func tableCase(t *testing.T, entry providers.Entry, data []byte) (kind string, got []byte) {
 	t.Helper()
 	var r model.Request
 	dec := json.NewDecoder(bytes.NewReader(data))

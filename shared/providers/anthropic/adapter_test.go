@@ -170,6 +170,7 @@ func FuzzStream(f *testing.F) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"type":"message","stop_reason":"tool_use","content":[{"type":"tool_use","id":"a","name":"f","input":null},{"type":"thinking"}],"usage":{"input_tokens":1e3,"output_tokens":null}}`))
 	f.Add([]byte(`{"type":"error","error":{"type":"x","details":{"error_code":1}}}`))
+	f.Add([]byte("{\"type\":\"message\",\"stop_reason\":\"x\",\"content\":[{\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"f\",\"input\":{\"\xff\":1}}],\"usage\":{\"input_tokens\":1,\"\xff\":2}}"))
 	c := New()
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := decode(&c.current, body, nil, "json")
@@ -179,11 +180,11 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		if r.Finish == "" || r.Usage.Validate() != nil {
+		if r.Finish == "" || r.Usage.Validate() != nil || !utf8.Valid(r.Usage.Raw) {
 			t.Fatalf("%+v", r)
 		}
 		for _, call := range r.ToolCalls() {
-			if call.ID == "" || call.Name == "" || !json.Valid([]byte(call.Args)) {
+			if call.ID == "" || call.Name == "" || !json.Valid([]byte(call.Args)) || !utf8.ValidString(call.Args) {
 				t.Fatalf("%+v", call)
 			}
 		}

@@ -46,7 +46,7 @@ type wireBlock struct {
 // args is the block's input, "" for none and for the empty object that starts a
 // streamed call.
 func (b *wireBlock) args() string {
-	s := strings.TrimSpace(string(b.Input))
+	s := strings.ToValidUTF8(strings.TrimSpace(string(b.Input)), "\ufffd")
 	if s == "null" || s == "{}" {
 		return ""
 	}

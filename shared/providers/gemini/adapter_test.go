@@ -130,6 +130,7 @@ func FuzzStream(f *testing.F) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"candidates":[{"content":{"parts":[{"inlineData":{"mimeType":"image/png","data":"AA=="}},{"text":"x"}]},"finishReason":"MAX_TOKENS"}],"usageMetadata":{"promptTokenCount":9,"cacheTokensDetails":[{"modality":"AUDIO","tokenCount":1e3}]}}`))
 	f.Add([]byte(`{"error":{"code":400,"details":[{"reason":"R"}]}}`))
+	f.Add([]byte("{\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{\"name\":\"f\",\"args\":{\"\xff\":1}}}]},\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":9,\"\xff\":1}}"))
 	c := New()
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := decode(&c.v, body, nil)
@@ -139,11 +140,11 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		if r.Finish == "" || r.Usage.Validate() != nil {
+		if r.Finish == "" || r.Usage.Validate() != nil || !utf8.Valid(r.Usage.Raw) {
 			t.Fatalf("%+v", r)
 		}
 		for _, call := range r.ToolCalls() {
-			if call.ID == "" || call.Name == "" || !json.Valid([]byte(call.Args)) {
+			if call.ID == "" || call.Name == "" || !json.Valid([]byte(call.Args)) || !utf8.ValidString(call.Args) {
 				t.Fatalf("%+v", call)
 			}
 		}

@@ -179,7 +179,7 @@ func (d *decoder) call(p *part, put events.Put) error {
 		// Results are matched by ID, but older models give none.
 		id = "call_" + strconv.Itoa(i) + "_" + d.id
 	}
-	args := strings.TrimSpace(string(p.Call.Args))
+	args := strings.ToValidUTF8(strings.TrimSpace(string(p.Call.Args)), "\ufffd")
 	if args == "" || args == "null" {
 		args = "{}"
 	}

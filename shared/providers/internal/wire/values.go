@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/latchkey/latchkey/shared/model"
 )
@@ -36,9 +37,9 @@ func (v *Count) UnmarshalJSON(b []byte) error {
 const maxRawUsage = 4 << 10
 
 // RawUsage is a copy of a vendor's usage object for audits, nil if it is absurdly
-// long.
+// long or no valid UTF-8: it is stored and shown.
 func RawUsage(raw []byte) json.RawMessage {
-	if len(raw) == 0 || len(raw) > maxRawUsage {
+	if len(raw) == 0 || len(raw) > maxRawUsage || !utf8.Valid(raw) {
 		return nil
 	}
 	return bytes.Clone(raw)
@@ -73,7 +74,7 @@ func Extra(body []byte, known map[string]bool) map[string]json.RawMessage {
 		return nil
 	}
 	for name, v := range all {
-		if known[name] || string(v) == "null" || len(v) > 64<<10 {
+		if known[name] || string(v) == "null" || len(v) > 64<<10 || !utf8.ValidString(name) || !utf8.Valid(v) {
 			delete(all, name)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/providers"
 	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/speech"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/trace"
 	"github.com/latchkey/latchkey/shared/vault"
@@ -100,7 +101,7 @@ func (r *rig) gateway() *gateway.Gateway {
 		NewChat: func() model.Chat { return r }}
 	ids := 0
 	g, err := gateway.New(gateway.Options{Store: &r.store, Vault: r.vault, Ledger: r, Prices: benchPrices{book}, Replays: r, Cooldown: r,
-		Providers: []providers.Entry{entry}, Client: func(*providers.Entry) *http.Client { return http.DefaultClient }, Platform: r.platform,
+		Providers: []providers.Entry{entry, {ID: taxonomy.Bedrock, DefaultBaseURL: "https://unserved.example"}}, Client: func(*providers.Entry) *http.Client { return http.DefaultClient }, Platform: r.platform,
 		Classes: []taxonomy.CredentialClass{taxonomy.AIKey}, Timeout: time.Minute, Trace: trace.None(),
 		NewID:        func(time.Time) string { ids++; return fmt.Sprintf("id%d", ids) },
 		OnUnrecorded: func(_, request string, _ int, code fault.Code) { r.lost = append(r.lost, request+":"+string(code)) }})
@@ -110,6 +111,33 @@ func (r *rig) gateway() *gateway.Gateway {
 
 func price(name string, m billing.Meter, rate int64) billing.Row {
 	return billing.Row{Provider: "openrouter", Model: name, Meter: m, RatePico: rate, Source: "test", SourceDate: "2026-11-21"}
+}
+
+// TestConnectOnlyProvider: a model of a provider without adapters is refused for
+// that reason, before anything is reserved, whether it is connected or not.
+func TestConnectOnlyProvider(t *testing.T) {
+	for _, connected := range []bool{false, true} {
+		r := newRig(t)
+		if connected {
+			r.connect("c1", "https://unserved.example", func(c *connection.Connection) {
+				c.Provider, c.Models = taxonomy.Bedrock, []string{"some.model"}
+			})
+		}
+		_, err := r.complete(gateway.Query{}, &model.Request{Model: "bedrock/some.model", Messages: []model.Message{{Role: model.RoleUser, Parts: []model.Part{model.Text("hi")}}}})
+		f := fault.As(err)
+		if f == nil || f.Code != fault.InvalidRequest || f.Param != "model" || !strings.Contains(f.Message, "can be connected and tested, but is not served yet") {
+			t.Errorf("connected %v: %v", connected, err)
+		}
+		g := r.gateway()
+		_, err = g.Synthesize(t.Context(), r.caller(g), gateway.Query{}, &speech.SynthesizeRequest{Model: "bedrock/some.voice", Input: "hi"})
+		if f := fault.As(err); f == nil || f.Code != fault.InvalidRequest || !strings.Contains(f.Message, "not served yet") {
+			t.Errorf("speech, connected %v: %v", connected, err)
+		}
+		if models := g.Models(r.caller(g)); slices.ContainsFunc(models, func(m string) bool { return strings.HasPrefix(m, "bedrock/") }) {
+			t.Errorf("listed %v", models)
+		}
+		r.wantLog()
+	}
 }
 
 func (r *rig) note(format string, args ...any) { r.log = append(r.log, fmt.Sprintf(format, args...)) }

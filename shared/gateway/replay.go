@@ -114,4 +114,6 @@ func (q Query) replayCipher(org string) (cipher.AEAD, error) {
 	return nil, fault.Wrap(fault.Internal, "gateway.replayCipher", "internal error, try again later", err)
 }
 
-func replayBinding(org, request string) []byte { return []byte("latchkey/replay/1\x00" + org + "\x00" + request) }
+func replayBinding(org, request string) []byte {
+	return []byte("latchkey/replay/1\x00" + org + "\x00" + request)
+}

@@ -43,7 +43,7 @@ func openStack(t *testing.T) *stack {
 		t.Fatal(err)
 	}
 	s := &stack{T: t, keys: map[string]string{}, now: time.UnixMilli(1795262400000).UTC()}
-	keys, err := vault.New(vault.Options{Store: dynamo.NewVault(db), KEK: vaulttest.NewKEK(), Now: func() time.Time { return s.now }, App: "latchkey", Stage: "test"})
+	keys, err := vault.New(vault.Options{Store: dynamo.NewVault(db), KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: func() time.Time { return s.now }, App: "latchkey", Stage: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -104,7 +104,8 @@ func TestHints(t *testing.T) {
 	}{
 		{taxonomy.AIKey, "api_key", long, "wxyz"},
 		{taxonomy.AIKey, "api_key", long[1:], ""},
-		{taxonomy.VoiceKey, "api_key", long, "wxyz"},
+		{taxonomy.VoiceKey, "voice_key", long, "wxyz"},
+		{taxonomy.AIKey, "second", long, ""},
 		{taxonomy.ChannelSend, "bot_token", long, "wxyz"},
 		{taxonomy.ChannelSend, "access_token", long, "wxyz"},
 		{taxonomy.ChannelSend, "refresh_token", long, ""},

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -18,9 +19,19 @@ type nothing struct {
 	KEK
 }
 
+// declared has the fields f and field of vendor.
+func declared() *credential.Registry {
+	r, err := credential.New(credential.Manifest{Kind: credential.Provider, ID: "vendor", Title: "Vendor", Fields: []credential.FieldSpec{
+		{Field: "f", Class: taxonomy.AIKey}, {Field: "field", Class: taxonomy.AIKey}}})
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
 func bare(t testing.TB, app, stage string) *Vault {
 	t.Helper()
-	v, err := New(Options{Store: nothing{}, KEK: nothing{}, Now: time.Now, App: app, Stage: stage})
+	v, err := New(Options{Store: nothing{}, KEK: nothing{}, Fields: declared(), Now: time.Now, App: app, Stage: stage})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,10 +145,11 @@ func TestNonceIsFresh(t *testing.T) {
 }
 
 func TestNewRefusesMissingOptions(t *testing.T) {
-	ok := Options{Store: nothing{}, KEK: nothing{}, Now: time.Now, App: "app", Stage: "stage"}
+	ok := Options{Store: nothing{}, KEK: nothing{}, Fields: declared(), Now: time.Now, App: "app", Stage: "stage"}
 	for name, change := range map[string]func(*Options){
 		"store": func(o *Options) { o.Store = nil },
 		"kek":   func(o *Options) { o.KEK = nil },
+		"specs": func(o *Options) { o.Fields = nil },
 		"now":   func(o *Options) { o.Now = nil },
 		"app":   func(o *Options) { o.App = "" },
 		"stage": func(o *Options) { o.Stage = "PROD stage" },
@@ -161,7 +173,7 @@ func (foreignStore) Head(context.Context, string, taxonomy.CredentialClass, stri
 }
 
 func TestForeignHeadIsNotWritten(t *testing.T) {
-	v, err := New(Options{Store: foreignStore{}, KEK: nothing{}, Now: time.Now, App: "app", Stage: "stage"})
+	v, err := New(Options{Store: foreignStore{}, KEK: nothing{}, Fields: declared(), Now: time.Now, App: "app", Stage: "stage"})
 	if err != nil {
 		t.Fatal(err)
 	}

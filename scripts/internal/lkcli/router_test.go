@@ -109,7 +109,7 @@ func deploy(t *testing.T) *deployment {
 	t.Helper()
 	rows, installs := orgtest.NewMemory(), installtest.NewMemory()
 	ledger, people := &money{postings: map[string]credit.Posting{}}, &agents{m: map[string]agent.Agent{}, rows: rows}
-	v, err := vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Now: instant, App: "latchkey", Stage: "test"})
+	v, err := vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: instant, App: "latchkey", Stage: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

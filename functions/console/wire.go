@@ -33,6 +33,10 @@ func wire(env *boot.Env) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	fields, err := boot.Fields()
+	if err != nil {
+		return nil, err
+	}
 	ledger := credit.New(db.Ledger(), credit.Options{})
 	agents := db.Agents()
 	api := admin.New(admin.Services{
@@ -42,7 +46,7 @@ func wire(env *boot.Env) (*Handler, error) {
 		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys,
 			Catalog: catalog.New(catalog.Entries()), Agents: agents, PublicURL: env.Config.PublicURL},
 		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Prices: db.Prices(),
-		NewID: boot.NewID, OnError: logError(env.Log),
+		Fields: fields, NewID: boot.NewID, OnError: logError(env.Log),
 	})
 	return &Handler{API: api, Clock: env.Clock, Log: env.Log}, nil
 }

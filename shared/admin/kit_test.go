@@ -81,7 +81,8 @@ func newWorld(t *testing.T) *world {
 		Installs: &install.Service{Store: w.installs, Bindings: w.installs, Vault: w.vault, Index: w.vault, Catalog: catalog.New(catalog.Entries()),
 			Agents: agents, PublicURL: "https://latchkey.example"},
 		Sessions: sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Prices: &fakePrices{},
-		NewID: func(time.Time) string { w.n++; return fmt.Sprintf("id%06d", w.n) },
+		Fields: vaulttest.Fields(),
+		NewID:  func(time.Time) string { w.n++; return fmt.Sprintf("id%06d", w.n) },
 	})
 	w.bootstrap()
 	return w

@@ -16,7 +16,9 @@
 package credential
 
 import (
+	"errors"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -201,12 +203,39 @@ func (s FieldSpec) Check(value []byte) error {
 	return nil
 }
 
-// CheckSecret is [FieldSpec.Check] for a secret.
+// ErrMasked is wrapped by the refusal of a value that is the picture of a secret.
+var ErrMasked = errors.New("credential: the value is a mask")
+
+// CheckSecret is [FieldSpec.Check] for a secret. A mask is looked for first, and
+// [ErrMasked] wrapped: its form is mostly wrong too, but that it is a mask is
+// what a person can act on.
 func (s FieldSpec) CheckSecret(value secret.Text) error {
 	if value.IsZero() {
 		return s.Check(nil)
 	}
-	return value.Use(s.Check)
+	return value.Use(func(b []byte) error {
+		if masked(b) {
+			return fault.Wrap(fault.InvalidRequest, "credential.Check", "the value is a masked display of a secret, not the secret; enter it again in full",
+				ErrMasked).WithParam(s.Field)
+		}
+		return s.Check(b)
+	})
+}
+
+// masked recognises values that a form or a log shows in place of a
+// secret, our own included.
+func masked(value []byte) bool {
+	s := strings.TrimSpace(string(value))
+	if len(s) > 256 {
+		return false
+	}
+	lower := strings.ToLower(s)
+	for _, mark := range []string{"****", "\u2022", "\u25cf", "\u2026", secret.Mask, "[redacted]", "<redacted>", "[masked]", "[hidden]"} {
+		if strings.Contains(lower, mark) {
+			return true
+		}
+	}
+	return strings.HasPrefix(s, "...") || strings.HasSuffix(s, "...") || strings.Trim(s, "*") == "" || strings.Trim(lower, "x") == "" && len(s) >= 4
 }
 
 func (s FieldSpec) refuse(message string) error {

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"errors"
 	"net"
 	"net/url"
 	"strconv"
@@ -59,7 +60,7 @@ func (v *Vault) checkFields(op string, ref Ref, fields map[string]secret.Text) e
 		if err != nil {
 			return err
 		}
-		if err := text.Use(func(b []byte) error { return checkValue(op, spec, b) }); err != nil {
+		if err := checkValue(op, spec, text); err != nil {
 			return err
 		}
 		total += text.Len()
@@ -70,30 +71,12 @@ func (v *Vault) checkFields(op string, ref Ref, fields map[string]secret.Text) e
 	return nil
 }
 
-// checkValue looks for masks first: the form of most of them is wrong too, and
-// "masked" is what a person can act on.
-func checkValue(op string, spec credential.FieldSpec, b []byte) error {
-	if looksMasked(string(b)) && len(b) > 0 {
-		return fault.Wrap(fault.InvalidRequest, op, "the value is a masked display of a secret, not the secret; enter it again in full",
-			Masked).WithParam(spec.Field)
+func checkValue(op string, spec credential.FieldSpec, text secret.Text) error {
+	err := spec.CheckSecret(text)
+	if errors.Is(err, credential.ErrMasked) {
+		return fault.Wrap(fault.InvalidRequest, op, fault.As(err).Message, Masked).WithParam(spec.Field)
 	}
-	return spec.Check(b)
-}
-
-// looksMasked recognises values that a form or a log shows in place of a
-// secret, our own included.
-func looksMasked(s string) bool {
-	s = strings.TrimSpace(s)
-	if len(s) > 256 {
-		return false
-	}
-	lower := strings.ToLower(s)
-	for _, mark := range []string{"****", "\u2022", "\u25cf", "\u2026", secret.Mask, "[redacted]", "<redacted>", "[masked]", "[hidden]"} {
-		if strings.Contains(lower, mark) {
-			return true
-		}
-	}
-	return strings.HasPrefix(s, "...") || strings.HasSuffix(s, "...") || strings.Trim(s, "*") == "" || strings.Trim(lower, "x") == "" && len(s) >= 4
+	return err
 }
 
 // OriginOf returns the origin of a URL as scheme://host[:port]: lower case,

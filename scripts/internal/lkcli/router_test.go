@@ -124,6 +124,7 @@ func deploy(t *testing.T) *deployment {
 		Installs: &install.Service{Store: installs, Bindings: installs, Vault: v, Index: v, Catalog: catalog.New(catalog.Entries()), Agents: people,
 			PublicURL: "https://latchkey.example"},
 		Sessions: sessiontest.NewMemory(), Audit: rows, Credits: ledger, Ledger: ledger,
+		Fields: vaulttest.Fields(),
 		NewID: func(time.Time) string { n++; return fmt.Sprintf("id%06d", n) },
 	})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

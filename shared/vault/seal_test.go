@@ -5,12 +5,14 @@ import (
 	"context"
 	"crypto/rand"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/topology"
 )
 
 // nothing satisfies the dependencies of a vault that is not asked for them.
@@ -105,6 +107,9 @@ func TestContextIsPinned(t *testing.T) {
 	want := map[string]string{"app": "app", "stage": "stage", "org": "org", "provider": "vendor", "cred": "cred", "cls": "ai_key"}
 	if !maps.Equal(got, want) {
 		t.Errorf("context changed; IAM policies and stored credentials depend on it: %v", got)
+	}
+	if allowed := topology.ContextKeys(); len(allowed) != len(got) || slices.ContainsFunc(allowed, func(k string) bool { return got[k] == "" }) {
+		t.Errorf("the policies admit the keys %v, the context has %v", allowed, got)
 	}
 }
 

@@ -125,7 +125,7 @@ func deploy(t *testing.T) *deployment {
 			PublicURL: "https://latchkey.example"},
 		Sessions: sessiontest.NewMemory(), Audit: rows, Credits: ledger, Ledger: ledger,
 		Fields: vaulttest.Fields(),
-		NewID: func(time.Time) string { n++; return fmt.Sprintf("id%06d", n) },
+		NewID:  func(time.Time) string { n++; return fmt.Sprintf("id%06d", n) },
 	})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)

@@ -58,7 +58,7 @@ func connectable(entries []providers.Entry, out *egress.Egress, allow []string) 
 	for i, e := range entries {
 		list[i] = connection.Provider{
 			ID: e.ID, DefaultBaseURL: e.DefaultBaseURL, Capabilities: e.Capabilities, KeyRequired: e.KeyRequired,
-			VoiceOnly: !e.Has(taxonomy.CapText), DefaultBilling: e.DefaultBilling, CheckKey: e.Key.Check,
+			VoiceOnly: e.Class() == taxonomy.VoiceKey, DefaultBilling: e.DefaultBilling, CheckKey: e.Key.Check,
 			CheckURL: func(raw string) error { return checkURL(e, out, allow, raw) },
 		}
 	}

@@ -76,6 +76,7 @@ var planted = []struct{ rule, path, src string }{
 	{"secret-fields", "shared/gateway/x.go", pkg + "type T struct{ Nested struct{ Passwords map[string][]string } }\n"},
 	{"secret-fields", "shared/gateway/x.go", pkg + "type T struct{ PrivatePEM [64]byte }\n"},
 	{"secret-tags", "shared/gateway/x.go", pkg + "type T struct{ Pin string `json:\"pin\" vault:\"secret\"` }\n"},
+	{"secret-tags", "shared/gateway/x.go", pkg + "import \"encoding/json\"\n\ntype T struct{ Pin json.RawMessage `vault:\"secret\"` }\n"},
 	{"secret-tags", "shared/gateway/x.go", pkg + "import \"github.com/latchkey/latchkey/shared/secret\"\n\ntype T struct{ Pin *secret.Text `vault:\"secret\"` }\n"},
 	{"secret-bodies", "shared/admin/x.go", admin + "type body struct{ Value any `json:\"api_key\"` }\n\nvar _ = create(\"\", 0, \"\", body{}, nil, nil)\n"},
 	{"secret-bodies", "shared/admin/x.go", admin + "type body struct{ Parts []part }\n\ntype part struct{ Token json.RawMessage `json:\"t\"` }\n\nvar _ = change(\"\", \"\", 0, \"\", body{}, nil, nil)\n"},

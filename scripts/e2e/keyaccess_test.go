@@ -50,7 +50,9 @@ func TestAWrongFunctionCannotOpenAKey(t *testing.T) {
 		}
 	}
 	if want := credential.Decryptors(taxonomy.AIKey); !slices.Equal(openers, want) || !slices.Contains(openers, topology.Invoke) ||
-		slices.ContainsFunc(openers, func(f string) bool { return f == topology.Console || f == topology.Webhook || f == topology.Settle || f == topology.Sweep }) {
+		slices.ContainsFunc(openers, func(f string) bool {
+			return f == topology.Console || f == topology.Webhook || f == topology.Settle || f == topology.Sweep
+		}) {
 		t.Errorf("opened by %v, want %v", openers, want)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -113,20 +114,23 @@ func keyFindings(all []grant, functions []topology.Function) []string {
 	return out
 }
 
+// The parameters that hold the ARN of a key; there may be several vault keys.
+var (
+	vaultKey = regexp.MustCompile(`^\{Ref:SsmParameterValue[a-z]*vaultkey[0-9]*arn\w*Parameter\}$`)
+	macKey   = regexp.MustCompile(`^\{Ref:SsmParameterValue[a-z]*mackeyarn\w*Parameter\}$`)
+)
+
 // classesOf returns the credential classes that a key statement reaches, after
 // checking its key and conditions.
 func classesOf(g grant, action string, out *[]string) []string {
 	where := g.function + " " + action
-	resources := one(g.st["Resource"])
-	resource := text(resources[0])
-	if len(resources) != 1 || !strings.HasPrefix(resource, "{Ref:SsmParameterValue") {
-		*out = append(*out, where+": the resource is not one key: "+text(g.st["Resource"]))
-	}
-	if strings.Contains(resource, "mackeyarn") {
-		return []string{"the MAC key"}
-	}
-	if !strings.Contains(resource, "vaultkeyarn") {
-		*out = append(*out, where+": the resource is not the vault key: "+resource)
+	for _, r := range one(g.st["Resource"]) {
+		switch resource := text(r); {
+		case macKey.MatchString(resource) && len(one(g.st["Resource"])) == 1:
+			return []string{"the MAC key"}
+		case !vaultKey.MatchString(resource):
+			*out = append(*out, where+": the resource is no vault key: "+resource)
+		}
 	}
 	conditions, _ := g.st["Condition"].(map[string]any)
 	equals, _ := conditions["StringEquals"].(map[string]any)
@@ -203,20 +207,25 @@ func TestKeyPermissionFindings(t *testing.T) {
 	conditions := func(st map[string]any, operator string) map[string]any {
 		return st["Condition"].(map[string]any)[operator].(map[string]any)
 	}
-	decrypt := map[string]any{}
+	decrypt, mac := map[string]any{}, map[string]any{}
 	for _, g := range all {
+		if slices.Contains(one(g.st["Action"]), any("kms:GenerateMac")) {
+			mac = g.st
+		}
 		if g.function == topology.Webhook && slices.Contains(one(g.st["Action"]), any("kms:Decrypt")) {
 			decrypt = g.st
 		}
 	}
 	for want, plant := range map[string]func(st map[string]any){
-		"the resource is not one key: *":                func(st map[string]any) { st["Resource"] = "*" },
-		"the resource is not one key: [":                func(st map[string]any) { st["Resource"] = []any{st["Resource"], "*"} },
-		"the resource is not the vault key":             func(st map[string]any) { st["Resource"] = map[string]any{"Ref": "SsmParameterValueother"} },
-		"webhook kms:Decrypt of the MAC key is granted": func(st map[string]any) { st["Resource"] = map[string]any{"Ref": "SsmParameterValuemackeyarn"} },
-		"kms:EncryptionContext:app is not fixed":        func(st map[string]any) { delete(conditions(st, "StringEquals"), "kms:EncryptionContext:app") },
-		"kms:EncryptionContext:stage is not fixed":      func(st map[string]any) { conditions(st, "StringEquals")["kms:EncryptionContext:stage"] = "prod" },
-		"no class is named":                             func(st map[string]any) { delete(conditions(st, "StringEquals"), "kms:EncryptionContext:cls") },
+		"the resource is no vault key: *":                  func(st map[string]any) { st["Resource"] = "*" },
+		"no vault key: *":                                  func(st map[string]any) { st["Resource"] = []any{st["Resource"], "*"} },
+		"no vault key: {Ref:SsmParameterValueother}":       func(st map[string]any) { st["Resource"] = map[string]any{"Ref": "SsmParameterValueother"} },
+		"no vault key: arn:aws:kms:::key/*":                func(st map[string]any) { st["Resource"] = "arn:aws:kms:::key/*" },
+		"webhook kms:Decrypt of the MAC key is granted":    func(st map[string]any) { st["Resource"] = mac["Resource"] },
+		"no vault key: {Ref:SsmParameterValuelatchkeytest": func(st map[string]any) { st["Resource"] = []any{st["Resource"], mac["Resource"]} },
+		"kms:EncryptionContext:app is not fixed":           func(st map[string]any) { delete(conditions(st, "StringEquals"), "kms:EncryptionContext:app") },
+		"kms:EncryptionContext:stage is not fixed":         func(st map[string]any) { conditions(st, "StringEquals")["kms:EncryptionContext:stage"] = "prod" },
+		"no class is named":                                func(st map[string]any) { delete(conditions(st, "StringEquals"), "kms:EncryptionContext:cls") },
 		"webhook kms:Decrypt of ai_key is granted and not": func(st map[string]any) {
 			conditions(st, "StringEquals")["kms:EncryptionContext:cls"] = []any{"channel_verify", "ai_key"}
 		},
@@ -254,7 +263,7 @@ func TestStatementsAreFollowed(t *testing.T) {
 		"Odd has managed policies":             `{"Type":"AWS::IAM::Role","Properties":{"ManagedPolicyArns":["arn"]}}`,
 		"Odd belongs to no role":               `{"Type":"AWS::IAM::ManagedPolicy","Properties":{}}`,
 		"settle has a role from elsewhere":     `{"Type":"AWS::Lambda::Function","Properties":{"FunctionName":"settle","Role":"arn"}}`,
-		" kms:Decrypt: the resource is not on": `{"Type":"AWS::IAM::Role","Properties":{"Policies":[{"PolicyDocument":` + string(marshal(document)) + `}]}}`,
+		" kms:Decrypt: the resource is no vau": `{"Type":"AWS::IAM::Role","Properties":{"Policies":[{"PolicyDocument":` + string(marshal(document)) + `}]}}`,
 		"sweep kms:Decrypt: the resource is ": `{"Type":"AWS::IAM::ManagedPolicy","Properties":{"Roles":[{"Ref":"R"}],"PolicyDocument":` +
 			string(marshal(document)) + `}}`,
 	} {

@@ -65,7 +65,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{T: t, rows: orgtest.NewMemory(), ledger: &fakeLedger{postings: map[string]credit.Posting{}}, installs: installtest.NewMemory(),
 		keys: map[string]string{}, ids: map[string]string{}, now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
 	var err error
-	if w.vault, err = vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Now: func() time.Time { return w.now },
+	if w.vault, err = vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: func() time.Time { return w.now },
 		App: "latchkey", Stage: "test"}); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,8 @@ func newWorld(t *testing.T) *world {
 		Installs: &install.Service{Store: w.installs, Bindings: w.installs, Vault: w.vault, Index: w.vault, Catalog: catalog.New(catalog.Entries()),
 			Agents: agents, PublicURL: "https://latchkey.example"},
 		Sessions: sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Prices: &fakePrices{},
-		NewID: func(time.Time) string { w.n++; return fmt.Sprintf("id%06d", w.n) },
+		Fields: vaulttest.Fields(),
+		NewID:  func(time.Time) string { w.n++; return fmt.Sprintf("id%06d", w.n) },
 	})
 	w.bootstrap()
 	return w

@@ -35,13 +35,14 @@ func vendor() wire.Vendor {
 
 func chat() chatcompletions.Config {
 	return chatcompletions.Config{
-		Vendor:    vendor(),
-		Reasoning: chatcompletions.ReasoningEffort,
-		Vision:    true,
-		Audio:     true,
-		Files:     true,
-		TopK:      true,
-		DoneEnds:  true,
+		Vendor:   vendor(),
+		DoneEnds: true,
+		Models: []chatcompletions.Model{{
+			Media: chatcompletions.Media{ImageURL: true, ImageData: true, Audio: chatcompletions.AudioObject,
+				Files: chatcompletions.FilePart},
+			Reasoning: chatcompletions.ReasoningEffort,
+			TopK:      true,
+		}},
 	}
 }
 

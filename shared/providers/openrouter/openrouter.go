@@ -47,14 +47,16 @@ func vendor() wire.Vendor {
 func chat() chatcompletions.Config {
 	return chatcompletions.Config{
 		Vendor:       vendor(),
-		Reasoning:    chatcompletions.ReasoningObject,
-		Replay:       chatcompletions.ReplayDetails,
 		CacheControl: true,
-		TopK:         true,
-		Vision:       true,
-		Audio:        true,
-		Files:        true,
 		RefuseExtra:  []string{"models", "preset", "route"},
+		// One row for all: what a model behind OpenRouter takes, it says itself.
+		Models: []chatcompletions.Model{{
+			Media: chatcompletions.Media{ImageURL: true, ImageData: true, Audio: chatcompletions.AudioObject,
+				Files: chatcompletions.FilePart},
+			Reasoning: chatcompletions.ReasoningObject,
+			Replay:    chatcompletions.ReplayDetails,
+			TopK:      true,
+		}},
 	}
 }
 

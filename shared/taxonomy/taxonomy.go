@@ -15,6 +15,12 @@ type Provider string
 // is not finished is refused, never half-enabled.
 const (
 	OpenRouter       Provider = "openrouter"
+	OpenAI           Provider = "openai"
+	Mistral          Provider = "mistral"
+	Grok             Provider = "grok"
+	Kimi             Provider = "kimi"
+	Groq             Provider = "groq"
+	DeepSeek         Provider = "deepseek"
 	OpenAICompatible Provider = "openai_compatible"
 )
 

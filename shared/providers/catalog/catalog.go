@@ -4,6 +4,12 @@ package catalog
 
 import (
 	"github.com/latchkey/latchkey/shared/providers"
+	"github.com/latchkey/latchkey/shared/providers/deepseek"
+	"github.com/latchkey/latchkey/shared/providers/grok"
+	"github.com/latchkey/latchkey/shared/providers/groq"
+	"github.com/latchkey/latchkey/shared/providers/kimi"
+	"github.com/latchkey/latchkey/shared/providers/mistral"
+	"github.com/latchkey/latchkey/shared/providers/openai"
 	"github.com/latchkey/latchkey/shared/providers/openaicompatible"
 	"github.com/latchkey/latchkey/shared/providers/openrouter"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -12,6 +18,12 @@ import (
 // Entries lists all vendors, sorted by ID.
 func Entries() []providers.Entry {
 	return []providers.Entry{
+		deepseek.Registration(),
+		grok.Registration(),
+		groq.Registration(),
+		kimi.Registration(),
+		mistral.Registration(),
+		openai.Registration(),
 		openaicompatible.Registration(),
 		openrouter.Registration(),
 	}

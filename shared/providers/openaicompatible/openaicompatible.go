@@ -20,6 +20,7 @@ import (
 	"github.com/latchkey/latchkey/shared/providers"
 	"github.com/latchkey/latchkey/shared/providers/internal/audioapi"
 	"github.com/latchkey/latchkey/shared/providers/internal/chatcompletions"
+	"github.com/latchkey/latchkey/shared/providers/internal/embeddings"
 	"github.com/latchkey/latchkey/shared/providers/internal/wire"
 	"github.com/latchkey/latchkey/shared/speech"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -39,7 +40,7 @@ func chat() chatcompletions.Config {
 		DoneEnds: true,
 		Models: []chatcompletions.Model{{
 			Media: chatcompletions.Media{ImageURL: true, ImageData: true, Audio: chatcompletions.AudioObject,
-				Files: chatcompletions.FilePart},
+				Files: chatcompletions.FilePart, FileURL: true},
 			Reasoning: chatcompletions.ReasoningEffort,
 			TopK:      true,
 		}},
@@ -57,6 +58,7 @@ func Registration() providers.Entry {
 		Key:            key(),
 		DefaultBilling: taxonomy.Private,
 		NewChat:        func() model.Chat { return chatcompletions.New(chat()) },
+		NewEmbedder:    func() model.Embedder { return embeddings.New(embeddings.Config{Vendor: v}) },
 		NewTranscriber: func() speech.Transcriber { return audioapi.NewTranscriber(v) },
 		NewSynthesizer: func() speech.Synthesizer { return audioapi.NewSynthesizer(v) },
 		ListModels: func(ctx context.Context, t model.Target) ([]model.Listed, error) {

@@ -1,12 +1,14 @@
 package chatcompletions
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"math"
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/model"
@@ -154,6 +156,7 @@ func (c *Chat) Decode(body []byte) (*model.Response, error) { return c.decode(bo
 func (c *Chat) decode(body []byte, h http.Header) (*model.Response, error) {
 	v := &c.c.Vendor
 	var in wireResponse
+	body = validUTF8(body)
 	if json.Unmarshal(body, &in) != nil {
 		return nil, v.Malformed(op)
 	}
@@ -185,6 +188,15 @@ func (c *Chat) decode(body []byte, h http.Header) (*model.Response, error) {
 	}
 	r.Extra = extraFields(body)
 	return r, nil
+}
+
+// validUTF8 replaces bytes that are none, which servers make when a token ends
+// inside a character. encoding/json does so for strings, not for raw values.
+func validUTF8(b []byte) []byte {
+	if utf8.Valid(b) {
+		return b
+	}
+	return bytes.ToValidUTF8(b, []byte("\ufffd"))
 }
 
 func (c *Chat) fill(r *model.Response, m *wireMessage) error {

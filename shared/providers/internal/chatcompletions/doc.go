@@ -46,6 +46,8 @@ type Config struct {
 	// NineCharIDs sends tool call IDs as exactly nine letters and digits, the
 	// only form some vendors take. IDs of that form are left alone.
 	NineCharIDs bool
+	// NeedsParameters sends an empty schema for tools that have none.
+	NeedsParameters bool
 	// NoStreamOptions is for vendors that send usage unasked and refuse the
 	// field.
 	NoStreamOptions bool

@@ -143,6 +143,8 @@ func (c *encoder) tool(b []byte, t *model.Tool) []byte {
 	f.StringIf("description", t.Description)
 	if len(t.Schema) > 0 {
 		f.Raw("parameters", t.Schema)
+	} else if c.c.NeedsParameters {
+		f.Raw("parameters", []byte(`{"type":"object","properties":{}}`))
 	}
 	if t.Strict != nil {
 		f.Bool("strict", *t.Strict)

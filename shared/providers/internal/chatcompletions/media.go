@@ -103,6 +103,9 @@ func (c *encoder) file(o *jsonwire.Object, m *model.Media) error {
 }
 
 func (c *encoder) filePart(o *jsonwire.Object, m *model.Media) error {
+	if m.FileID == "" && m.Base64 == "" && !c.m.Media.FileURL {
+		return c.refuseMedia("this provider does not fetch files, send the file's bytes")
+	}
 	o.String("type", "file")
 	o.Name("file")
 	f := jsonwire.Begin(o.B)

@@ -150,7 +150,7 @@ func (c *encoder) assistant(o jsonwire.Object, m *model.Message) ([]byte, error)
 		a.String("id", audio)
 		o.B = a.End()
 	}
-	c.replay(&o, m.Parts)
+	c.replay(&o, m.Parts, calls > 0)
 	if calls > 0 {
 		o.Name("tool_calls")
 		o.B = c.appendCalls(o.B, m.Parts)
@@ -192,7 +192,7 @@ func (c *encoder) appendCalls(b []byte, parts []model.Part) []byte {
 }
 
 // replay sends earlier thinking back in the form the vendor reads.
-func (c *encoder) replay(o *jsonwire.Object, parts []model.Part) {
+func (c *encoder) replay(o *jsonwire.Object, parts []model.Part, calls bool) {
 	if c.m.Replay == ReplayNone {
 		return
 	}
@@ -206,9 +206,11 @@ func (c *encoder) replay(o *jsonwire.Object, parts []model.Part) {
 		}
 	}
 	switch {
+	case c.m.Replay == ReplayContentCalls && calls:
+		o.String("reasoning_content", text.String())
 	case n == 0:
 	case c.m.Replay == ReplayChunks:
-	case c.m.Replay == ReplayContent:
+	case c.m.Replay == ReplayContent, c.m.Replay == ReplayContentCalls:
 		o.StringIf("reasoning_content", text.String())
 	case c.m.Replay == ReplayPlain || !detailed:
 		o.StringIf("reasoning", text.String())

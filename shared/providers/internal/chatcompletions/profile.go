@@ -26,8 +26,11 @@ const (
 	ReplayNone    ReplayStyle = iota
 	ReplayDetails             // reasoning_details: [...], or reasoning when there is only text
 	ReplayContent             // reasoning_content: "..."
-	ReplayPlain               // reasoning: "..."
-	ReplayChunks              // content: [{type: "thinking", thinking: [...]}, ...]
+	// ReplayContentCalls is ReplayContent for models that want the field with
+	// every tool call, empty if there was no thinking.
+	ReplayContentCalls
+	ReplayPlain  // reasoning: "..."
+	ReplayChunks // content: [{type: "thinking", thinking: [...]}, ...]
 )
 
 // Model is one row of a vendor's table: what some of its models take.
@@ -75,7 +78,9 @@ type Media struct {
 	Audio               AudioForm
 	// AudioFormats are the formats of audio, none means all.
 	AudioFormats []string
-	Files        FileForm
+	// Files is how files are written; FileURL takes them by address as well.
+	Files   FileForm
+	FileURL bool
 	// InTools says that tool results may hold images.
 	InTools bool
 }

@@ -139,7 +139,7 @@ func thoughts(r *model.Response) (out []model.Reasoned) {
 func TestRoundTripRequest(t *testing.T) {
 	cfg := plain()
 	cfg.CacheControl = true
-	cfg.Models = []Model{{Media: Media{ImageURL: true, ImageData: true, Audio: AudioObject, Files: FilePart, InTools: true},
+	cfg.Models = []Model{{Media: Media{ImageURL: true, ImageData: true, Audio: AudioObject, Files: FilePart, FileURL: true, InTools: true},
 		TopK: true, Reasoning: ReasoningObject, Replay: ReplayDetails}}
 	body := []byte(`{"model":"m","messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"a","cache_control":{"type":"ephemeral"}},` +
 		`{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}},{"type":"input_audio","input_audio":{"data":"AAAA","format":"mp3"}},{"type":"file","file":{"filename":"f","file_id":"x"}}]},` +

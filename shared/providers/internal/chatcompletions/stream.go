@@ -1,6 +1,7 @@
 package chatcompletions
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -184,12 +185,14 @@ func (s *stream) frame(data []byte) error {
 			return nil
 		}
 	}
+	data = validUTF8(data)
 	for i := range s.chunk.Choices {
 		s.chunk.Choices[i] = chunkChoice{}
 	}
 	s.chunk.Choices, s.chunk.Usage, s.chunk.Error = s.chunk.Choices[:0], s.chunk.Usage[:0], s.chunk.Error[:0]
 	s.chunk.XGroq.Usage, s.chunk.XGroq.Error = s.chunk.XGroq.Usage[:0], s.chunk.XGroq.Error[:0]
-	if json.Unmarshal(data, &s.chunk) != nil {
+	// null would be read as a chunk that says nothing.
+	if json.Unmarshal(data, &s.chunk) != nil || string(bytes.TrimSpace(data)) == "null" {
 		return s.cfg.Vendor.Malformed(op)
 	}
 	for _, raw := range [...]rawValue{s.chunk.Error, s.chunk.XGroq.Error} {

@@ -12,6 +12,7 @@ import (
 func errorTable() wire.Errors {
 	return wire.Errors{
 		{Contains: "insufficient balance", Fault: fault.ProviderQuotaExhausted},
+		{Contains: "server is overloaded", Fault: fault.ProviderOverloaded},
 		{Status: http.StatusBadRequest, Contains: "maximum context length", Fault: fault.ContextLengthExceeded},
 		{Status: http.StatusBadRequest, Contains: "content exists risk", Fault: fault.ContentFiltered},
 	}

@@ -16,6 +16,7 @@ func errorTable() wire.Errors {
 		{Code: "organization_restricted", Fault: fault.ProviderKeyInvalid},
 		// Another key, model or vendor may take the request.
 		{Status: http.StatusRequestEntityTooLarge, Code: "rate_limit_exceeded", Fault: fault.ProviderRateLimited},
+		{Code: "over_capacity", Fault: fault.ProviderOverloaded},
 		{Status: 498, Fault: fault.ProviderOverloaded},
 		{Status: 499, Fault: fault.ProviderError},
 		{Status: http.StatusFailedDependency, Fault: fault.ProviderError},

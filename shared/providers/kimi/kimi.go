@@ -47,7 +47,7 @@ func chat() chatcompletions.Config {
 }
 
 func models() []chatcompletions.Model {
-	images := chatcompletions.Media{ImageData: true}
+	images := chatcompletions.Media{ImageData: true, ImageTypes: []string{"image/png", "image/jpeg", "image/webp", "image/gif"}}
 	// 1 is the temperature of thinking, 0.6 that without; whether it fits the
 	// request is for the vendor to say.
 	fixed := []chatcompletions.Fixed{{Name: "temperature", Values: []float64{1, 0.6}}, {Name: "top_p", Values: []float64{0.95}},

@@ -31,7 +31,7 @@ func errorTable() wire.Errors {
 		{Status: http.StatusBadRequest, Contains: "unsupported file format", Fault: fault.UnsupportedMedia},
 		{Status: http.StatusBadRequest, Contains: "invalid file format", Fault: fault.UnsupportedMedia},
 		{Status: http.StatusBadRequest, Contains: "unsupported image", Fault: fault.UnsupportedMedia},
-		{Status: http.StatusInternalServerError, Contains: "overloaded", Fault: fault.ProviderOverloaded},
+		{Contains: "currently overloaded", Fault: fault.ProviderOverloaded},
 		{Code: "rate_limit_exceeded", Fault: fault.ProviderRateLimited},
 	}
 }

@@ -56,8 +56,9 @@ func (v *content) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// parts appends the content to parts, neighbouring pieces of text as one.
-func (v *content) parts(parts []model.Part) []model.Part {
+// parts appends the content to parts, neighbouring pieces of text as one. A
+// signature carries its vendor as format, so that it goes back to no other.
+func (v *content) parts(parts []model.Part, vendor string) []model.Part {
 	if v.text != "" {
 		return append(parts, model.Text(v.text))
 	}
@@ -66,7 +67,9 @@ func (v *content) parts(parts []model.Part) []model.Part {
 		last := len(parts) - 1
 		switch {
 		case c.thinking:
-			parts = append(parts, model.Part{Kind: model.PartReasoning, Reasoning: &model.Reasoned{Text: c.text, Signature: c.signature}})
+			r := c.signed(vendor)
+			r.Text = c.text
+			parts = append(parts, model.Part{Kind: model.PartReasoning, Reasoning: &r})
 		case last >= 0 && parts[last].Kind == model.PartText:
 			parts[last].Text += c.text
 		default:
@@ -74,4 +77,12 @@ func (v *content) parts(parts []model.Part) []model.Part {
 		}
 	}
 	return parts
+}
+
+// signed is what a chunk of thinking holds beyond its text.
+func (c *contentChunk) signed(vendor string) model.Reasoned {
+	if c.signature == "" {
+		return model.Reasoned{}
+	}
+	return model.Reasoned{Signature: c.signature, Format: vendor}
 }

@@ -161,7 +161,7 @@ func (c *Chat) decode(body []byte, h http.Header) (*model.Response, error) {
 		return nil, v.Malformed(op)
 	}
 	if len(in.Error) > 0 {
-		return nil, v.DecideInBand(op, in.Error, h)
+		return nil, v.DecideBody(op, body, h)
 	}
 	if len(in.Choices) == 0 {
 		return nil, v.Malformed(op)
@@ -200,7 +200,7 @@ func validUTF8(b []byte) []byte {
 }
 
 func (c *Chat) fill(r *model.Response, m *wireMessage) error {
-	parts := m.Content.parts(decodeReasoning(m))
+	parts := m.Content.parts(decodeReasoning(m), string(c.c.Vendor.ID))
 	if m.Refusal != "" {
 		parts = append(parts, model.Part{Kind: model.PartRefusal, Text: m.Refusal})
 	}

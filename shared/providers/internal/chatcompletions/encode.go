@@ -55,7 +55,7 @@ func (c *encoder) request(r *model.Request, stream bool) ([]byte, error) {
 		o.Name("stop")
 		o.B = appendStrings(o.B, r.Stop)
 	}
-	if err := c.reasoning(&o, r.Reasoning); err != nil {
+	if err := c.reasoning(&o, r); err != nil {
 		return nil, err
 	}
 	if !c.c.NoUser {
@@ -221,12 +221,12 @@ func (c *encoder) sampling(o *jsonwire.Object, s *model.Sampling) error {
 	return nil
 }
 
-func (c *encoder) reasoning(o *jsonwire.Object, r model.Reasoning) error {
-	shown := c.m.Shown
+func (c *encoder) reasoning(o *jsonwire.Object, req *model.Request) error {
+	r, shown := req.Reasoning, c.m.Shown
 	if r.Exclude {
 		shown = c.m.Hidden
 	}
-	if shown.Name != "" {
+	if shown.Name != "" && !c.says(req, shown.Name) {
 		o.Raw(shown.Name, []byte(shown.JSON))
 	}
 	if c.m.Reasoning == ReasoningObject {
@@ -260,6 +260,11 @@ func (c *encoder) reasoning(o *jsonwire.Object, r model.Reasoning) error {
 	}
 	o.String("reasoning_effort", r.Effort)
 	return nil
+}
+
+// says reports whether the client gave the field itself.
+func (c *encoder) says(r *model.Request, field string) bool {
+	return r.Dialect == model.DialectChat && !owned[field] && json.Valid(r.Extra[field])
 }
 
 const effortNone = "none"
@@ -312,7 +317,7 @@ func (c *encoder) extra(o *jsonwire.Object, r *model.Request) error {
 		if slices.Contains(c.c.RefuseExtra, name) {
 			return c.refuse(name, "this field would let the provider choose another model, set the model here instead")
 		}
-		if owned[name] || name == c.m.Shown.Name || name == c.c.SeedField || !json.Valid(r.Extra[name]) {
+		if owned[name] || name == c.c.SeedField && r.Sampling.Seed != nil || !json.Valid(r.Extra[name]) {
 			continue
 		}
 		o.B = append(o.B, ',')

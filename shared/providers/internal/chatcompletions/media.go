@@ -16,7 +16,7 @@ func (c *encoder) part(o *jsonwire.Object, p *model.Part) error {
 		o.String("text", p.Text)
 		return nil
 	case model.PartReasoning:
-		thinkingChunk(o, p.Reasoning)
+		c.thinkingChunk(o, p.Reasoning)
 		return nil
 	case model.PartImage:
 		return c.image(o, p.Media)
@@ -28,12 +28,15 @@ func (c *encoder) part(o *jsonwire.Object, p *model.Part) error {
 	return c.refuse("messages", "a message holds a part that does not belong to its role")
 }
 
-func thinkingChunk(o *jsonwire.Object, r *model.Reasoned) {
+// thinkingChunk sends a signature only to the vendor that made it.
+func (c *encoder) thinkingChunk(o *jsonwire.Object, r *model.Reasoned) {
 	o.String("type", "thinking")
 	o.Name("thinking")
 	o.B = append(o.B, `[{"type":"text","text":`...)
 	o.B = append(jsonwire.AppendString(o.B, r.Text), "}]"...)
-	o.StringIf("signature", r.Signature)
+	if r.Format == string(c.c.Vendor.ID) {
+		o.StringIf("signature", r.Signature)
+	}
 }
 
 func (c *encoder) image(o *jsonwire.Object, m *model.Media) error {
@@ -48,7 +51,7 @@ func (c *encoder) image(o *jsonwire.Object, m *model.Media) error {
 	case m.Base64 != "" && !take.ImageData:
 		return c.refuseMedia("this provider takes images by URL only")
 	case m.Base64 != "" && len(take.ImageTypes) > 0 && !slices.Contains(take.ImageTypes, strings.ToLower(m.MIME)):
-		return c.refuseMedia("this model does not take this image format, send png, jpeg, webp or gif")
+		return c.refuseMedia("this model does not take this image format, send png or jpeg")
 	}
 	o.String("type", "image_url")
 	o.Name("image_url")

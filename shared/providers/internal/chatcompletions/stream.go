@@ -195,10 +195,11 @@ func (s *stream) frame(data []byte) error {
 	if json.Unmarshal(data, &s.chunk) != nil || string(bytes.TrimSpace(data)) == "null" {
 		return s.cfg.Vendor.Malformed(op)
 	}
-	for _, raw := range [...]rawValue{s.chunk.Error, s.chunk.XGroq.Error} {
-		if len(raw) > 0 {
-			return s.cfg.errStream(raw, s.header())
-		}
+	switch {
+	case len(s.chunk.Error) > 0:
+		return s.cfg.Vendor.DecideBody(op, data, s.header())
+	case len(s.chunk.XGroq.Error) > 0:
+		return s.cfg.errStream(s.chunk.XGroq.Error, s.header())
 	}
 	if !s.begun {
 		if err := s.start(data); err != nil {
@@ -308,8 +309,8 @@ func (s *stream) chunks(list []contentChunk) {
 			continue
 		}
 		ev := model.Event{Kind: model.EventReasoning, Text: ch.text}
-		if ch.signature != "" {
-			ev.Reasoning = &model.Reasoned{Signature: ch.signature}
+		if r := ch.signed(string(s.cfg.Vendor.ID)); r != (model.Reasoned{}) {
+			ev.Reasoning = &r
 		}
 		if !s.exclude {
 			ev.Index = s.block.at("", 0)

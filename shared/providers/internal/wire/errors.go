@@ -68,6 +68,17 @@ func (v *Vendor) DecideInBand(op string, raw []byte, h http.Header) error {
 	return v.decide(op, status, h, e)
 }
 
+// DecideBody is [Vendor.DecideInBand] for a whole answer or frame whose error
+// field is set, because some vendors put the code beside it.
+func (v *Vendor) DecideBody(op string, body []byte, h http.Header) error {
+	e := parseError(body)
+	status := e.Status
+	if status == 0 {
+		status = http.StatusBadGateway
+	}
+	return v.decide(op, status, h, e)
+}
+
 func (v *Vendor) decide(op string, status int, h http.Header, e vendorError) error {
 	code := v.Errors.match(status, e)
 	f := v.fault(code, op, messages[code], nil)

@@ -64,7 +64,8 @@ type Embedder interface {
 // numbers are refused: what they mean depends on the model's own tokeniser. It
 // fails with fault.InvalidRequest and param input.
 func ParseEmbedInput(raw json.RawMessage) ([]string, error) {
-	raw = bytes.TrimSpace(raw)
+	// Not bytes.TrimSpace: JSON has four kinds of space, not seven.
+	raw = bytes.Trim(raw, " \t\r\n")
 	var list []string
 	switch {
 	case len(raw) > 0 && raw[0] == '"':

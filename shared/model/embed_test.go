@@ -35,7 +35,7 @@ func TestParseEmbedInput(t *testing.T) {
 // FuzzParseEmbedInput: what is accepted are non-empty texts, as many as the
 // array has.
 func FuzzParseEmbedInput(f *testing.F) {
-	for _, s := range []string{`"a"`, `["a","b"]`, `[[1],[2]]`, `[1,"a"]`, `["\ud800"]`, ` [ "x" ] `, `[]`, `nul`} {
+	for _, s := range []string{`"a"`, `["a","b"]`, `[[1],[2]]`, `[1,"a"]`, `["\ud800"]`, ` [ "x" ] `, `[]`, `nul`, "\"0\"\f"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {

@@ -22,10 +22,20 @@ func runMalformed(t *testing.T, entry providers.Entry, list []*Scenario) {
 	for _, s := range list {
 		byName[s.Name] = s
 	}
-	text, stream, usage := byName["text"], byName["stream"], byName["usage_stream"]
-	if text == nil || stream == nil || usage == nil {
+	if byName["text"] == nil || byName["stream"] == nil || byName["usage_stream"] == nil {
 		t.Fatal("the scenarios text, stream and usage_stream are needed")
 	}
+	// A vendor with two formats has these three once more under a prefix.
+	for name := range byName {
+		prefix, ok := strings.CutSuffix(name, "text")
+		if ok && byName[prefix+"stream"] != nil && byName[prefix+"usage_stream"] != nil {
+			t.Run("format "+prefix, func(t *testing.T) { runJunk(t, entry, byName, prefix) })
+		}
+	}
+}
+
+func runJunk(t *testing.T, entry providers.Entry, byName map[string]*Scenario, prefix string) {
+	text, stream, usage := byName[prefix+"text"], byName[prefix+"stream"], byName[prefix+"usage_stream"]
 	t.Run("answer", func(t *testing.T) {
 		for name, body := range junk() {
 			for _, kind := range []string{"application/json", "text/plain", "application/octet-stream", "text/html; charset=utf-8", ""} {
@@ -53,7 +63,7 @@ func runMalformed(t *testing.T, entry providers.Entry, list []*Scenario) {
 		}
 	})
 	t.Run("invalid UTF-8", func(t *testing.T) {
-		for _, s := range []*Scenario{text, stream, byName["tools"], byName["tools_stream"], usage} {
+		for _, s := range []*Scenario{text, stream, byName[prefix+"tools"], byName[prefix+"tools_stream"], usage} {
 			if s != nil {
 				s.spoil(t, entry)
 			}
@@ -81,10 +91,11 @@ func (s *Scenario) answered(entry providers.Entry, kind string, body []byte) out
 	return s.try(entry, &replay.Exchange{Reply: replay.Reply{Status: 200, Header: h, Body: body}})
 }
 
-// spoil breaks one byte after the other.
+// spoil breaks one byte after the other, a seventh of them: enough to hit every
+// member of every object several times.
 func (s *Scenario) spoil(t *testing.T, entry providers.Entry) {
 	t.Helper()
-	for i := 0; i < len(s.Reply.Body); i += 3 {
+	for i := 0; i < len(s.Reply.Body); i += 7 {
 		body := bytes.Clone(s.Reply.Body)
 		body[i] = 0xff
 		reply := s.Reply

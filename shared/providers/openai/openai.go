@@ -60,7 +60,7 @@ func Registration() providers.Entry {
 		Key:            key(),
 		KeyRequired:    true,
 		DefaultBilling: taxonomy.BYOK,
-		NewChat:        func() model.Chat { return chatcompletions.New(chat()) },
+		NewChat:        newChat,
 		NewEmbedder:    func() model.Embedder { return embeddings.New(embeddings.Config{Vendor: v, Base64: true}) },
 		NewTranscriber: func() speech.Transcriber { return audioapi.NewTranscriber(v) },
 		NewSynthesizer: func() speech.Synthesizer { return audioapi.NewSynthesizer(v) },

@@ -22,9 +22,11 @@ import (
 
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/providers"
+	"github.com/latchkey/latchkey/shared/providers/internal/audioapi"
 	"github.com/latchkey/latchkey/shared/providers/internal/chatcompletions"
 	"github.com/latchkey/latchkey/shared/providers/internal/embeddings"
 	"github.com/latchkey/latchkey/shared/providers/internal/wire"
+	"github.com/latchkey/latchkey/shared/speech"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
@@ -90,6 +92,7 @@ func Registration() providers.Entry {
 		NewEmbedder: func() model.Embedder {
 			return embeddings.New(embeddings.Config{Vendor: v, DimensionsField: "output_dimension", NoUser: true})
 		},
+		NewTranscriber: func() speech.Transcriber { return audioapi.NewPlainTranscriber(v) },
 		ListModels: func(ctx context.Context, t model.Target) ([]model.Listed, error) {
 			return chatcompletions.ListModels(ctx, t, &v, "/models")
 		},

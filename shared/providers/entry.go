@@ -46,9 +46,10 @@ type Entry struct {
 	// KeyRequired is false for endpoints that may run without a key.
 	KeyRequired    bool
 	DefaultBilling taxonomy.BillingSource
-	// NewChat, NewTranscriber and NewSynthesizer are nil if the vendor has no
-	// such service. The adapters are stateless: one instance serves a process.
+	// NewChat, NewEmbedder, NewTranscriber and NewSynthesizer are nil if the
+	// vendor has no such service. The adapters are stateless: one instance serves a process.
 	NewChat        func() model.Chat
+	NewEmbedder    func() model.Embedder
 	NewTranscriber func() speech.Transcriber
 	NewSynthesizer func() speech.Synthesizer
 	// ListModels lists what the key can use, at most 10,000 entries. It may be

@@ -15,10 +15,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/dynamo/dynamotest"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/org/orgtest"
 	"github.com/latchkey/latchkey/shared/table"
+	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
 // auditNow is after the time of every row of these tests.
@@ -258,5 +261,51 @@ func TestRowsFromBeforeTheChain(t *testing.T) {
 	rows, _, err := db.Audit().Audit(context.Background(), "a1", "", 10, auditNow())
 	if err != nil || len(rows) != 2 || rows[0].Seq != 1 || rows[1].Seq != 0 {
 		t.Errorf("%+v, %v", rows, err)
+	}
+}
+
+// TestPostingsAndTheirRows: grants of one organisation at once all succeed, each
+// with one row; a repeat posts nothing and leaves none.
+func TestPostingsAndTheirRows(t *testing.T) {
+	fx := dynamotest.Open(t, table.Config, table.Ledger)
+	db, err := New(fx.Client, fx.Tables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger, ctx := credit.New(db.Ledger(), credit.Options{}), t.Context()
+	grant := func(i int, op audit.Op) error {
+		_, err := ledger.Grant(ctx, credit.GrantRequest{Org: "a1", Kind: taxonomy.Gifted, Amount: 1, IdempotencyKey: fmt.Sprint("k", i), Now: auditOp(i).At, Op: op})
+		return err
+	}
+	const n = 16
+	var done sync.WaitGroup
+	for i := range n {
+		done.Go(func() {
+			if err := grant(i, auditOp(i)); err != nil {
+				t.Errorf("grant %d: %v", i, err)
+			}
+		})
+	}
+	done.Wait()
+	if err := grant(0, auditOp(n)); err != nil {
+		t.Errorf("a repeat: %v", err)
+	}
+	if err := grant(n, auditOp(0)); fault.CodeOf(err) != fault.Internal {
+		t.Errorf("a row that exists: %v", err)
+	}
+	if err := grant(n, audit.Op{Actor: "a"}); fault.CodeOf(err) != fault.Internal {
+		t.Errorf("half an operation: %v", err)
+	}
+	if b, err := ledger.Balance(ctx, "a1"); err != nil || b.Posted != n {
+		t.Errorf("%d posted, %v", b.Posted, err)
+	}
+	if r := verifyChain(t, db, "a1"); !r.OK || r.Checked != n {
+		t.Errorf("%+v", r)
+	}
+	if err := grant(n, audit.Op{}); err != nil {
+		t.Errorf("a machine's grant: %v", err)
+	}
+	if r := verifyChain(t, db, "a1"); r.Checked != n {
+		t.Errorf("a machine's grant left a row: %+v", r)
 	}
 }

@@ -36,6 +36,9 @@ type Env struct {
 	Log    *slog.Logger
 	Trace  trace.Tracer
 	Clock  *Clock
+
+	// Function is the name in the topology.
+	Function string
 }
 
 // Load reads the configuration and prepares AWS access, logging and tracing.

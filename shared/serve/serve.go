@@ -224,7 +224,7 @@ func (s *Server) log(x *Exchange, err error, began time.Time) {
 	if f := fault.As(err); f != nil && f.Op != "" {
 		args = append(args, "op", f.Op)
 	}
-	s.Log.Info("request", args...)
+	s.Log.InfoContext(x.R.Context(), "request", args...)
 }
 
 // Gateway makes the calls of the request.

@@ -35,7 +35,11 @@ type env struct {
 func newEnv(t testing.TB) *env {
 	e := &env{TB: t, store: vaulttest.NewStore(), kek: vaulttest.NewKEK(), clock: vaulttest.NewClock()}
 	v, err := vault.New(vault.Options{Store: e.store, KEK: e.kek, Now: e.clock.Now, App: "latchkey", Stage: "test",
-		OnUse: func(ev vault.Event) { e.mu.Lock(); defer e.mu.Unlock(); e.events = append(e.events, ev) }})
+		OnUse: func(_ context.Context, ev vault.Event) {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.events = append(e.events, ev)
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -84,5 +85,17 @@ func TestEveryRevealIsLogged(t *testing.T) {
 		if !maps.Equal(got, w) {
 			t.Errorf("line %d: %v\nwant %v", i, got, w)
 		}
+	}
+}
+
+// TestSDKWarningsLoseTheirValues: only the SDK's own words reach the log.
+func TestSDKWarningsLoseTheirValues(t *testing.T) {
+	var out bytes.Buffer
+	log := sdkLog(slog.New(slog.NewJSONHandler(&out, nil)))
+	log.Logf(logging.Warn, "failed to close: %v", "CNRY-0f2e")
+	log.Logf(logging.Debug, "request: %v", "CNRY-0f2e")
+	var line map[string]any
+	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line["msg"] != "aws sdk" || line["reason"] != "failed to close: %v" || len(line) != 4 {
+		t.Errorf("%v: %s", err, out.String())
 	}
 }

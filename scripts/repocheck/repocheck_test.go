@@ -97,6 +97,10 @@ var planted = []struct{ rule, path, src string }{
 	{"http-clients", "shared/gateway/x.go", pkg + "import \"net/http\"\n\nfunc f() any { return http.Client{} }\n"},
 	{"package-comment", "shared/gateway/x.go", "package gateway\n"},
 	{"package-name", "shared/util/x.go", "// Package util is.\npackage util\n"},
+	{"log-messages", "functions/turn/x.go", "package main\n\nimport \"log/slog\"\n\nfunc f(l struct{ Log *slog.Logger }, s string) { l.Log.Info(s) }\n"},
+	{"log-messages", "functions/turn/x.go", "package main\n\nimport (\n\t\"context\"\n\t\"log/slog\"\n)\n\nfunc f(x *slog.Logger, s string) { x.ErrorContext(context.Background(), \"failed: \"+s) }\n"},
+	{"log-messages", "shared/credit/x.go", "package credit\n\nimport (\n\t\"context\"\n\t\"fmt\"\n\t\"log/slog\"\n)\n\nfunc f(s string) { slog.LogAttrs(context.Background(), slog.LevelInfo, fmt.Sprint(s)) }\n"},
+	{"log-messages", "shared/credit/x.go", "package credit\n\nimport \"log/slog\"\n\nfunc f(log *slog.Logger, err error) { log.Warn(err.Error()) }\n"},
 	{"top-level", "pkg/x.txt", "x"},
 	{"function-complete", "functions/extra/main.go", "// Command extra is.\npackage main\n"},
 	{"function-complete", "events/extra/ok.json", "{}"},
@@ -163,5 +167,21 @@ func TestHarmlessFieldsExist(t *testing.T) {
 		if !needed[id] || reason == "" {
 			t.Errorf("%q: nothing needs this entry, or it has no reason", id)
 		}
+	}
+}
+
+// TestLogMessages: literals and constants are found, in what is deployed only.
+func TestLogMessages(t *testing.T) {
+	m := clean()
+	m["functions/turn/x.go"] = &fstest.MapFile{Data: []byte("package main\n\nimport (\n\t\"context\"\n\t\"log/slog\"\n)\n\nconst done = \"turn done\"\n\n" +
+		"func f(x *slog.Logger) { x.InfoContext(context.Background(), done, \"n\", 1); slog.Info(\"plain\"); slog.Info(`plain`) }\n")}
+	m["scripts/x/x.go"] = &fstest.MapFile{Data: []byte(pkg + "import \"log/slog\"\n\nfunc f(s string) { slog.Info(s) }\n")}
+	m["shared/credit/x_test.go"] = &fstest.MapFile{Data: []byte("package credit\n\nimport \"log/slog\"\n\nfunc f(s string) { slog.Info(s) }\n")}
+	got, err := LogMessages(m)
+	if err != nil || strings.Join(got, "|") != "plain|turn done" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if found, err := Check(m); err != nil || len(found) > 0 {
+		t.Errorf("%v, %v", found, err)
 	}
 }

@@ -13,8 +13,9 @@
 // row. All bad keys get one byte-identical 401. Bodies are bounded (1 MiB, 32
 // levels), must be valid UTF-8 and JSON without duplicate or unknown fields; an
 // error names the field and never repeats a value. Secrets go in only. Every
-// change writes its audit row in the transaction that makes it, where the change
-// is one of the config table. No answer may be cached.
+// change writes its audit row in the transaction that makes it, whichever table
+// it changes; a route that changes several things leaves a row for each. No
+// answer may be cached.
 //
 // Limits: lists return at most 200 items a page; an unknown query parameter is
 // ignored.

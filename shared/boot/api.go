@@ -37,6 +37,9 @@ func Open(ctx context.Context, name string) (*Env, topology.Function, error) {
 		return nil, f, err
 	}
 	env, err := Load(ctx, needs)
+	if err == nil {
+		env.Function = name
+	}
 	return env, f, err
 }
 

@@ -23,6 +23,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/latchkey/latchkey/shared/config"
 	"github.com/latchkey/latchkey/shared/dynamo"
@@ -36,6 +37,9 @@ type Env struct {
 	Log    *slog.Logger
 	Trace  trace.Tracer
 	Clock  *Clock
+
+	// Function is the name in the topology.
+	Function string
 }
 
 // Load reads the configuration and prepares AWS access, logging and tracing.
@@ -44,7 +48,9 @@ func Load(ctx context.Context, needs config.Needs) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	awsCfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(tune)))
+	log := lambdacontext.NewLogger()
+	awsCfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithLogger(sdkLog(log)),
+		awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(tune)))
 	if err != nil {
 		return nil, fmt.Errorf("boot: loading the AWS configuration failed: %w", err)
 	}
@@ -52,7 +58,18 @@ func Load(ctx context.Context, needs config.Needs) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Env{Config: cfg, AWS: awsCfg, Log: lambdacontext.NewLogger(), Trace: tracer, Clock: new(Clock)}, nil
+	return &Env{Config: cfg, AWS: awsCfg, Log: log, Trace: tracer, Clock: new(Clock)}, nil
+}
+
+// sdkLog takes the warnings of the AWS SDK into the log, which would otherwise
+// be free text on standard error. Only their constant part is written: what the
+// SDK puts into it may come from a request.
+func sdkLog(log *slog.Logger) logging.LoggerFunc {
+	return func(class logging.Classification, format string, _ ...any) {
+		if class == logging.Warn {
+			log.Warn("aws sdk", "reason", format)
+		}
+	}
 }
 
 // tune keeps enough idle connections for the parallel reads of one request.

@@ -268,7 +268,7 @@ func (s *Server) log(x *Exchange, err error, began time.Time) {
 	if f := fault.As(err); f != nil && f.Op != "" {
 		args = append(args, "op", f.Op)
 	}
-	s.Log.Info("request", args...)
+	s.Log.InfoContext(x.R.Context(), "request", args...)
 }
 
 // Now is the time of the server's clock.

@@ -65,7 +65,7 @@ func stream(x *serve.Exchange, request *model.Request, meta openaichat.Meta) err
 		}
 		ev, err := s.Next()
 		if err != nil {
-			_, _ = x.W.Write(encoder.AppendError(buf[:0], err, info.RequestID))
+			_, _ = x.W.Write(encoder.AppendError(buf[:0], x.Public(err), info.RequestID))
 			return err
 		}
 		buf = buf[:0]

@@ -18,7 +18,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-lambda-go/lambdacontext"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -26,6 +25,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/config"
 	"github.com/latchkey/latchkey/shared/dynamo"
+	"github.com/latchkey/latchkey/shared/redact"
 	"github.com/latchkey/latchkey/shared/trace"
 )
 
@@ -36,6 +36,9 @@ type Env struct {
 	Log    *slog.Logger
 	Trace  trace.Tracer
 	Clock  *Clock
+	// Secrets are those in use; log lines, error texts and annotations pass
+	// through it. [Start] and [StartHTTP] empty it after each invocation.
+	Secrets *redact.Set
 }
 
 // Load reads the configuration and prepares AWS access, logging and tracing.
@@ -52,7 +55,13 @@ func Load(ctx context.Context, needs config.Needs) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Env{Config: cfg, AWS: awsCfg, Log: lambdacontext.NewLogger(), Trace: tracer, Clock: new(Clock)}, nil
+	secrets := new(redact.Set)
+	for _, p := range cfg.Platform {
+		_ = p.Key.Use(func(b []byte) error { secrets.Keep(b); return nil })
+	}
+	captureStandardLog(os.Stderr, secrets)
+	return &Env{Config: cfg, AWS: awsCfg, Log: newLogger(os.Stdout, secrets, os.LookupEnv), Trace: trace.Masked(tracer, secrets.String),
+		Clock: new(Clock), Secrets: secrets}, nil
 }
 
 // tune keeps enough idle connections for the parallel reads of one request.

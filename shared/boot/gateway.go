@@ -37,6 +37,7 @@ func (e *Env) Vault(db *dynamo.DB) (*vault.Vault, error) {
 	}
 	return vault.New(vault.Options{
 		Store: dynamo.NewVault(db), KEK: keys, Now: e.Clock.Now, App: topology.App, Stage: e.Config.Stage, Rand: Rand(),
+		OnReveal: e.Secrets.Add,
 		OnUse: func(ev vault.Event) {
 			e.Log.Info("vault.use", "org", ev.Ref.Org, "credential", ev.Ref.ID, "class", string(ev.Ref.Class), "version", ev.Version,
 				"field", ev.Field, "purpose", ev.Purpose, "cache", ev.Cache, "outcome", string(ev.Outcome))

@@ -90,19 +90,23 @@ type Options struct {
 	// OnUse is called after every attempt to open a field, before the callback.
 	// It must be quick and safe for concurrent use; nil means no log.
 	OnUse func(Event)
+	// OnReveal is called with every secret in the clear, whether it was opened or
+	// is about to be sealed, before anybody else has it. It must not keep plain.
+	OnReveal func(plain []byte)
 }
 
 // Vault opens and writes credentials. It is safe for concurrent use and meant
 // to live as long as the process, because it caches data keys.
 type Vault struct {
-	store Store
-	kek   KEK
-	now   func() time.Time
-	app   string
-	stage string
-	rand  io.Reader
-	onUse func(Event)
-	cache *keyCache
+	store    Store
+	kek      KEK
+	now      func() time.Time
+	app      string
+	stage    string
+	rand     io.Reader
+	onUse    func(Event)
+	onReveal func([]byte)
+	cache    *keyCache
 }
 
 // New returns a Vault. It fails if a required option is missing.
@@ -116,8 +120,11 @@ func New(o Options) (*Vault, error) {
 	if o.OnUse == nil {
 		o.OnUse = func(Event) {}
 	}
+	if o.OnReveal == nil {
+		o.OnReveal = func([]byte) {}
+	}
 	return &Vault{
-		store: o.Store, kek: o.KEK, now: o.Now, app: o.App, stage: o.Stage, rand: o.Rand, onUse: o.OnUse,
+		store: o.Store, kek: o.KEK, now: o.Now, app: o.App, stage: o.Stage, rand: o.Rand, onUse: o.OnUse, onReveal: o.OnReveal,
 		cache: newKeyCache(o.Now, o.Rand),
 	}, nil
 }

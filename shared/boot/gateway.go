@@ -47,7 +47,7 @@ func (e *Env) Vault(db *dynamo.DB) (*vault.Vault, error) {
 
 // Egress builds the clients that may reach the outside.
 func (e *Env) Egress() (*egress.Egress, error) {
-	return egress.New(egress.Options{Allow: e.Config.EndpointAllow})
+	return egress.New(egress.Options{Allow: e.Config.EndpointAllow, Mask: e.Secrets.String})
 }
 
 // Gateway puts together what makes metered calls. classes are the credential

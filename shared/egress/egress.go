@@ -69,6 +69,10 @@ type Options struct {
 	Allow []string
 	// Resolver replaces the system's name resolution; nil means the system's.
 	Resolver *net.Resolver
+	// Mask is applied to every header value of an answer: adapters keep some (a
+	// vendor's request id), and a vendor may echo the key there. nil = none. Bodies
+	// are not touched: what a model says is the caller's.
+	Mask func(string) string
 
 	// port replaces 443 in tests, which cannot listen there.
 	port uint16
@@ -85,13 +89,14 @@ type Egress struct {
 	allow                 map[string]bool
 	port                  string
 	open, strict          *net.Dialer
+	mask                  func(string) string
 	vendor, tenant, media *http.Transport
 }
 
 // New checks the options. It fails with fault.InvalidRequest if an Allow entry
 // is not "host:port".
 func New(o Options) (*Egress, error) {
-	e := &Egress{allow: make(map[string]bool, len(o.Allow)), port: "443"}
+	e := &Egress{allow: make(map[string]bool, len(o.Allow)), port: "443", mask: o.Mask}
 	if o.port == 0 {
 		o.port = 443
 	} else {
@@ -209,6 +214,13 @@ func (g *guarded) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := g.next.RoundTrip(outgoing(req))
 	if err != nil {
 		return nil, rebuild(ctx, g.kind, host, err)
+	}
+	if g.e.mask != nil {
+		for _, values := range resp.Header {
+			for i, v := range values {
+				values[i] = g.e.mask(v)
+			}
+		}
 	}
 	if err := g.wrap(ctx, host, resp); err != nil {
 		return nil, err

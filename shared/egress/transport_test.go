@@ -468,6 +468,26 @@ func TestLimitsOfConnections(t *testing.T) {
 	}
 }
 
+// A vendor that echoes the key in a header: adapters keep request ids, and the
+// ledger stores them. The body is the model's and stays.
+func TestHeadersOfAnswersAreMasked(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Add("X-Request-Id", "req-"+botToken)
+		w.Header().Add("X-Many", "clean")
+		w.Header().Add("X-Many", botToken)
+		_, _ = io.WriteString(w, "the model says "+botToken)
+	}))
+	defer srv.Close()
+	e, err := New(Options{Allow: []string{host(srv.URL)}, Mask: func(s string) string { return strings.ReplaceAll(s, botToken, "[secret]") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, h, err := fetch(e.Tenant(), srv.URL)
+	if err != nil || h.Get("X-Request-Id") != "req-[secret]" || strings.Join(h["X-Many"], ",") != "clean,[secret]" || string(b) != "the model says "+botToken {
+		t.Errorf("%v %v %q", err, h, b)
+	}
+}
+
 // FuzzMediaType: no bytes and no declared type make it fail, and what it accepts
 // is of the family that the bytes are.
 func FuzzMediaType(f *testing.F) {

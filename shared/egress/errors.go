@@ -122,11 +122,6 @@ func rebuild(ctx context.Context, kind Kind, host Host, err error) error {
 	default:
 		e.Reason, e.cause = classify(err)
 	}
-	// A call that ended before it was connected sent nothing, whyever it ended.
-	var op *net.OpError
-	if e.cause != nil && errors.As(err, &op) && op.Op == "dial" && (e.Reason == Cancelled || e.Reason == TimedOut) {
-		e.cause = errors.Join(e.cause, dialError(e.cause))
-	}
 	return e
 }
 

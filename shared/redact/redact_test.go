@@ -119,9 +119,12 @@ func TestOverlapsNeighboursAndEnds(t *testing.T) {
 	s.Add([]byte("abcdefghij"))
 	s.Add([]byte("efghijklmnop"))
 	s.Add([]byte("abcdefgh"))
+	s.Add([]byte("0123456789abcdef"))
+	s.Add([]byte("23456789"))
 	for in, want := range map[string]string{
 		"abcdefghijklmnop":            "[secret]",
 		"abcdefghij":                  "[secret]",
+		"0123456789abcdef":            "[secret]",
 		"abcdefghX":                   "[secret]X",
 		"abcdefghijabcdefghij":        "[secret][secret]",
 		"x abcdefghij y efghijklmnop": "x [secret] y [secret]",

@@ -71,10 +71,11 @@ var formats = []sniffed{
 	{[]string{"audio/mpeg", "audio/mp3", "audio/x-mpeg", "audio/mpeg3"}, mpegAudio},
 }
 
-// mediaType decides what a file is: what it declares if its bytes agree, what
-// its bytes say if it declares nothing. ok is false if the bytes are of no known
-// format or of another one than declared.
-func mediaType(declared string, first []byte) (name string, ok bool) {
+// MediaType decides what a file is: what it declares if its first 64 bytes agree,
+// what they say if it declares nothing. ok is false if the bytes are of no known
+// format or of another one than declared. It is for files that come with a
+// vendor's credential, and so not through [Egress.Media].
+func MediaType(declared string, first []byte) (name string, ok bool) {
 	i := slices.IndexFunc(formats, func(f sniffed) bool { return f.is(first) })
 	if i < 0 {
 		return "", false
@@ -110,7 +111,7 @@ func (g *guarded) sniff(host Host, resp *http.Response) error {
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF { //nolint:errorlint // see above
 		return err
 	}
-	name, ok := mediaType(resp.Header.Get("Content-Type"), first)
+	name, ok := MediaType(resp.Header.Get("Content-Type"), first)
 	if resp.StatusCode != http.StatusOK || !ok || !allowedType(name, g.types) {
 		return fault.Wrap(fault.UnsupportedMedia, "egress", "the file is not of a kind that is accepted here", &Error{Kind: g.kind, Host: host, Reason: NotMedia})
 	}

@@ -98,15 +98,16 @@ type Options struct {
 // Vault opens and writes credentials. It is safe for concurrent use and meant
 // to live as long as the process, because it caches data keys.
 type Vault struct {
-	store    Store
-	kek      KEK
-	now      func() time.Time
-	app      string
-	stage    string
-	rand     io.Reader
-	onUse    func(Event)
+	store Store
+	kek   KEK
+	now   func() time.Time
+	app   string
+	stage string
+	rand  io.Reader
+	onUse func(Event)
+	cache *keyCache
+
 	onReveal func([]byte)
-	cache    *keyCache
 }
 
 // New returns a Vault. It fails if a required option is missing.

@@ -54,5 +54,5 @@ func ModelAPI(ctx context.Context, name string, classes ...taxonomy.CredentialCl
 		return nil, err
 	}
 	return &serve.Server{Gateway: g, Observe: env.Clock.Request, Now: env.Clock.Now, NewID: NewID, Log: env.Log,
-		EncodeError: openaichat.EncodeError}, nil
+		EncodeError: openaichat.EncodeError, Redact: env.Secrets}, nil
 }

@@ -18,7 +18,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-lambda-go/lambdacontext"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -27,6 +26,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/config"
 	"github.com/latchkey/latchkey/shared/dynamo"
+	"github.com/latchkey/latchkey/shared/redact"
 	"github.com/latchkey/latchkey/shared/trace"
 )
 
@@ -40,6 +40,10 @@ type Env struct {
 
 	// Function is the name in the topology.
 	Function string
+
+	// Secrets are those in use; log lines, error texts and annotations pass
+	// through it. [Start] and [StartHTTP] empty it after each invocation.
+	Secrets *redact.Set
 }
 
 // Load reads the configuration and prepares AWS access, logging and tracing.
@@ -48,7 +52,12 @@ func Load(ctx context.Context, needs config.Needs) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	log := lambdacontext.NewLogger()
+	secrets := new(redact.Set)
+	for _, p := range cfg.Platform {
+		_ = p.Key.Use(func(b []byte) error { secrets.Keep(b); return nil })
+	}
+	captureStandardLog(os.Stderr, secrets)
+	log := newLogger(os.Stdout, secrets, os.LookupEnv)
 	awsCfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithLogger(sdkLog(log)),
 		awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(tune)))
 	if err != nil {
@@ -58,7 +67,7 @@ func Load(ctx context.Context, needs config.Needs) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Env{Config: cfg, AWS: awsCfg, Log: log, Trace: tracer, Clock: new(Clock)}, nil
+	return &Env{Config: cfg, AWS: awsCfg, Log: log, Trace: trace.Masked(tracer, secrets.String), Clock: new(Clock), Secrets: secrets}, nil
 }
 
 // sdkLog takes the warnings of the AWS SDK into the log, which would otherwise

@@ -52,7 +52,7 @@ func (e *Env) Vault(db *dynamo.DB) (*vault.Vault, error) {
 	}
 	return vault.New(vault.Options{
 		Store: dynamo.NewVault(db), KEK: keys, Fields: fields, Now: e.Clock.Now, App: topology.App, Stage: e.Config.Stage, Rand: Rand(),
-		OnUse: e.logUse,
+		OnUse: e.logUse, OnReveal: e.Secrets.Add,
 	})
 }
 
@@ -74,7 +74,7 @@ func (e *Env) logUse(ctx context.Context, ev vault.Event) {
 
 // Egress builds the clients that may reach the outside.
 func (e *Env) Egress() (*egress.Egress, error) {
-	return egress.New(egress.Options{Allow: e.Config.EndpointAllow})
+	return egress.New(egress.Options{Allow: e.Config.EndpointAllow, Mask: e.Secrets.String})
 }
 
 // Gateway puts together what makes metered calls. classes are the credential

@@ -101,6 +101,7 @@ func (v *Vault) open(ctx context.Context, op string, cred Credential, use Use, v
 	if err != nil {
 		return nil, reasonFault(op, reason, err)
 	}
+	v.onReveal(plain)
 	return plain, nil
 }
 

@@ -98,6 +98,9 @@ type Options struct {
 	// with the context of the reveal. It must be quick and safe for concurrent
 	// use; nil means no log.
 	OnUse func(context.Context, Event)
+	// OnReveal is called with every secret in the clear, whether it was opened or
+	// is about to be sealed, before anybody else has it. It must not keep plain.
+	OnReveal func(plain []byte)
 }
 
 // Vault opens and writes credentials. It is safe for concurrent use and meant
@@ -112,6 +115,8 @@ type Vault struct {
 	rand   io.Reader
 	onUse  func(context.Context, Event)
 	cache  *keyCache
+
+	onReveal func([]byte)
 }
 
 // New returns a Vault. It fails if a required option is missing.
@@ -125,8 +130,11 @@ func New(o Options) (*Vault, error) {
 	if o.OnUse == nil {
 		o.OnUse = func(context.Context, Event) {}
 	}
+	if o.OnReveal == nil {
+		o.OnReveal = func([]byte) {}
+	}
 	return &Vault{
-		store: o.Store, kek: o.KEK, fields: o.Fields, now: o.Now, app: o.App, stage: o.Stage, rand: o.Rand, onUse: o.OnUse,
+		store: o.Store, kek: o.KEK, fields: o.Fields, now: o.Now, app: o.App, stage: o.Stage, rand: o.Rand, onUse: o.OnUse, onReveal: o.OnReveal,
 		cache: newKeyCache(o.Now, o.Rand),
 	}, nil
 }

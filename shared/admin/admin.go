@@ -31,6 +31,7 @@ import (
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/integration"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/session"
 )
@@ -60,11 +61,13 @@ type Services struct {
 	Connections *connection.Service
 	Agents      *agent.Service
 	Installs    *install.Service
-	Sessions    session.Reader
-	Audit       audit.Store
-	Credits     Credits
-	Ledger      Ledger
-	Prices      Prices
+	// Integrations opens nothing.
+	Integrations *integration.Service
+	Sessions     session.Reader
+	Audit        audit.Store
+	Credits      Credits
+	Ledger       Ledger
+	Prices       Prices
 	// NewID makes ids of 1 to 40 lower-case letters and digits.
 	NewID func(now time.Time) string
 	// OnError is told of every answer above 499, for the log; nil means no log.

@@ -31,17 +31,28 @@ func Providers() []taxonomy.Provider {
 
 // Vault opens the vault. Every use of a credential is logged, without values.
 func (e *Env) Vault(db *dynamo.DB) (*vault.Vault, error) {
+	open, err := e.Vaults()
+	if err != nil {
+		return nil, err
+	}
+	return open(dynamo.NewVault(db))
+}
+
+// Vaults opens vaults over stores, all with one client of the key service.
+func (e *Env) Vaults() (func(vault.Store) (*vault.Vault, error), error) {
 	keys, err := kmskey.New(kmskey.Options{Client: kms.NewFromConfig(e.AWS), KeyARN: e.Config.VaultKeyARN, MACKeyARN: e.Config.MACKeyARN})
 	if err != nil {
 		return nil, err
 	}
-	return vault.New(vault.Options{
-		Store: dynamo.NewVault(db), KEK: keys, Now: e.Clock.Now, App: topology.App, Stage: e.Config.Stage, Rand: Rand(),
-		OnUse: func(ev vault.Event) {
-			e.Log.Info("vault.use", "org", ev.Ref.Org, "credential", ev.Ref.ID, "class", string(ev.Ref.Class), "version", ev.Version,
-				"field", ev.Field, "purpose", ev.Purpose, "cache", ev.Cache, "outcome", string(ev.Outcome))
-		},
-	})
+	return func(store vault.Store) (*vault.Vault, error) {
+		return vault.New(vault.Options{
+			Store: store, KEK: keys, Now: e.Clock.Now, App: topology.App, Stage: e.Config.Stage, Rand: Rand(),
+			OnUse: func(ev vault.Event) {
+				e.Log.Info("vault.use", "org", ev.Ref.Org, "credential", ev.Ref.ID, "class", string(ev.Ref.Class), "version", ev.Version,
+					"field", ev.Field, "purpose", ev.Purpose, "cache", ev.Cache, "outcome", string(ev.Outcome))
+			},
+		})
+	}, nil
 }
 
 // Egress builds the clients that may reach the outside.

@@ -130,8 +130,9 @@ func ReasonOf(err error) Reason {
 // Payload is the name of the field of an integration that has only one.
 const Payload = "payload"
 
-// Class is the credential class of everything here.
-const Class = taxonomy.Integration
+// class is the credential class of everything here. It is not exported: who can name
+// it can load it.
+const class = taxonomy.Integration
 
 // Integration is the head of one integration. It holds no secret.
 type Integration struct {
@@ -265,7 +266,7 @@ func (i Integration) Next(writeID string, at time.Time) Integration {
 
 // Ref is the new copy's credential.
 func (i Integration) Ref() vault.Ref {
-	return vault.Ref{Org: i.Org, ID: i.Credential, Provider: i.Provider, Class: Class}
+	return vault.Ref{Org: i.Org, ID: i.Credential, Provider: i.Provider, Class: class}
 }
 
 // Change is one conditional write; everything in it happens or nothing.

@@ -69,6 +69,9 @@ func (s *Service) Create(ctx context.Context, op audit.Op, orgID string, d Draft
 	if err := errors.Join(checkHead(d.ID, d.Provider, d.Label), d.Values.Check()); err != nil {
 		return Integration{}, err
 	}
+	if d.Values.empty() {
+		return Integration{}, invalid("fields", "every value is empty; enter the secret")
+	}
 	i := s.head(op, orgID, d, d.Values.Names())
 	i.Mode, i.New.Rev = NewOnly, 1
 	var err error
@@ -185,11 +188,11 @@ type Report struct {
 
 // MoveRequest is the input of [Service.Move].
 type MoveRequest struct {
-	To     Mode
-	Apply  bool
-	After  string
-	Limit  int
-	Actors audit.Op
+	To    Mode
+	Apply bool
+	After string
+	Limit int
+	Op    audit.Op
 }
 
 // Move brings a page of integrations as near to a mode as the rules allow, step
@@ -210,7 +213,7 @@ func (s *Service) Move(ctx context.Context, orgID string, m MoveRequest) ([]Repo
 				break
 			}
 			if n++; m.Apply {
-				i, err = s.step(ctx, numbered(m.Actors, n), i, to)
+				i, err = s.step(ctx, numbered(m.Op, n), i, to)
 				switch {
 				case fault.CodeOf(err) == fault.Conflict:
 					r.Blocked = fault.As(err).Message
@@ -236,7 +239,7 @@ func numbered(op audit.Op, n int) audit.Op {
 
 // legacyKey is where the legacy cipher's key lies: a credential of its own in
 // the platform's organisation.
-var legacyKey = vault.Ref{Org: org.Platform, ID: "legacy-cipher-key", Provider: "legacy_cipher", Class: Class}
+var legacyKey = vault.Ref{Org: org.Platform, ID: "legacy-cipher-key", Provider: "legacy_cipher", Class: class}
 
 // LegacyKeyRef names the credential of the legacy cipher's key; its field is
 // [Payload].

@@ -41,6 +41,15 @@ func (v Values) Equal(w Values) bool {
 	return true
 }
 
+func (v Values) empty() bool {
+	for _, text := range v {
+		if !text.IsZero() {
+			return false
+		}
+	}
+	return true
+}
+
 // Names lists the fields, sorted.
 func (v Values) Names() []string { return slices.Sorted(maps.Keys(v)) }
 

@@ -77,7 +77,7 @@ func (m *model) check() {
 	}
 	m.rev = i.Rev
 	if i.NewCurrent() {
-		c, err := m.w.Vault.Load(ctx, Org, integration.Class, i.Credential)
+		c, err := m.w.Vault.Load(ctx, Org, i.Ref().Class, i.Credential)
 		if err != nil {
 			m.t.Fatal(err)
 		}

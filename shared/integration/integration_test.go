@@ -99,6 +99,30 @@ func TestSteps(t *testing.T) {
 	}
 }
 
+func TestPurgeable(t *testing.T) {
+	at := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
+	good := Integration{Mode: NewOnly, Rev: 3, New: NewHead{Rev: 3, VerifiedAt: at}, Legacy: LegacyHead{Rev: 2}}
+	if err := good.Purgeable(at.Add(Verified)); err != nil {
+		t.Error(err)
+	}
+	for name, change := range map[string]func(*Integration){
+		"verified a moment too late": func(i *Integration) { i.New.VerifiedAt = at.Add(1) },
+		"never verified":             func(i *Integration) { i.New.VerifiedAt = time.Time{} },
+		"behind":                     func(i *Integration) { i.New.Rev = 2 },
+		"no new copy":                func(i *Integration) { i.New.Rev = 0 },
+		"dual_read":                  func(i *Integration) { i.Mode = DualRead },
+		"purged":                     func(i *Integration) { i.Mode = Purged },
+		"no legacy copy":             func(i *Integration) { i.Legacy.Rev = 0 },
+		"quarantined":                func(i *Integration) { i.Quarantine.Reason = CopiesDiffer },
+	} {
+		i := good
+		change(&i)
+		if err := i.Purgeable(at.Add(Verified)); fault.CodeOf(err) != fault.Conflict {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestParseMode(t *testing.T) {
 	for _, m := range Modes() {
 		if _, err := ParseMode(string(m)); (err == nil) != (m != Purged) {

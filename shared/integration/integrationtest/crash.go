@@ -15,6 +15,8 @@ type Crashing struct {
 	// At counts calls from 1; zero never dies. After says that the call happened.
 	At    int
 	After bool
+	// For is how many calls fail if the process lives on; zero kills it.
+	For int
 
 	calls int
 	dead  bool
@@ -29,11 +31,11 @@ func (s *Crashing) call(f func() error) error {
 		return ErrCrash
 	}
 	s.calls++
-	if s.calls != s.At {
+	if s.At == 0 || s.calls < s.At || s.For > 0 && s.calls >= s.At+s.For || s.For == 0 && s.calls != s.At {
 		return f()
 	}
-	s.dead = true
-	if s.After {
+	s.dead = s.For == 0
+	if s.After && s.calls == s.At {
 		_ = f()
 	}
 	return ErrCrash

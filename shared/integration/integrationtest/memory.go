@@ -84,7 +84,10 @@ func (m *Memory) Legacy(_ context.Context, org, id string) (integration.LegacyCo
 }
 
 // WriteIntegration implements [integration.Store].
-func (m *Memory) WriteIntegration(_ context.Context, c integration.Change) error {
+func (m *Memory) WriteIntegration(ctx context.Context, c integration.Change) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.holds(c) {
@@ -95,6 +98,9 @@ func (m *Memory) WriteIntegration(_ context.Context, c integration.Change) error
 }
 
 func (m *Memory) holds(c integration.Change) bool {
+	if c.Row != nil && slices.ContainsFunc(m.rows, func(r audit.Row) bool { return r.Org == c.Row.Org && r.ID == c.Row.ID && r.At.Equal(c.Row.At) }) {
+		return false // a row is written once
+	}
 	if c.Remove != nil {
 		old, ok := m.heads[[2]string{c.Remove.Org, c.Remove.ID}]
 		return ok && old.Version == c.Remove.Version

@@ -100,7 +100,44 @@ func failedRefresh(w *World) {
 	}); err != nil || v.Values[Refresh].IsZero() {
 		w.Errorf("the refresh token was not kept: %v", err)
 	}
+	outages(w, v.Rev)
 	reusable(w)
+}
+
+// outages: the store fails for a moment, the caller gives up in the middle.
+func outages(w *World, rev int64) {
+	ctx, vendor := context.Background(), NewVendor(w)
+	v, err := w.Opener(nil).Replace(ctx, Org, "a", vendor.Connect())
+	if err != nil || v.Rev != rev+1 {
+		w.Fatal(err, v.Rev)
+	}
+	// The lease was written, but nobody could find out: the token was not used.
+	if _, err := w.Opener(&Crashing{Store: w.Store, At: 3, After: true, For: 2}).Refresh(ctx, Org, "a", v.Rev, vendor.Exchange); fault.CodeOf(err) != fault.Unavailable ||
+		vendor.Calls() != 0 {
+		w.Fatal(err)
+	}
+	if v, err = w.Opener(nil).Refresh(ctx, Org, "a", v.Rev, vendor.Exchange); err != nil {
+		w.Fatalf("a lease that nobody knows of stands: %v", err)
+	}
+	// The answer is written although the store failed at first.
+	for _, after := range []bool{false, true} {
+		s := &Crashing{Store: w.Store, At: 4, After: after, For: 3}
+		if v, err = w.Opener(s).Refresh(ctx, Org, "a", v.Rev, vendor.Exchange); err != nil || !vendor.Works(v.Values) {
+			w.Fatalf("after %v: %v", after, err)
+		}
+	}
+	given, cancel := context.WithCancel(ctx)
+	if v, err = w.Opener(nil).Refresh(given, Org, "a", v.Rev, func(ctx context.Context, v opener.Value) (integration.Values, error) {
+		out, err := vendor.Exchange(ctx, v)
+		cancel()
+		return out, err
+	}); err != nil || !vendor.Works(v.Values) {
+		w.Fatalf("the answer was lost with the caller's patience: %v", err)
+	}
+	w.Opens("a", v.Values)
+	if vendor.Misuse() != 0 {
+		w.Error("a consumed refresh token was used")
+	}
 }
 
 // reusable: a token that survives its use may be tried again after the lease.

@@ -29,6 +29,7 @@ func Run(t *testing.T, open Open, killed ...integration.Mode) {
 		{"undeclared and misdeclared values", undeclared},
 		{"refresh, roll back, call, roll forward, call", rollback},
 		{"a legacy copy that was left behind", leftBehind},
+		{"an older record that was put back", putBack},
 		{"lazy migration", lazy},
 		{"failed migration", failedMigration},
 		{"backfill", backfill},
@@ -269,6 +270,35 @@ func leftBehind(w *World) {
 	}
 	if vendor.Misuse() != 0 {
 		w.Error("a consumed refresh token was used")
+	}
+}
+
+// putBack: a head that counts further than its copies, as after a record was
+// restored, opens neither.
+func putBack(w *World) {
+	ctx := context.Background()
+	for n, m := range []integration.Mode{integration.LegacyOnly, integration.DualWrite, integration.DualRead, integration.NewOnly} {
+		id := fmt.Sprint("a", n)
+		w.Import(id, integration.ShapePlaintext, one("v"))
+		w.at(id, m)
+		if m != integration.LegacyOnly {
+			w.Opens(id, one("v"))
+		}
+		i, _ := w.Service.Get(ctx, Org, id)
+		next := i.Next("ahead", w.Clock.Now())
+		next.Rev, next.Legacy.Rev = 2, 2
+		if next.New.Rev > 0 {
+			next.New.Rev = 2
+		}
+		if err := w.Store.WriteIntegration(ctx, integration.Change{Next: &next}); err != nil {
+			w.Fatal(err)
+		}
+		if _, err := w.Opener(nil).Open(ctx, Org, id); integration.ReasonOf(err) != integration.NoCopy {
+			w.Errorf("%s: %v", m, err)
+		}
+		if c, _, err := w.Opener(nil).Backfill(ctx, Org, fmt.Sprint("a", n-1), 1); err != nil || c.Verified != 0 || m != integration.LegacyOnly && len(c.Failed) != 1 {
+			w.Errorf("%s: %v %+v", m, err, c)
+		}
 	}
 }
 

@@ -303,8 +303,23 @@ func writersMeet(w *World) {
 	meet(integration.DualRead, integration.NewOnly)
 	meet(integration.NewOnly, integration.DualRead)
 	meet(integration.DualRead, integration.LegacyOnly)
+	w.Mode("a", integration.DualRead)
+	w.Backfill()
 	if vendor.Misuse() != 0 {
 		w.Error("a consumed refresh token was used")
+	}
+	// A rotation of keys touches the credential between reading and writing.
+	v, err := w.Opener(nil).Open(ctx, Org, "a")
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Events()
+	touched := &touchedOnce{Store: w.Store}
+	if v, err = w.Opener(touched).Refresh(ctx, Org, "a", v.Rev, vendor.Exchange); err != nil || touched.n != 2 || !vendor.Works(v.Values) {
+		w.Errorf("%v after %d writes", err, touched.n)
+	}
+	if i, _ := w.Service.Get(ctx, Org, "a"); !i.NewCurrent() || !i.LegacyCurrent() || Saw(w.Events(), opener.NewBehind, integration.VaultFailed) {
+		w.Error("one copy was left behind for nothing")
 	}
 	// Two people change the mode from the same version: one wins.
 	i, _ := w.Service.Get(ctx, Org, "a")
@@ -361,4 +376,28 @@ func withoutKeys(w *World) {
 	if c := w.Backfill(); c.Verified != 1 || vendor.Misuse() != 0 {
 		w.Errorf("%+v, %d", c, vendor.Misuse())
 	}
+}
+
+// touchedOnce is a store whose first write of a credential loses a race that the
+// integration's head knows nothing of.
+type touchedOnce struct {
+	integration.Store
+	n int
+}
+
+// Paired implements [integration.Store].
+func (s *touchedOnce) Paired(c integration.Change) vault.Store {
+	return touchedVault{s.Store.Paired(c), s}
+}
+
+type touchedVault struct {
+	vault.Store
+	s *touchedOnce
+}
+
+func (v touchedVault) Write(ctx context.Context, c vault.Change) error {
+	if v.s.n++; v.s.n == 1 {
+		return vault.ErrLost
+	}
+	return v.Store.Write(ctx, c)
 }

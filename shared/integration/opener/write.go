@@ -36,8 +36,8 @@ func (o *Opener) commit(ctx context.Context, old integration.Integration, c inte
 		return err
 	case stored.WriteID == c.Next.WriteID:
 		return nil
-	case stored.Version != old.Version, vault.ReasonOf(err) == vault.LostRace:
-		return integration.ErrLost
+	case stored.Version != old.Version, fault.CodeOf(err) == fault.Conflict:
+		return integration.ErrLost // also if only the credential was touched, as by a rotation of keys
 	}
 	return err
 }

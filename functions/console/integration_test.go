@@ -16,6 +16,7 @@ import (
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/connection"
+	"github.com/latchkey/latchkey/shared/connection/connectiontest"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/dynamo"
 	"github.com/latchkey/latchkey/shared/dynamo/dynamotest"
@@ -55,7 +56,8 @@ func openStack(t *testing.T) *stack {
 	orgs := &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Random: boot.Rand()}
 	s.h = &Handler{Clock: &clock{}, Log: slog.New(slog.DiscardHandler), API: admin.New(admin.Services{
 		Orgs:        orgs,
-		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Providers: connectable(vendors.Entries(), out, nil)},
+		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Drains: keys, Limits: db.Connections(), Keys: &connectiontest.Vendor{},
+			Prober: &connectiontest.Vendor{}, Providers: connectable(vendors.Entries(), out, nil)},
 		Agents:      &agent.Service{Store: db.Agents()},
 		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys, Catalog: catalog.New(catalog.Entries()),
 			Agents: db.Agents(), PublicURL: "https://latchkey.example"},

@@ -7,6 +7,7 @@ import (
 	"github.com/latchkey/latchkey/shared/admin"
 	"github.com/latchkey/latchkey/shared/agent"
 	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/boot/invoker"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/credit"
@@ -14,6 +15,7 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/probe"
 	"github.com/latchkey/latchkey/shared/providers"
 	vendors "github.com/latchkey/latchkey/shared/providers/catalog"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -33,12 +35,18 @@ func wire(env *boot.Env) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	prober, err := env.Prober()
+	if err != nil {
+		return nil, err
+	}
 	ledger := credit.New(db.Ledger(), credit.Options{})
 	agents := db.Agents()
 	api := admin.New(admin.Services{
-		Orgs:        &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Random: boot.Rand()},
-		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Providers: connectable(vendors.Entries(), out, env.Config.EndpointAllow)},
-		Agents:      &agent.Service{Store: agents},
+		Orgs: &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Random: boot.Rand()},
+		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Drains: keys, Limits: db.Connections(),
+			Keys: prober, Prober: probe.Remote{Invoker: invoker.Open(env)},
+			Providers: connectable(vendors.Entries(), out, env.Config.EndpointAllow)},
+		Agents: &agent.Service{Store: agents},
 		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys,
 			Catalog: catalog.New(catalog.Entries()), Agents: agents, PublicURL: env.Config.PublicURL},
 		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Prices: db.Prices(),
@@ -55,6 +63,7 @@ func connectable(entries []providers.Entry, out *egress.Egress, allow []string) 
 		list[i] = connection.Provider{
 			ID: e.ID, DefaultBaseURL: e.DefaultBaseURL, Capabilities: e.Capabilities, KeyRequired: e.KeyRequired,
 			VoiceOnly: !e.Has(taxonomy.CapText), DefaultBilling: e.DefaultBilling, CheckKey: e.Key.Check,
+			Hosts: e.Hosts, KeyPrefix: e.Key.Prefix, Probes: probe.Offered(&e),
 			CheckURL: func(raw string) error { return checkURL(e, out, allow, raw) },
 		}
 	}

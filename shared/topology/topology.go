@@ -99,6 +99,7 @@ const (
 	Settle  = "settle"
 	Console = "console"
 	Sweep   = "sweep"
+	Conform = "conform"
 )
 
 // Invoked reports whether some function invokes the named one.

@@ -38,7 +38,7 @@ func (h *Handler) Handle(ctx context.Context, raw json.RawMessage) (probe.Answer
 	if err != nil {
 		return probe.Answer{}, err
 	}
-	if ev.Batch != nil {
+	if len(ev.Batch) > 0 {
 		// The event may have waited in the platform's queue.
 		h.Clock.AtLeast(ev.At)
 		n, err := h.Station.Batch(ctx, ev.Batch)

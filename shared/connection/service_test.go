@@ -89,8 +89,8 @@ func (f *fixture) must(c connection.Connection, err error) connection.Connection
 
 func (f *fixture) refused(err error, code fault.Code, param string) {
 	f.Helper()
-	if fault.CodeOf(err) != code || fault.As(err).Param != param {
-		f.Fatalf("got %v param %q, want code %q param %q", err, fault.As(err).Param, code, param)
+	if fault.CodeOf(err) != code || err != nil && fault.As(err).Param != param {
+		f.Fatalf("got %v, want code %q param %q", err, code, param)
 	}
 }
 

@@ -99,12 +99,9 @@ func (r *Runner) CheckKey(ctx context.Context, c connection.Connection, key secr
 // vendor does not have the probe, or if it needs a model that nobody named; what
 // the vendor answers is no error.
 func (r *Runner) Run(ctx context.Context, c connection.Connection, key secret.Text, p connection.Probe, name string) (connection.Seen, error) {
-	e := r.entry(c.Provider)
-	if e == nil {
-		return connection.Seen{}, refuse("provider", "this provider is not available any more")
-	}
-	if !slices.Contains(Offered(e), p) {
-		return connection.Seen{}, connection.NoSuchProbe(Offered(e))
+	e, err := r.offering(c, p)
+	if err != nil {
+		return connection.Seen{}, err
 	}
 	limit := AuthTimeout
 	if p == connection.TestText || p == connection.TestVoice {
@@ -119,13 +116,25 @@ func (r *Runner) Run(ctx context.Context, c connection.Connection, key secret.Te
 	}
 	a.t = model.Target{BaseURL: base, Key: key, MaxBytes: maxAnswer, HeaderTimeout: limit, IdleTimeout: limit,
 		HTTP: egress.Observe(r.Client(e), func(status int) { a.seen.HTTPStatus = status })}
-	err := a.ask(ctx, c.Unprefixed(name))
+	err = a.ask(ctx, c.Unprefixed(name))
 	if fault.As(err) != nil && fault.As(err).Op == opRefuse {
 		return connection.Seen{}, err
 	}
 	a.judge(err)
 	a.seen.LatencyMS = r.Now().Sub(a.seen.At).Milliseconds()
 	return a.seen, nil
+}
+
+// offering is the vendor of c, if it has the probe.
+func (r *Runner) offering(c connection.Connection, p connection.Probe) (*providers.Entry, error) {
+	e := r.entry(c.Provider)
+	if e == nil {
+		return nil, refuse("provider", "this provider is not available any more")
+	}
+	if offered := Offered(e); !slices.Contains(offered, p) {
+		return nil, connection.NoSuchProbe(offered)
+	}
+	return e, nil
 }
 
 func (r *Runner) entry(id taxonomy.Provider) *providers.Entry {

@@ -48,6 +48,10 @@ func (s *Station) Probe(ctx context.Context, org, id string, p connection.Probe,
 }
 
 func (s *Station) run(ctx context.Context, c connection.Connection, p connection.Probe, name string) (seen connection.Seen, err error) {
+	// No key is opened for a question that nobody answers.
+	if _, err := s.Runner.offering(c, p); err != nil {
+		return connection.Seen{}, err
+	}
 	if c.Keyless {
 		return s.Runner.Run(ctx, c, secret.Text{}, p, name)
 	}

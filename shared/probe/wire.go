@@ -47,7 +47,7 @@ func ParseEvent(raw []byte) (Event, error) {
 	switch {
 	case ev.At.Unix() <= 0:
 		return Event{}, bad("the event has no time")
-	case single == (ev.Batch != nil), len(ev.Batch) > MaxBatch:
+	case single == (len(ev.Batch) > 0), len(ev.Batch) > MaxBatch:
 		return Event{}, bad("the event must name one connection and probe, or a batch of at most 25")
 	case single && (!ev.valid() || len(ev.Probe) > 64 || len(ev.Model) > 512):
 		return Event{}, bad("the event must name one connection and probe, or a batch of at most 25")

@@ -85,12 +85,12 @@ func Offered(e *providers.Entry) []connection.Probe {
 func (r *Runner) CheckKey(ctx context.Context, c connection.Connection, key secret.Text) connection.Seen {
 	e := r.entry(c.Provider)
 	if e == nil || e.CheckKey == nil {
-		return connection.Seen{Probe: connection.TestAuth, Verdict: connection.NoCheck, At: r.Now()}
+		return connection.Seen{Probe: connection.TestAuth, Verdict: connection.NoCheck, At: r.Now().UTC().Truncate(time.Millisecond)}
 	}
 	seen, err := r.Run(ctx, c, key, connection.TestAuth, "")
 	if err != nil {
 		// Only a vendor without the probe makes an error of this one.
-		return connection.Seen{Probe: connection.TestAuth, Verdict: connection.Undecided, Reason: string(fault.CodeOf(err)), At: r.Now()}
+		return connection.Seen{Probe: connection.TestAuth, Verdict: connection.Undecided, Reason: string(fault.CodeOf(err)), At: r.Now().UTC().Truncate(time.Millisecond)}
 	}
 	return seen
 }
@@ -109,7 +109,8 @@ func (r *Runner) Run(ctx context.Context, c connection.Connection, key secret.Te
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	a := &asking{e: e, c: c, p: p, seen: connection.Seen{Probe: p, At: r.Now().UTC()}}
+	start := r.Now().UTC()
+	a := &asking{e: e, c: c, p: p, seen: connection.Seen{Probe: p, At: start.Truncate(time.Millisecond)}}
 	base := c.BaseURL
 	if base == "" {
 		base = e.DefaultBaseURL
@@ -121,7 +122,7 @@ func (r *Runner) Run(ctx context.Context, c connection.Connection, key secret.Te
 		return connection.Seen{}, err
 	}
 	a.judge(err)
-	a.seen.LatencyMS = r.Now().Sub(a.seen.At).Milliseconds()
+	a.seen.LatencyMS = r.Now().Sub(start).Milliseconds()
 	return a.seen, nil
 }
 

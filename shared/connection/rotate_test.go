@@ -159,7 +159,9 @@ func TestRevokeEndsTheKeptKeyToo(t *testing.T) {
 	f := setup(t)
 	c := f.must(f.create("c1", "openrouter", keyA, connection.Patch{}))
 	f.must(f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString(keyB), time.Hour))
-	f.must(f.Revoke(t.Context(), f.op(), "a1", c.ID))
+	if r := f.must(f.Revoke(t.Context(), f.op(), "a1", c.ID)); !r.PreviousUntil.IsZero() {
+		t.Errorf("a key is said to be kept until %v", r.PreviousUntil)
+	}
 	cred, err := f.vault.Load(t.Context(), "a1", taxonomy.AIKey, c.ID)
 	if err != nil || len(cred.Versions) != 0 || !strings.HasPrefix(f.opens(c), "error") {
 		t.Fatalf("%v, %d versions", err, len(cred.Versions))

@@ -214,7 +214,7 @@ func (s *Service) Update(ctx context.Context, op audit.Op, orgID, id string, pat
 func (s *Service) Revoke(ctx context.Context, op audit.Op, orgID, id string) (Connection, error) {
 	c, err := s.change(ctx, orgID, id, func(old Connection) (Connection, audit.Row, error) {
 		next := old
-		next.Status = Revoked
+		next.Status, next.PreviousUntil = Revoked, time.Time{}
 		return next, op.Row(orgID, "connection.revoke", id, "provider", string(old.Provider)), nil
 	})
 	if err != nil || c.Keyless {

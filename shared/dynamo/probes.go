@@ -13,8 +13,7 @@ import (
 	"github.com/latchkey/latchkey/shared/table"
 )
 
-// SetHealth implements [connection.HealthStore] with one UpdateItem. An absent
-// attribute of an older item reads as its zero value, here as there.
+// SetHealth implements [connection.HealthStore] with one UpdateItem.
 func (s Connections) SetHealth(ctx context.Context, seen connection.Connection, h connection.Health) error {
 	const op = "dynamo.SetHealth"
 	next := seen

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ type station struct {
 	store *connectiontest.Memory
 	kek   *vaulttest.KEK
 	vault *vault.Vault
+	mu    sync.Mutex
 	used  []vault.Event
 }
 
@@ -34,7 +36,7 @@ func openStation(t *testing.T) *station {
 	s := &station{bench: open(t, nil), store: connectiontest.NewMemory(nil), kek: vaulttest.NewKEK()}
 	var err error
 	if s.vault, err = vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: s.kek, Now: func() time.Time { return s.now }, App: "latchkey", Stage: "test",
-		OnUse: func(e vault.Event) { s.used = append(s.used, e) }}); err != nil {
+		OnUse: func(e vault.Event) { s.mu.Lock(); defer s.mu.Unlock(); s.used = append(s.used, e) }}); err != nil {
 		t.Fatal(err)
 	}
 	s.Station = &probe.Station{Runner: s.r, Store: s.store, Vault: s.vault}

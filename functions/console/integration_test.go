@@ -55,10 +55,10 @@ func openStack(t *testing.T) *stack {
 	ledger := credit.New(db.Ledger(), credit.Options{})
 	orgs := &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Random: boot.Rand()}
 	s.h = &Handler{Clock: &clock{}, Log: slog.New(slog.DiscardHandler), API: admin.New(admin.Services{
-		Orgs:        orgs,
+		Orgs: orgs,
 		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Drains: keys, Limits: db.Connections(), Keys: &connectiontest.Vendor{},
 			Prober: &connectiontest.Vendor{}, Providers: connectable(vendors.Entries(), out, nil)},
-		Agents:      &agent.Service{Store: db.Agents()},
+		Agents: &agent.Service{Store: db.Agents()},
 		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys, Catalog: catalog.New(catalog.Entries()),
 			Agents: db.Agents(), PublicURL: "https://latchkey.example"},
 		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Prices: db.Prices(), NewID: boot.NewID,

@@ -18,7 +18,6 @@ import (
 	"github.com/latchkey/latchkey/shared/probe"
 	"github.com/latchkey/latchkey/shared/providers"
 	vendors "github.com/latchkey/latchkey/shared/providers/catalog"
-	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
 // wire builds the handler over the deployed stores.
@@ -62,7 +61,7 @@ func connectable(entries []providers.Entry, out *egress.Egress, allow []string) 
 	for i, e := range entries {
 		list[i] = connection.Provider{
 			ID: e.ID, DefaultBaseURL: e.DefaultBaseURL, Capabilities: e.Capabilities, KeyRequired: e.KeyRequired,
-			VoiceOnly: !e.Has(taxonomy.CapText), DefaultBilling: e.DefaultBilling, CheckKey: e.Key.Check,
+			VoiceOnly: e.VoiceOnly, DefaultBilling: e.DefaultBilling, CheckKey: e.Key.Check,
 			Hosts: e.Hosts, KeyPrefix: e.Key.Prefix, Probes: probe.Offered(&e),
 			CheckURL: func(raw string) error { return checkURL(e, out, allow, raw) },
 		}

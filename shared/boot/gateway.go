@@ -25,7 +25,9 @@ import (
 func Providers() []taxonomy.Provider {
 	var out []taxonomy.Provider
 	for _, e := range catalog.Entries() {
-		out = append(out, e.ID)
+		if e.Served() {
+			out = append(out, e.ID)
+		}
 	}
 	return out
 }
@@ -68,6 +70,7 @@ func (e *Env) Gateway(timeout time.Duration, classes ...taxonomy.CredentialClass
 	entries := catalog.Entries()
 	return gateway.New(gateway.Options{
 		Store: db.Gateway(), Vault: v, Ledger: credit.New(db.Ledger(), credit.Options{}), Prices: billing.NewPrices(db.Prices()),
+		Replays:  db.Ledger(),
 		Cooldown: db.Connections(), Providers: entries, Client: clients(out, entries), Platform: e.Config.Platform,
 		Classes: classes, Timeout: timeout, NewID: NewID, Trace: e.Trace,
 		OnUnrecorded: func(org, request string, attempt int, code fault.Code) {

@@ -92,14 +92,7 @@ func run[T any](ctx context.Context, g *Gateway, c *Caller, q Query, s service[T
 	if err != nil {
 		return none, nil, err
 	}
-	asked, fallback := s.model, ag.Fallback
-	if (asked == "" || asked == route.Auto) && ag.Model != "" {
-		asked = ag.Model
-	}
-	plan, err := route.Plan(route.Inputs{
-		Request:  route.Request{Model: asked, Fallback: fallback, Connection: q.Connection, Needs: s.needs},
-		Settings: c.config.Settings, Connections: c.config.Connections, Provider: g.capabilities, Now: c.now(),
-	})
+	plan, err := g.plan(c, q, ag, s.model, s.needs)
 	if err != nil {
 		return none, nil, err
 	}
@@ -117,6 +110,17 @@ func run[T any](ctx context.Context, g *Gateway, c *Caller, q Query, s service[T
 		}
 	}
 	return none, nil, a.failure()
+}
+
+// plan lists the candidates of a request.
+func (g *Gateway) plan(c *Caller, q Query, ag Agent, asked string, needs []taxonomy.Capability) (route.Result, error) {
+	if (asked == "" || asked == route.Auto) && ag.Model != "" {
+		asked = ag.Model
+	}
+	return route.Plan(route.Inputs{
+		Request:  route.Request{Model: asked, Fallback: ag.Fallback, Connection: q.Connection, Needs: needs},
+		Settings: c.config.Settings, Connections: c.config.Connections, Provider: g.capabilities, Now: c.now(),
+	})
 }
 
 // attempts carries one request over its candidates.
@@ -145,6 +149,12 @@ func (a *attempts) failure() error {
 	case a.denied != nil:
 		return a.denied
 	}
+	if len(a.plan.Excluded) > 0 {
+		// What was asked for stands first; fallbacks do not explain a refusal.
+		if entry := a.g.entries[a.plan.Excluded[0].Provider]; entry != nil && !entry.Served() {
+			return errNotServed()
+		}
+	}
 	for _, e := range a.plan.Excluded {
 		if e.Connection != nil {
 			return fault.New(fault.BYOKUnavailable, "gateway.run",
@@ -157,6 +167,11 @@ func (a *attempts) failure() error {
 		}
 	}
 	return fault.New(fault.ModelNotEnabled, "gateway.run", "no provider for this model is available here; GET /v1/models lists what is").WithParam("model")
+}
+
+// errNotServed refuses a model of a provider that has no adapter.
+func errNotServed() error {
+	return fault.New(fault.InvalidRequest, "gateway.run", "this provider can be connected and tested, but is not served yet; choose a model of another one").WithParam("model")
 }
 
 // deny notes why a candidate was not called.
@@ -228,6 +243,9 @@ func (q Query) requestID(g *Gateway, c *Caller) (string, error) {
 func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s service[T]) (T, *Meter, error) {
 	var none T
 	entry := a.g.entries[cand.Provider]
+	if !entry.Served() {
+		return none, nil, a.deny(cand, errNotServed())
+	}
 	inputs, access, err := a.inputs(cand)
 	if err != nil {
 		return none, nil, a.deny(cand, err)
@@ -256,7 +274,7 @@ func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s servic
 	var answer T
 	callCtx, cancel := callContext(ctx)
 	spanCtx, span := a.g.o.Trace.Start(callCtx, string(cand.Provider)+"."+s.name)
-	target := model.Target{BaseURL: access.baseURL, HTTP: a.g.o.Client(entry), RequestID: a.request}
+	target := model.Target{BaseURL: access.baseURL, HTTP: a.g.o.Client(entry), RequestID: a.request, Now: a.c.now()}
 	if s.whole {
 		target.HeaderTimeout = a.g.o.Timeout
 	}

@@ -113,6 +113,12 @@ func (benchCooldown) SetCooldown(context.Context, string, string, connection.Coo
 }
 
 // benchRig is a gateway over fakes and everything a request needs.
+type noReplays struct{}
+
+func (noReplays) PutReplay(context.Context, string, string, []byte, time.Time) error { return nil }
+
+func (noReplays) Replay(context.Context, string, string, time.Time) ([]byte, error) { return nil, nil }
+
 type benchRig struct {
 	g       *gateway.Gateway
 	ledger  *benchLedger
@@ -151,7 +157,7 @@ func newBenchRig(b *testing.B, v benchVendor, provider taxonomy.Provider, stream
 		{Provider: string(or.ID), Model: "m", Meter: billing.OutputText, RatePico: 2_000_000, Source: "bench", SourceDate: "2026-11-21"}})
 	benchMust(b, err)
 	serial := 0
-	r.g, err = gateway.New(gateway.Options{Store: store, Vault: v2, Ledger: r.ledger, Prices: benchPrices{book}, Cooldown: benchCooldown{},
+	r.g, err = gateway.New(gateway.Options{Store: store, Vault: v2, Ledger: r.ledger, Prices: benchPrices{book}, Replays: noReplays{}, Cooldown: benchCooldown{},
 		Providers: []providers.Entry{or, own}, Client: func(*providers.Entry) *http.Client { return r.client },
 		Platform: map[taxonomy.Provider]config.PlatformCredential{or.ID: {Key: secret.FromString("sk-bench-platform"), BaseURL: benchBase}},
 		Classes:  []taxonomy.CredentialClass{taxonomy.AIKey}, Timeout: time.Minute, Trace: trace.None(),

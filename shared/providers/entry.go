@@ -20,10 +20,15 @@ import (
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
-// Entry is one vendor.
+// Entry is one vendor. An entry without capabilities and adapters can be
+// connected and tested, but serves nothing ([Entry.Served]).
 type Entry struct {
 	ID    taxonomy.Provider
 	Title string
+	// VoiceOnly says that the vendor has speech and nothing else: its keys have
+	// class voice_key. It is stated, not derived, because an entry that serves
+	// nothing yet has no capabilities to tell.
+	VoiceOnly bool
 	// DefaultBaseURL is used when a connection states none. It is empty for
 	// tenant endpoints, which must state one.
 	DefaultBaseURL string
@@ -40,7 +45,8 @@ type Entry struct {
 	NewChat        func() model.Chat
 	NewTranscriber func() speech.Transcriber
 	NewSynthesizer func() speech.Synthesizer
-	// ListModels lists what the key can use, at most 10,000 entries.
+	// ListModels lists what the key can use, at most 10,000 entries. It may be
+	// nil for a vendor of speech only.
 	ListModels func(ctx context.Context, t model.Target) ([]model.Listed, error)
 	// CheckKey asks the vendor whether the key is good without spending
 	// anything. It exists apart from ListModels because some vendors list
@@ -52,6 +58,9 @@ type Entry struct {
 
 // Has reports whether the vendor has a capability.
 func (e *Entry) Has(c taxonomy.Capability) bool { return slices.Contains(e.Capabilities, c) }
+
+// Served reports whether calls can be made, and not only connections.
+func (e *Entry) Served() bool { return len(e.Capabilities) > 0 }
 
 // Tenant reports whether the vendor is an endpoint the org names itself.
 func (e *Entry) Tenant() bool { return len(e.Hosts) == 0 }
@@ -66,10 +75,16 @@ type KeyField struct {
 	Prefix string
 	// MinLen and MaxLen bound the key in bytes; zero means 8 and 4096.
 	MinLen, MaxLen int
+	// Match, if set, says whether a key has the form that Form names.
+	Match func(key []byte) bool
+	Form  string
+	// Signed says that requests are signed with the key and the key itself is
+	// never sent.
+	Signed bool
 }
 
-// Check fails with fault.InvalidRequest if the key cannot be a header value of
-// this vendor: wrong length or bytes outside printable ASCII (0x21 to 0x7E).
+// Check fails with fault.InvalidRequest if the key cannot be one of this vendor's:
+// wrong length, bytes outside printable ASCII (0x21 to 0x7E), or not of its form.
 // The HTTP client would send non-ASCII bytes as they are, so they are stopped
 // here.
 func (k KeyField) Check(key secret.Text) error {
@@ -91,14 +106,21 @@ func (k KeyField) Check(key secret.Text) error {
 					"the API key holds spaces or characters that no key has, copy it again").WithParam("api_key")
 			}
 		}
+		if k.Match != nil && !k.Match(b) {
+			return fault.New(fault.InvalidRequest, "providers.KeyField", "the API key must be written "+k.Form).WithParam("api_key")
+		}
 		return nil
 	})
 }
 
-// Set puts the key into a request header. An empty key sets nothing.
+// Set puts the key into a request header. An empty key sets nothing; a key that
+// only signs is refused with fault.Internal.
 func (k KeyField) Set(h http.Header, key secret.Text) error {
 	if key.IsZero() {
 		return nil
+	}
+	if k.Signed {
+		return fault.New(fault.Internal, "providers.KeyField", "internal error, try again later")
 	}
 	return key.Use(func(b []byte) error {
 		var v strings.Builder

@@ -55,6 +55,13 @@ type Exchange struct {
 	wrote  bool
 }
 
+// Speaking returns a server that differs in the envelope of its errors.
+func (s *Server) Speaking(encodeError func(dst []byte, err error, requestID string) []byte) *Server {
+	other := *s
+	other.EncodeError = encodeError
+	return &other
+}
+
 // Handle builds the handler of one route.
 func (s *Server) Handle(scope org.Scope, h func(*Exchange) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -62,7 +69,7 @@ func (s *Server) Handle(scope org.Scope, h func(*Exchange) error) http.Handler {
 		began := s.Now()
 		x := &Exchange{W: w, R: r, server: s}
 		x.Query.RequestID = s.NewID(began)
-		w.Header().Set("x-request-id", x.Query.RequestID)
+		x.identify(x.Query.RequestID)
 		w.Header().Set("Cache-Control", "no-store")
 		err := s.guard(x, scope, h)
 		if err != nil && !x.wrote {
@@ -83,7 +90,26 @@ func (s *Server) guard(x *Exchange, scope org.Scope, h func(*Exchange) error) (e
 	if err := s.open(x, scope); err != nil {
 		return err
 	}
-	return h(x)
+	err = h(x)
+	if fault.CodeOf(err) == fault.IdempotencyCompleted && !x.wrote {
+		return x.replay(err)
+	}
+	return err
+}
+
+// replay answers a repeated request with what the first one got.
+func (x *Exchange) replay(cause error) error {
+	kept, err := x.server.Gateway.Recall(x.R.Context(), x.Caller, x.Query, cause)
+	if err != nil {
+		return err
+	}
+	for name, value := range kept.Headers {
+		x.W.Header().Set(name, value)
+	}
+	x.W.Header().Set("x-latchkey-replayed", "true")
+	x.Begin(http.StatusOK, kept.Headers["Content-Type"])
+	_, err = x.W.Write(kept.Body)
+	return err
 }
 
 func (s *Server) open(x *Exchange, scope org.Scope) error {
@@ -138,7 +164,7 @@ func badHeader(name, message string) error {
 func (x *Exchange) Describe(i gateway.Info, streaming bool) {
 	x.info = i
 	h := x.W.Header()
-	h.Set("x-request-id", i.RequestID)
+	x.identify(i.RequestID)
 	h.Set("x-latchkey-provider", string(i.Provider))
 	h.Set("x-latchkey-model", headerText(i.Model))
 	h.Set("x-latchkey-connection", i.Connection)
@@ -150,6 +176,12 @@ func (x *Exchange) Describe(i gateway.Info, streaming bool) {
 	if !streaming {
 		h.Set("x-latchkey-overhead-ms", Milliseconds(i.Overhead))
 	}
+}
+
+// identify names the request in the headers that SDKs look for.
+func (x *Exchange) identify(id string) {
+	x.W.Header().Set("x-request-id", id)
+	x.W.Header().Set("request-id", id)
 }
 
 // Milliseconds renders a duration with microsecond precision.
@@ -174,8 +206,20 @@ func (x *Exchange) Begin(status int, contentType string) {
 	x.W.WriteHeader(status)
 }
 
-// Reply writes a whole answer.
+// Reply writes a whole answer. That of a request with an idempotency key is kept
+// first, so that a client that never got it can have it again.
 func (x *Exchange) Reply(contentType string, body []byte) error {
+	if x.info.RequestID != "" && x.Query.IdempotencyKey != "" {
+		kept := gateway.Replayable{Headers: map[string]string{"Content-Type": contentType}, Body: body}
+		for name, values := range x.W.Header() {
+			if strings.HasPrefix(name, "X-") || name == "Request-Id" {
+				kept.Headers[name] = values[0]
+			}
+		}
+		if err := x.server.Gateway.Remember(x.R.Context(), x.Caller, x.Query, x.info.RequestID, kept); err != nil {
+			x.server.Log.Warn("answer not kept", "request_id", x.info.RequestID, "code", string(fault.CodeOf(err)))
+		}
+	}
 	x.Begin(http.StatusOK, contentType)
 	_, err := x.W.Write(body)
 	return err
@@ -227,6 +271,9 @@ func (s *Server) log(x *Exchange, err error, began time.Time) {
 	s.Log.Info("request", args...)
 }
 
+// Now is the time of the server's clock.
+func (x *Exchange) Now() time.Time { return x.server.Now() }
+
 // Gateway makes the calls of the request.
 func (x *Exchange) Gateway() *gateway.Gateway { return x.server.Gateway }
 
@@ -243,7 +290,7 @@ func (s *Server) NotFound() http.Handler {
 		s.Observe(r)
 		x := &Exchange{W: w, R: r, server: s}
 		x.Query.RequestID = s.NewID(s.Now())
-		w.Header().Set("x-request-id", x.Query.RequestID)
+		x.identify(x.Query.RequestID)
 		x.fail(fault.New(fault.NotFound, "serve.NotFound", "there is no such endpoint; see the list in the README"))
 	})
 }

@@ -66,7 +66,7 @@ func Specs() []Spec {
 		{Role: Config, TTL: true, Index: []IndexSpec{{Name: ProbesIndex, PK: ProbesPK, SK: ProbesSK}}},
 		{Role: Vault},
 		{Role: Sessions, TTL: true},
-		{Role: Ledger, Stream: true, Index: []IndexSpec{{Name: HoldsIndex, PK: HoldsPK, SK: HoldsSK}}},
+		{Role: Ledger, TTL: true, Stream: true, Index: []IndexSpec{{Name: HoldsIndex, PK: HoldsPK, SK: HoldsSK}}},
 		{Role: Usage, TTL: true},
 	}
 }

@@ -78,3 +78,45 @@ func FuzzDecide(f *testing.F) {
 		}
 	})
 }
+
+// TestDetails: the details of an error decide and delay like its code and its
+// headers.
+func TestDetails(t *testing.T) {
+	v := &Vendor{ID: "test", Errors: Errors{{Code: "api_key_invalid", Fault: fault.ProviderKeyInvalid}, {Code: "spend_limit", Fault: fault.ProviderQuotaExhausted},
+		{Code: "resource_exhausted", Status: 400, Fault: fault.ProviderRateLimited}}}
+	for body, want := range map[string]struct {
+		code fault.Code
+		wait time.Duration
+	}{
+		`{"error":{"code":400,"status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}`:   {fault.ProviderKeyInvalid, 0},
+		`[{"error":{"code":400,"details":[{"a":1},{"reason":"API_KEY_INVALID"}]}}]`:                     {fault.ProviderKeyInvalid, 0},
+		`{"error":{"status":"RESOURCE_EXHAUSTED","details":[{"retryDelay":"34.5s"}]}}`:                  {fault.ProviderRateLimited, 34500 * time.Millisecond},
+		`{"error":{"status":"RESOURCE_EXHAUSTED","details":[{"retryDelay":"34"},{"retryDelay":"xs"}]}}`: {fault.ProviderRateLimited, 0},
+		`{"error":{"type":"e","details":{"error_code":"spend_limit"}}}`:                                 {fault.ProviderQuotaExhausted, 0},
+		`{"error":{"details":"spend_limit"}}`:                                                           {fault.InvalidRequest, 0},
+		`{"error":{"details":[1,null,{"reason":7},{"reason":"API_KEY_INVALID"}]}}`:                      {fault.ProviderKeyInvalid, 0},
+	} {
+		f := fault.As(v.Decide("test.Op", 400, http.Header{}, []byte(body)))
+		if f.Code != want.code || f.RetryAfter != want.wait {
+			t.Errorf("%s: %s after %v", body, f.Code, f.RetryAfter)
+		}
+	}
+	h := http.Header{"Retry-After": {"3"}}
+	if f := fault.As(v.Decide("test.Op", 429, h, []byte(`{"error":{"details":[{"retryDelay":"34s"}]}}`))); f.RetryAfter != 3*time.Second {
+		t.Errorf("the header gives way: %v", f.RetryAfter)
+	}
+}
+
+// TestAmazonErrors: the exception is found in the header and in the body.
+func TestAmazonErrors(t *testing.T) {
+	v := &Vendor{ID: "test", Errors: Errors{{Code: "throttlingexception", Fault: fault.ProviderRateLimited}}}
+	for _, tt := range []struct{ header, body string }{{"ThrottlingException:http://internal.amazon.com/x/", `{}`}, {"", `{"__type":"com.amazon.coral#ThrottlingException"}`},
+		{"", `{"__type":"ThrottlingException","message":"Rate exceeded"}`}, {"a.b#ThrottlingException", `x`}} {
+		if err := v.Decide("test.Op", 400, http.Header{"X-Amzn-Errortype": {tt.header}}, []byte(tt.body)); fault.CodeOf(err) != fault.ProviderRateLimited {
+			t.Errorf("%+v: %v", tt, err)
+		}
+	}
+	if err := v.Decide("test.Op", 400, nil, []byte(`{"__type":7}`)); fault.CodeOf(err) != fault.InvalidRequest {
+		t.Error(err)
+	}
+}

@@ -115,7 +115,7 @@ func (r *Runner) Run(ctx context.Context, c connection.Connection, key secret.Te
 	if base == "" {
 		base = e.DefaultBaseURL
 	}
-	a.t = model.Target{BaseURL: base, Key: key, MaxBytes: maxAnswer, HeaderTimeout: limit, IdleTimeout: limit,
+	a.t = model.Target{BaseURL: base, Key: key, Now: start, MaxBytes: maxAnswer, HeaderTimeout: limit, IdleTimeout: limit,
 		HTTP: egress.Observe(r.Client(e), func(status int) { a.seen.HTTPStatus = status })}
 	err = a.ask(ctx, c.Unprefixed(name))
 	if fault.As(err) != nil && fault.As(err).Op == opRefuse {

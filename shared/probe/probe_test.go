@@ -306,7 +306,12 @@ func TestTimeouts(t *testing.T) {
 		return nil
 	}
 	b := open(t, func(e *providers.Entry) {
-		e.CheckKey = func(ctx context.Context, _ model.Target) error { return note(ctx) }
+		e.CheckKey = func(ctx context.Context, target model.Target) error {
+			if target.Now.IsZero() {
+				t.Error("a request that is signed with its time has none")
+			}
+			return note(ctx)
+		}
 		e.ListModels = func(ctx context.Context, _ model.Target) ([]model.Listed, error) { return nil, note(ctx) }
 		e.ListVoices = func(ctx context.Context, _ model.Target) ([]speech.Voice, error) { return nil, note(ctx) }
 	})

@@ -18,6 +18,7 @@ import (
 	"github.com/latchkey/latchkey/shared/probe"
 	"github.com/latchkey/latchkey/shared/providers"
 	vendors "github.com/latchkey/latchkey/shared/providers/catalog"
+	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
 // wire builds the handler over the deployed stores.
@@ -38,6 +39,10 @@ func wire(env *boot.Env) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	fields, err := boot.Fields()
+	if err != nil {
+		return nil, err
+	}
 	ledger := credit.New(db.Ledger(), credit.Options{})
 	agents := db.Agents()
 	api := admin.New(admin.Services{
@@ -49,7 +54,7 @@ func wire(env *boot.Env) (*Handler, error) {
 		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys,
 			Catalog: catalog.New(catalog.Entries()), Agents: agents, PublicURL: env.Config.PublicURL},
 		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Prices: db.Prices(),
-		NewID: boot.NewID, OnError: logError(env.Log),
+		Fields: fields, NewID: boot.NewID, OnError: logError(env.Log),
 	})
 	return &Handler{API: api, Clock: env.Clock, Log: env.Log}, nil
 }
@@ -61,8 +66,8 @@ func connectable(entries []providers.Entry, out *egress.Egress, allow []string) 
 	for i, e := range entries {
 		list[i] = connection.Provider{
 			ID: e.ID, DefaultBaseURL: e.DefaultBaseURL, Capabilities: e.Capabilities, KeyRequired: e.KeyRequired,
-			VoiceOnly: e.VoiceOnly, DefaultBilling: e.DefaultBilling, CheckKey: e.Key.Check,
-			Hosts: e.Hosts, KeyPrefix: e.Key.Prefix, Probes: probe.Offered(&e),
+			VoiceOnly: e.Class() == taxonomy.VoiceKey, DefaultBilling: e.DefaultBilling, CheckKey: e.Key.Check,
+			Hosts: e.Hosts, Prefix: e.Key.Prefix, Probes: probe.Offered(&e),
 			CheckURL: func(raw string) error { return checkURL(e, out, allow, raw) },
 		}
 	}

@@ -63,15 +63,13 @@ func healthOut(h connection.Health) connectionHealthJSON {
 }
 
 func connectionOut(x connection.Connection, now time.Time) connectionJSON {
-	has := func(c taxonomy.Capability) bool { return slices.Contains(x.Capabilities, c) }
 	reason := connection.Usable(x, now)
 	out := connectionJSON{
 		ID: x.ID, Provider: x.Provider, Label: x.Label, BaseURL: x.BaseURL, Models: x.Models, Priority: x.Priority, Enabled: x.Enabled,
 		BillingSource: x.BillingSource, AllowPlatformFallback: x.AllowPlatformFallback, DefaultVoiceID: x.DefaultVoiceID,
-		Capabilities: capabilitiesJSON{Text: has(taxonomy.CapText), Vision: has(taxonomy.CapVision), AudioIn: has(taxonomy.CapAudioIn),
-			AudioOut: has(taxonomy.CapAudioOut), Tools: has(taxonomy.CapTools), JSON: has(taxonomy.CapJSON)},
-		Health:   healthOut(x.Health),
-		Failures: x.Cooldown.Failures, Usable: reason == connection.IsUsable, UnusableReason: reason, Status: x.Status,
+		Capabilities: capabilitiesOut(x.Capabilities),
+		Health:       healthOut(x.Health),
+		Failures:     x.Cooldown.Failures, Usable: reason == connection.IsUsable, UnusableReason: reason, Status: x.Status,
 		HasKey: !x.Keyless && x.Status == connection.Active, Hint: x.Hint, Fingerprint: x.Fingerprint, CreatedAt: x.CreatedAt, Version: x.Version,
 	}
 	if now.Before(x.PreviousUntil) {
@@ -84,6 +82,12 @@ func connectionOut(x connection.Connection, now time.Time) connectionJSON {
 		out.Models = []string{}
 	}
 	return out
+}
+
+func capabilitiesOut(list []taxonomy.Capability) capabilitiesJSON {
+	has := func(c taxonomy.Capability) bool { return slices.Contains(list, c) }
+	return capabilitiesJSON{Text: has(taxonomy.CapText), Vision: has(taxonomy.CapVision), AudioIn: has(taxonomy.CapAudioIn),
+		AudioOut: has(taxonomy.CapAudioOut), Tools: has(taxonomy.CapTools), JSON: has(taxonomy.CapJSON)}
 }
 
 type newConnection struct {
@@ -112,7 +116,7 @@ func (c *call) connection(x connection.Connection, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return connectionOut(x, c.req.Now), nil
+	return connectionOut(c.shown(x), c.req.Now), nil
 }
 
 // saved is the answer to whoever sent a key.
@@ -120,7 +124,7 @@ func (c *call) saved(key secretText, x connection.Connection, err error) (any, e
 	if err != nil {
 		return nil, err
 	}
-	out := connectionOut(x, c.req.Now)
+	out := connectionOut(c.shown(x), c.req.Now)
 	if !key.IsZero() {
 		out.Warnings = c.Connections.Warnings(x, key.Text)
 	}
@@ -146,7 +150,7 @@ func listConnections(c *call) (any, error) {
 		return nil, err
 	}
 	items, next := slicePage(all, p, func(x connection.Connection) string { return x.ID })
-	return answer(items, next, func(x connection.Connection) connectionJSON { return connectionOut(x, c.req.Now) }), nil
+	return answer(items, next, func(x connection.Connection) connectionJSON { return connectionOut(c.shown(x), c.req.Now) }), nil
 }
 
 func getConnection(c *call) (any, error) {

@@ -67,7 +67,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{T: t, rows: orgtest.NewMemory(), ledger: &fakeLedger{postings: map[string]credit.Posting{}}, installs: installtest.NewMemory(),
 		keys: map[string]string{}, ids: map[string]string{}, now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
 	var err error
-	if w.vault, err = vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Now: func() time.Time { return w.now },
+	if w.vault, err = vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: func() time.Time { return w.now },
 		App: "latchkey", Stage: "test"}); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func newWorld(t *testing.T) *world {
 		Orgs: &org.Service{Orgs: w.rows, Keys: w.rows, Config: w.rows, Ledger: w.ledger, Random: rand.Reader},
 		Connections: &connection.Service{Store: w.conns, Vault: w.vault, Drains: w.vault, Limits: w.conns, Keys: w.vendor, Prober: w.vendor, Providers: []connection.Provider{
 			{ID: taxonomy.OpenRouter, DefaultBaseURL: "https://openrouter.ai/api/v1", KeyRequired: true, DefaultBilling: taxonomy.BYOK,
-				Hosts: []string{"openrouter.ai"}, KeyPrefix: "cnry", Probes: []connection.Probe{connection.TestAuth, connection.ListModels},
+				Hosts: []string{"openrouter.ai"}, Prefix: "cnry", Probes: []connection.Probe{connection.TestAuth, connection.ListModels},
 				Capabilities: []taxonomy.Capability{taxonomy.CapText}, CheckKey: func(secret.Text) error { return nil }, CheckURL: func(string) error { return nil }},
 			{ID: taxonomy.OpenAICompatible, DefaultBilling: taxonomy.Private,
 				CheckKey: func(secret.Text) error { return nil }, CheckURL: func(string) error { return nil }}}},
@@ -86,7 +86,8 @@ func newWorld(t *testing.T) *world {
 		Installs: &install.Service{Store: w.installs, Bindings: w.installs, Vault: w.vault, Index: w.vault, Catalog: catalog.New(catalog.Entries()),
 			Agents: agents, PublicURL: "https://latchkey.example"},
 		Sessions: sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Prices: &fakePrices{},
-		NewID: func(time.Time) string { w.n++; return fmt.Sprintf("id%06d", w.n) },
+		Fields: vaulttest.Fields(),
+		NewID:  func(time.Time) string { w.n++; return fmt.Sprintf("id%06d", w.n) },
 	})
 	w.bootstrap()
 	return w

@@ -7,6 +7,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"github.com/latchkey/latchkey/shared/billing"
+	channels "github.com/latchkey/latchkey/shared/channels/catalog"
+	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/dynamo"
 	"github.com/latchkey/latchkey/shared/egress"
@@ -32,14 +34,23 @@ func Providers() []taxonomy.Provider {
 	return out
 }
 
+// Fields gathers what all providers, channels and integrations declare.
+func Fields() (*credential.Registry, error) {
+	return credential.New(append(append(catalog.Manifests(), channels.Manifests()...), credential.Integrations())...)
+}
+
 // Vault opens the vault. Every use of a credential is logged, without values.
 func (e *Env) Vault(db *dynamo.DB) (*vault.Vault, error) {
 	keys, err := kmskey.New(kmskey.Options{Client: kms.NewFromConfig(e.AWS), KeyARN: e.Config.VaultKeyARN, MACKeyARN: e.Config.MACKeyARN})
 	if err != nil {
 		return nil, err
 	}
+	fields, err := Fields()
+	if err != nil {
+		return nil, err
+	}
 	return vault.New(vault.Options{
-		Store: dynamo.NewVault(db), KEK: keys, Now: e.Clock.Now, App: topology.App, Stage: e.Config.Stage, Rand: Rand(),
+		Store: dynamo.NewVault(db), KEK: keys, Fields: fields, Now: e.Clock.Now, App: topology.App, Stage: e.Config.Stage, Rand: Rand(),
 		OnUse: func(ev vault.Event) {
 			e.Log.Info("vault.use", "org", ev.Ref.Org, "credential", ev.Ref.ID, "class", string(ev.Ref.Class), "version", ev.Version,
 				"field", ev.Field, "purpose", ev.Purpose, "cache", ev.Cache, "outcome", string(ev.Outcome))

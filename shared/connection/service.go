@@ -58,8 +58,8 @@ type Provider struct {
 	DefaultBilling taxonomy.BillingSource
 	// Hosts are the vendor's own, empty for endpoints that the organisation names.
 	Hosts []string
-	// KeyPrefix is how the vendor's keys usually start, empty if it does not say.
-	KeyPrefix string
+	// Prefix is how the vendor's keys usually start, empty if it does not say.
+	Prefix string
 	// Probes are those the vendor has an answer to.
 	Probes []Probe
 	// CheckKey refuses what cannot be a key of this vendor.

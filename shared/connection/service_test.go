@@ -43,13 +43,13 @@ func setup(t *testing.T) *fixture {
 		o: org.Org{ID: "a1", Tier: taxonomy.Enterprise, Status: org.Active}}
 	f.store = connectiontest.NewMemory(f.rows)
 	var err error
-	if f.vault, err = vault.New(vault.Options{Store: f.vs, KEK: vaulttest.NewKEK(), Now: f.clock.Now, App: "latchkey", Stage: "test"}); err != nil {
+	if f.vault, err = vault.New(vault.Options{Store: f.vs, KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: f.clock.Now, App: "latchkey", Stage: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	f.asks = &connectiontest.Vendor{Now: f.clock.Now}
 	f.Service = &connection.Service{Store: f.store, Vault: f.vault, Drains: f.vault, Keys: f.asks, Prober: f.asks, Limits: f.store, Providers: []connection.Provider{
 		{ID: taxonomy.OpenRouter, DefaultBaseURL: "https://openrouter.ai/api/v1", KeyRequired: true, DefaultBilling: taxonomy.BYOK,
-			Hosts: []string{"openrouter.ai"}, KeyPrefix: "sk-test-", Probes: []connection.Probe{connection.TestAuth, connection.TestText},
+			Hosts: []string{"openrouter.ai"}, Prefix: "sk-test-", Probes: []connection.Probe{connection.TestAuth, connection.TestText},
 			Capabilities: []taxonomy.Capability{taxonomy.CapText}, CheckKey: checkKey, CheckURL: checkURL},
 		{ID: taxonomy.OpenAICompatible, DefaultBilling: taxonomy.Private, CheckKey: checkKey, CheckURL: checkURL},
 	}}

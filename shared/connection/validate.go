@@ -93,11 +93,11 @@ func (s *Service) vendorsOwn(origin string) bool {
 // Warnings says what whoever just saved a key should know, in sentences.
 func (s *Service) Warnings(c Connection, key secret.Text) []string {
 	var out []string
-	if p, err := s.provider(string(c.Provider)); err == nil && !key.IsZero() && p.KeyPrefix != "" {
+	if p, err := s.provider(string(c.Provider)); err == nil && !key.IsZero() && p.Prefix != "" {
 		usual := false
-		_ = key.Use(func(b []byte) error { usual = bytes.HasPrefix(b, []byte(p.KeyPrefix)); return nil })
+		_ = key.Use(func(b []byte) error { usual = bytes.HasPrefix(b, []byte(p.Prefix)); return nil })
 		if !usual {
-			out = append(out, "keys of this provider usually start with "+p.KeyPrefix+"; check that this is the right one")
+			out = append(out, "keys of this provider usually start with "+p.Prefix+"; check that this is the right one")
 		}
 	}
 	switch c.Health.Status {

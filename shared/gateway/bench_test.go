@@ -147,7 +147,7 @@ func newBenchRig(b *testing.B, v benchVendor, provider taxonomy.Provider, stream
 		store.config.Connections = []connection.Connection{{ID: "c1", Org: benchOrg, Provider: provider, Label: "own", BaseURL: benchBase, Origin: benchOrigin,
 			Enabled: true, BillingSource: taxonomy.BYOK, Capabilities: own.Capabilities, Status: connection.Active, Class: taxonomy.AIKey, CreatedAt: now, Version: 1}}
 	}
-	v2, err := vault.New(vault.Options{Store: credentials, KEK: vaulttest.NewKEK(), Now: time.Now, App: "latchkey", Stage: "test"})
+	v2, err := vault.New(vault.Options{Store: credentials, KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: time.Now, App: "latchkey", Stage: "test"})
 	benchMust(b, err)
 	_, err = v2.Create(context.Background(), vault.NewCredential{Ref: vault.Ref{Org: benchOrg, ID: "c1", Provider: string(own.ID), Class: taxonomy.AIKey},
 		Label: "own", Origin: benchOrigin, Fields: map[string]secret.Text{"api_key": secret.FromString("sk-bench-0123456789")}, Actor: "bench"})

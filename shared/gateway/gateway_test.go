@@ -63,7 +63,7 @@ func newRig(t *testing.T) *rig {
 		config: gateway.OrgConfig{Settings: org.DefaultSettings(),
 			Org:    org.Org{ID: "acme", Tier: taxonomy.Enterprise, Status: org.Active},
 			Agents: []gateway.Agent{{ID: "helper", Model: "openrouter/agent-model", Fallback: []string{"openrouter/second"}}}}}
-	r.vault, err = vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Now: func() time.Time { return r.now }, App: "latchkey", Stage: "test"})
+	r.vault, err = vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: func() time.Time { return r.now }, App: "latchkey", Stage: "test"})
 	check(t, err)
 	return r
 }

@@ -35,7 +35,7 @@ func openStation(t *testing.T) *station {
 	t.Helper()
 	s := &station{bench: open(t, nil), store: connectiontest.NewMemory(nil), kek: vaulttest.NewKEK()}
 	var err error
-	if s.vault, err = vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: s.kek, Now: func() time.Time { return s.now }, App: "latchkey", Stage: "test",
+	if s.vault, err = vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: s.kek, Fields: vaulttest.Fields(), Now: func() time.Time { return s.now }, App: "latchkey", Stage: "test",
 		OnUse: func(e vault.Event) { s.mu.Lock(); defer s.mu.Unlock(); s.used = append(s.used, e) }}); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/secret"
@@ -36,13 +37,19 @@ type Entry struct {
 	// means a tenant endpoint: any public host, checked by package egress.
 	Hosts        []string
 	Capabilities []taxonomy.Capability
-	Key          KeyField
+	// Key describes the one key of a vendor that has one; it becomes the field
+	// api_key. Without a header the vendor has none.
+	Key KeyField
+	// Fields are further secrets and settings, or replace what [Entry.Manifest]
+	// derives. Most vendors have none. A secret without a class gets the vendor's.
+	Fields []credential.FieldSpec
 	// KeyRequired is false for endpoints that may run without a key.
 	KeyRequired    bool
 	DefaultBilling taxonomy.BillingSource
-	// NewChat, NewTranscriber and NewSynthesizer are nil if the vendor has no
-	// such service. The adapters are stateless: one instance serves a process.
+	// NewChat, NewEmbedder, NewTranscriber and NewSynthesizer are nil if the
+	// vendor has no such service. The adapters are stateless: one instance serves a process.
 	NewChat        func() model.Chat
+	NewEmbedder    func() model.Embedder
 	NewTranscriber func() speech.Transcriber
 	NewSynthesizer func() speech.Synthesizer
 	// ListModels lists what the key can use, at most 10,000 entries. It may be
@@ -81,36 +88,6 @@ type KeyField struct {
 	// Signed says that requests are signed with the key and the key itself is
 	// never sent.
 	Signed bool
-}
-
-// Check fails with fault.InvalidRequest if the key cannot be one of this vendor's:
-// wrong length, bytes outside printable ASCII (0x21 to 0x7E), or not of its form.
-// The HTTP client would send non-ASCII bytes as they are, so they are stopped
-// here.
-func (k KeyField) Check(key secret.Text) error {
-	minLen, maxLen := k.MinLen, k.MaxLen
-	if minLen == 0 {
-		minLen = 8
-	}
-	if maxLen == 0 {
-		maxLen = 4096
-	}
-	return key.Use(func(b []byte) error {
-		if len(b) < minLen || len(b) > maxLen {
-			return fault.New(fault.InvalidRequest, "providers.KeyField",
-				"the API key has an impossible length, copy it again").WithParam("api_key")
-		}
-		for _, c := range b {
-			if c < 0x21 || c > 0x7e {
-				return fault.New(fault.InvalidRequest, "providers.KeyField",
-					"the API key holds spaces or characters that no key has, copy it again").WithParam("api_key")
-			}
-		}
-		if k.Match != nil && !k.Match(b) {
-			return fault.New(fault.InvalidRequest, "providers.KeyField", "the API key must be written "+k.Form).WithParam("api_key")
-		}
-		return nil
-	})
 }
 
 // Set puts the key into a request header. An empty key sets nothing; a key that

@@ -18,6 +18,12 @@ const (
 	Anthropic        Provider = "anthropic"
 	Gemini           Provider = "gemini"
 	OpenRouter       Provider = "openrouter"
+	OpenAI           Provider = "openai"
+	Mistral          Provider = "mistral"
+	Grok             Provider = "grok"
+	Kimi             Provider = "kimi"
+	Groq             Provider = "groq"
+	DeepSeek         Provider = "deepseek"
 	OpenAICompatible Provider = "openai_compatible"
 
 	AssemblyAI    Provider = "assemblyai"

@@ -110,7 +110,7 @@ func deploy(t *testing.T) *deployment {
 	rows, installs := orgtest.NewMemory(), installtest.NewMemory()
 	conns := connectiontest.NewMemory(rows)
 	ledger, people := &money{postings: map[string]credit.Posting{}}, &agents{m: map[string]agent.Agent{}, rows: rows}
-	v, err := vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Now: instant, App: "latchkey", Stage: "test"})
+	v, err := vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: instant, App: "latchkey", Stage: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,8 @@ func deploy(t *testing.T) *deployment {
 		Installs: &install.Service{Store: installs, Bindings: installs, Vault: v, Index: v, Catalog: catalog.New(catalog.Entries()), Agents: people,
 			PublicURL: "https://latchkey.example"},
 		Sessions: sessiontest.NewMemory(), Audit: rows, Credits: ledger, Ledger: ledger,
-		NewID: func(time.Time) string { n++; return fmt.Sprintf("id%06d", n) },
+		Fields: vaulttest.Fields(),
+		NewID:  func(time.Time) string { n++; return fmt.Sprintf("id%06d", n) },
 	})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)

@@ -62,7 +62,10 @@ func regions() []string {
 		"il-central-1", "me-central-1", "me-south-1", "mx-central-1", "sa-east-1"}
 }
 
-type credential struct{ id, secret, region string }
+type credential struct {
+	id, region string
+	secret     secret.Text
+}
 
 // parse takes the three parts apart. The alphabets are those of IAM: an ID of
 // upper-case letters and digits, a secret in base64.
@@ -71,8 +74,8 @@ func parse(s string) (c credential, ok bool) {
 	if len(parts) != 3 {
 		return c, false
 	}
-	c = credential{parts[0], parts[1], parts[2]}
-	return c, len(c.id) >= 16 && strings.Trim(c.id, upper) == "" && len(c.secret) >= 16 && strings.Trim(c.secret, base64) == "" &&
+	c = credential{id: parts[0], region: parts[2], secret: secret.FromString(parts[1])}
+	return c, len(c.id) >= 16 && strings.Trim(c.id, upper) == "" && c.secret.Len() >= 16 && strings.Trim(parts[1], base64) == "" &&
 		slices.Contains(regions(), c.region)
 }
 
@@ -113,8 +116,10 @@ func sign(req *http.Request, c credential, service string, now time.Time) error 
 		hash.Write(body)
 		req.Body = io.NopCloser(bytes.NewReader(body))
 	}
-	return v4.NewSigner().SignHTTP(context.WithoutCancel(req.Context()), aws.Credentials{AccessKeyID: c.id, SecretAccessKey: c.secret}, req,
-		hex.EncodeToString(hash.Sum(nil)), service, c.region, now.UTC())
+	return c.secret.Use(func(b []byte) error {
+		return v4.NewSigner().SignHTTP(context.WithoutCancel(req.Context()), aws.Credentials{AccessKeyID: c.id, SecretAccessKey: string(b)}, req,
+			hex.EncodeToString(hash.Sum(nil)), service, c.region, now.UTC())
+	})
 }
 
 // Errors maps what the services' front end answers (Common errors of the API

@@ -47,7 +47,8 @@ var messages = map[fault.Code]string{
 }
 
 // vendorError is the union of the error shapes seen in the wild: OpenAI's
-// envelope, a bare string, and FastAPI's detail.
+// envelope, a bare string with its code beside it (xAI), and FastAPI's detail, at
+// the top or as the message (Mistral).
 type vendorError struct {
 	Code, Type, Message, Param string
 	Status                     int
@@ -65,6 +66,17 @@ func (v *Vendor) Decide(op string, status int, h http.Header, body []byte) error
 // fault. raw is the value of the error field; a numeric code is its status.
 func (v *Vendor) DecideInBand(op string, raw []byte, h http.Header) error {
 	e := errorValue(raw)
+	status := e.Status
+	if status == 0 {
+		status = http.StatusBadGateway
+	}
+	return v.decide(op, status, h, e)
+}
+
+// DecideBody is [Vendor.DecideInBand] for a whole answer or frame whose error
+// field is set, because some vendors put the code beside it.
+func (v *Vendor) DecideBody(op string, body []byte, h http.Header) error {
+	e := parseError(body)
 	status := e.Status
 	if status == 0 {
 		status = http.StatusBadGateway
@@ -142,13 +154,47 @@ func parseError(body []byte) vendorError {
 		return vendorError{}
 	}
 	if present(top.Error) {
-		return errorValue(top.Error)
+		e := errorValue(top.Error)
+		if e.Code == "" {
+			e.Code = text(top.Code)
+		}
+		return e
 	}
 	e := vendorError{Code: text(top.Code), Type: text(top.Type), Message: text(top.Message), Param: text(top.Param)}
 	if e.Message == "" {
-		e.Message = text(top.Detail)
+		e.detail(top.Detail)
+	}
+	if e.Message == "" {
+		var nested struct {
+			Detail json.RawMessage `json:"detail"`
+		}
+		if json.Unmarshal(top.Message, &nested) == nil {
+			e.detail(nested.Detail)
+		}
 	}
 	return e
+}
+
+// detail reads FastAPI's detail: a sentence, or a list of what is wrong where.
+func (e *vendorError) detail(raw json.RawMessage) {
+	var list []struct {
+		Type string            `json:"type"`
+		Msg  string            `json:"msg"`
+		Loc  []json.RawMessage `json:"loc"`
+	}
+	if e.Message = text(raw); e.Message != "" || json.Unmarshal(raw, &list) != nil || len(list) == 0 {
+		return
+	}
+	e.Type, e.Message = list[0].Type, list[0].Msg
+	var path []string
+	for _, step := range list[0].Loc {
+		if s := text(step); s != "" && s != "body" {
+			path = append(path, s)
+		} else if s == "" {
+			path = append(path, string(step))
+		}
+	}
+	e.Param = strings.Join(path, ".")
 }
 
 func errorValue(raw []byte) vendorError {

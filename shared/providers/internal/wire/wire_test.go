@@ -65,10 +65,34 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
+// TestErrorShapes: what vendors say is found wherever they say it.
+func TestErrorShapes(t *testing.T) {
+	v := &Vendor{ID: "test", Errors: Errors{{Status: 400, Contains: "incorrect api key", Fault: fault.ProviderKeyInvalid},
+		{Code: "no_capacity", Fault: fault.ProviderOverloaded}}}
+	for body, want := range map[string]struct {
+		code  fault.Code
+		param string
+	}{
+		`{"code":"invalid-argument","error":"Incorrect API key provided: x"}`:                                                      {fault.ProviderKeyInvalid, ""},
+		`{"code":"no_capacity","error":"later"}`:                                                                                   {fault.ProviderOverloaded, ""},
+		`{"detail":[{"type":"extra_forbidden","loc":["body","user"],"msg":"Extra inputs are not permitted","input":1}]}`:           {fault.InvalidRequest, "user"},
+		`{"object":"error","message":{"detail":[{"type":"missing","loc":["body","messages",0,"content"],"msg":"m"}]},"code":null}`: {fault.InvalidRequest, "messages.0.content"},
+		`{"detail":[{"type":"no_capacity","loc":["body",{"x":1}],"msg":1}]}`:                                                       {fault.InvalidRequest, ""},
+		`{"detail":[{"type":"no_capacity","loc":["header","x"],"msg":"m"}]}`:                                                       {fault.ProviderOverloaded, ""},
+		`{"detail":[]}`: {fault.InvalidRequest, ""}, `{"detail":{"a":1},"message":[1]}`: {fault.InvalidRequest, ""},
+		`{"detail":"Incorrect API key"}`: {fault.ProviderKeyInvalid, ""},
+	} {
+		if f := fault.As(v.Decide("test.Op", 400, nil, []byte(body))); f.Code != want.code || f.Param != want.param {
+			t.Errorf("%s: %s %q", body, f.Code, f.Param)
+		}
+	}
+}
+
 // FuzzDecide: no body makes it fail, and nothing of the body is shown.
 func FuzzDecide(f *testing.F) {
 	f.Add(400, []byte(`{"error":{"message":"m","param":"messages","code":5,"metadata":[]}}`))
-	f.Add(429, []byte(`{"detail":[{"loc":["body"]}]}`))
+	f.Add(429, []byte(`{"detail":[{"loc":["body","messages",0],"type":"x","msg":"y"}]}`))
+	f.Add(422, []byte(`{"message":{"detail":[{"loc":[null]}]}}`))
 	f.Add(500, []byte(`{"error":"overloaded"}`))
 	v := &Vendor{ID: "test", Errors: Errors{{Contains: "overloaded", Fault: fault.ProviderOverloaded}}}
 	f.Fuzz(func(t *testing.T, status int, body []byte) {

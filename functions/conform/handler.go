@@ -52,7 +52,7 @@ func (h *Handler) Handle(ctx context.Context, raw json.RawMessage) (probe.Answer
 		return probe.Refused(err), nil
 	}
 	h.Log.InfoContext(ctx, "probed", "org", ev.Org, "connection", ev.Connection, "probe", string(seen.Probe), "verdict", string(seen.Verdict),
-		"reason", seen.Reason, "status", seen.HTTPStatus, "latency_ms", seen.LatencyMS)
+		"reason", seen.Reason, "status", seen.HTTPStatus, "ms", seen.LatencyMS)
 	a := probe.Reported(seen)
 	a.Probed = 1
 	return a, nil

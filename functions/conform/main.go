@@ -6,8 +6,6 @@ package main
 import (
 	"context"
 
-	"github.com/aws/aws-lambda-go/lambda"
-
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/probe"
 	"github.com/latchkey/latchkey/shared/topology"
@@ -31,5 +29,5 @@ func main() {
 		boot.Exit(err)
 	}
 	h := &Handler{Station: &probe.Station{Runner: runner, Store: db.Connections(), Vault: keys}, Clock: env.Clock, Log: env.Log}
-	lambda.Start(h.Handle)
+	boot.Start(env, h.Handle)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"github.com/latchkey/latchkey/shared/admin"
 	"github.com/latchkey/latchkey/shared/agent"
@@ -39,7 +40,12 @@ type stack struct {
 
 func openStack(t *testing.T) *stack {
 	fx := dynamotest.Open(t)
-	db, err := dynamo.New(fx.Client, fx.Tables)
+	return stackOver(t, fx.Client, fx.Tables)
+}
+
+func stackOver(t *testing.T, client *dynamodb.Client, tables dynamo.Tables) *stack {
+	t.Helper()
+	db, err := dynamo.New(client, tables)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,22 +80,30 @@ func openStack(t *testing.T) *stack {
 
 func (s *stack) do(status int, who, method, target, body string) map[string]any {
 	s.Helper()
+	got, out := s.try(who, method, target, body)
+	if got != status {
+		s.Fatalf("%s %s: %d %v, want %d", method, target, got, out, status)
+	}
+	return out
+}
+
+func (s *stack) try(who, method, target, body string) (status int, out map[string]any) {
+	s.Helper()
 	path, query, _ := strings.Cut(target, "?")
 	var e events.APIGatewayV2HTTPRequest
 	e.RawPath, e.RawQueryString, e.Body = path, query, body
 	e.Headers = map[string]string{"x-api-key": s.keys[who]}
 	e.RequestContext.RequestID, e.RequestContext.TimeEpoch, e.RequestContext.HTTP.Method = "r", s.now.UnixMilli(), method
 	resp, err := s.h.Handle(s.Context(), e)
-	if err != nil || resp.StatusCode != status {
-		s.Fatalf("%s %s: %d %s (%v), want %d", method, target, resp.StatusCode, resp.Body, err, status)
+	if err != nil {
+		s.Fatalf("%s %s: %v", method, target, err)
 	}
-	var out map[string]any
 	if resp.Body != "" {
 		if err := json.Unmarshal([]byte(resp.Body), &out); err != nil {
 			s.Fatal(err)
 		}
 	}
-	return out
+	return resp.StatusCode, out
 }
 
 func items(answer map[string]any) []any { return answer["items"].([]any) }

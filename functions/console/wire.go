@@ -54,7 +54,7 @@ func wire(env *boot.Env) (*Handler, error) {
 		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys,
 			Catalog: catalog.New(catalog.Entries()), Agents: agents, PublicURL: env.Config.PublicURL},
 		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Prices: db.Prices(),
-		Fields: fields, NewID: boot.NewID, OnError: logError(env.Log),
+		Fields: fields, NewID: boot.NewID, OnError: logError(env.Log), Redact: env.Secrets,
 	})
 	return &Handler{API: api, Clock: env.Clock, Log: env.Log}, nil
 }

@@ -6,8 +6,6 @@ package main
 import (
 	"context"
 
-	"github.com/aws/aws-lambda-go/lambda"
-
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/boot/invoker"
 	"github.com/latchkey/latchkey/shared/credit"
@@ -26,5 +24,5 @@ func main() {
 	}
 	h := &Handler{Ledger: credit.New(db.Ledger(), credit.Options{}), Log: env.Log,
 		Probes: probe.Dispatcher{Queue: db.Connections(), Invoker: invoker.Open(env)}}
-	lambda.Start(h.Handle)
+	boot.Start(env, h.Handle)
 }

@@ -65,7 +65,7 @@ func (s *Service) Rollback(ctx context.Context, op audit.Op, orgID, id string) (
 // rollback undoes the rotation in the vault. A call that stopped half way did so
 // already; then the connection takes over what the vault has.
 func (s *Service) rollback(ctx context.Context, op audit.Op, c Connection) (vault.Head, error) {
-	head, err := s.Drains.Rollback(ctx, c.Ref(), KeyField, op.Actor)
+	head, err := s.Drains.Rollback(ctx, c.Ref(), KeyField, op)
 	if vault.ReasonOf(err) != vault.NoEarlierValue {
 		return head, err
 	}

@@ -27,7 +27,7 @@ func class(p Provider) taxonomy.CredentialClass {
 }
 
 func (c Connection) credential(op audit.Op, key secret.Text) vault.NewCredential {
-	return vault.NewCredential{Ref: c.Ref(), Origin: c.Origin, Actor: op.Actor, Fields: map[string]secret.Text{KeyField: key}}
+	return vault.NewCredential{Ref: c.Ref(), Origin: c.Origin, Op: op, Fields: map[string]secret.Text{KeyField: key}}
 }
 
 // seal stores the key of a new connection. If the vault knows the key already,
@@ -69,7 +69,7 @@ func (s *Service) revokeOrphans(ctx context.Context, op audit.Op, orgID string) 
 			}
 			continue
 		}
-		if _, err := s.Vault.Revoke(ctx, h.Ref, op.Actor); err != nil {
+		if _, err := s.Vault.Revoke(ctx, h.Ref, op); err != nil {
 			return false, err
 		}
 		cleaned = true
@@ -139,11 +139,11 @@ func (s *Service) rotate(ctx context.Context, op audit.Op, c Connection, r rotat
 	}
 	if r.overlap == 0 && len(stored.Drains) > 0 {
 		// Who wants no overlap wants none with an earlier rotation either.
-		if _, err := s.Drains.FinishRotation(ctx, c.Ref(), KeyField, op.Actor); err != nil {
+		if _, err := s.Drains.FinishRotation(ctx, c.Ref(), KeyField, op); err != nil {
 			return vault.Head{}, err
 		}
 	}
-	head, err := s.Vault.Rotate(ctx, vault.Rotation{Ref: c.Ref(), Origin: c.Origin, Actor: op.Actor, Overlap: r.overlap,
+	head, err := s.Vault.Rotate(ctx, vault.Rotation{Ref: c.Ref(), Origin: c.Origin, Op: op, Overlap: r.overlap,
 		Fields: map[string]secret.Text{KeyField: r.key}})
 	if vault.ReasonOf(err) == vault.Duplicate && stored.Fingerprint() != c.Fingerprint && stored.Origin == c.Origin {
 		alone, listErr := s.alone(ctx, stored)

@@ -147,6 +147,13 @@ func (s Vault) Write(ctx context.Context, c vault.Change) error {
 	if err != nil {
 		return err
 	}
+	if c.Row != nil {
+		reasons, err := s.db.commitWithAudit(ctx, "dynamo.Vault", *c.Row, actions...)
+		if reasons != nil {
+			return vault.ErrLost
+		}
+		return err
+	}
 	for try := 0; ; try++ {
 		// The SDK adds a request token, so its own repetitions are the same write.
 		_, err := s.db.api.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: actions})

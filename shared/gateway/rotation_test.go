@@ -12,6 +12,7 @@ import (
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/vault"
+	"github.com/latchkey/latchkey/shared/vault/vaulttest"
 )
 
 const (
@@ -23,7 +24,7 @@ const (
 func (r *rig) rotate(overlap time.Duration) {
 	r.t.Helper()
 	_, err := r.vault.Rotate(r.t.Context(), vault.Rotation{Ref: vault.Ref{Org: "acme", ID: "c1", Provider: "openrouter", Class: taxonomy.AIKey},
-		Fields: map[string]secret.Text{"api_key": secret.FromString(newKey)}, Overlap: overlap, Actor: "test"})
+		Fields: map[string]secret.Text{"api_key": secret.FromString(newKey)}, Overlap: overlap, Op: vaulttest.Op()})
 	check(r.t, err)
 }
 
@@ -91,9 +92,9 @@ func TestThePlatformsKeyHasNoSecondTry(t *testing.T) {
 	r := newRig(t)
 	ref := vault.Ref{Org: "house", ID: "p1", Provider: "openrouter", Class: taxonomy.AIKey}
 	_, err := r.vault.Create(t.Context(), vault.NewCredential{Ref: ref, Origin: "https://vendor.example",
-		Fields: map[string]secret.Text{"api_key": secret.FromString(oldKey)}, Actor: "test"})
+		Fields: map[string]secret.Text{"api_key": secret.FromString(oldKey)}, Op: vaulttest.Op()})
 	check(t, err)
-	_, err = r.vault.Rotate(t.Context(), vault.Rotation{Ref: ref, Fields: map[string]secret.Text{"api_key": secret.FromString(newKey)}, Overlap: time.Hour})
+	_, err = r.vault.Rotate(t.Context(), vault.Rotation{Ref: ref, Fields: map[string]secret.Text{"api_key": secret.FromString(newKey)}, Overlap: time.Hour, Op: vaulttest.Op()})
 	check(t, err)
 	r.platform = map[taxonomy.Provider]config.PlatformCredential{taxonomy.OpenRouter: {VaultRef: "house/p1"}}
 	r.script = []any{vendorFault(fault.ProviderKeyInvalid)}
@@ -106,7 +107,7 @@ func TestARolledBackKeyIsLive(t *testing.T) {
 	r := newRig(t)
 	r.connect("c1", "https://vendor.example", nil)
 	r.rotate(time.Hour)
-	_, err := r.vault.Rollback(t.Context(), vault.Ref{Org: "acme", ID: "c1", Provider: "openrouter", Class: taxonomy.AIKey}, "api_key", "test")
+	_, err := r.vault.Rollback(t.Context(), vault.Ref{Org: "acme", ID: "c1", Provider: "openrouter", Class: taxonomy.AIKey}, "api_key", vaulttest.Op())
 	check(t, err)
 	_, err = r.complete(gateway.Query{}, ask("openrouter/m"))
 	check(t, err)
@@ -132,7 +133,7 @@ func TestAStreamIsRetriedBeforeItsFirstByte(t *testing.T) {
 func TestAnotherOrganisationsKeyIsNeverUsed(t *testing.T) {
 	r := newRig(t)
 	_, err := r.vault.Create(t.Context(), vault.NewCredential{Ref: vault.Ref{Org: "other", ID: "c1", Provider: "openrouter", Class: taxonomy.AIKey},
-		Origin: "https://vendor.example", Fields: map[string]secret.Text{"api_key": secret.FromString(oldKey)}, Actor: "test"})
+		Origin: "https://vendor.example", Fields: map[string]secret.Text{"api_key": secret.FromString(oldKey)}, Op: vaulttest.Op()})
 	check(t, err)
 	r.store.config.Connections = []connection.Connection{{ID: "c1", Org: "acme", Provider: taxonomy.OpenRouter, Enabled: true, Status: connection.Active,
 		BillingSource: taxonomy.BYOK, Class: taxonomy.AIKey, Version: 1, CreatedAt: r.now}}

@@ -36,7 +36,7 @@ func openStation(t *testing.T) *station {
 	s := &station{bench: open(t, nil), store: connectiontest.NewMemory(nil), kek: vaulttest.NewKEK()}
 	var err error
 	if s.vault, err = vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: s.kek, Fields: vaulttest.Fields(), Now: func() time.Time { return s.now }, App: "latchkey", Stage: "test",
-		OnUse: func(e vault.Event) { s.mu.Lock(); defer s.mu.Unlock(); s.used = append(s.used, e) }}); err != nil {
+		OnUse: func(_ context.Context, e vault.Event) { s.mu.Lock(); defer s.mu.Unlock(); s.used = append(s.used, e) }}); err != nil {
 		t.Fatal(err)
 	}
 	s.Station = &probe.Station{Runner: s.r, Store: s.store, Vault: s.vault}
@@ -53,7 +53,7 @@ func (s *station) add(id string, change func(*connection.Connection)) connection
 		change(&c)
 	}
 	if !c.Keyless {
-		if _, err := s.vault.Create(s.Context(), vault.NewCredential{Ref: c.Ref(), Origin: s.c.Origin, Actor: "test",
+		if _, err := s.vault.Create(s.Context(), vault.NewCredential{Ref: c.Ref(), Origin: s.c.Origin, Op: vaulttest.Op(),
 			Fields: map[string]secret.Text{connection.KeyField: secret.FromString(key + id)}}); err != nil {
 			s.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
@@ -190,6 +191,9 @@ type Change struct {
 	// Rewrap replaces one version if it is stored with the expected revision and
 	// key. The head is not touched.
 	Rewrap *Rewrap
+	// Row is the audit row that is written with the change or not at all; nil for
+	// what no person decided (pruning, re-wrapping).
+	Row *audit.Row
 }
 
 // Rewrap is the replacement of one version's key wrapping.
@@ -214,8 +218,8 @@ type Store interface {
 	Head(ctx context.Context, org string, class taxonomy.CredentialClass, id string) (Head, error)
 	// Heads lists the heads of an organisation without reading ciphertext.
 	Heads(ctx context.Context, org string) ([]Head, error)
-	// Write applies a change completely or not at all, or fails with ErrLost if
-	// one of its conditions does not hold.
+	// Write applies a change with its audit row completely or not at all, or
+	// fails with ErrLost if one of its conditions does not hold.
 	Write(ctx context.Context, c Change) error
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/secret"
 )
@@ -28,9 +29,9 @@ func (v *Vault) draining(h Head, field string) (Drain, bool) {
 // version number is ever used twice. Nothing is decrypted. Errors:
 // invalid_request, not_found (also reason revoked), conflict (reason
 // no_earlier_value, duplicate, lost_race), vault_unavailable.
-func (v *Vault) Rollback(ctx context.Context, ref Ref, field, actor string) (Head, error) {
+func (v *Vault) Rollback(ctx context.Context, ref Ref, field string, by audit.Op) (Head, error) {
 	const op = "vault.Rollback"
-	if err := firstOf(checkRef(op, ref), checkText(op, "actor", actor, maxLabel)); err != nil {
+	if err := firstOf(checkRef(op, ref), checkOp(op, by)); err != nil {
 		return Head{}, err
 	}
 	old, err := v.writable(ctx, op, ref)
@@ -41,7 +42,7 @@ func (v *Vault) Rollback(ctx context.Context, ref Ref, field, actor string) (Hea
 	if !ok {
 		return Head{}, fault.Wrap(fault.Conflict, op, "no earlier value is kept any more; rotate to the value you want", NoEarlierValue)
 	}
-	h := v.next(old, actor)
+	h := v.next(old, by.Actor)
 	h.Drains = slices.DeleteFunc(h.Drains, func(d Drain) bool { return d.Field == field && d.Version == back.Version })
 	i := slices.IndexFunc(h.Fields, func(f Field) bool { return f.Name == field })
 	if i < 0 {
@@ -52,7 +53,7 @@ func (v *Vault) Rollback(ctx context.Context, ref Ref, field, actor string) (Hea
 	if err := v.refuseDuplicates(ctx, op, h, map[string]secret.Text{field: {}}); err != nil {
 		return Head{}, err
 	}
-	return v.commit(ctx, op, h, Change{Delete: released(old, h)})
+	return v.commit(ctx, op, h, Change{Delete: released(old, h), Row: h.row(by, "rollback", map[string]secret.Text{field: {}})})
 }
 
 // RevealPrevious opens the newest replaced value of one field whose overlap
@@ -60,7 +61,7 @@ func (v *Vault) Rollback(ctx context.Context, ref Ref, field, actor string) (Hea
 // false, and f is not called, if there is none. Otherwise as [Vault.Reveal].
 func (v *Vault) RevealPrevious(ctx context.Context, cred Credential, use Use, f func(plain []byte) error) (ok bool, err error) {
 	const op = "vault.RevealPrevious"
-	if _, err := v.usable(op, cred, use); err != nil {
+	if _, err := v.usable(ctx, op, cred, use); err != nil {
 		return false, err
 	}
 	d, ok := v.draining(cred.Head, use.Field)

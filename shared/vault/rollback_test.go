@@ -18,7 +18,7 @@ const (
 
 func (e *env) rotateTo(id, value string, overlap time.Duration) vault.Head {
 	e.Helper()
-	h, err := e.v.Rotate(context.Background(), vault.Rotation{Ref: ref(id), Fields: apiKey(value), Overlap: overlap, Actor: "op"})
+	h, err := e.v.Rotate(context.Background(), vault.Rotation{Ref: ref(id), Fields: apiKey(value), Overlap: overlap, Op: vaulttest.Op()})
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestRollbackBringsTheReplacedValueBack(t *testing.T) {
 	if e.live("c1") != key2 || e.previous("c1") != key1 || rotated.LiveVersion("api_key") != 2 {
 		t.Fatalf("live %s, previous %s", e.live("c1"), e.previous("c1"))
 	}
-	h, err := e.v.Rollback(t.Context(), ref("c1"), "api_key", "op")
+	h, err := e.v.Rollback(t.Context(), ref("c1"), "api_key", vaulttest.Op())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestRollbackBringsTheReplacedValueBack(t *testing.T) {
 	if e.live("c1") != key1 || e.previous("c1") != "none" || len(c.Versions) != 1 {
 		t.Fatalf("live %s, previous %s, %d versions", e.live("c1"), e.previous("c1"), len(c.Versions))
 	}
-	if _, err := e.v.Rollback(t.Context(), ref("c1"), "api_key", "op"); vault.ReasonOf(err) != vault.NoEarlierValue || fault.CodeOf(err) != fault.Conflict {
+	if _, err := e.v.Rollback(t.Context(), ref("c1"), "api_key", vaulttest.Op()); vault.ReasonOf(err) != vault.NoEarlierValue || fault.CodeOf(err) != fault.Conflict {
 		t.Fatalf("a second rollback: %v", err)
 	}
 	// No number is used twice.
@@ -90,7 +90,7 @@ func TestRollbackStepsBackOneRotationAtATime(t *testing.T) {
 		if e.previous("c1") != want {
 			t.Fatalf("previous %s, want %s", e.previous("c1"), want)
 		}
-		if _, err := e.v.Rollback(t.Context(), ref("c1"), "api_key", "op"); err != nil || e.live("c1") != want {
+		if _, err := e.v.Rollback(t.Context(), ref("c1"), "api_key", vaulttest.Op()); err != nil || e.live("c1") != want {
 			t.Fatalf("%v, live %s, want %s", err, e.live("c1"), want)
 		}
 	}
@@ -111,7 +111,7 @@ func TestRollbackRefuses(t *testing.T) {
 		"an unknown field": {func(e *env) { e.rotateTo("c1", key2, time.Hour) }, "other", fault.Conflict, vault.NoEarlierValue},
 		"a revoked credential": {func(e *env) {
 			e.rotateTo("c1", key2, time.Hour)
-			_, _ = e.v.Revoke(context.Background(), ref("c1"), "op")
+			_, _ = e.v.Revoke(context.Background(), ref("c1"), vaulttest.Op())
 		}, "api_key", fault.NotFound, vault.IsRevoked},
 		"a value that another credential took": {func(e *env) {
 			e.rotateTo("c1", key2, time.Hour)
@@ -123,7 +123,7 @@ func TestRollbackRefuses(t *testing.T) {
 			e.create("c1", key1)
 			c.prepare(e)
 			was := e.live("c1")
-			_, err := e.v.Rollback(t.Context(), ref("c1"), c.field, "op")
+			_, err := e.v.Rollback(t.Context(), ref("c1"), c.field, vaulttest.Op())
 			if fault.CodeOf(err) != c.code || vault.ReasonOf(err) != c.reason || e.live("c1") != was {
 				t.Fatalf("%v (%s), live %s", err, vault.ReasonOf(err), e.live("c1"))
 			}
@@ -163,7 +163,7 @@ func TestRollbackAcrossAFingerprintKey(t *testing.T) {
 	e.create("c1", key1)
 	e.kek.RotateMAC()
 	e.rotateTo("c1", key2, time.Hour)
-	h, err := e.v.Rollback(t.Context(), ref("c1"), "api_key", "op")
+	h, err := e.v.Rollback(t.Context(), ref("c1"), "api_key", vaulttest.Op())
 	if err != nil || h.Fingerprint() != "" || h.Hint() == "" || e.live("c1") != key1 {
 		t.Fatalf("%v %+v", err, h)
 	}
@@ -176,7 +176,7 @@ func TestRollbackWithAnUnknownOutcome(t *testing.T) {
 		e.create("c1", key1)
 		e.rotateTo("c1", key2, time.Hour)
 		e.store.FailWrites(func() vaulttest.WriteFault { return fate })
-		_, err := e.v.Rollback(t.Context(), ref("c1"), "api_key", "op")
+		_, err := e.v.Rollback(t.Context(), ref("c1"), "api_key", vaulttest.Op())
 		if (err == nil) != (fate == vaulttest.FailAfter) || e.live("c1") != want {
 			t.Errorf("fate %d: %v, live %s", fate, err, e.live("c1"))
 		}
@@ -184,7 +184,7 @@ func TestRollbackWithAnUnknownOutcome(t *testing.T) {
 	e := newEnv(t)
 	e.create("c1", key1)
 	e.rotateTo("c1", key2, time.Hour)
-	_, err := e.v.Rollback(t.Context(), ref("c1"), "api_key", "op")
+	_, err := e.v.Rollback(t.Context(), ref("c1"), "api_key", vaulttest.Op())
 	if err != nil || e.kek.Calls("Decrypt") != 0 {
 		t.Errorf("%v, %d Decrypt calls", err, e.kek.Calls("Decrypt"))
 	}

@@ -233,6 +233,9 @@ func TestAgainstTheRealRouter(t *testing.T) {
 	if d.count("install", "deliveries", id) != 0 || d.count("session", "list") != 0 || d.count("audit") < 5 {
 		t.Error("counts")
 	}
+	if got := d.do("", "audit", "verify"); got["ok"] != true || got["checked"] == 0.0 {
+		t.Errorf("the chain of audit rows: %v", got)
+	}
 	settings := d.do("", "org", "settings")
 	settings["privacy_mode"] = "prefer_local"
 	if got := d.run(string(encode(settings)), "org", "settings-put", "-", "--json"); got.code != ExitDone || !strings.Contains(got.out, "prefer_local") {

@@ -17,6 +17,7 @@ import (
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/connection"
+	"github.com/latchkey/latchkey/shared/connection/connectiontest"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/dynamo"
 	"github.com/latchkey/latchkey/shared/dynamo/dynamotest"
@@ -60,9 +61,10 @@ func stackOver(t *testing.T, client *dynamodb.Client, tables dynamo.Tables) *sta
 	ledger := credit.New(db.Ledger(), credit.Options{})
 	orgs := &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Random: boot.Rand()}
 	s.h = &Handler{Clock: &clock{}, Log: slog.New(slog.DiscardHandler), API: admin.New(admin.Services{
-		Orgs:        orgs,
-		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Providers: connectable(vendors.Entries(), out, nil)},
-		Agents:      &agent.Service{Store: db.Agents()},
+		Orgs: orgs,
+		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Drains: keys, Limits: db.Connections(), Keys: &connectiontest.Vendor{},
+			Prober: &connectiontest.Vendor{}, Providers: connectable(vendors.Entries(), out, nil)},
+		Agents: &agent.Service{Store: db.Agents()},
 		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys, Catalog: catalog.New(catalog.Entries()),
 			Agents: db.Agents(), PublicURL: "https://latchkey.example"},
 		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Prices: db.Prices(), Fields: vaulttest.Fields(), NewID: boot.NewID,

@@ -7,6 +7,7 @@ import (
 	"github.com/latchkey/latchkey/shared/admin"
 	"github.com/latchkey/latchkey/shared/agent"
 	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/boot/invoker"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/credit"
@@ -16,6 +17,7 @@ import (
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/integration"
 	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/probe"
 	"github.com/latchkey/latchkey/shared/providers"
 	vendors "github.com/latchkey/latchkey/shared/providers/catalog"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -39,6 +41,10 @@ func wire(env *boot.Env) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	prober, err := env.Prober()
+	if err != nil {
+		return nil, err
+	}
 	fields, err := boot.Fields()
 	if err != nil {
 		return nil, err
@@ -46,9 +52,11 @@ func wire(env *boot.Env) (*Handler, error) {
 	ledger := credit.New(db.Ledger(), credit.Options{})
 	agents := db.Agents()
 	api := admin.New(admin.Services{
-		Orgs:        &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Random: boot.Rand()},
-		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Providers: connectable(vendors.Entries(), out, env.Config.EndpointAllow)},
-		Agents:      &agent.Service{Store: agents},
+		Orgs: &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Random: boot.Rand()},
+		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Drains: keys, Limits: db.Connections(),
+			Keys: prober, Prober: probe.Remote{Invoker: invoker.Open(env)},
+			Providers: connectable(vendors.Entries(), out, env.Config.EndpointAllow)},
+		Agents: &agent.Service{Store: agents},
 		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys,
 			Catalog: catalog.New(catalog.Entries()), Agents: agents, PublicURL: env.Config.PublicURL},
 		Integrations: &integration.Service{Store: db.Integrations(), Seal: seal, Hash: keys, NewID: boot.NewID},
@@ -66,6 +74,7 @@ func connectable(entries []providers.Entry, out *egress.Egress, allow []string) 
 		list[i] = connection.Provider{
 			ID: e.ID, DefaultBaseURL: e.DefaultBaseURL, Capabilities: e.Capabilities, KeyRequired: e.KeyRequired,
 			VoiceOnly: e.Class() == taxonomy.VoiceKey, DefaultBilling: e.DefaultBilling, CheckKey: e.Key.Check,
+			Hosts: e.Hosts, Prefix: e.Key.Prefix, Probes: probe.Offered(&e),
 			CheckURL: func(raw string) error { return checkURL(e, out, allow, raw) },
 		}
 	}

@@ -18,9 +18,15 @@ type Sweeper interface {
 	Sweep(ctx context.Context, now time.Time, start, budget int) (credit.SweepReport, error)
 }
 
-// Handler ends what was abandoned.
+// Prober hands over the connections whose keys are due to be checked.
+type Prober interface {
+	Run(ctx context.Context, now time.Time) (int, error)
+}
+
+// Handler ends what was abandoned and starts what is due.
 type Handler struct {
 	Ledger Sweeper
+	Probes Prober
 	Log    *slog.Logger
 }
 
@@ -57,6 +63,11 @@ func (h *Handler) Handle(ctx context.Context, ev events.CloudWatchEvent) (Answer
 	a := Answer{Expired: r.Expired, Settled: r.Settled, Released: r.Released}
 	h.Log.InfoContext(ctx, "swept", "expired", r.Expired, "settled", r.Settled, "released", r.Released,
 		"undecided", r.Undecided, "poison", r.Poisoned, "complete", r.Complete)
+	var probeErr error
+	if a.Probes, probeErr = h.Probes.Run(ctx, ev.Time.UTC()); probeErr != nil {
+		// The ledger's result must not be lost over it; the next run tries again.
+		h.Log.ErrorContext(ctx, "probes not handed over", "code", string(fault.CodeOf(probeErr)), "op", fault.As(probeErr).Op)
+	}
 	// Out of time is not a failure: the next run goes on.
 	if err != nil && ctx.Err() == nil {
 		return a, err

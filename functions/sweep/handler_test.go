@@ -33,22 +33,39 @@ func (f *fakeSweeper) Sweep(ctx context.Context, now time.Time, _, budget int) (
 	return f.report, f.err
 }
 
+type fakeProber struct {
+	now time.Time
+	n   int
+	err error
+}
+
+func (f *fakeProber) Run(_ context.Context, now time.Time) (int, error) {
+	f.now = now
+	return f.n, f.err
+}
+
 func TestHandle(t *testing.T) {
 	var ev events.CloudWatchEvent
 	if err := json.Unmarshal([]byte(`{"time":"2026-01-02T03:04:00Z"}`), &ev); err != nil {
 		t.Fatal(err)
 	}
 	f := &fakeSweeper{report: credit.SweepReport{Expired: 1, Settled: 2, Released: 3, Complete: true}}
-	h := &Handler{Ledger: f, Log: slog.New(slog.DiscardHandler)}
+	probes := &fakeProber{n: 4}
+	h := &Handler{Ledger: f, Probes: probes, Log: slog.New(slog.DiscardHandler)}
 	a, err := h.Handle(t.Context(), ev)
 	if err != nil || !f.now.Equal(time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)) {
 		t.Fatalf("%v at %v", err, f.now)
 	}
-	if raw, _ := json.Marshal(a); string(raw) != `{"expired":1,"settled":2,"released":3,"grants_expired":0,"probes":0}` {
+	if raw, _ := json.Marshal(a); string(raw) != `{"expired":1,"settled":2,"released":3,"grants_expired":0,"probes":4}` {
 		t.Errorf("answer: %s", raw)
 	}
 	if _, err := h.Handle(t.Context(), events.CloudWatchEvent{}); fault.CodeOf(err) != fault.InvalidRequest {
 		t.Errorf("no time: %v", err)
+	}
+	// Probes that cannot be handed over do not undo what the ledger did.
+	probes.n, probes.err = 1, fault.New(fault.Unavailable, "test", "down")
+	if a, err := h.Handle(t.Context(), ev); err != nil || a.Expired != 1 || a.Probes != 1 || !probes.now.Equal(f.now) {
+		t.Errorf("probes down: %+v %v at %v", a, err, probes.now)
 	}
 	f.err = fault.New(fault.LedgerUnavailable, "test", "down")
 	if _, err := h.Handle(t.Context(), ev); fault.CodeOf(err) != fault.LedgerUnavailable {

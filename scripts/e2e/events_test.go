@@ -31,6 +31,7 @@ type wanted struct {
 
 func TestSampleEvents(t *testing.T) {
 	w := newWorkspace(t)
+	own := w.connect(byokKey+"SAMPLE", nil)
 	files, err := filepath.Glob("../../events/*/*.want.json")
 	must(t, err)
 	if len(files) < 20 {
@@ -45,14 +46,14 @@ func TestSampleEvents(t *testing.T) {
 			d := json.NewDecoder(bytes.NewReader(b))
 			d.DisallowUnknownFields()
 			must(t, d.Decode(&want))
-			a := local(t, "/invoke/"+function, w.render(t, strings.TrimSuffix(file, ".want.json")+".json"))
+			a := local(t, "/invoke/"+function, w.render(t, strings.TrimSuffix(file, ".want.json")+".json", own.ID))
 			want.check(t, a)
 		})
 	}
 }
 
 // render fills a sample in. The signature comes last, over the rendered body.
-func (w *workspace) render(t *testing.T, file string) []byte {
+func (w *workspace) render(t *testing.T, file, connection string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(file)
 	must(t, err)
@@ -60,7 +61,7 @@ func (w *workspace) render(t *testing.T, file string) []byte {
 	text := strings.NewReplacer(
 		"${NOW_MS}", strconv.FormatInt(now.UnixMilli(), 10), "${NOW_S}", strconv.FormatInt(now.Unix(), 10),
 		"${NOW_RFC3339}", now.UTC().Format(time.RFC3339), "${API_KEY}", w.Key, "${OPERATOR_KEY}", seeded.OperatorKey,
-		"${INSTALL}", w.install, "${TEAM}", w.team, "${APP}", "A"+strings.TrimPrefix(w.team, "T"),
+		"${INSTALL}", w.install, "${ORG}", w.ID, "${CONNECTION}", connection, "${TEAM}", w.team, "${APP}", "A"+strings.TrimPrefix(w.team, "T"),
 		"${SERIAL}", strconv.FormatInt(serial.Add(1), 10), "${AUDIO_FORM}", audioForm(t),
 	).Replace(string(b))
 	var e struct{ Body string }

@@ -23,6 +23,7 @@ var logKeys = []string{
 	"code", "at", "install", "event_id", "source", "body_sha256", "retiring_secret", "detail", "turn", // audit
 	"settled", "late", "released", "done", "undecided", "record", "of", "event", "reason", // settle
 	"expired", "poison", "complete", // sweep
+	"connection", "connections", "probe", "verdict", // probes
 	"request", "attempt", "cause", "status", "type", "message_id", // failures
 }
 

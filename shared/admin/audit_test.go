@@ -37,6 +37,9 @@ func rowsOf() map[string][]string {
 		"POST " + one + "/rotate":       {"connection.rotate", "credential.rotate"},
 		"POST " + one + "/revoke":       {"connection.revoke", "credential.revoke"},
 
+		"POST " + one + "/rotate/rollback": {"connection.rollback", "credential.rollback"},
+		"POST " + one + "/test":            nil, // what it saw is nobody's decision
+
 		"POST " + base + "/installs":        {"credential.create", "credential.create", "install.create"},
 		"PATCH " + inst:                     {"install.update"},
 		"DELETE " + inst:                    {"credential.revoke", "credential.revoke", "install.revoke"},

@@ -53,7 +53,9 @@ func examples(w *world) map[string]example {
 	add("POST", base+"/connections", "", `{"provider":"openai-compatible","label":"Own","base_url":"https://llm.example/v1","api_key":"`+w.canary()+
 		`","priority":3,"enabled":true,"models":["m"],"billing_source":"private","allow_platform_fallback":true,"default_voice_id":"v"}`)
 	add("PATCH", base+"/connections/{id}", "", `{"label":"New","api_key":"`+w.canary()+`","base_url":"https://eu.example/v1"}`)
-	add("POST", base+"/connections/{id}/rotate", "", `{"api_key":"`+w.canary()+`"}`)
+	add("POST", base+"/connections/{id}/rotate", "", `{"api_key":"`+w.canary()+`","overlap_seconds":60}`)
+	add("POST", base+"/connections/{id}/rotate/rollback", "", "")
+	add("POST", base+"/connections/{id}/test", "", `{"probe":"list_models"}`)
 	add("POST", base+"/connections/{id}/revoke", "", "")
 	add("DELETE", base+"/connections/{id}", "", "")
 
@@ -91,6 +93,9 @@ func examples(w *world) map[string]example {
 
 // prepare brings the world into the state that a route's example needs.
 func (w *world) prepare(name string) {
+	if name == "POST "+base+"/connections/{id}/rotate/rollback" {
+		w.must("POST", "/api/orgs/acme/connections/"+w.ids["connections"]+"/rotate", adminKey, `{"api_key":"`+w.canary()+`"}`, 200)
+	}
 	if name == "POST "+base+"/installs/{id}/resume" {
 		w.must("POST", "/api/orgs/acme/installs/"+w.ids["installs"]+"/suspend", adminKey, "", 200)
 	}

@@ -44,6 +44,8 @@ type world struct {
 	vault    *vault.Vault
 	sealed   *vaulttest.Store
 	installs *installtest.Memory
+	conns    *connectiontest.Memory
+	vendor   *connectiontest.Vendor
 	// integrations holds the credentials of all kinds too.
 	integrations *integrationtest.Memory
 	keys         map[string]string // by the names of keyNames
@@ -80,10 +82,13 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	agents := &fakeAgents{m: map[string]agent.Agent{}, rows: w.rows}
+	w.conns = connectiontest.NewMemory(w.rows)
+	w.vendor = &connectiontest.Vendor{Now: func() time.Time { return w.now }}
 	w.api = New(Services{
 		Orgs: &org.Service{Orgs: w.rows, Keys: w.rows, Config: w.rows, Ledger: w.ledger, Random: rand.Reader},
-		Connections: &connection.Service{Store: connectiontest.NewMemory(w.rows), Vault: w.vault, Providers: []connection.Provider{
+		Connections: &connection.Service{Store: w.conns, Vault: w.vault, Drains: w.vault, Limits: w.conns, Keys: w.vendor, Prober: w.vendor, Providers: []connection.Provider{
 			{ID: taxonomy.OpenRouter, DefaultBaseURL: "https://openrouter.ai/api/v1", KeyRequired: true, DefaultBilling: taxonomy.BYOK,
+				Hosts: []string{"openrouter.ai"}, Prefix: "cnry", Probes: []connection.Probe{connection.TestAuth, connection.ListModels},
 				Capabilities: []taxonomy.Capability{taxonomy.CapText}, CheckKey: func(secret.Text) error { return nil }, CheckURL: func(string) error { return nil }},
 			{ID: taxonomy.OpenAICompatible, DefaultBilling: taxonomy.Private,
 				CheckKey: func(secret.Text) error { return nil }, CheckURL: func(string) error { return nil }}}},

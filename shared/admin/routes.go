@@ -88,7 +88,10 @@ func connectionRoutes() []route {
 		get(one, orgRead, "A connection", connectionJSON{}, getConnection),
 		change(http.MethodPatch, one, orgAdmin, "Change a connection; a new base_url needs the key again", patchConnection{}, connectionJSON{}, with(updateConnection)),
 		remove(one, orgAdmin, "Revoke the key and remove the connection", deleteConnection),
-		act(one+"/rotate", orgAdmin, "Replace the key; ends a cooldown at once", rotateConnection{}, connectionJSON{}, with(rotateKey)),
+		act(one+"/rotate", orgAdmin, "Replace the key; ends a cooldown at once; the old key stays behind the new one for overlap_seconds, default 3600",
+			rotateConnection{}, connectionJSON{}, with(rotateKey)),
+		act(one+"/rotate/rollback", orgAdmin, "Take the replaced key back while it is kept; ends the newer one", nil, connectionJSON{}, bare(rollbackKey)),
+		act(one+"/test", orgAdmin, "Ask the vendor: test_auth, list_models, test_text or test_voice", testConnection{}, connectionHealthJSON{}, with(runProbe)),
 		act(one+"/revoke", orgAdmin, "Revoke the key; the connection stays, unusable", nil, connectionJSON{}, bare(revokeConnection)),
 	}
 }

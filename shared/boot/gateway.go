@@ -16,6 +16,7 @@ import (
 	"github.com/latchkey/latchkey/shared/egress"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/gateway"
+	"github.com/latchkey/latchkey/shared/probe"
 	"github.com/latchkey/latchkey/shared/providers"
 	"github.com/latchkey/latchkey/shared/providers/catalog"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -112,7 +113,20 @@ func (e *Env) Gateway(timeout time.Duration, classes ...taxonomy.CredentialClass
 		OnUnrecorded: func(org, request string, attempt int, code fault.Code) {
 			e.Log.Error("usage not recorded", "org", org, "request", request, "attempt", attempt, "code", string(code))
 		},
+		OnRotationSuspect: func(org, request, connection string, code fault.Code) {
+			e.Log.Warn("rotation_suspect", "org", org, "request", request, "connection", connection, "code", string(code))
+		},
 	})
+}
+
+// Prober makes what asks vendors about keys. It opens none by itself.
+func (e *Env) Prober() (*probe.Runner, error) {
+	out, err := e.Egress()
+	if err != nil {
+		return nil, err
+	}
+	entries := catalog.Entries()
+	return &probe.Runner{Entries: entries, Client: clients(out, entries), Now: e.Clock.Now}, nil
 }
 
 // clients makes one client per provider, once.

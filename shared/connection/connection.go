@@ -12,6 +12,14 @@
 // at once. [Service] carries the rules for changes; the key may only go to the
 // origin it was saved for, so a new base URL needs the key again.
 //
+// A key is shown to its vendor before it is stored, with the cheapest call there
+// is: what the vendor refuses is not stored at all, what could not be asked about
+// is stored as [Unverified] and not used until a probe succeeds. Health is what
+// probes saw, see [Health.After]; sweep repeats them ([Connection.NextProbe]).
+//
+// A rotation keeps the replaced key for its overlap: the gateway tries it once
+// when the vendor refuses the new one, and [Service.Rollback] brings it back.
+//
 // Order of the two stores: a new key is sealed before the connection appears,
 // and a connection stops being selected before its key is revoked. A crash in
 // between leaves a key that nothing refers to, or a connection whose key is
@@ -39,18 +47,24 @@ const (
 // HealthStatus is the result of the last probe.
 type HealthStatus string
 
-// Health statuses. Only [Failed] keeps a connection from being used.
+// Health statuses. [Failed] and [Unverified] keep a connection from being used.
 const (
-	Unknown HealthStatus = "unknown" // never probed
+	Unknown HealthStatus = "unknown" // never probed, or the vendor has nothing to ask
 	Healthy HealthStatus = "ok"
-	Failed  HealthStatus = "failed"
+	Failed  HealthStatus = "failed" // the vendor refuses the key, or its quota is used up
+	// Unverified is a key that was saved while its vendor could not be asked.
+	Unverified HealthStatus = "unverified"
 )
 
 // Health is what the last probe saw.
 type Health struct {
-	Status     HealthStatus
-	Reason     string // fault code of a failed probe
-	CheckedAt  time.Time
+	Status HealthStatus
+	Reason string // fault code, empty if all is well
+	Probe  Probe  // which one
+	// HTTPStatus is the vendor's last answer, 0 if there was none.
+	HTTPStatus int
+	CheckedAt  time.Time // when the probe began
+	Since      time.Time // since when the status is this one
 	LatencyMS  int64
 	ModelCount int64
 	VoiceCount int64
@@ -82,8 +96,10 @@ type Connection struct {
 	Keyless               bool                     // there is no vault credential
 	Hint                  string
 	Fingerprint           string
-	CreatedAt             time.Time
-	Version               int64
+	// PreviousUntil is how long the replaced key is kept; zero = there is none.
+	PreviousUntil time.Time
+	CreatedAt     time.Time
+	Version       int64
 }
 
 // Reason says why a connection may not be tried.
@@ -91,11 +107,12 @@ type Reason string
 
 // Reasons, in the order they are checked.
 const (
-	IsUsable  Reason = ""
-	IsRevoked Reason = "revoked"
-	IsOff     Reason = "disabled"
-	IsFailed  Reason = "unhealthy"
-	IsCooling Reason = "cooldown"
+	IsUsable     Reason = ""
+	IsRevoked    Reason = "revoked"
+	IsOff        Reason = "disabled"
+	IsFailed     Reason = "unhealthy"
+	IsUnverified Reason = "unverified"
+	IsCooling    Reason = "cooldown"
 )
 
 // Usable returns why a connection may not be tried now, [IsUsable] if it may.
@@ -107,6 +124,8 @@ func Usable(c Connection, now time.Time) Reason {
 		return IsOff
 	case c.Health.Status == Failed:
 		return IsFailed
+	case c.Health.Status == Unverified:
+		return IsUnverified
 	case now.Before(c.Cooldown.Until):
 		return IsCooling
 	}

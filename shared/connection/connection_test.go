@@ -93,6 +93,7 @@ func TestUsable(t *testing.T) {
 		"no status":        {func(c *connection.Connection) { c.Status = "" }, connection.IsRevoked},
 		"off":              {func(c *connection.Connection) { c.Enabled = false }, connection.IsOff},
 		"failed probe":     {func(c *connection.Connection) { c.Health.Status = connection.Failed }, connection.IsFailed},
+		"unverified":       {func(c *connection.Connection) { c.Health.Status = connection.Unverified }, connection.IsUnverified},
 		"cooling":          {func(c *connection.Connection) { c.Cooldown.Until = at.Add(time.Second) }, connection.IsCooling},
 		"cooled to an end": {func(c *connection.Connection) { c.Cooldown.Until = at }, connection.IsUsable},
 	} {

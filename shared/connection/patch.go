@@ -2,10 +2,12 @@ package connection
 
 import (
 	"bytes"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -138,15 +140,15 @@ func baseURL(raw string, p Provider) (string, error) {
 	return strings.TrimRight(raw, "/"), nil
 }
 
-// masks are how consoles print a hidden key. Saving one back would replace a
-// good key by its picture.
+// masks are how consoles print a hidden key, beyond those that the vault knows.
+// Saving one back would replace a good key by its picture; no vendor is shown one.
 var masks = []string{secret.Mask, "...", "***", "•", "…"}
 
 func checkKey(p Provider, key secret.Text, hint string) error {
 	if key.IsZero() {
 		return nil
 	}
-	masked := false
+	masked := errors.Is(credential.FieldSpec{Field: KeyField}.CheckSecret(key), credential.ErrMasked)
 	err := key.Use(func(b []byte) error {
 		for _, m := range masks {
 			masked = masked || bytes.Contains(b, []byte(m))

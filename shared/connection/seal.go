@@ -77,39 +77,74 @@ func (s *Service) revokeOrphans(ctx context.Context, op audit.Op, orgID string) 
 	return cleaned, nil
 }
 
-// replaceKey puts a new key behind next. sealed keeps the result for a second
-// try of the same operation, which must not rotate twice. A credential that is
-// newer than the connection says was rotated by a call that did not finish: then
-// the connection takes over the stored key if it is the same one.
-func (s *Service) replaceKey(ctx context.Context, op audit.Op, next Connection, p Provider, key secret.Text, sealed **vault.Head) (Connection, error) {
+// once keeps what one operation did, for when it is tried again after a lost
+// race: the vendor is asked once and the vault is written once.
+type once struct {
+	health *Health
+	sealed *vault.Head
+}
+
+// replaceKey puts a new key behind next, after its vendor took it. A credential
+// that is newer than the connection says was rotated by a call that did not
+// finish: then the connection takes over the stored key if it is the same one.
+func (s *Service) replaceKey(ctx context.Context, op audit.Op, next Connection, p Provider, r rotation, did *once) (Connection, error) {
 	if next.Status != Active {
 		return Connection{}, fault.New(fault.Conflict, "connection.Rotate", "this connection is revoked; create a new one")
 	}
-	if err := checkKey(p, key, next.Hint); err != nil {
+	if err := checkKey(p, r.key, next.Hint); err != nil {
 		return Connection{}, err
 	}
-	if *sealed == nil {
-		head, err := s.rotate(ctx, op, next, key)
+	if did.health == nil {
+		h, err := s.validate(ctx, op, next, r.key)
 		if err != nil {
 			return Connection{}, err
 		}
-		*sealed = &head
+		did.health = &h
 	}
-	next.Keyless, next.Hint, next.Fingerprint = false, (*sealed).Hint(), (*sealed).Fingerprint()
-	next.Cooldown, next.Health = Cooldown{}, Health{Status: Unknown}
-	return next, nil
+	if did.sealed == nil {
+		head, err := s.rotate(ctx, op, next, r)
+		if err != nil {
+			return Connection{}, err
+		}
+		did.sealed = &head
+	}
+	next.Keyless, next.Cooldown, next.Health = false, Cooldown{}, *did.health
+	return next.sealed(*did.sealed), nil
 }
 
-func (s *Service) rotate(ctx context.Context, op audit.Op, c Connection, key secret.Text) (vault.Head, error) {
+// sealed is c with what the vault says of its key.
+func (c Connection) sealed(h vault.Head) Connection {
+	c.Hint, c.Fingerprint, c.PreviousUntil = h.Hint(), h.Fingerprint(), time.Time{}
+	for _, d := range h.Drains {
+		if d.Field == KeyField && d.Until.After(c.PreviousUntil) {
+			c.PreviousUntil = d.Until
+		}
+	}
+	return c
+}
+
+// rotation is a new key and how long the one it replaces is kept.
+type rotation struct {
+	key     secret.Text
+	overlap time.Duration
+}
+
+func (s *Service) rotate(ctx context.Context, op audit.Op, c Connection, r rotation) (vault.Head, error) {
 	stored, err := s.Vault.Head(ctx, c.Org, c.Class, c.ID)
 	if fault.CodeOf(err) == fault.NotFound && c.Keyless {
-		return s.Vault.Create(ctx, c.credential(op, key))
+		return s.Vault.Create(ctx, c.credential(op, r.key))
 	}
 	if err != nil {
 		return vault.Head{}, err
 	}
-	head, err := s.Vault.Rotate(ctx, vault.Rotation{Ref: c.Ref(), Origin: c.Origin, Op: op,
-		Fields: map[string]secret.Text{KeyField: key}})
+	if r.overlap == 0 && len(stored.Drains) > 0 {
+		// Who wants no overlap wants none with an earlier rotation either.
+		if _, err := s.Drains.FinishRotation(ctx, c.Ref(), KeyField, op); err != nil {
+			return vault.Head{}, err
+		}
+	}
+	head, err := s.Vault.Rotate(ctx, vault.Rotation{Ref: c.Ref(), Origin: c.Origin, Op: op, Overlap: r.overlap,
+		Fields: map[string]secret.Text{KeyField: r.key}})
 	if vault.ReasonOf(err) == vault.Duplicate && stored.Fingerprint() != c.Fingerprint && stored.Origin == c.Origin {
 		alone, listErr := s.alone(ctx, stored)
 		if listErr != nil {

@@ -42,6 +42,12 @@ type Vault interface {
 	Heads(ctx context.Context, org string) ([]vault.Head, error)
 }
 
+// Drains ends and undoes rotations; [vault.Vault] implements it.
+type Drains interface {
+	FinishRotation(ctx context.Context, ref vault.Ref, field string, by audit.Op) (vault.Head, error)
+	Rollback(ctx context.Context, ref vault.Ref, field string, by audit.Op) (vault.Head, error)
+}
+
 // Provider is what the rules need to know of a vendor that has an adapter.
 type Provider struct {
 	ID             taxonomy.Provider
@@ -50,17 +56,29 @@ type Provider struct {
 	KeyRequired    bool
 	VoiceOnly      bool // its keys have class voice_key
 	DefaultBilling taxonomy.BillingSource
+	// Hosts are the vendor's own, empty for endpoints that the organisation names.
+	Hosts []string
+	// Prefix is how the vendor's keys usually start, empty if it does not say.
+	Prefix string
+	// Probes are those the vendor has an answer to.
+	Probes []Probe
 	// CheckKey refuses what cannot be a key of this vendor.
 	CheckKey func(secret.Text) error
 	// CheckURL refuses a base URL that a tenant's key must not be sent to.
 	CheckURL func(string) error
 }
 
-// Service carries the rules for connections.
+// Service carries the rules for connections. Everything is required.
 type Service struct {
 	Store     Store
 	Vault     Vault
+	Drains    Drains
 	Providers []Provider
+	// Keys asks vendors about keys that are not stored yet, Prober about stored
+	// ones, which this process may not open.
+	Keys   KeyChecker
+	Prober Prober
+	Limits Limiter
 }
 
 // MaxPerOrg bounds the connections of one organisation, which are read with
@@ -88,8 +106,9 @@ type Patch struct {
 	DefaultVoiceID        *string
 }
 
-// Create seals the key and makes the connection. It fails with billing_denied
-// naming the tiers that have byok, invalid_request, or conflict when the
+// Create shows the key to its vendor, seals it and makes the connection. It fails
+// with billing_denied naming the tiers that have byok, invalid_request (param
+// api_key when the vendor refuses the key), rate_limited, or conflict when the
 // organisation already uses this key.
 func (s *Service) Create(ctx context.Context, op audit.Op, o org.Org, tiers org.Tiers, d Draft) (Connection, error) {
 	if err := tiers.Require(o.Tier, org.FeatureBYOK); err != nil {
@@ -125,6 +144,11 @@ func (s *Service) Create(ctx context.Context, op audit.Op, o org.Org, tiers org.
 	if err := checkKey(p, key, ""); err != nil {
 		return Connection{}, err
 	}
+	if !c.Keyless {
+		if c.Health, err = s.validate(ctx, op, c, key); err != nil {
+			return Connection{}, err
+		}
+	}
 	return s.create(ctx, op, c, key)
 }
 
@@ -156,9 +180,10 @@ func (s *Service) create(ctx context.Context, op audit.Op, c Connection, key sec
 }
 
 // Update applies a patch. A new base URL needs the key again, because a key may
-// only go where it was meant to go; a new key clears cooldown and failures.
+// only go where it was meant to go. A new key is shown to its vendor as in
+// [Service.Create], clears cooldown and failures, and ends the old one at once.
 func (s *Service) Update(ctx context.Context, op audit.Op, orgID, id string, patch Patch) (Connection, error) {
-	var sealed *vault.Head
+	var did once
 	return s.change(ctx, orgID, id, func(old Connection) (Connection, audit.Row, error) {
 		p, err := s.provider(string(old.Provider))
 		if err != nil {
@@ -176,28 +201,11 @@ func (s *Service) Update(ctx context.Context, op audit.Op, orgID, id string, pat
 			next.Cooldown, next.Health = Cooldown{}, Health{Status: Unknown}
 		}
 		if !patch.Key.IsZero() {
-			if next, err = s.replaceKey(ctx, op, next, p, patch.Key, &sealed); err != nil {
+			if next, err = s.replaceKey(ctx, op, next, p, rotation{key: patch.Key}, &did); err != nil {
 				return Connection{}, audit.Row{}, err
 			}
 		}
 		return next, op.Row(orgID, "connection.update", id, "changed", patch.names(), "fingerprint", next.Fingerprint), nil
-	})
-}
-
-// Rotate replaces the key. The old one is not used by any request that starts
-// afterwards.
-func (s *Service) Rotate(ctx context.Context, op audit.Op, orgID, id string, key secret.Text) (Connection, error) {
-	if key.IsZero() {
-		return Connection{}, invalid("api_key", "the new api_key is needed")
-	}
-	var sealed *vault.Head
-	return s.change(ctx, orgID, id, func(old Connection) (Connection, audit.Row, error) {
-		p, err := s.provider(string(old.Provider))
-		if err != nil {
-			return Connection{}, audit.Row{}, err
-		}
-		next, err := s.replaceKey(ctx, op, old, p, key, &sealed)
-		return next, op.Row(orgID, "connection.rotate", id, "provider", string(old.Provider), "fingerprint", next.Fingerprint), err
 	})
 }
 
@@ -206,7 +214,7 @@ func (s *Service) Rotate(ctx context.Context, op audit.Op, orgID, id string, key
 func (s *Service) Revoke(ctx context.Context, op audit.Op, orgID, id string) (Connection, error) {
 	c, err := s.change(ctx, orgID, id, func(old Connection) (Connection, audit.Row, error) {
 		next := old
-		next.Status = Revoked
+		next.Status, next.PreviousUntil = Revoked, time.Time{}
 		return next, op.Row(orgID, "connection.revoke", id, "provider", string(old.Provider)), nil
 	})
 	if err != nil || c.Keyless {

@@ -33,6 +33,7 @@ type fixture struct {
 	vault *vault.Vault
 	vs    *vaulttest.Store
 	clock *vaulttest.Clock
+	asks  *connectiontest.Vendor
 	o     org.Org
 	n     int
 }
@@ -45,8 +46,10 @@ func setup(t *testing.T) *fixture {
 	if f.vault, err = vault.New(vault.Options{Store: f.vs, KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: f.clock.Now, App: "latchkey", Stage: "test"}); err != nil {
 		t.Fatal(err)
 	}
-	f.Service = &connection.Service{Store: f.store, Vault: f.vault, Providers: []connection.Provider{
+	f.asks = &connectiontest.Vendor{Now: f.clock.Now}
+	f.Service = &connection.Service{Store: f.store, Vault: f.vault, Drains: f.vault, Keys: f.asks, Prober: f.asks, Limits: f.store, Providers: []connection.Provider{
 		{ID: taxonomy.OpenRouter, DefaultBaseURL: "https://openrouter.ai/api/v1", KeyRequired: true, DefaultBilling: taxonomy.BYOK,
+			Hosts: []string{"openrouter.ai"}, Prefix: "sk-test-", Probes: []connection.Probe{connection.TestAuth, connection.TestText},
 			Capabilities: []taxonomy.Capability{taxonomy.CapText}, CheckKey: checkKey, CheckURL: checkURL},
 		{ID: taxonomy.OpenAICompatible, DefaultBilling: taxonomy.Private, CheckKey: checkKey, CheckURL: checkURL},
 	}}
@@ -86,8 +89,8 @@ func (f *fixture) must(c connection.Connection, err error) connection.Connection
 
 func (f *fixture) refused(err error, code fault.Code, param string) {
 	f.Helper()
-	if fault.CodeOf(err) != code || fault.As(err).Param != param {
-		f.Fatalf("got %v param %q, want code %q param %q", err, fault.As(err).Param, code, param)
+	if fault.CodeOf(err) != code || err != nil && fault.As(err).Param != param {
+		f.Fatalf("got %v, want code %q param %q", err, code, param)
 	}
 }
 
@@ -218,7 +221,7 @@ func TestBaseURLNeedsTheKeyAgain(t *testing.T) {
 	}
 	local := f.must(f.create("c2", "openai_compatible", "", connection.Patch{BaseURL: ptr("https://l.example")}))
 	f.must(f.Update(t.Context(), f.op(), "a1", local.ID, connection.Patch{BaseURL: ptr("https://m.example")}))
-	keyed := f.must(f.Rotate(t.Context(), f.op(), "a1", local.ID, secret.FromString(keyA)))
+	keyed := f.must(f.Rotate(t.Context(), f.op(), "a1", local.ID, secret.FromString(keyA), 0))
 	if keyed.Keyless || f.opens(keyed) != keyA {
 		t.Fatalf("%+v", keyed)
 	}
@@ -233,17 +236,17 @@ func TestRotationEndsTheCooldown(t *testing.T) {
 	if cooled, _ := f.store.Connection(t.Context(), "a1", c.ID); connection.Usable(cooled, f.clock.Now()) != connection.IsCooling {
 		t.Fatal("not cooling")
 	}
-	r := f.must(f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString(keyB)))
+	r := f.must(f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString(keyB), 0))
 	if r.Cooldown != (connection.Cooldown{}) || r.Hint != "2222" || r.Fingerprint == c.Fingerprint || f.opens(r) != keyB {
 		t.Fatalf("%+v", r)
 	}
-	_, err := f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString(keyB))
+	_, err := f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString(keyB), 0)
 	f.refused(err, fault.Conflict, "api_key")
-	_, err = f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString("sk-te...2222"))
+	_, err = f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString("sk-te...2222"), 0)
 	f.refused(err, fault.InvalidRequest, "api_key")
-	_, err = f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.Text{})
+	_, err = f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.Text{}, 0)
 	f.refused(err, fault.InvalidRequest, "api_key")
-	_, err = f.Rotate(t.Context(), f.op(), "a2", c.ID, secret.FromString(keyA))
+	_, err = f.Rotate(t.Context(), f.op(), "a2", c.ID, secret.FromString(keyA), 0)
 	f.refused(err, fault.NotFound, "")
 }
 
@@ -261,7 +264,7 @@ func TestACooldownInBetweenDoesNotRotateTwice(t *testing.T) {
 		}
 		return nil
 	}
-	r := f.must(f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString(keyB)))
+	r := f.must(f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString(keyB), 0))
 	head, _ := f.vault.Head(t.Context(), "a1", taxonomy.AIKey, c.ID)
 	if head.ActiveVersion != 2 || r.Cooldown != (connection.Cooldown{}) || f.opens(r) != keyB {
 		t.Fatalf("version %d, %+v", head.ActiveVersion, r)
@@ -278,7 +281,7 @@ func TestRevokeAndDelete(t *testing.T) {
 	if again := f.must(f.Revoke(t.Context(), f.op(), "a1", c.ID)); again.Version != r.Version {
 		t.Fatal("a second revoke wrote again")
 	}
-	_, err := f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString(keyB))
+	_, err := f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString(keyB), 0)
 	f.refused(err, fault.Conflict, "")
 	if err := f.Delete(t.Context(), f.op(), "a1", c.ID); err != nil {
 		t.Fatal(err)
@@ -322,10 +325,10 @@ func TestCrashes(t *testing.T) {
 		f := setup(t)
 		c := f.must(f.create("c1", "openrouter", keyA, connection.Patch{}))
 		f.store.Before = func(string) error { return crash }
-		_, err := f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString(keyB))
+		_, err := f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString(keyB), 0)
 		f.refused(err, fault.Unavailable, "")
 		f.store.Before = nil
-		r := f.must(f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString(keyB)))
+		r := f.must(f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString(keyB), 0))
 		if r.Hint != "2222" || f.opens(r) != keyB {
 			t.Fatalf("%+v", r)
 		}
@@ -335,9 +338,9 @@ func TestCrashes(t *testing.T) {
 		c := f.must(f.create("c1", "openrouter", keyA, connection.Patch{}))
 		f.must(f.create("c2", "openrouter", "sk-test-cccccccccccccccccccccccc3333", connection.Patch{}))
 		f.store.Before = func(string) error { return crash }
-		_, _ = f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString(keyB))
+		_, _ = f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString(keyB), 0)
 		f.store.Before = nil
-		_, err := f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString("sk-test-cccccccccccccccccccccccc3333"))
+		_, err := f.Rotate(t.Context(), f.op(), "a1", c.ID, secret.FromString("sk-test-cccccccccccccccccccccccc3333"), 0)
 		f.refused(err, fault.Conflict, "api_key")
 	})
 	t.Run("a revoke that stopped half way is finished by its repeat", func(t *testing.T) {

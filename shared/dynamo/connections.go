@@ -15,7 +15,8 @@ import (
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
-// Connections implements [connection.Store] and [connection.CooldownStore].
+// Connections implements [connection.Store], [connection.CooldownStore],
+// [connection.HealthStore], [connection.Limiter] and the queue of package probe.
 type Connections struct{ db *DB }
 
 // Connections returns the store of connections.
@@ -26,17 +27,24 @@ func encodeConnection(c connection.Connection) item {
 	for i, v := range c.Capabilities {
 		caps[i] = string(v)
 	}
-	h := c.Health
-	return item{
+	it := item{
 		"id": str(c.ID), "org": str(c.Org), "prov": str(string(c.Provider)), "label": str(c.Label), "url": str(c.BaseURL), "origin": str(c.Origin),
 		"models": strs(c.Models), "prio": num(c.Priority), "on": boolean(c.Enabled), "src": str(string(c.BillingSource)),
 		"apf": boolean(c.AllowPlatformFallback), "voice": str(c.DefaultVoiceID), "caps": strs(caps),
-		"health": mapping(item{"st": str(string(h.Status)), "why": str(h.Reason), "at": millis(h.CheckedAt),
-			"ms": num(h.LatencyMS), "models": num(h.ModelCount), "voices": num(h.VoiceCount)}),
+		"health": encodeHealth(c.Health), "prev": millis(c.PreviousUntil),
 		"fails": num(c.Cooldown.Failures), "cool": millis(c.Cooldown.Until), "st": str(string(c.Status)),
 		"cls": str(string(c.Class)), "keyless": boolean(c.Keyless), "hint": str(c.Hint), "fp": str(c.Fingerprint),
 		"at": millis(c.CreatedAt), "v": num(c.Version),
 	}
+	if at, ok := c.NextProbe(); ok {
+		it[table.ProbesPK], it[table.ProbesSK] = str(table.ProbesDue), num(at.UnixMilli())
+	}
+	return it
+}
+
+func encodeHealth(h connection.Health) types.AttributeValue {
+	return mapping(item{"st": str(string(h.Status)), "why": str(h.Reason), "probe": str(string(h.Probe)), "http": num(int64(h.HTTPStatus)),
+		"at": millis(h.CheckedAt), "since": millis(h.Since), "ms": num(h.LatencyMS), "models": num(h.ModelCount), "voices": num(h.VoiceCount)})
 }
 
 func decodeConnection(it item) (connection.Connection, error) {
@@ -46,11 +54,12 @@ func decodeConnection(it item) (connection.Connection, error) {
 		ID: r.str("id"), Org: r.str("org"), Provider: taxonomy.Provider(r.str("prov")), Label: r.str("label"), BaseURL: r.str("url"), Origin: r.str("origin"),
 		Models: r.strs("models"), Priority: r.num("prio"), Enabled: r.bool("on"), BillingSource: taxonomy.BillingSource(r.str("src")),
 		AllowPlatformFallback: r.bool("apf"), DefaultVoiceID: r.str("voice"),
-		Health: connection.Health{Status: connection.HealthStatus(h.str("st")), Reason: h.str("why"), CheckedAt: h.time("at"),
+		Health: connection.Health{Status: connection.HealthStatus(h.str("st")), Reason: h.str("why"), Probe: connection.Probe(h.str("probe")),
+			HTTPStatus: int(h.num("http")), CheckedAt: h.time("at"), Since: h.time("since"),
 			LatencyMS: h.num("ms"), ModelCount: h.num("models"), VoiceCount: h.num("voices")},
 		Cooldown: connection.Cooldown{Failures: r.num("fails"), Until: r.time("cool")}, Status: connection.Status(r.str("st")),
 		Class: taxonomy.CredentialClass(r.str("cls")), Keyless: r.bool("keyless"), Hint: r.str("hint"), Fingerprint: r.str("fp"),
-		CreatedAt: r.time("at"), Version: r.num("v"),
+		PreviousUntil: r.time("prev"), CreatedAt: r.time("at"), Version: r.num("v"),
 	}
 	for _, v := range r.strs("caps") {
 		c.Capabilities = append(c.Capabilities, taxonomy.Capability(v))

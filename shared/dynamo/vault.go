@@ -305,7 +305,8 @@ func encodeVaultHead(h vault.Head) item {
 	it[vaultHeadFields] = list(fields...)
 	drains := make([]types.AttributeValue, len(h.Drains))
 	for i, d := range h.Drains {
-		drains[i] = mapping(item{vaultFieldName: str(d.Field), vaultFieldVer: num(int64(d.Version)), vaultDrainUntil: millis(d.Until)})
+		drains[i] = mapping(item{vaultFieldName: str(d.Field), vaultFieldVer: num(int64(d.Version)), vaultDrainUntil: millis(d.Until),
+			vaultFieldHint: str(d.Hint), vaultFieldPrint: str(d.Fingerprint)})
 	}
 	it[vaultDrains] = list(drains...)
 	it[vaultFPKey] = str(h.FingerprintKey)
@@ -335,7 +336,8 @@ func decodeVaultHead(ref vault.Ref, it item) vault.Head {
 	}
 	for _, e := range r.list(vaultDrains) {
 		d := vaultElement(r, vaultDrains, e)
-		h.Drains = append(h.Drains, vault.Drain{Field: d.str(vaultFieldName), Version: int(d.num(vaultFieldVer)), Until: d.time(vaultDrainUntil)})
+		h.Drains = append(h.Drains, vault.Drain{Field: d.str(vaultFieldName), Version: int(d.num(vaultFieldVer)), Until: d.time(vaultDrainUntil),
+			Hint: d.str(vaultFieldHint), Fingerprint: d.str(vaultFieldPrint)})
 		vaultAdopt(r, d)
 	}
 	known := r.str(vaultHeadFormat) == vaultHeadLayout && r.str(vaultClass) == string(ref.Class) &&

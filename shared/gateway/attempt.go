@@ -279,7 +279,7 @@ func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s servic
 		target.HeaderTimeout = a.g.o.Timeout
 	}
 	upstream := a.c.now()
-	err = access.reveal(spanCtx, a.g.o.Vault, s.name, func(key secret.Text) error {
+	err = a.withKey(spanCtx, access, cand, s.name, func(key secret.Text) error {
 		target.Key = key
 		var err error
 		answer, err = s.do(spanCtx, call{entry, cand.Model, target, maxOutput, cand.Connection == nil})
@@ -371,7 +371,7 @@ func (a *attempts) inputs(cand route.Candidate) (billing.Inputs, access, error) 
 
 func connectionInput(c *connection.Connection, usable bool, cred vault.Credential) billing.Connection {
 	return billing.Connection{Exists: true, Usable: usable, AllowPlatformFallback: c.AllowPlatformFallback,
-		ID: c.ID, Version: c.Version, CredentialVersion: int64(cred.Head.ActiveVersion)}
+		ID: c.ID, Version: c.Version, CredentialVersion: int64(cred.Head.LiveVersion(apiKeyField))}
 }
 
 func cmpOr(a, b string) string {
@@ -409,6 +409,30 @@ func (x access) reveal(ctx context.Context, v Vault, purpose string, f func(secr
 	return v.Reveal(ctx, *x.cred, vault.Use{Field: apiKeyField, Purpose: purpose}, func(plain []byte) error {
 		return f(secret.New(plain))
 	})
+}
+
+// withKey makes the call with the candidate's key. When the vendor refuses a key
+// that replaced another, and the other is still kept, the call is made once more
+// with that one. It is part of the same attempt: a vendor that refused the key did
+// nothing that costs, so one hold and one outcome are right.
+func (a *attempts) withKey(ctx context.Context, x access, cand route.Candidate, purpose string, f func(secret.Text) error) error {
+	err := x.reveal(ctx, a.g.o.Vault, purpose, f)
+	if x.cred == nil || cand.Connection == nil || fault.CodeOf(err) != fault.ProviderKeyInvalid || ctx.Err() != nil {
+		return err
+	}
+	called := false
+	kept, again := a.g.o.Vault.RevealPrevious(ctx, *x.cred, vault.Use{Field: apiKeyField, Purpose: purpose}, func(plain []byte) error {
+		called = true
+		return f(secret.New(plain))
+	})
+	if kept {
+		a.g.o.OnRotationSuspect(a.c.Org, a.request, cand.Connection.ID, fault.CodeOf(again))
+	}
+	if !called {
+		// What the vendor said stands.
+		return err
+	}
+	return again
 }
 
 func originOf(base string) string {

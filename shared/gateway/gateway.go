@@ -68,6 +68,8 @@ type Store interface {
 type Vault interface {
 	LoadClass(ctx context.Context, org string, class taxonomy.CredentialClass) ([]vault.Credential, error)
 	Reveal(ctx context.Context, cred vault.Credential, use vault.Use, f func(plain []byte) error) error
+	// RevealPrevious opens the key that the live one replaced, while it is kept.
+	RevealPrevious(ctx context.Context, cred vault.Credential, use vault.Use, f func(plain []byte) error) (ok bool, err error)
 }
 
 // Ledger takes holds and records usage.
@@ -82,8 +84,8 @@ type Prices interface {
 	At(ctx context.Context, now time.Time) (*billing.Book, error)
 }
 
-// Options are the dependencies of a [Gateway]. All but OnUnrecorded are required;
-// Platform may be empty.
+// Options are the dependencies of a [Gateway]. All but OnUnrecorded and
+// OnRotationSuspect are required; Platform may be empty.
 type Options struct {
 	Store     Store
 	Vault     Vault
@@ -105,6 +107,10 @@ type Options struct {
 	// OnUnrecorded is told of usage that could not be written; sweep ends the
 	// attempt at its last checkpoint. nil = nobody is told.
 	OnUnrecorded func(org, request string, attempt int, code fault.Code)
+	// OnRotationSuspect is told when a vendor refused a connection's new key while
+	// the old one is kept; code is what the call with the old one came to, empty
+	// if it worked. nil = nobody is told.
+	OnRotationSuspect func(org, request, connection string, code fault.Code)
 }
 
 // Gateway makes metered calls. Safe for concurrent use.
@@ -123,6 +129,9 @@ func New(o Options) (*Gateway, error) {
 	}
 	if o.OnUnrecorded == nil {
 		o.OnUnrecorded = func(string, string, int, fault.Code) {}
+	}
+	if o.OnRotationSuspect == nil {
+		o.OnRotationSuspect = func(string, string, string, fault.Code) {}
 	}
 	g := &Gateway{o: o, entries: make(map[taxonomy.Provider]*providers.Entry, len(o.Providers))}
 	for i := range o.Providers {

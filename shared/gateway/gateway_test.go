@@ -49,6 +49,7 @@ type rig struct {
 	replays     map[string][]byte
 	replayUntil time.Time
 	lost        []string
+	suspects    []string
 }
 
 func newRig(t *testing.T) *rig {
@@ -104,7 +105,10 @@ func (r *rig) gateway() *gateway.Gateway {
 		Providers: []providers.Entry{entry, {ID: taxonomy.Bedrock, DefaultBaseURL: "https://unserved.example"}}, Client: func(*providers.Entry) *http.Client { return http.DefaultClient }, Platform: r.platform,
 		Classes: []taxonomy.CredentialClass{taxonomy.AIKey}, Timeout: time.Minute, Trace: trace.None(),
 		NewID:        func(time.Time) string { ids++; return fmt.Sprintf("id%d", ids) },
-		OnUnrecorded: func(_, request string, _ int, code fault.Code) { r.lost = append(r.lost, request+":"+string(code)) }})
+		OnUnrecorded: func(_, request string, _ int, code fault.Code) { r.lost = append(r.lost, request+":"+string(code)) },
+		OnRotationSuspect: func(_, _, connection string, code fault.Code) {
+			r.suspects = append(r.suspects, connection+":"+string(code))
+		}})
 	check(r.t, err)
 	return g
 }

@@ -36,6 +36,13 @@ const (
 	HoldsIndex = "holds"
 	HoldsPK    = "hx"
 	HoldsSK    = "exp"
+
+	// ProbesIndex lists the connections by when their next probe is due: dx (the
+	// one partition ProbesDue) and due (epoch milliseconds).
+	ProbesIndex = "probes"
+	ProbesPK    = "dx"
+	ProbesSK    = "due"
+	ProbesDue   = "PROBES"
 )
 
 // Key is a primary key.
@@ -56,7 +63,7 @@ type IndexSpec struct{ Name, PK, SK string }
 // Specs lists all tables.
 func Specs() []Spec {
 	return []Spec{
-		{Role: Config, TTL: true},
+		{Role: Config, TTL: true, Index: []IndexSpec{{Name: ProbesIndex, PK: ProbesPK, SK: ProbesSK}}},
 		{Role: Vault},
 		{Role: Sessions, TTL: true},
 		{Role: Ledger, TTL: true, Stream: true, Index: []IndexSpec{{Name: HoldsIndex, PK: HoldsPK, SK: HoldsSK}}},
@@ -89,6 +96,19 @@ func Settings(org string) Key { return Key{"ORG#" + org, "SETTINGS"} }
 
 // Connection is one connection of an organisation.
 func Connection(org, id string) Key { return Key{"ORG#" + org, "CONN#" + id} }
+
+// ParseConnection takes the key of a connection apart.
+func ParseConnection(k Key) (org, id string, ok bool) {
+	org, isOrg := strings.CutPrefix(k.PK, "ORG#")
+	id, isConn := strings.CutPrefix(k.SK, "CONN#")
+	return org, id, isOrg && isConn && ValidID(org) && ValidID(id)
+}
+
+// Count is a counter of one limit of an organisation in the window that begins at
+// start.
+func Count(org, limit string, start time.Time) Key {
+	return Key{"COUNT#" + org, limit + "#" + strconv.FormatInt(start.Unix(), 10)}
+}
 
 // Agent is one agent of an organisation.
 func Agent(org, id string) Key { return Key{"ORG#" + org, "AGENT#" + id} }

@@ -32,13 +32,27 @@ func callTables() []TableAccess {
 
 // Functions lists every function, sorted by name.
 func Functions() []Function {
-	return []Function{console(), invoke(), settle(), stt(), sweep(), tts(), turn(), webhook()}
+	return []Function{conform(), console(), invoke(), settle(), stt(), sweep(), tts(), turn(), webhook()}
+}
+
+// conform is invoked by console and sweep, which may not open keys.
+func conform() Function {
+	return Function{
+		Name: Conform, MemoryMB: 256, Timeout: 60 * time.Second,
+		Tables: []TableAccess{
+			{Table: table.Config, Actions: []string{"GetItem", "UpdateItem"}},
+			{Table: table.Vault, Actions: []string{"Query"}},
+		},
+		KMS:         []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{taxonomy.AIKey, taxonomy.VoiceKey}}},
+		Environment: Environment{Tables: true, Vault: true, Providers: true},
+	}
 }
 
 func console() Function {
 	return Function{
 		Name: Console, MemoryMB: 256, Timeout: 29 * time.Second,
-		Routes: []string{"ANY /api/{proxy+}"},
+		Routes:  []string{"ANY /api/{proxy+}"},
+		Invokes: []string{Conform},
 		Tables: []TableAccess{
 			{Table: table.Config, Actions: []string{"BatchWriteItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"}},
 			{Table: table.Vault, Actions: []string{"DeleteItem", "GetItem", "PutItem", "Query"}},
@@ -95,7 +109,10 @@ func settle() Function {
 func sweep() Function {
 	return Function{
 		Name: Sweep, MemoryMB: 256, Timeout: 55 * time.Second, Schedule: time.Minute,
+		Invokes: []string{Conform},
 		Tables: []TableAccess{
+			// Of the configuration it sees only which probes are due.
+			{Table: table.Config, Actions: []string{"Query"}, Index: true, Keys: []string{table.ProbesDue}},
 			{Table: table.Ledger, Actions: []string{"BatchGetItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
 		},
 		Environment: Environment{Tables: true},

@@ -116,6 +116,7 @@ const (
 	Settle  = "settle"
 	Console = "console"
 	Sweep   = "sweep"
+	Conform = "conform"
 )
 
 // Invoked reports whether some function invokes the named one.

@@ -73,10 +73,13 @@ type Field struct {
 }
 
 // Drain is a replaced value of a field that is still accepted before Until.
+// Hint and Fingerprint are the field's from when it was live.
 type Drain struct {
-	Field   string
-	Version int
-	Until   time.Time
+	Field       string
+	Version     int
+	Until       time.Time
+	Hint        string
+	Fingerprint string
 }
 
 // AllowsOrigin reports whether the credential may be sent to origin, which is

@@ -266,7 +266,8 @@ func replaceFields(op string, h *Head, old Head, r Rotation) error {
 	h.Drains = slices.DeleteFunc(h.Drains, func(d Drain) bool { return !now.Before(d.Until) })
 	for _, f := range old.Fields {
 		if _, replaced := r.Fields[f.Name]; replaced && r.Overlap > 0 {
-			h.Drains = append(h.Drains, Drain{Field: f.Name, Version: f.Version, Until: now.Add(r.Overlap)})
+			h.Drains = append(h.Drains, Drain{Field: f.Name, Version: f.Version, Until: now.Add(r.Overlap),
+				Hint: f.Hint, Fingerprint: f.Fingerprint})
 		}
 	}
 	if len(h.Drains) > maxDrains {
@@ -288,6 +289,9 @@ func (v *Vault) describe(ctx context.Context, op string, h *Head, fields map[str
 			// worse than none.
 			for i := range h.Fields {
 				h.Fields[i].Fingerprint = ""
+			}
+			for i := range h.Drains {
+				h.Drains[i].Fingerprint = ""
 			}
 			h.FingerprintKey = keyID
 		}

@@ -343,6 +343,9 @@ func (in *invocation) showOne(raw json.RawMessage) error {
 	if in.cmd.notice != "" && !in.json {
 		_, _ = io.WriteString(in.Stderr, "lk: "+in.cmd.notice+"\n")
 	}
+	if in.cmd.health {
+		return in.explain(raw)
+	}
 	if in.cmd.truth != "" {
 		var fields map[string]json.RawMessage
 		if json.Unmarshal(raw, &fields) != nil || string(fields[in.cmd.truth]) != "true" {
@@ -350,6 +353,27 @@ func (in *invocation) showOne(raw json.RawMessage) error {
 			f.answered = true
 			return f
 		}
+	}
+	return nil
+}
+
+// explain tells people what the result of a probe means.
+func (in *invocation) explain(raw json.RawMessage) error {
+	var h struct{ Status, Reason string }
+	if json.Unmarshal(raw, &h) != nil {
+		return unreadable()
+	}
+	text := "nothing that says whether the key is good; the provider may not offer this, or not now"
+	switch h.Status {
+	case "ok":
+		text = "the provider answered as it should"
+	case "failed":
+		f := failed("failed", "the provider does not serve this key ("+h.Reason+"); the connection is not used until a probe succeeds")
+		f.answered = true
+		return f
+	}
+	if !in.json {
+		_, _ = io.WriteString(in.Stderr, "lk: "+text+"\n")
 	}
 	return nil
 }

@@ -27,6 +27,11 @@ func TestRequests(t *testing.T) {
 		{"idempotent org", "", []string{"org", "create", "--name", "A", "--tier", "pro", "--idempotency-key", "x1"},
 			`POST /api/orgs {"name":"A","tier":"pro"} idempotency=x1`},
 		{"patch", "", []string{"org", "update", "--name", "", "--status", "active"}, `PATCH /api/orgs/acme {"name":"","status":"active"}`},
+		{"probe", "", []string{"connection", "test", "c1", "--probe", "test_text", "--model", "m"},
+			`POST /api/orgs/acme/connections/c1/test {"model":"m","probe":"test_text"}`},
+		{"rotation with overlap", vendorSecret, []string{"connection", "rotate", "c1", "--api-key", "-", "--overlap-seconds", "0"},
+			`POST /api/orgs/acme/connections/c1/rotate {"api_key":"` + vendorSecret + `","overlap_seconds":0}`},
+		{"rollback", "", []string{"connection", "rollback", "c1"}, `POST /api/orgs/acme/connections/c1/rotate/rollback`},
 		{"flags after arguments", "", []string{"key", "revoke", "k9", "--org", "o2"}, "DELETE /api/orgs/o2/keys/k9"},
 		{"alias", "", []string{"key", "delete", "k9"}, "DELETE /api/orgs/acme/keys/k9"},
 		{"words", "", []string{"key", "create", "--name=n", "--scopes", "invoke, audio", "--scopes", "read"},
@@ -291,6 +296,30 @@ func TestReconcileMismatchFails(t *testing.T) {
 	}
 	got = r.call(t, "", "reconcile")
 	contains(t, "stdout", got.out, "1cr", "0.000002cr", "held")
+}
+
+func TestProbeResults(t *testing.T) {
+	for _, c := range []struct {
+		status, reason string
+		code           int
+		says           string
+	}{
+		{"ok", "", ExitDone, "answered as it should"},
+		{"failed", "provider_key_invalid", ExitRefused, "does not serve this key (provider_key_invalid)"},
+		{"unknown", "provider_overloaded", ExitDone, "nothing that says whether the key is good"},
+	} {
+		body := `{"status":"` + c.status + `","reason":"` + c.reason + `","probe":"test_auth","http_status":200,"checked_at":"2026-11-21T12:00:00Z","latency_ms":41}`
+		r := record(t, answer{200, body, nil})
+		got := r.call(t, "", "connection", "test", "c1", "--probe", "test_auth")
+		if got.code != c.code {
+			t.Errorf("%s: exit %d", c.status, got.code)
+		}
+		contains(t, c.status+" stdout", got.out, "status", c.status, "latency_ms", "41", "test_auth")
+		contains(t, c.status+" stderr", got.errOut, c.says)
+		if got = r.call(t, "", "connection", "test", "c1", "--probe", "test_auth", "--json"); got.code != c.code || strings.TrimSpace(got.out) != body {
+			t.Errorf("%s as JSON: %+v", c.status, got)
+		}
+	}
 }
 
 func TestLargeAnswerIsRefused(t *testing.T) {

@@ -66,6 +66,9 @@ type command struct {
 	notice string
 	// truth is a field that must be true, else the exit code is 1.
 	truth string
+	// health says that the answer is the result of a probe: a failed one is
+	// explained, and the exit code is 1.
+	health bool
 	// keyless commands need no API key.
 	keyless bool
 	local   func(context.Context, *invocation) error

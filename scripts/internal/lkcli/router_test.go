@@ -108,6 +108,7 @@ type deployment struct {
 func deploy(t *testing.T) *deployment {
 	t.Helper()
 	rows, installs := orgtest.NewMemory(), installtest.NewMemory()
+	conns := connectiontest.NewMemory(rows)
 	ledger, people := &money{postings: map[string]credit.Posting{}}, &agents{m: map[string]agent.Agent{}, rows: rows}
 	v, err := vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: instant, App: "latchkey", Stage: "test"})
 	if err != nil {
@@ -117,9 +118,10 @@ func deploy(t *testing.T) *deployment {
 	n := 0
 	api := admin.New(admin.Services{
 		Orgs: orgs,
-		Connections: &connection.Service{Store: connectiontest.NewMemory(rows), Vault: v, Providers: []connection.Provider{
-			{ID: taxonomy.OpenRouter, DefaultBaseURL: "https://openrouter.ai/api/v1", KeyRequired: true, DefaultBilling: taxonomy.BYOK,
-				CheckKey: func(secret.Text) error { return nil }, CheckURL: func(string) error { return nil }}}},
+		Connections: &connection.Service{Store: conns, Vault: v, Drains: v, Limits: conns, Keys: &connectiontest.Vendor{},
+			Prober: &connectiontest.Vendor{}, Providers: []connection.Provider{
+				{ID: taxonomy.OpenRouter, DefaultBaseURL: "https://openrouter.ai/api/v1", KeyRequired: true, DefaultBilling: taxonomy.BYOK,
+					CheckKey: func(secret.Text) error { return nil }, CheckURL: func(string) error { return nil }}}},
 		Agents: &agent.Service{Store: people},
 		Installs: &install.Service{Store: installs, Bindings: installs, Vault: v, Index: v, Catalog: catalog.New(catalog.Entries()), Agents: people,
 			PublicURL: "https://latchkey.example"},

@@ -204,3 +204,11 @@ func (s *Server) models(w http.ResponseWriter, r *http.Request) {
 		map[string]any{"id": "sim-voice", "object": "model", "created": 1_760_000_000, "owned_by": "simulated"},
 	}})
 }
+
+// account is how one vendor tells whether a key is good.
+func (s *Server) account(w http.ResponseWriter, r *http.Request) {
+	if _, ok := s.begin(w, r); !ok {
+		return
+	}
+	answer(w, http.StatusOK, map[string]any{"data": map[string]any{"label": "simulated", "usage": 0, "limit": nil}})
+}

@@ -8,7 +8,7 @@
 // stops at scripted barriers, so that a process can be killed at a known point.
 //
 // It answers the OpenAI dialect below /v1 (chat completions with streams and
-// tools, transcriptions, speech, models) and the two Slack methods the product
+// tools, transcriptions, speech, models, key checks) and the two Slack methods the product
 // uses below /api. Not imitated: moderation, rate limits unless scripted,
 // tokenisation (a token is four bytes here), real speech.
 package mockvendor
@@ -91,8 +91,10 @@ type Server struct {
 	mu      sync.Mutex
 	keys    map[string]bool // accepted key hashes; nil = any key
 	calls   []*Call
+	checks  []*Call
 	posts   []Post
 	fail    *Failure
+	failGet *Failure
 	barrier *Barrier
 	text    string
 	chunks  int
@@ -106,6 +108,7 @@ func New() *Server {
 	s := &Server{}
 	s.mux.HandleFunc("POST /v1/chat/completions", s.chat)
 	s.mux.HandleFunc("GET /v1/models", s.models)
+	s.mux.HandleFunc("GET /v1/key", s.account)
 	s.mux.HandleFunc("POST /v1/audio/transcriptions", s.transcribe)
 	s.mux.HandleFunc("POST /v1/audio/translations", s.transcribe)
 	s.mux.HandleFunc("POST /v1/audio/speech", s.speak)
@@ -135,6 +138,13 @@ func (s *Server) AcceptOnly(keys ...string) {
 	}
 }
 
+// AcceptAny ends AcceptOnly.
+func (s *Server) AcceptAny() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys = nil
+}
+
 // Script sets a fixed answer text (empty = repeat the user), how many chunks a
 // stream has (0 = one per word) and the pause between them.
 func (s *Server) Script(text string, chunks int, pause time.Duration) {
@@ -148,6 +158,13 @@ func (s *Server) Fail(f *Failure) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fail = f
+}
+
+// FailChecks scripts failures of what asks about models and keys; nil ends them.
+func (s *Server) FailChecks(f *Failure) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failGet = f
 }
 
 // FailPosts makes chat.postMessage answer ok=false with this error; "" ends it.
@@ -194,8 +211,20 @@ func (s *Server) wait(r *http.Request, point Point) {
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]Call, len(s.calls))
-	for i, c := range s.calls {
+	return copied(s.calls)
+}
+
+// Checks returns a copy of the journal of what asked about models and keys; it
+// is apart, because the system under test does so by itself at any time.
+func (s *Server) Checks() []Call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return copied(s.checks)
+}
+
+func copied(calls []*Call) []Call {
+	out := make([]Call, len(calls))
+	for i, c := range calls {
 		out[i] = *c
 	}
 	return out
@@ -212,7 +241,7 @@ func (s *Server) Posts() []Post {
 func (s *Server) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls, s.posts = nil, nil
+	s.calls, s.checks, s.posts = nil, nil, nil
 }
 
 // begin journals a call and answers failures; ok is false if it was answered.
@@ -223,11 +252,17 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request) (c *Call, ok bool
 		c.KeyHash = Hash(key)
 	}
 	s.mu.Lock()
-	s.calls = append(s.calls, c)
-	fail, refused := s.fail, s.keys != nil && !s.keys[c.KeyHash]
+	script := &s.fail
+	if r.Method == http.MethodGet {
+		s.checks = append(s.checks, c)
+		script = &s.failGet
+	} else {
+		s.calls = append(s.calls, c)
+	}
+	fail, refused := *script, s.keys != nil && !s.keys[c.KeyHash]
 	if fail != nil && fail.Count > 0 {
 		if fail.Count--; fail.Count == 0 {
-			s.fail = nil
+			*script = nil
 		}
 	}
 	s.mu.Unlock()

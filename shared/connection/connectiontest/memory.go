@@ -13,8 +13,9 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 )
 
-// Memory implements [connection.Store] and [connection.CooldownStore]. It is
-// safe for concurrent use.
+// Memory implements [connection.Store], [connection.CooldownStore],
+// [connection.HealthStore] and [connection.Limiter]. It is safe for concurrent
+// use.
 type Memory struct {
 	// Audit gets the rows; nil drops them.
 	Audit audit.Store
@@ -22,8 +23,9 @@ type Memory struct {
 	// fail; nil does nothing.
 	Before func(action string) error
 
-	mu    sync.Mutex
-	conns map[string]connection.Connection
+	mu     sync.Mutex
+	conns  map[string]connection.Connection
+	counts map[string]int64
 }
 
 // NewMemory returns an empty store that writes its audit rows to rows.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,13 +17,17 @@ import (
 // Store is what an implementation offers.
 type Store interface {
 	connection.Store
+	connection.Limiter
 	SetCooldown(ctx context.Context, org, id string, c connection.Cooldown, seen int64) error
+	SetHealth(ctx context.Context, seen connection.Connection, h connection.Health) error
+	DueProbes(ctx context.Context, now time.Time, limit int) ([]connection.Name, error)
 }
 
 // Run runs the suite; open gives an empty store.
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for name, f := range map[string]func(*testing.T, context.Context, Store){
 		"RoundTrip": testRoundTrip, "Versions": testVersions, "UniqueKeys": testUniqueKeys, "Cooldown": testCooldown, "Parallel": testParallel,
+		"Health": testHealth, "HealthRaces": testHealthRaces, "Due": testDue, "Limits": testLimits,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, t.Context(), open(t)) })
 	}
@@ -39,9 +44,10 @@ func sample(id, fingerprint string) connection.Connection {
 		ID: id, Org: "a1", Provider: taxonomy.OpenAICompatible, Label: "Büro", BaseURL: "https://x.example/v1", Origin: "https://x.example",
 		Models: []string{"m1", "m2"}, Priority: 7, Enabled: true, BillingSource: taxonomy.Private, AllowPlatformFallback: true,
 		DefaultVoiceID: "v", Capabilities: []taxonomy.Capability{taxonomy.CapText, taxonomy.CapTools},
-		Health:   connection.Health{Status: connection.Healthy, Reason: "r", CheckedAt: now(), LatencyMS: 12, ModelCount: 3, VoiceCount: 4},
+		Health: connection.Health{Status: connection.Healthy, Reason: "r", Probe: connection.TestText, HTTPStatus: 200, CheckedAt: now(),
+			Since: now().Add(-time.Hour), LatencyMS: 12, ModelCount: 3, VoiceCount: 4},
 		Cooldown: connection.Cooldown{Failures: 2, Until: now().Add(time.Minute)}, Status: connection.Active, Class: taxonomy.AIKey,
-		Hint: "wxyz", Fingerprint: fingerprint, CreatedAt: now(), Version: 1,
+		Hint: "wxyz", Fingerprint: fingerprint, PreviousUntil: now().Add(time.Hour), CreatedAt: now(), Version: 1,
 	}
 }
 
@@ -154,5 +160,151 @@ func testParallel(t *testing.T, ctx context.Context, s Store) {
 	wg.Wait()
 	if got, _ := s.Connection(ctx, "a1", "c1"); got.Cooldown.Failures != calls {
 		t.Fatalf("%d failures counted, want %d", got.Cooldown.Failures, calls)
+	}
+}
+
+func seen(p connection.Probe, v connection.Verdict, at time.Time) connection.Seen {
+	return connection.Seen{Probe: p, Verdict: v, At: at, HTTPStatus: 200, LatencyMS: 5}
+}
+
+// testHealth: a result is stored beside everything else, and an older one is not.
+func testHealth(t *testing.T, ctx context.Context, s Store) {
+	c := sample("c1", "f1")
+	code(t, s.CreateConnection(ctx, c, row("r1")), "", "")
+	later := now().Add(time.Minute)
+	code(t, connection.Record(ctx, s, c, seen(connection.TestAuth, connection.Refused, later)), "", "")
+	want := c
+	want.Version = 2
+	want.Health = connection.Health{Status: connection.Failed, Probe: connection.TestAuth, HTTPStatus: 200, CheckedAt: later, Since: later,
+		LatencyMS: 5, ModelCount: 3, VoiceCount: 4}
+	got, err := s.Connection(ctx, "a1", "c1")
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("%+v, %v\nwant %+v", got, err, want)
+	}
+	code(t, connection.Record(ctx, s, c, seen(connection.TestAuth, connection.Accepted, now().Add(time.Second))), "", "")
+	if got, _ = s.Connection(ctx, "a1", "c1"); !reflect.DeepEqual(got, want) {
+		t.Fatalf("an older result was stored: %+v", got.Health)
+	}
+	off := got
+	off.Enabled, off.Version = false, 3
+	code(t, s.UpdateConnection(ctx, got, off, row("r2")), "", "")
+	code(t, connection.Record(ctx, s, off, seen(connection.TestAuth, connection.Accepted, later.Add(time.Minute))), "", "")
+	if got, _ = s.Connection(ctx, "a1", "c1"); got.Health.Status != connection.Healthy {
+		t.Fatalf("the health of a disabled connection was not stored: %+v", got.Health)
+	}
+	code(t, connection.Record(ctx, s, sample("gone", "f9"), seen(connection.TestAuth, connection.Accepted, later)), "", "")
+	if _, err := s.Connection(ctx, "a1", "gone"); fault.CodeOf(err) != fault.NotFound {
+		t.Fatal("a probe made a connection")
+	}
+}
+
+// testHealthRaces: what was probed before a change says nothing after it, and a
+// change that was read before a probe does not undo it.
+func testHealthRaces(t *testing.T, ctx context.Context, s Store) {
+	for id, change := range map[string]func(*connection.Connection){
+		"key":      func(c *connection.Connection) { c.Fingerprint = "f2" + c.ID },
+		"endpoint": func(c *connection.Connection) { c.BaseURL = "https://z.example" },
+		"revoked":  func(c *connection.Connection) { c.Status = connection.Revoked },
+	} {
+		c := sample(id, "f"+id)
+		code(t, s.CreateConnection(ctx, c, row("c"+id)), "", "")
+		next := c
+		change(&next)
+		next.Version = 2
+		code(t, s.UpdateConnection(ctx, c, next, row("u"+id)), "", "")
+		code(t, connection.Record(ctx, s, c, seen(connection.TestAuth, connection.Refused, now().Add(time.Minute))), "", "")
+		if got, _ := s.Connection(ctx, "a1", id); got.Health != c.Health {
+			t.Errorf("%s: the result of the old one was stored: %+v", id, got.Health)
+		}
+	}
+	c := sample("c1", "f1")
+	code(t, s.CreateConnection(ctx, c, row("r1")), "", "")
+	code(t, connection.Record(ctx, s, c, seen(connection.TestAuth, connection.Refused, now().Add(time.Minute))), "", "")
+	stale := c
+	stale.Label, stale.Version = "New", 2
+	code(t, s.UpdateConnection(ctx, c, stale, row("r2")), fault.Conflict, "")
+	// A cooldown in between is no obstacle.
+	code(t, connection.Cool(ctx, s, "a1", "c1", 401, 0, now()), "", "")
+	code(t, connection.Record(ctx, s, c, seen(connection.TestAuth, connection.Accepted, now().Add(2*time.Minute))), "", "")
+	if got, _ := s.Connection(ctx, "a1", "c1"); got.Health.Status != connection.Healthy || got.Cooldown.Failures != 3 {
+		t.Fatalf("%+v %+v", got.Health, got.Cooldown)
+	}
+}
+
+func testDue(t *testing.T, ctx context.Context, s Store) {
+	put := func(id string, change func(*connection.Connection)) {
+		c := sample(id, "f"+id)
+		change(&c)
+		code(t, s.CreateConnection(ctx, c, row("r"+id)), "", "")
+	}
+	put("fresh", func(*connection.Connection) {})
+	put("yesterday", func(c *connection.Connection) { c.Health.CheckedAt = now().Add(-24 * time.Hour) })
+	put("failed", func(c *connection.Connection) {
+		c.Health.Status, c.Health.CheckedAt = connection.Failed, now().Add(-15*time.Minute)
+	})
+	put("unverified", func(c *connection.Connection) {
+		c.Health = connection.Health{Status: connection.Unverified, CheckedAt: now().Add(-time.Minute), Since: now().Add(-time.Minute)}
+	})
+	put("never", func(c *connection.Connection) {
+		c.Health, c.CreatedAt = connection.Health{Status: connection.Unknown}, now().Add(-time.Second)
+	})
+	put("revoked", func(c *connection.Connection) { c.Status, c.Health.CheckedAt = connection.Revoked, time.Time{} })
+	put("off", func(c *connection.Connection) { c.Enabled, c.Health.CheckedAt = false, time.Time{} })
+	for limit, want := range map[int][]string{10: {"unverified", "never", "failed", "yesterday"}, 2: {"unverified", "never"}} {
+		due, err := s.DueProbes(ctx, now(), limit)
+		var ids []string
+		for _, d := range due {
+			ids = append(ids, d.ID)
+			if d.Org != "a1" {
+				t.Errorf("organisation %q", d.Org)
+			}
+		}
+		if err != nil || !reflect.DeepEqual(ids, want) {
+			t.Errorf("limit %d: %v %v, want %v", limit, ids, err, want)
+		}
+	}
+	c, _ := s.Connection(ctx, "a1", "unverified")
+	code(t, connection.Record(ctx, s, c, seen(connection.TestAuth, connection.Accepted, now())), "", "")
+	if due, _ := s.DueProbes(ctx, now(), 10); len(due) != 3 {
+		t.Errorf("due after a probe: %v", due)
+	}
+}
+
+// testLimits: exactly as many as allowed get through at once, windows and names
+// and organisations are apart, and the time to wait ends with the window.
+func testLimits(t *testing.T, ctx context.Context, s Store) {
+	minute := connection.Limit{Name: "x-minute", Window: time.Minute, Max: 5}
+	at := now().Add(20 * time.Second)
+	var through, refused atomic.Int64
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			switch err := s.Take(ctx, "a1", at, minute); fault.CodeOf(err) {
+			case "":
+				through.Add(1)
+			case fault.RateLimited:
+				refused.Add(1)
+				if f := fault.As(err); f.RetryAfter != 40*time.Second {
+					t.Errorf("wait %v", f.RetryAfter)
+				}
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if through.Load() != 5 || refused.Load() != 15 {
+		t.Fatalf("%d through, %d refused", through.Load(), refused.Load())
+	}
+	code(t, s.Take(ctx, "a2", at, minute), "", "")
+	code(t, s.Take(ctx, "a1", at, connection.Limit{Name: "y-minute", Window: time.Minute, Max: 1}), "", "")
+	code(t, s.Take(ctx, "a1", now().Add(time.Minute), minute), "", "")
+	hour := connection.Limit{Name: "x-hour", Window: time.Hour, Max: 2}
+	code(t, s.Take(ctx, "a3", at, minute, hour), "", "")
+	code(t, s.Take(ctx, "a3", at, minute, hour), "", "")
+	err := s.Take(ctx, "a3", at, minute, hour)
+	code(t, err, fault.RateLimited, "")
+	if f := fault.As(err); f.RetryAfter != time.Hour-20*time.Second {
+		t.Errorf("wait %v", f.RetryAfter)
 	}
 }

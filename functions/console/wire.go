@@ -11,9 +11,11 @@ import (
 	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/dynamo"
 	"github.com/latchkey/latchkey/shared/egress"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/integration"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/probe"
 	"github.com/latchkey/latchkey/shared/providers"
@@ -27,7 +29,11 @@ func wire(env *boot.Env) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := env.Vault(db)
+	seal, err := env.Vaults()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := seal(dynamo.NewVault(db))
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +59,8 @@ func wire(env *boot.Env) (*Handler, error) {
 		Agents: &agent.Service{Store: agents},
 		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys,
 			Catalog: catalog.New(catalog.Entries()), Agents: agents, PublicURL: env.Config.PublicURL},
-		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Prices: db.Prices(),
+		Integrations: &integration.Service{Store: db.Integrations(), Seal: seal, Hash: keys, NewID: boot.NewID},
+		Sessions:     db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Prices: db.Prices(),
 		Fields: fields, NewID: boot.NewID, OnError: logError(env.Log), Redact: env.Secrets,
 	})
 	return &Handler{API: api, Clock: env.Clock, Log: env.Log}, nil

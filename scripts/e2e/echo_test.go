@@ -263,7 +263,7 @@ func logsWith(t *testing.T, dir string, requests []string) []byte {
 // of the fault, and from there into error body, log and trace.
 var planted = []struct{ file, old, new string }{
 	{"shared/providers/internal/wire/errors.go", "f := v.fault(code, op, messages[code], nil)", "f := v.fault(code, op, e.Message, nil)"},
-	{"shared/serve/serve.go", `s.Log.Info("request", args...)`, `s.Log.Info("request", append(args, "leak", fault.As(err))...)`},
+	{"shared/serve/serve.go", `s.Log.InfoContext(x.R.Context(), "request", args...)`, `s.Log.InfoContext(x.R.Context(), "request", append(args, "leak", fault.As(err))...)`},
 	{"shared/gateway/attempt.go", "span.Fail(fault.CodeOf(err))\n\t\tspan.End()\n\t\tmeter.refuse", "span.Annotate(\"model\", fault.As(err).Message)\n\t\tspan.Fail(fault.CodeOf(err))\n\t\tspan.End()\n\t\tmeter.refuse"},
 }
 

@@ -45,6 +45,9 @@ func importRules() []rule {
 		})},
 		{"suites", "conformance suites and fakes must not reach a Lambda", suitesOnlyInTests},
 		{"leaves", "everything imports the leaves, so they import nothing", leavesStdOnly},
+		{"integrations-apart", "AI code must not be able to open what an organisation holds for other things", only("shared/integration", func(ip string) bool {
+			return under(ours(ip), "shared/integration/opener") || under(ours(ip), "shared/integration/legacycipher")
+		}, "functions/rotate", "scripts")},
 		{"wiring", "only boot and main packages put implementations together", wiring},
 	}
 }

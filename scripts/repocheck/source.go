@@ -25,6 +25,7 @@ func sourceRules() []rule {
 		{"environment", "configuration is read in one place", environment},
 		{"clock", "time and randomness are passed in", clock},
 		{"vendor-names", "a vendor is added by one folder", vendorNames},
+		{"integration-class", "who names the class could load and open it", integrationClass},
 		{"http-clients", "one package decides where requests may go", httpClients},
 		{"aws-clients", "what may call AWS is visible in one package", awsClients},
 		{"lambda-entry", "an invocation ends without the secrets it used", lambdaEntry},
@@ -330,6 +331,24 @@ func vendorNames(t *tree, bad func(string, string)) {
 				}
 			}
 			return true
+		})
+	}
+}
+
+// integrationClass admits the packages that carry the class, write policies for
+// it or describe it.
+func integrationClass(t *tree, bad func(string, string)) {
+	const taxonomy = module + "shared/taxonomy"
+	admitted := []string{"shared/integration", "shared/taxonomy", "shared/topology", "shared/vault", "shared/credential", "shared/rotation",
+		"functions/rotate", "infra", "scripts"}
+	for _, f := range t.files {
+		if f.test || oneOf(f.dir, admitted) || suite(f.dir) {
+			continue
+		}
+		calls(f, taxonomy, func(name string, _ *ast.SelectorExpr) {
+			if name == "Integration" {
+				bad(f.path, "taxonomy.Integration")
+			}
 		})
 	}
 }

@@ -33,6 +33,7 @@ import (
 	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/integration"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/redact"
 	"github.com/latchkey/latchkey/shared/session"
@@ -63,11 +64,13 @@ type Services struct {
 	Connections *connection.Service
 	Agents      *agent.Service
 	Installs    *install.Service
-	Sessions    session.Reader
-	Audit       audit.Store
-	Credits     Credits
-	Ledger      Ledger
-	Prices      Prices
+	// Integrations opens nothing.
+	Integrations *integration.Service
+	Sessions     session.Reader
+	Audit        audit.Store
+	Credits      Credits
+	Ledger       Ledger
+	Prices       Prices
 	// Fields says what can be connected and what of it is shown.
 	Fields *credential.Registry
 	// NewID makes ids of 1 to 40 lower-case letters and digits.

@@ -53,6 +53,15 @@ func rowsOf() map[string][]string {
 		"PATCH " + base + "/bindings/{id}":  {"binding.update"},
 		"DELETE " + base + "/bindings/{id}": {"binding.delete"},
 
+		"POST " + base + "/integrations":        {"integration.create"},
+		"POST " + base + "/integrations/import": {"integration.import", "integration.import"},
+		// A dry run and the mode it has already; package integration counts the rows of steps.
+		"POST " + base + "/integrations/migrate":    nil,
+		"DELETE " + base + "/integrations/{id}":     {"integration.delete"},
+		"POST " + base + "/integrations/{id}/mode":  nil,
+		"POST " + base + "/integrations/{id}/purge": {"integration.purge"},
+		"PUT /api/operator/legacy-key":              {"operator/legacy_key.put"},
+
 		"POST " + base + "/grants":      {"grant.create"},
 		"POST " + base + "/adjustments": {"adjustment.create"},
 
@@ -65,7 +74,7 @@ func rowsOf() map[string][]string {
 
 // allRows are the rows of every store of the world.
 func (w *world) allRows() []audit.Row {
-	out := append(w.rows.Rows(), w.installs.Rows...)
+	out := append(append(w.rows.Rows(), w.installs.Rows...), w.integrations.Rows()...)
 	for _, id := range []string{"acme", "other", org.Operator} {
 		rows, err := w.sealed.AuditRows(w.Context(), id)
 		if err != nil {

@@ -144,7 +144,7 @@ func TestMasksAreRefused(t *testing.T) {
 		t.Errorf("%d changes were written", n)
 	}
 	heads, err := w.vault.Heads(t.Context(), "acme")
-	if err != nil || len(heads) != 3 {
-		t.Errorf("%d credentials are stored, want 3: a refused request sealed something (%v)", len(heads), err)
+	if err != nil || len(heads) != 4 {
+		t.Errorf("%d credentials are stored, want 4: a refused request sealed something (%v)", len(heads), err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/latchkey/latchkey/shared/integration"
+	"github.com/latchkey/latchkey/shared/integration/integrationtest"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
@@ -34,7 +36,7 @@ func examples(w *world) map[string]example {
 		base+"/connections", base+"/connections/{id}", base+"/installs", base+"/installs/{id}", base+"/installs/{id}/setup", base+"/bindings",
 		base+"/bindings/{id}", base+"/sessions", base+"/sessions/{id}", base+"/sessions/{id}/messages", base+"/turns/{id}", base+"/credits",
 		base+"/entries", base+"/holds", base+"/requests/{id}", "/api/operator/tiers", "/api/operator/prices", "/api/operator/prices/{version}",
-		"/api/operator/audit", "/api/operator/audit/verify", base+"/audit/verify")
+		"/api/operator/audit", "/api/operator/audit/verify", base+"/audit/verify", base+"/integrations", base+"/integrations/{id}")
 	add("GET", base+"/deliveries", "?install="+w.ids["installs"], "")
 	add("GET", base+"/usage", "?from=2026-11-01&to=2026-11-21&group_by=model,agent", "")
 
@@ -71,6 +73,15 @@ func examples(w *world) map[string]example {
 	add("PATCH", base+"/bindings/{id}", "", `{"persona_id":"p1"}`)
 	add("DELETE", base+"/bindings/{id}", "", "")
 
+	add("POST", base+"/integrations", "", `{"provider":"smtp","label":"Mail","fields":{"user":"`+w.canary()+`","password":"`+w.canary()+`"},"reusable_refresh":true}`)
+	add("POST", base+"/integrations/import", "", `{"rows":[{"id":"old1","provider":"hubspot","label":"CRM","fields":{"accessToken":{"shape":"legacy_plaintext","value":"`+w.canary()+
+		`"},"refreshToken":{"shape":"legacy_plaintext","value_base64":"AAEC"}}},{"id":"old2","provider":"smtp","value":"`+w.canary()+`","reusable_refresh":true}]}`)
+	add("POST", base+"/integrations/migrate", "", `{"to":"dual_read","dry_run":true}`)
+	add("DELETE", base+"/integrations/{id}", "", "")
+	add("POST", base+"/integrations/{id}/mode", "", `{"mode":"new_only"}`)
+	add("POST", base+"/integrations/{id}/purge", "", "")
+	add("PUT", "/api/operator/legacy-key", "", `{"key":"`+integrationtest.KeyText+`"}`)
+
 	add("POST", base+"/grants", "", `{"kind":"purchased","amount":1000000,"idempotency_key":"k1"}`)
 	add("POST", base+"/adjustments", "", `{"kind":"gifted","amount":-5,"idempotency_key":"k2"}`)
 	add("PUT", "/api/operator/tiers", "", `{"pro":{"byok":true}}`)
@@ -87,5 +98,23 @@ func (w *world) prepare(name string) {
 	}
 	if name == "POST "+base+"/installs/{id}/resume" {
 		w.must("POST", "/api/orgs/acme/installs/"+w.ids["installs"]+"/suspend", adminKey, "", 200)
+	}
+	if name == "POST "+base+"/integrations/{id}/purge" {
+		w.verified(w.ids["integrations"])
+	}
+}
+
+// verified gives an integration a legacy copy whose new one was verified a week
+// ago.
+func (w *world) verified(id string) {
+	i, err := w.integrations.Integration(w.Context(), "acme", id)
+	if err != nil {
+		w.Fatal(err)
+	}
+	next := i.Next("verified", w.now)
+	next.New.VerifiedAt = w.now.Add(-integration.Verified)
+	next.Legacy = integration.LegacyHead{Rev: i.Rev, Hash: "h", Shapes: map[string]integration.Shape{integration.Payload: integration.ShapeCipher}}
+	if err := w.integrations.WriteIntegration(w.Context(), integration.Change{Next: &next, Legacy: &integration.LegacyCopy{Rev: i.Rev}}); err != nil {
+		w.Fatal(err)
 	}
 }

@@ -22,6 +22,8 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/install/installtest"
+	"github.com/latchkey/latchkey/shared/integration"
+	"github.com/latchkey/latchkey/shared/integration/integrationtest"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/org/orgtest"
 	"github.com/latchkey/latchkey/shared/secret"
@@ -44,11 +46,13 @@ type world struct {
 	installs *installtest.Memory
 	conns    *connectiontest.Memory
 	vendor   *connectiontest.Vendor
-	keys     map[string]string // by the names of keyNames
-	ids      map[string]string // of what was made, by path parameter
-	now      time.Time
-	n        int
-	secrets  []string // every secret that went in
+	// integrations holds the credentials of all kinds too.
+	integrations *integrationtest.Memory
+	keys         map[string]string // by the names of keyNames
+	ids          map[string]string // of what was made, by path parameter
+	now          time.Time
+	n            int
+	secrets      []string // every secret that went in
 }
 
 // Names of the keys of a world.
@@ -65,12 +69,16 @@ const (
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{T: t, rows: orgtest.NewMemory(), ledger: &fakeLedger{postings: map[string]credit.Posting{}}, installs: installtest.NewMemory(), sealed: vaulttest.NewStore(),
+	w := &world{T: t, rows: orgtest.NewMemory(), ledger: &fakeLedger{postings: map[string]credit.Posting{}}, installs: installtest.NewMemory(), integrations: integrationtest.NewMemory(),
 		keys: map[string]string{}, ids: map[string]string{}, now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
 	w.ledger.rows = w.rows
 	var err error
-	if w.vault, err = vault.New(vault.Options{Store: w.sealed, KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: func() time.Time { return w.now },
-		App: "latchkey", Stage: "test"}); err != nil {
+	kek := vaulttest.NewKEK()
+	w.sealed = w.integrations.Vault
+	seal := func(s vault.Store) (*vault.Vault, error) {
+		return vault.New(vault.Options{Store: s, KEK: kek, Fields: vaulttest.Fields(), Now: func() time.Time { return w.now }, App: "latchkey", Stage: "test"})
+	}
+	if w.vault, err = seal(w.sealed); err != nil {
 		t.Fatal(err)
 	}
 	agents := &fakeAgents{m: map[string]agent.Agent{}, rows: w.rows}
@@ -87,13 +95,15 @@ func newWorld(t *testing.T) *world {
 		Agents: &agent.Service{Store: agents},
 		Installs: &install.Service{Store: w.installs, Bindings: w.installs, Vault: w.vault, Index: w.vault, Catalog: catalog.New(catalog.Entries()),
 			Agents: agents, PublicURL: "https://latchkey.example"},
-		Sessions: sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Prices: &fakePrices{rows: w.rows},
-		Fields: vaulttest.Fields(),
-		NewID:  func(time.Time) string { w.n++; return fmt.Sprintf("id%06d", w.n) },
+		Integrations: &integration.Service{Store: w.integrations, Seal: seal, Hash: w.vault, NewID: w.newID},
+		Sessions:     sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Prices: &fakePrices{rows: w.rows},
+		Fields: vaulttest.Fields(), NewID: w.newID,
 	})
 	w.bootstrap()
 	return w
 }
+
+func (w *world) newID(time.Time) string { w.n++; return fmt.Sprintf("id%06d", w.n) }
 
 func (w *world) issue(name, orgID string, expires time.Time, scopes ...org.Scope) {
 	w.Helper()
@@ -155,6 +165,7 @@ func (w *world) populate() {
 	make("installs", "installs", fmt.Sprintf(`{"provider":%q,"config":{"app_id":"A1","team_id":"T1"},"secrets":{"signing_secret":%q,"bot_token":"xoxb-%s"}}`,
 		taxonomy.Slack, w.canary(), w.canary()))
 	make("bindings", "bindings", `{"install_id":"`+w.ids["installs"]+`","agent_id":"`+w.ids["agents"]+`"}`)
+	make("integrations", "integrations", `{"provider":"hubspot","label":"CRM","payload":"`+w.canary()+`"}`)
 	w.ids["version"] = w.must("POST", "/api/operator/prices", operatorKey, prices, 201)["version"].(string)
 	w.must("POST", "/api/orgs/acme/grants", operatorKey, `{"kind":"gifted","amount":5,"idempotency_key":"g"}`, 201)
 
@@ -231,7 +242,7 @@ func (w *world) refused(resp Response, status int, code fault.Code, param string
 
 // changes counts the audit rows of changes that were made.
 func (w *world) changes() int {
-	n := len(w.installs.Rows)
+	n := len(w.installs.Rows) + len(w.integrations.Rows())
 	for _, r := range w.rows.Rows() {
 		if r.Outcome == audit.Done {
 			n++

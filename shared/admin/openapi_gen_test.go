@@ -19,6 +19,7 @@ import (
 	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/integration"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -157,6 +158,8 @@ var enums = map[reflect.Type][]string{
 	reflect.TypeFor[credit.State]():            {"HELD", "DISPATCHED", "USED", "SETTLED", "SETTLED_LATE", "RELEASED", "EXPIRED"},
 	reflect.TypeFor[billing.UsageSource]():     {"provider", "estimated", "none"},
 	reflect.TypeFor[billing.Meter]():           meters(),
+	reflect.TypeFor[integration.Mode]():        words(integration.Modes()),
+	reflect.TypeFor[integration.Outcome]():     {"imported", "replaced", "unchanged", "quarantined", "refused"},
 }
 
 func words[T ~string](in []T) (out []string) {
@@ -183,7 +186,7 @@ func (g *generator) of(t reflect.Type, input bool) object {
 	switch t {
 	case timeType:
 		return object{"type": "string", "format": "date-time"}
-	case reflect.TypeFor[secretText]():
+	case reflect.TypeFor[secretText](), reflect.TypeFor[secretBytes]():
 		return object{"type": "string", "format": "password", "writeOnly": true}
 	case reflect.TypeFor[issuedKey]():
 		return object{"type": "string", "description": "The key, shown this once."}

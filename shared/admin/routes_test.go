@@ -217,7 +217,7 @@ func TestNoAnswerHoldsASecret(t *testing.T) {
 				w.Errorf("a key is in the wrong answer: %s", text)
 			}
 		}
-		for _, row := range append(w.rows.Rows(), w.installs.Rows...) {
+		for _, row := range slices.Concat(w.rows.Rows(), w.installs.Rows, w.integrations.Rows()) {
 			text := fmt.Sprint(row)
 			for _, s := range w.secrets {
 				if leaks(text, s) {

@@ -43,6 +43,15 @@ func Fields() (*credential.Registry, error) {
 
 // Vault opens the vault. Every use of a credential is logged, without values.
 func (e *Env) Vault(db *dynamo.DB) (*vault.Vault, error) {
+	open, err := e.Vaults()
+	if err != nil {
+		return nil, err
+	}
+	return open(dynamo.NewVault(db))
+}
+
+// Vaults opens vaults over stores, all with one client of the key service.
+func (e *Env) Vaults() (func(vault.Store) (*vault.Vault, error), error) {
 	keys, err := kmskey.New(kmskey.Options{Client: kms.NewFromConfig(e.AWS), KeyARN: e.Config.VaultKeyARN, MACKeyARN: e.Config.MACKeyARN})
 	if err != nil {
 		return nil, err
@@ -51,10 +60,12 @@ func (e *Env) Vault(db *dynamo.DB) (*vault.Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	return vault.New(vault.Options{
-		Store: dynamo.NewVault(db), KEK: keys, Fields: fields, Now: e.Clock.Now, App: topology.App, Stage: e.Config.Stage, Rand: Rand(),
-		OnUse: e.logUse, OnReveal: e.Secrets.Add,
-	})
+	return func(store vault.Store) (*vault.Vault, error) {
+		return vault.New(vault.Options{
+			Store: store, KEK: keys, Fields: fields, Now: e.Clock.Now, App: topology.App, Stage: e.Config.Stage, Rand: Rand(),
+			OnUse: e.logUse, OnReveal: e.Secrets.Add,
+		})
+	}, nil
 }
 
 // logUse writes one line for every attempt to open a field, cache hits included:

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/table"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/vault"
@@ -20,10 +21,15 @@ import (
 // Vault implements vault.Store on the vault table. Heads are read with a
 // projection that names no ciphertext attribute, so a role may be denied those
 // attributes and still list and write credentials.
-type Vault struct{ db *DB }
+type Vault struct {
+	db *DB
+	// with and row join every write of this value; see [Integrations.Paired].
+	with []types.TransactWriteItem
+	row  *audit.Row
+}
 
 // NewVault returns the credential store of db.
-func NewVault(db *DB) Vault { return Vault{db} }
+func NewVault(db *DB) Vault { return Vault{db: db} }
 
 // vaultHeadLayout marks the layout of a head item.
 const vaultHeadLayout = "vh1"
@@ -146,6 +152,11 @@ func (s Vault) Write(ctx context.Context, c vault.Change) error {
 	actions, err := s.actions(c)
 	if err != nil {
 		return err
+	}
+	actions = append(actions, s.with...)
+	if s.with != nil || s.row != nil {
+		// The row of the whole change, if it has one, says it all.
+		c.Row = s.row
 	}
 	if c.Row != nil {
 		reasons, err := s.db.commitWithAudit(ctx, "dynamo.Vault", *c.Row, actions...)

@@ -178,6 +178,13 @@ func CredentialVersion(org, class, cred string, version int) Key {
 	return Key{"ORG#" + org, fmt.Sprintf("%s#%s#V#%06d", class, cred, version)}
 }
 
+// Integration is the head of one integration, without secrets.
+func Integration(org, id string) Key { return Key{"INTEG#" + org, id} }
+
+// LegacyCopy is the legacy copy of an integration's values, in a partition of
+// its own so that policies can tell it from the heads.
+func LegacyCopy(org, id string) Key { return Key{"LEGACY#" + org, id} }
+
 // Sessions table.
 
 // Session is a conversation by the hash of its routing key.

@@ -31,7 +31,7 @@ func Providers() []taxonomy.Provider {
 
 // Vault opens the vault. Every use of a credential is logged, without values.
 func (e *Env) Vault(db *dynamo.DB) (*vault.Vault, error) {
-	keys, err := kmskey.New(kmskey.Options{Client: kms.NewFromConfig(e.AWS), KeyARN: e.Config.VaultKeyARN, MACKeyARN: e.Config.MACKeyARN})
+	keys, err := kmskey.New(kmskey.Options{Client: kms.NewFromConfig(e.AWS), KeyARNs: e.Config.VaultKeyARNs, MACKeyARN: e.Config.MACKeyARN})
 	if err != nil {
 		return nil, err
 	}

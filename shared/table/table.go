@@ -151,6 +151,15 @@ func CredentialVersion(org, class, cred string, version int) Key {
 	return Key{"ORG#" + org, fmt.Sprintf("%s#%s#V#%06d", class, cred, version)}
 }
 
+// Ring names the key that new data keys are wrapped under.
+func Ring() Key { return Key{"RING", "RING"} }
+
+// Rotation is one vault job.
+func Rotation(id string) Key { return Key{"ROT", "JOB#" + id} }
+
+// RotationSlot makes one open vault job of a sort.
+func RotationSlot(slot string) Key { return Key{"ROT", "OPEN#" + slot} }
+
 // Sessions table.
 
 // Session is a conversation by the hash of its routing key.

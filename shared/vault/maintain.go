@@ -369,6 +369,11 @@ func (h Head) live(field string, version int) bool {
 	return ok && f.Version == version
 }
 
+// HasEndedDrains reports whether [Vault.Prune] has something to remove.
+func (h Head) HasEndedDrains(now time.Time) bool {
+	return slices.ContainsFunc(h.Drains, func(d Drain) bool { return !now.Before(d.Until) })
+}
+
 // Sound reports whether every version that the head uses was loaded with its
 // field.
 func (c Credential) Sound() bool {

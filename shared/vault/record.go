@@ -121,8 +121,8 @@ func (h Head) field(name string) (Field, bool) {
 	return Field{}, false
 }
 
-// uses reports whether a live or draining field needs the version.
-func (h Head) uses(version int) bool {
+// Uses reports whether a live or draining field needs the version.
+func (h Head) Uses(version int) bool {
 	return slices.ContainsFunc(h.Fields, func(f Field) bool { return f.Version == version }) ||
 		slices.ContainsFunc(h.Drains, func(d Drain) bool { return d.Version == version })
 }

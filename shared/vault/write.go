@@ -391,7 +391,7 @@ func versionsOf(h Head) []int {
 
 // released lists the versions that old needs and h does not.
 func released(old, h Head) []int {
-	return slices.DeleteFunc(versionsOf(old), h.uses)
+	return slices.DeleteFunc(versionsOf(old), h.Uses)
 }
 
 // stamp is now as it is stored: wall clock, milliseconds, UTC.

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/latchkey/latchkey/shared/admin"
 	"github.com/latchkey/latchkey/shared/agent"
 	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/boot/invoker"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/credit"
@@ -16,7 +19,9 @@ import (
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/providers"
 	vendors "github.com/latchkey/latchkey/shared/providers/catalog"
+	"github.com/latchkey/latchkey/shared/rotation"
 	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/topology"
 )
 
 // wire builds the handler over the deployed stores.
@@ -35,6 +40,7 @@ func wire(env *boot.Env) (*Handler, error) {
 	}
 	ledger := credit.New(db.Ledger(), credit.Options{})
 	agents := db.Agents()
+	functions := invoker.Open(env)
 	api := admin.New(admin.Services{
 		Orgs:        &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Random: boot.Rand()},
 		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Providers: connectable(vendors.Entries(), out, env.Config.EndpointAllow)},
@@ -42,9 +48,17 @@ func wire(env *boot.Env) (*Handler, error) {
 		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys,
 			Catalog: catalog.New(catalog.Entries()), Agents: agents, PublicURL: env.Config.PublicURL},
 		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Prices: db.Prices(),
+		Rotations: &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(ctx context.Context) error {
+			return functions.InvokeAsync(ctx, topology.Rotate, rotateEvent(env.Clock.Now()))
+		}},
 		NewID: boot.NewID, OnError: logError(env.Log),
 	})
 	return &Handler{API: api, Clock: env.Clock, Log: env.Log}, nil
+}
+
+// rotateEvent tells the worker the platform's time.
+func rotateEvent(now time.Time) []byte {
+	return []byte(`{"at":"` + now.UTC().Format(time.RFC3339Nano) + `"}`)
 }
 
 // connectable describes the built-in vendors to the rules for connections. allow

@@ -21,7 +21,12 @@ type Sweeper interface {
 // Handler ends what was abandoned.
 type Handler struct {
 	Ledger Sweeper
-	Log    *slog.Logger
+	// Rotations is woken first: it takes little, and a busy ledger may use up all
+	// of the time.
+	Rotations interface {
+		Wake(ctx context.Context, now time.Time)
+	}
+	Log *slog.Logger
 }
 
 // Answer is the result of one run.
@@ -53,6 +58,7 @@ func (h *Handler) Handle(ctx context.Context, ev events.CloudWatchEvent) (Answer
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-sweepReserve))
 		defer cancel()
 	}
+	h.Rotations.Wake(ctx, ev.Time.UTC())
 	r, err := h.Ledger.Sweep(ctx, ev.Time.UTC(), startOf(ev.Time), sweepBudget)
 	a := Answer{Expired: r.Expired, Settled: r.Settled, Released: r.Released}
 	h.Log.InfoContext(ctx, "swept", "expired", r.Expired, "settled", r.Settled, "released", r.Released,

@@ -1,5 +1,5 @@
-// Command sweep ends what was abandoned: overdue holds, and usage that the
-// stream lost. It runs every minute.
+// Command sweep ends what was abandoned: overdue holds, usage that the stream
+// lost, and vault jobs whose worker is gone. It runs every minute.
 package main
 
 import (
@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/boot/invoker"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/topology"
 )
@@ -21,6 +22,10 @@ func main() {
 	if err != nil {
 		boot.Exit(err)
 	}
-	h := &Handler{Ledger: credit.New(db.Ledger(), credit.Options{}), Log: env.Log}
+	functions := invoker.Open(env)
+	rotations := &Rotations{Store: db.Rotations(), Log: env.Log, Start: func(ctx context.Context, event []byte) error {
+		return functions.InvokeAsync(ctx, topology.Rotate, event)
+	}}
+	h := &Handler{Ledger: credit.New(db.Ledger(), credit.Options{}), Rotations: rotations, Log: env.Log}
 	lambda.Start(h.Handle)
 }

@@ -60,7 +60,7 @@ func synth() error {
 		}
 	}
 	a := awscdk.NewApp(&awscdk.AppProps{Outdir: jsii.String(filepath.Join(dir, "out"))})
-	props := Props{Stage: "test", Build: build, LogDays: 30, Platform: map[taxonomy.Provider]string{taxonomy.OpenRouter: "platform/openrouter"}}
+	props := Props{Stage: "test", Build: build, LogDays: 30, VaultKeys: 2, Platform: map[taxonomy.Provider]string{taxonomy.OpenRouter: "platform/openrouter"}}
 	if err := Add(a, props); err != nil {
 		return err
 	}
@@ -189,9 +189,52 @@ func TestNobodyDecryptsWithoutAnEncryptionContext(t *testing.T) {
 			}
 		}
 	}
-	// invoke, stt, tts, turn and webhook; nobody else.
-	if decrypts != 5 {
-		t.Errorf("%d roles may decrypt, want 5", decrypts)
+	// invoke, stt, tts, turn, webhook and rotate; nobody else.
+	if decrypts != 6 {
+		t.Errorf("%d roles may decrypt, want 6", decrypts)
+	}
+}
+
+// TestEveryVaultKeyHasTheSameLimits: a function may do with the second key what
+// it may do with the first, under the same conditions, and is told of both.
+func TestEveryVaultKeyHasTheSameLimits(t *testing.T) {
+	first, second := "latchkeytestvaultkeyarn", "latchkeytestvaultkey2arn"
+	statements := 0
+	for _, line := range strings.Split(permissions(), "\n") {
+		if strings.Contains(line, "vaultkey") {
+			statements++
+			if !strings.Contains(line, first) || !strings.Contains(line, second) || !strings.Contains(line, "kms:EncryptionContext:cls") {
+				t.Errorf("not both keys, or no class: %s", line)
+			}
+		}
+	}
+	if statements != 7 { // six that decrypt, and the console
+		t.Errorf("%d statements on vault keys", statements)
+	}
+	for _, f := range topology.Functions() {
+		env := find(t, app.ofType("AWS::Lambda::Function"), "FunctionName", "latchkey-test-"+f.Name)["Environment"].(map[string]any)["Variables"].(map[string]any)
+		if got := text(env["LATCHKEY_VAULT_KEY_ARN"]); f.Environment.Vault && (strings.Index(got, first) < 0 || strings.Index(got, second) < strings.Index(got, first)) {
+			t.Errorf("%s is told of %s", f.Name, got)
+		}
+	}
+	keys := data.ofType("AWS::KMS::Key")
+	if len(keys) != 3 {
+		t.Errorf("%d keys, want two of the vault and one for fingerprints", len(keys))
+	}
+}
+
+// TestOnlyRotateOpensEverything: it is the one role that opens the integrations
+// of customers, and nobody outside reaches it.
+func TestOnlyRotateOpensEverything(t *testing.T) {
+	for _, f := range topology.Functions() {
+		for _, k := range f.KMS {
+			if slices.Contains(k.Actions, "Decrypt") && slices.Contains(k.Classes, taxonomy.Integration) && f.Name != topology.Rotate {
+				t.Errorf("%s may open integrations", f.Name)
+			}
+		}
+		if f.Name == topology.Rotate && len(f.Routes)+len(f.Paths) > 0 {
+			t.Error("rotate is reachable from outside")
+		}
 	}
 }
 
@@ -272,7 +315,7 @@ func TestTemplateEqualsTopology(t *testing.T) {
 	}
 	async := app.ofType("AWS::Lambda::EventInvokeConfig")
 	for id, c := range async {
-		if c["MaximumRetryAttempts"] != 0.0 || c["Qualifier"] != "live" {
+		if c["MaximumRetryAttempts"] != 0.0 || !strings.Contains(text(c["Qualifier"]), "Ref:Alias") {
 			t.Errorf("%s: %v", id, c)
 		}
 	}
@@ -398,7 +441,8 @@ func TestVersionsAreRetainedAndTriggersUseTheAlias(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	for _, p := range []Props{{Stage: "local", Build: "x"}, {Stage: "", Build: "x"}, {Stage: "a b", Build: "x"}, {Stage: "dev", Build: "does-not-exist"}} {
+	for _, p := range []Props{{Stage: "local", Build: "x", VaultKeys: 1}, {Stage: "", Build: "x", VaultKeys: 1}, {Stage: "a b", Build: "x", VaultKeys: 1},
+		{Stage: "dev", Build: "does-not-exist", VaultKeys: 1}, {Stage: "dev", Build: "x"}, {Stage: "dev", Build: "x", VaultKeys: 6}} {
 		if err := p.check(); err == nil {
 			t.Errorf("%+v was accepted", p)
 		}

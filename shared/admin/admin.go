@@ -32,6 +32,7 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/rotation"
 	"github.com/latchkey/latchkey/shared/session"
 )
 
@@ -65,6 +66,7 @@ type Services struct {
 	Credits     Credits
 	Ledger      Ledger
 	Prices      Prices
+	Rotations   *rotation.Service
 	// NewID makes ids of 1 to 40 lower-case letters and digits.
 	NewID func(now time.Time) string
 	// OnError is told of every answer above 499, for the log; nil means no log.

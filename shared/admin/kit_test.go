@@ -24,6 +24,8 @@ import (
 	"github.com/latchkey/latchkey/shared/install/installtest"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/org/orgtest"
+	"github.com/latchkey/latchkey/shared/rotation"
+	"github.com/latchkey/latchkey/shared/rotation/rotationtest"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/session/sessiontest"
@@ -40,6 +42,9 @@ type world struct {
 	rows     *orgtest.Memory
 	ledger   *fakeLedger
 	vault    *vault.Vault
+	kek      *vaulttest.KEK
+	jobs     *rotationtest.Memory
+	woken    int
 	installs *installtest.Memory
 	keys     map[string]string // by the names of keyNames
 	ids      map[string]string // of what was made, by path parameter
@@ -65,7 +70,10 @@ func newWorld(t *testing.T) *world {
 	w := &world{T: t, rows: orgtest.NewMemory(), ledger: &fakeLedger{postings: map[string]credit.Posting{}}, installs: installtest.NewMemory(),
 		keys: map[string]string{}, ids: map[string]string{}, now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
 	var err error
-	if w.vault, err = vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Now: func() time.Time { return w.now },
+	credentials := vaulttest.NewStore()
+	w.kek, w.jobs = vaulttest.NewKEK(), rotationtest.NewMemory(credentials)
+	w.kek.Add()
+	if w.vault, err = vault.New(vault.Options{Store: credentials, KEK: w.kek, Now: func() time.Time { return w.now },
 		App: "latchkey", Stage: "test"}); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +89,8 @@ func newWorld(t *testing.T) *world {
 		Installs: &install.Service{Store: w.installs, Bindings: w.installs, Vault: w.vault, Index: w.vault, Catalog: catalog.New(catalog.Entries()),
 			Agents: agents, PublicURL: "https://latchkey.example"},
 		Sessions: sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Prices: &fakePrices{},
-		NewID: func(time.Time) string { w.n++; return fmt.Sprintf("id%06d", w.n) },
+		Rotations: &rotation.Service{Store: w.jobs, Keys: w.vault, Wake: func(context.Context) error { w.woken++; return nil }},
+		NewID:     func(time.Time) string { w.n++; return fmt.Sprintf("id%06d", w.n) },
 	})
 	w.bootstrap()
 	return w
@@ -167,6 +176,13 @@ func (w *world) populate() {
 		w.Fatal(err)
 	}
 	w.ids["sessions"], w.ids["turns"], w.ids["requests"] = "s1", "t1", "r1"
+	keys := w.kek.Keys()
+	if err := w.jobs.Write(w.Context(), rotation.Write{Job: rotation.Job{ID: "rot1", Kind: rotation.KEK, From: keys[1], To: keys[0], State: rotation.Failed,
+		Pass: 2, Done: 7, FailedCount: 1, Failures: []rotation.Failure{{Org: "acme", Class: taxonomy.AIKey, Credential: "c1", Version: 1, Reason: vault.TagMismatch}},
+		CreatedBy: "operator:x", CreatedAt: w.now, UpdatedAt: w.now, EndedAt: w.now, Rev: 1}}); err != nil {
+		w.Fatal(err)
+	}
+	w.ids["rotations"] = "rot1"
 }
 
 const prices = `{"rows":[{"provider":"openrouter","model":"m","meter":"input_text","rate_pico":1,"source":"s","source_date":"2026-11-01"}],"activate":true}`
@@ -223,7 +239,7 @@ func (w *world) refused(resp Response, status int, code fault.Code, param string
 
 // changes counts the audit rows of changes that were made.
 func (w *world) changes() int {
-	n := len(w.installs.Rows)
+	n := len(w.installs.Rows) + len(w.jobs.Rows())
 	for _, r := range w.rows.Rows() {
 		if r.Outcome == audit.Done {
 			n++

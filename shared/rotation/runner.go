@@ -103,7 +103,7 @@ func (r *Runner) Run(ctx context.Context, id string) (Job, error) {
 		return Job{}, storeFault("rotation.Run", err)
 	}
 	now := r.o.Now()
-	if job.State.Ended() || job.LeaseOwner != "" && now.Before(job.LeaseUntil) {
+	if job.State.Ended() || job.leased(now) {
 		return job, nil
 	}
 	w := &worker{Options: r.o, job: job, owner: r.o.NewID(now), pace: newPace(job.Rate, r.o)}

@@ -218,3 +218,25 @@ func keyID(arn string) string {
 
 // stamp is a time as it is stored.
 func stamp(t time.Time) time.Time { return t.UTC().Round(0).Truncate(time.Millisecond) }
+
+// Waiting reports whether an open job has no worker: the one it had is gone or
+// out of time. Errors: unavailable.
+func Waiting(ctx context.Context, s Store, now time.Time) (bool, error) {
+	const at = "rotation.Waiting"
+	open, err := s.Open(ctx)
+	if err != nil {
+		return false, storeFault(at, err)
+	}
+	for _, id := range open {
+		job, err := s.Job(ctx, id)
+		if err != nil && !errors.Is(err, ErrAbsent) {
+			return false, storeFault(at, err)
+		}
+		if err == nil && !job.State.Ended() && !job.leased(now) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (j Job) leased(now time.Time) bool { return j.LeaseOwner != "" && now.Before(j.LeaseUntil) }

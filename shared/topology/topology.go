@@ -80,7 +80,7 @@ type TableAccess struct {
 	Keys    []string
 }
 
-// KeyAccess grants actions ("Decrypt") on the vault key for the credential
+// KeyAccess grants actions ("Decrypt") on every vault key for the credential
 // classes, or on the MAC key when Classes is empty.
 type KeyAccess struct {
 	Actions []string
@@ -98,6 +98,7 @@ const (
 	TTS     = "tts"
 	Settle  = "settle"
 	Console = "console"
+	Rotate  = "rotate"
 	Sweep   = "sweep"
 )
 

@@ -255,9 +255,9 @@ func TestEveryOperationHasACommand(t *testing.T) {
 func TestMoneyIsShownAsMoney(t *testing.T) {
 	a := readAPI(t)
 	counts := []string{"attempt", "attempts", "audio_millis", "cache_write_tokens", "cached_input_tokens", "characters", "checked", "concurrent",
-		"count", "failures", "input_audio_tokens", "input_tokens", "latency_ms", "min_units", "model_count", "n", "output_audio_tokens", "output_tokens",
-		"part", "priority", "rate_pico", "reasoning_tokens", "requests", "requests_per_minute", "retry_after", "row_count", "seq", "settings_version",
-		"status", "tier_from", "tokens_per_minute", "version", "voice_count", "weight"}
+		"count", "done", "failed_count", "failures", "input_audio_tokens", "input_tokens", "latency_ms", "mended", "min_units", "model_count", "n", "output_audio_tokens", "output_tokens",
+		"part", "pass", "priority", "rate", "rate_pico", "reasoning_tokens", "requests", "requests_per_minute", "retry_after", "row_count", "seq", "settings_version",
+		"skipped", "status", "tier_from", "tokens_per_minute", "version", "voice_count", "weight"}
 	for name, s := range a.doc["components"].(object)["schemas"].(object) {
 		props, _ := s.(object)["properties"].(object)
 		for field, p := range props {

@@ -2,8 +2,12 @@ package main
 
 import (
 	"net/http"
+	"strings"
 
+	"github.com/latchkey/latchkey/shared/dialect/anthropicmessages"
+	"github.com/latchkey/latchkey/shared/dialect/geminigenerate"
 	"github.com/latchkey/latchkey/shared/dialect/openaichat"
+	"github.com/latchkey/latchkey/shared/dialect/openairesponses"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/gateway"
 	"github.com/latchkey/latchkey/shared/model"
@@ -11,14 +15,35 @@ import (
 	"github.com/latchkey/latchkey/shared/serve"
 )
 
+// eventStream is the media type of a stream in every dialect.
+const eventStream = "text/event-stream"
+
 // handler routes the paths of the model API.
 func handler(s *serve.Server) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST /v1/chat/completions", s.Handle(org.ScopeInvoke, chat))
 	mux.Handle("GET /v1/models", s.Handle(org.ScopeInvoke, models))
 	mux.Handle("GET /v1/models/{model...}", s.Handle(org.ScopeInvoke, oneModel))
+	mux.Handle("POST /v1/responses", s.Handle(org.ScopeInvoke, responses))
+	m := s.Speaking(anthropicmessages.EncodeError)
+	mux.Handle("POST /v1/messages", m.Handle(org.ScopeInvoke, messages))
+	mux.Handle("POST /v1/messages/count_tokens", m.Handle(org.ScopeInvoke, countTokens))
+	g := s.Speaking(geminigenerate.EncodeError)
+	mux.Handle("POST /v1beta/{call...}", g.Handle(org.ScopeInvoke, generateContent))
 	mux.Handle("/", s.NotFound())
 	return mux
+}
+
+// encoder writes a stream in one dialect.
+type encoder interface {
+	Append(dst []byte, ev model.Event) []byte
+	AppendError(dst []byte, err error, requestID string) []byte
+}
+
+// dialect is how a chat answer is written.
+type dialect struct {
+	whole  func(*model.Response, gateway.Info) ([]byte, error)
+	stream func(gateway.Info) encoder
 }
 
 func chat(x *serve.Exchange) error {
@@ -26,22 +51,119 @@ func chat(x *serve.Exchange) error {
 	if err != nil {
 		return err
 	}
-	if request.Stream {
-		return stream(x, request, meta)
+	shape := func(i gateway.Info) openaichat.Shape {
+		return openaichat.Shape{Model: i.Model, IncludeUsage: meta.IncludeUsage, BillingSource: string(i.Source)}
 	}
-	answer, err := x.Gateway().Complete(x.R.Context(), x.Caller, x.Query, request)
+	return answer(x, request, dialect{
+		whole: func(r *model.Response, i gateway.Info) ([]byte, error) {
+			return openaichat.EncodeResponse(nil, r, shape(i)), nil
+		},
+		stream: func(i gateway.Info) encoder { return openaichat.NewStreamEncoder(shape(i)) },
+	})
+}
+
+func messages(x *serve.Exchange) error {
+	request, err := anthropicmessages.ParseRequest(x.Body, x.R.Header.Get("anthropic-version"))
+	if err != nil {
+		return err
+	}
+	shape := func(i gateway.Info) anthropicmessages.Shape { return anthropicmessages.Shape{Model: i.Model} }
+	return answer(x, request, dialect{
+		whole: func(r *model.Response, i gateway.Info) ([]byte, error) {
+			return anthropicmessages.EncodeResponse(nil, r, shape(i))
+		},
+		stream: func(i gateway.Info) encoder { return anthropicmessages.NewStreamEncoder(shape(i)) },
+	})
+}
+
+func responses(x *serve.Exchange) error {
+	request, meta, err := openairesponses.ParseRequest(x.Body)
+	if err != nil {
+		return err
+	}
+	shape := func(i gateway.Info) openairesponses.Shape {
+		return openairesponses.Shape{ID: i.RequestID, Model: i.Model, Created: x.Now().Unix(), Meta: meta}
+	}
+	return answer(x, request, dialect{
+		whole: func(r *model.Response, i gateway.Info) ([]byte, error) {
+			return openairesponses.EncodeResponse(nil, r, shape(i))
+		},
+		stream: func(i gateway.Info) encoder { return openairesponses.NewStreamEncoder(shape(i)) },
+	})
+}
+
+func countTokens(x *serve.Exchange) error {
+	request, err := anthropicmessages.ParseCount(x.Body, x.R.Header.Get("anthropic-version"))
+	if err != nil {
+		return err
+	}
+	return count(x, request, anthropicmessages.EncodeCount)
+}
+
+func count(x *serve.Exchange, request *model.Request, encode func(dst []byte, tokens int64) []byte) error {
+	n, err := x.Gateway().CountTokens(x.Caller, x.Query, request)
+	if err != nil {
+		return err
+	}
+	// No tokenizer of the vendor was asked.
+	x.W.Header().Set("x-latchkey-estimated", "true")
+	return x.Reply("application/json", encode(nil, n))
+}
+
+// generateContent serves the methods of a model; the path ends in
+// "<model>:<method>", and a model's name may hold slashes. Some SDKs leave
+// "models/" out before such a name.
+func generateContent(x *serve.Exchange) error {
+	call := strings.TrimPrefix(x.R.PathValue("call"), "models/")
+	i := strings.LastIndexByte(call, ':')
+	name, method := call[:max(i, 0)], call[i+1:]
+	streaming := method == "streamGenerateContent"
+	if !streaming && method != "generateContent" && method != "countTokens" {
+		return fault.New(fault.NotFound, "invoke.generateContent", "the methods of a model are generateContent, streamGenerateContent and countTokens")
+	}
+	if streaming && x.R.URL.Query().Get("alt") != "sse" {
+		return fault.New(fault.InvalidRequest, "invoke.generateContent", "streams are sent as events: add ?alt=sse to the URL").WithParam("alt")
+	}
+	request, err := geminigenerate.ParseRequest(name, streaming, x.Body)
+	if err != nil {
+		return err
+	}
+	if method == "countTokens" {
+		return count(x, request, geminigenerate.EncodeCount)
+	}
+	shape := func(i gateway.Info) geminigenerate.Shape {
+		return geminigenerate.Shape{ID: i.RequestID, Model: i.Model}
+	}
+	return answer(x, request, dialect{
+		whole: func(r *model.Response, i gateway.Info) ([]byte, error) {
+			return geminigenerate.EncodeResponse(nil, r, shape(i))
+		},
+		stream: func(i gateway.Info) encoder { return geminigenerate.NewStreamEncoder(shape(i)) },
+	})
+}
+
+// answer makes the call and writes what comes back.
+func answer(x *serve.Exchange, request *model.Request, d dialect) error {
+	if request.Stream {
+		return stream(x, request, d)
+	}
+	a, err := x.Gateway().Complete(x.R.Context(), x.Caller, x.Query, request)
 	if err != nil {
 		return err
 	}
 	// A usage that cannot be written is the ledger's trouble, reported by the
 	// gateway; the answer was produced and is the client's.
-	_ = answer.Commit(x.R.Context())
-	info := answer.Info()
+	_ = a.Commit(x.R.Context())
+	info := a.Info()
 	describe(x, info, request, false)
-	return x.Reply("application/json", openaichat.EncodeResponse(nil, answer.Response, shape(info, meta)))
+	body, err := d.whole(a.Response, info)
+	if err != nil {
+		return err
+	}
+	return x.Reply("application/json", body)
 }
 
-func stream(x *serve.Exchange, request *model.Request, meta openaichat.Meta) error {
+func stream(x *serve.Exchange, request *model.Request, d dialect) error {
 	s, err := x.Gateway().Stream(x.R.Context(), x.Caller, x.Query, request)
 	if err != nil {
 		return err
@@ -49,13 +171,13 @@ func stream(x *serve.Exchange, request *model.Request, meta openaichat.Meta) err
 	defer s.Close()
 	info := s.Info()
 	describe(x, info, request, true)
-	encoder := openaichat.NewStreamEncoder(shape(info, meta))
+	encoder := d.stream(info)
 	// Status and headers wait for the first event.
 	first, err := s.Next()
 	if err != nil {
 		return err
 	}
-	x.Begin(http.StatusOK, openaichat.ContentType)
+	x.Begin(http.StatusOK, eventStream)
 	buf := encoder.Append(make([]byte, 0, 2048), first)
 	for {
 		if len(buf) > 0 {
@@ -79,10 +201,6 @@ func stream(x *serve.Exchange, request *model.Request, meta openaichat.Meta) err
 	}
 }
 
-func shape(i gateway.Info, meta openaichat.Meta) openaichat.Shape {
-	return openaichat.Shape{Model: i.Model, IncludeUsage: meta.IncludeUsage, BillingSource: string(i.Source)}
-}
-
 // describe sets the response headers and names what a platform call left out.
 func describe(x *serve.Exchange, i gateway.Info, r *model.Request, streaming bool) {
 	x.Describe(i, streaming)
@@ -91,22 +209,31 @@ func describe(x *serve.Exchange, i gateway.Info, r *model.Request, streaming boo
 	}
 }
 
+// models lists in the dialect of the caller: only clients of Messages send their
+// version.
 func models(x *serve.Exchange) error {
-	return x.Reply("application/json", openaichat.EncodeModels(nil, listed(x)))
+	names := x.Gateway().Models(x.Caller)
+	if x.R.Header.Get("anthropic-version") != "" {
+		return x.Reply("application/json", anthropicmessages.EncodeModels(nil, names))
+	}
+	return x.Reply("application/json", openaichat.EncodeModels(nil, listed(names)))
 }
 
 func oneModel(x *serve.Exchange) error {
 	name := x.R.PathValue("model")
-	for _, l := range listed(x) {
-		if l.ID == name {
-			return x.Reply("application/json", openaichat.EncodeModel(nil, l))
+	for _, n := range x.Gateway().Models(x.Caller) {
+		if n != name {
+			continue
 		}
+		if x.R.Header.Get("anthropic-version") != "" {
+			return x.Reply("application/json", anthropicmessages.EncodeModel(nil, n))
+		}
+		return x.Reply("application/json", openaichat.EncodeModel(nil, listed([]string{n})[0]))
 	}
 	return fault.New(fault.NotFound, "invoke.oneModel", "there is no such model; GET /v1/models lists what is available").WithParam("model")
 }
 
-func listed(x *serve.Exchange) []openaichat.Listed {
-	names := x.Gateway().Models(x.Caller)
+func listed(names []string) []openaichat.Listed {
 	out := make([]openaichat.Listed, len(names))
 	for i, n := range names {
 		out[i] = openaichat.Listed{ID: n, OwnedBy: serve.Owner(n)}

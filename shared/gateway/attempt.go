@@ -92,14 +92,7 @@ func run[T any](ctx context.Context, g *Gateway, c *Caller, q Query, s service[T
 	if err != nil {
 		return none, nil, err
 	}
-	asked, fallback := s.model, ag.Fallback
-	if (asked == "" || asked == route.Auto) && ag.Model != "" {
-		asked = ag.Model
-	}
-	plan, err := route.Plan(route.Inputs{
-		Request:  route.Request{Model: asked, Fallback: fallback, Connection: q.Connection, Needs: s.needs},
-		Settings: c.config.Settings, Connections: c.config.Connections, Provider: g.capabilities, Now: c.now(),
-	})
+	plan, err := g.plan(c, q, ag, s.model, s.needs)
 	if err != nil {
 		return none, nil, err
 	}
@@ -117,6 +110,17 @@ func run[T any](ctx context.Context, g *Gateway, c *Caller, q Query, s service[T
 		}
 	}
 	return none, nil, a.failure()
+}
+
+// plan lists the candidates of a request.
+func (g *Gateway) plan(c *Caller, q Query, ag Agent, asked string, needs []taxonomy.Capability) (route.Result, error) {
+	if (asked == "" || asked == route.Auto) && ag.Model != "" {
+		asked = ag.Model
+	}
+	return route.Plan(route.Inputs{
+		Request:  route.Request{Model: asked, Fallback: ag.Fallback, Connection: q.Connection, Needs: needs},
+		Settings: c.config.Settings, Connections: c.config.Connections, Provider: g.capabilities, Now: c.now(),
+	})
 }
 
 // attempts carries one request over its candidates.

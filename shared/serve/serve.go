@@ -55,6 +55,13 @@ type Exchange struct {
 	wrote  bool
 }
 
+// Speaking returns a server that differs in the envelope of its errors.
+func (s *Server) Speaking(encodeError func(dst []byte, err error, requestID string) []byte) *Server {
+	other := *s
+	other.EncodeError = encodeError
+	return &other
+}
+
 // Handle builds the handler of one route.
 func (s *Server) Handle(scope org.Scope, h func(*Exchange) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -62,7 +69,7 @@ func (s *Server) Handle(scope org.Scope, h func(*Exchange) error) http.Handler {
 		began := s.Now()
 		x := &Exchange{W: w, R: r, server: s}
 		x.Query.RequestID = s.NewID(began)
-		w.Header().Set("x-request-id", x.Query.RequestID)
+		x.identify(x.Query.RequestID)
 		w.Header().Set("Cache-Control", "no-store")
 		err := s.guard(x, scope, h)
 		if err != nil && !x.wrote {
@@ -138,7 +145,7 @@ func badHeader(name, message string) error {
 func (x *Exchange) Describe(i gateway.Info, streaming bool) {
 	x.info = i
 	h := x.W.Header()
-	h.Set("x-request-id", i.RequestID)
+	x.identify(i.RequestID)
 	h.Set("x-latchkey-provider", string(i.Provider))
 	h.Set("x-latchkey-model", headerText(i.Model))
 	h.Set("x-latchkey-connection", i.Connection)
@@ -150,6 +157,12 @@ func (x *Exchange) Describe(i gateway.Info, streaming bool) {
 	if !streaming {
 		h.Set("x-latchkey-overhead-ms", Milliseconds(i.Overhead))
 	}
+}
+
+// identify names the request in the headers that SDKs look for.
+func (x *Exchange) identify(id string) {
+	x.W.Header().Set("x-request-id", id)
+	x.W.Header().Set("request-id", id)
 }
 
 // Milliseconds renders a duration with microsecond precision.
@@ -227,6 +240,9 @@ func (s *Server) log(x *Exchange, err error, began time.Time) {
 	s.Log.Info("request", args...)
 }
 
+// Now is the time of the server's clock.
+func (x *Exchange) Now() time.Time { return x.server.Now() }
+
 // Gateway makes the calls of the request.
 func (x *Exchange) Gateway() *gateway.Gateway { return x.server.Gateway }
 
@@ -243,7 +259,7 @@ func (s *Server) NotFound() http.Handler {
 		s.Observe(r)
 		x := &Exchange{W: w, R: r, server: s}
 		x.Query.RequestID = s.NewID(s.Now())
-		w.Header().Set("x-request-id", x.Query.RequestID)
+		x.identify(x.Query.RequestID)
 		x.fail(fault.New(fault.NotFound, "serve.NotFound", "there is no such endpoint; see the list in the README"))
 	})
 }

@@ -20,6 +20,10 @@ type chatRequest struct {
 			Name string `json:"name"`
 		} `json:"function"`
 	} `json:"tools"`
+	ToolChoice     json.RawMessage `json:"tool_choice"`
+	ResponseFormat struct {
+		Type string `json:"type"`
+	} `json:"response_format"`
 	MaxTokens     int `json:"max_tokens"`
 	MaxCompletion int `json:"max_completion_tokens"`
 	StreamOptions struct {
@@ -60,13 +64,14 @@ func (q *chatRequest) promptTokens() int {
 	return n
 }
 
-// callsTool is true when tools are offered, the user asks for one by writing
-// "use tool", and no tool has answered yet.
+// callsTool is true when tools are offered, the request forces one or the user
+// asks for one by writing "use tool", and no tool has answered yet.
 func (q *chatRequest) callsTool() bool {
 	if len(q.Tools) == 0 || len(q.Messages) == 0 || q.Messages[len(q.Messages)-1].Role == "tool" {
 		return false
 	}
-	return strings.Contains(q.lastUser(), "use tool")
+	forced := len(q.ToolChoice) > 0 && (q.ToolChoice[0] == '{' || string(q.ToolChoice) == `"required"`)
+	return forced || strings.Contains(q.lastUser(), "use tool")
 }
 
 func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
@@ -81,7 +86,11 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	text, chunks, pause := s.script()
-	if text == "" {
+	switch {
+	case text != "":
+	case q.ResponseFormat.Type == "json_schema":
+		text = toolArguments
+	default:
 		text = "You said: " + q.lastUser()
 	}
 	in, out := q.promptTokens(), tokens(text)
@@ -114,9 +123,12 @@ func usage(in, out int) map[string]any {
 	return map[string]any{"prompt_tokens": in, "completion_tokens": out, "total_tokens": in + out}
 }
 
+// toolArguments answer every tool, and every request for structured output.
+const toolArguments = `{"value":"42"}`
+
 func toolCall(q *chatRequest, index int) map[string]any {
 	return map[string]any{"index": index, "id": "call_sim_1", "type": "function",
-		"function": map[string]any{"name": q.Tools[0].Function.Name, "arguments": `{"value":"42"}`}}
+		"function": map[string]any{"name": q.Tools[0].Function.Name, "arguments": toolArguments}}
 }
 
 // pieces cuts text into n parts, or at spaces when n is 0.

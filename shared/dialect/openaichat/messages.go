@@ -1,11 +1,11 @@
 package openaichat
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"strconv"
 	"strings"
 
+	"github.com/latchkey/latchkey/shared/dialect/internal/body"
 	"github.com/latchkey/latchkey/shared/model"
 )
 
@@ -88,12 +88,12 @@ func (c *cacheControl) ttl(at string) (string, error) {
 }
 
 func (f fields) messages(r *model.Request, _ *Meta) error {
-	v := f.take("messages")
+	v := f.Take("messages")
 	var list []json.RawMessage
 	if v == nil || json.Unmarshal(v, &list) != nil || len(list) == 0 {
 		return bad("messages", "messages must be an array with at least one message")
 	}
-	if len(list) > maxMessages {
+	if len(list) > body.MaxMessages {
 		return bad("messages", "a request can have at most 10000 messages")
 	}
 	r.Messages = make([]model.Message, 0, len(list))
@@ -113,7 +113,7 @@ func (f fields) messages(r *model.Request, _ *Meta) error {
 }
 
 func (w *wireMessage) message(at string) (m model.Message, err error) {
-	if len(w.Name) > maxName {
+	if len(w.Name) > body.MaxName {
 		return m, bad(at+".name", "name is longer than 256 characters")
 	}
 	if len(w.FunctionCall) > 0 && string(w.FunctionCall) != "null" {
@@ -174,7 +174,7 @@ func (w *wireMessage) assistant(m *model.Message, at string) error {
 	if w.Audio != nil && w.Audio.ID != "" {
 		m.Parts = append(m.Parts, model.Part{Kind: model.PartAudio, Media: &model.Media{ID: w.Audio.ID}})
 	}
-	if len(w.ToolCalls) > maxTools {
+	if len(w.ToolCalls) > body.MaxTools {
 		return bad(at+".tool_calls", "a message can have at most 512 tool calls")
 	}
 	for i := range w.ToolCalls {
@@ -183,7 +183,7 @@ func (w *wireMessage) assistant(m *model.Message, at string) error {
 		if c.Type != "" && c.Type != "function" || c.Function == nil || c.Function.Name == "" {
 			return bad(where, "a tool call must be of type function with a name and arguments")
 		}
-		if c.ID == "" || len(c.ID) > maxName {
+		if c.ID == "" || len(c.ID) > body.MaxName {
 			return bad(where+".id", "a tool call needs an id of at most 256 characters")
 		}
 		call := &model.ToolCall{ID: c.ID, Name: c.Function.Name, Args: c.Function.Arguments, Signature: c.ExtraContent.Google.Signature}
@@ -217,7 +217,7 @@ func (w *wireMessage) reasoningParts() []model.Part {
 }
 
 func (w *wireMessage) tool(m *model.Message, at string) error {
-	if w.ToolCallID == "" || len(w.ToolCallID) > maxName {
+	if w.ToolCallID == "" || len(w.ToolCallID) > body.MaxName {
 		return bad(at+".tool_call_id", "a tool message needs the tool_call_id it answers")
 	}
 	parts, err := w.content(at)
@@ -255,7 +255,7 @@ func (w *wireMessage) content(at string) ([]model.Part, error) {
 	if json.Unmarshal(v, &list) != nil {
 		return nil, bad(at+".content", "content must be a string or an array of parts of the documented types")
 	}
-	if len(list) > maxParts {
+	if len(list) > body.MaxParts {
 		return nil, bad(at+".content", "a message can have at most 1000 parts")
 	}
 	parts := make([]model.Part, 0, len(list))
@@ -291,7 +291,7 @@ func (w *wirePart) part(at string) (p model.Part, err error) {
 		return p, err
 	case "input_audio":
 		p.Kind = model.PartAudio
-		if w.InputAudio == nil || w.InputAudio.Format == "" || len(w.InputAudio.Format) > 16 || !isBase64(w.InputAudio.Data) {
+		if w.InputAudio == nil || w.InputAudio.Format == "" || len(w.InputAudio.Format) > 16 || !body.IsBase64(w.InputAudio.Data) {
 			return p, bad(at+".input_audio", "input_audio needs base64 data and a format such as wav or mp3")
 		}
 		p.Media = &model.Media{Base64: w.InputAudio.Data, Format: w.InputAudio.Format}
@@ -321,12 +321,12 @@ func (w *wirePart) image(at string) (*model.Media, error) {
 	}
 	m := &model.Media{Detail: in.Detail}
 	if strings.HasPrefix(in.URL, "data:") {
-		if !dataURL(in.URL, m) || !strings.HasPrefix(m.MIME, "image/") {
+		if !body.DataURL(in.URL, m) || !strings.HasPrefix(m.MIME, "image/") {
 			return nil, bad(at+".image_url.url", "the data URL must look like data:image/png;base64,…")
 		}
 		return m, nil
 	}
-	if !strings.HasPrefix(in.URL, "https://") && !strings.HasPrefix(in.URL, "http://") || len(in.URL) > 8192 {
+	if !body.WebURL(in.URL) {
 		return nil, bad(at+".image_url.url", "an image URL must be https or a data URL")
 	}
 	m.URL = in.URL
@@ -338,48 +338,18 @@ func (w *wirePart) file(at string) (*model.Media, error) {
 		return nil, bad(at+".file", "a file needs either file_data or file_id")
 	}
 	m := &model.Media{Name: w.File.Name, FileID: w.File.ID}
-	if len(m.Name) > maxName || len(m.FileID) > maxName {
+	if len(m.Name) > body.MaxName || len(m.FileID) > body.MaxName {
 		return nil, bad(at+".file", "filename and file_id have at most 256 characters")
 	}
 	if w.File.Data == "" {
 		return m, nil
 	}
-	if strings.HasPrefix(w.File.Data, "https://") && len(w.File.Data) <= 8192 {
+	if strings.HasPrefix(w.File.Data, "https://") && body.WebURL(w.File.Data) {
 		m.URL = w.File.Data
 		return m, nil
 	}
-	if !dataURL(w.File.Data, m) {
+	if !body.DataURL(w.File.Data, m) {
 		return nil, bad(at+".file.file_data", "file_data must look like data:application/pdf;base64,…")
 	}
 	return m, nil
-}
-
-// dataURL splits a base64 data URL into m.
-func dataURL(s string, m *model.Media) bool {
-	head, data, ok := strings.Cut(strings.TrimPrefix(s, "data:"), ";base64,")
-	if !ok || !strings.HasPrefix(s, "data:") || head == "" || len(head) > 128 || !isBase64(data) {
-		return false
-	}
-	m.MIME, _, _ = strings.Cut(head, ";")
-	m.Base64 = data
-	return strings.Trim(m.MIME, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/.+-_") == ""
-}
-
-// isBase64 checks the text without decoding it into memory first.
-func isBase64(s string) bool {
-	if s == "" || len(s)%4 != 0 {
-		return false
-	}
-	body := strings.TrimRight(s, "=")
-	if len(s)-len(body) > 2 {
-		return false
-	}
-	for i := 0; i < len(body); i++ {
-		c := body[i]
-		if c != '+' && c != '/' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
-			return false
-		}
-	}
-	_, err := base64.StdEncoding.DecodeString(s[len(s)-4:])
-	return err == nil
 }

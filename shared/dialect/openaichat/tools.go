@@ -4,11 +4,12 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"github.com/latchkey/latchkey/shared/dialect/internal/body"
 	"github.com/latchkey/latchkey/shared/model"
 )
 
 func (f fields) tools(r *model.Request, _ *Meta) error {
-	v := f.take("tools")
+	v := f.Take("tools")
 	if v == nil {
 		return nil
 	}
@@ -25,7 +26,7 @@ func (f fields) tools(r *model.Request, _ *Meta) error {
 	if json.Unmarshal(v, &list) != nil {
 		return bad("tools", "tools must be an array of {\"type\": \"function\", \"function\": {…}}")
 	}
-	if len(list) > maxTools {
+	if len(list) > body.MaxTools {
 		return bad("tools", "a request can offer at most 512 tools")
 	}
 	names := make(map[string]bool, len(list))
@@ -36,7 +37,7 @@ func (f fields) tools(r *model.Request, _ *Meta) error {
 			return bad(at+".type", "only tools of type function are supported here")
 		}
 		fn := t.Function
-		if !toolName(fn.Name) {
+		if !body.ToolName(fn.Name) {
 			return bad(at+".function.name", "a tool name has 1 to 64 letters, digits, underscores, dots or dashes")
 		}
 		if names[fn.Name] {
@@ -58,24 +59,11 @@ func (f fields) tools(r *model.Request, _ *Meta) error {
 	return nil
 }
 
-func toolName(s string) bool {
-	if s == "" || len(s) > 64 {
-		return false
-	}
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c != '_' && c != '-' && c != '.' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
-			return false
-		}
-	}
-	return true
-}
-
 func (f fields) choice(r *model.Request, _ *Meta) (err error) {
-	if r.Parallel, err = f.boolean("parallel_tool_calls"); err != nil {
+	if r.Parallel, err = f.Bool("parallel_tool_calls"); err != nil {
 		return err
 	}
-	v := f.take("tool_choice")
+	v := f.Take("tool_choice")
 	if v == nil {
 		return nil
 	}
@@ -101,19 +89,14 @@ func (f fields) choice(r *model.Request, _ *Meta) (err error) {
 		}
 		r.ToolChoice = model.ToolChoice{Mode: model.ChoiceNamed, Name: in.Function.Name}
 	}
-	if r.ToolChoice.Mode == model.ChoiceNone || r.ToolChoice.Mode == model.ChoiceAuto {
+	if body.Offers(r.Tools, r.ToolChoice) {
 		return nil
-	}
-	for i := range r.Tools {
-		if r.ToolChoice.Mode == model.ChoiceRequired || r.Tools[i].Name == r.ToolChoice.Name {
-			return nil
-		}
 	}
 	return bad("tool_choice", "tool_choice asks for a tool that tools does not offer")
 }
 
 func (f fields) output(r *model.Request, _ *Meta) error {
-	v := f.take("response_format")
+	v := f.Take("response_format")
 	if v == nil {
 		return nil
 	}
@@ -137,7 +120,7 @@ func (f fields) output(r *model.Request, _ *Meta) error {
 		if in.Schema == nil || len(in.Schema.Schema) == 0 || in.Schema.Schema[0] != '{' {
 			return bad("response_format.json_schema", "json_schema needs a schema object")
 		}
-		if !toolName(in.Schema.Name) {
+		if !body.ToolName(in.Schema.Name) {
 			return bad("response_format.json_schema.name", "a schema name has 1 to 64 letters, digits, underscores, dots or dashes")
 		}
 		r.Output = model.Output{Kind: model.OutputJSONSchema, Name: in.Schema.Name, Description: in.Schema.Description,

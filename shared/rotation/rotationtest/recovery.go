@@ -70,6 +70,63 @@ func (e *env) crashOnce(refs []vault.Ref, kind rotation.Kind, at int, after bool
 	return true
 }
 
+// cursorBehindTheWork: the one record that is left lies on the first of two
+// pages. Wherever the worker dies, nobody walks past it.
+func (e *env) cursorBehindTheWork() {
+	e.fill(70)
+	e.wantState(e.run(e.start(rotation.Draft{Kind: rotation.KEK, To: e.new}).ID), rotation.Done, "")
+	first, next, err := e.Records.Page(context.Background(), "", "", 64)
+	if err != nil || next == "" {
+		e.Fatalf("%v, %d credentials on the first page", err, len(first))
+	}
+	left := first[slices.IndexFunc(first, func(c vault.Credential) bool { return c.Head.Status == vault.Active && len(c.Versions) == 1 })].Head.Ref
+	for _, after := range []bool{false, true} {
+		for at := 1; at <= 6; at++ {
+			e.moveBack(left)
+			j := e.start(rotation.Draft{Kind: rotation.KEK})
+			strike := &dying{at: at, after: after}
+			_, _ = e.runner(dyingJobs{strike, e.Jobs}, dyingRecords{strike, e.Records}).RunAll(context.Background())
+			e.clock.Advance(61 * time.Second)
+			e.wantState(e.run(j.ID), rotation.Done, "")
+			if n := e.under(e.old); n != 0 {
+				e.Fatalf("killed at write %d (after %v): %d left behind", at, after, n)
+			}
+		}
+	}
+}
+
+// flaky fails one write, which is not made.
+type flaky struct {
+	rotation.Store
+	at, n int
+}
+
+func (s *flaky) Write(ctx context.Context, w rotation.Write) error {
+	if s.n++; s.n == s.at {
+		return errKilled
+	}
+	return s.Store.Write(ctx, w)
+}
+
+// lostWrites: a write of the job that is not made, with a worker that lives on
+// and gives its lease back, leaves nothing in the record that did not happen.
+func (e *env) lostWrites() {
+	refs := e.fill(3)
+	to := []string{e.new, e.old}
+	for at := 1; at <= 6; at++ {
+		j := e.start(rotation.Draft{Kind: rotation.KEK, To: to[at%2]})
+		if _, err := e.runner(&flaky{Store: e.Jobs, at: at}, e.Records).RunAll(context.Background()); err != nil {
+			e.Fatal(err)
+		}
+		e.clock.Advance(61 * time.Second)
+		e.wantState(e.run(j.ID), rotation.Done, "")
+		if n := e.under(to[1-at%2]); n != 0 {
+			e.Fatalf("write %d was lost: %d left behind", at, n)
+		}
+		e.wantReadable(refs)
+	}
+}
+
 // losing answers every n-th write with an error although it was made.
 type losing struct {
 	rotation.Store
@@ -346,6 +403,17 @@ func (e *env) rollback() {
 	_, err = e.service().Rollback(ctx, e.op(), last.ID)
 	if fault.CodeOf(err) != fault.VaultUnavailable || vault.ReasonOf(err) != vault.KeyDisabled {
 		e.Errorf("the key before is disabled: %v", err)
+	}
+	// Should the ring have moved between the request and the worker, nothing is done.
+	e.kek.Disable(e.new, false)
+	late := first
+	late.From, late.To, late.Reversed, late.State, late.Pass, late.Rev = e.new, e.old, true, rotation.RollingBack, 0, first.Rev+1
+	if err := e.Jobs.Write(ctx, rotation.Write{Job: late, Slot: rotation.TakeSlot}); err != nil {
+		e.Fatal(err)
+	}
+	e.wantState(e.run(first.ID), rotation.Failed, string(vault.RingMoved))
+	if r, err := e.v.Ring(ctx); err != nil || r.Current != third {
+		e.Errorf("%+v, %v", r, err)
 	}
 	verify := e.run(e.start(rotation.Draft{Kind: rotation.Verify}).ID)
 	_, err = e.service().Rollback(ctx, e.op(), verify.ID)

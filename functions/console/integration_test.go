@@ -43,7 +43,7 @@ func openStack(t *testing.T) *stack {
 		t.Fatal(err)
 	}
 	s := &stack{T: t, keys: map[string]string{}, now: time.UnixMilli(1795262400000).UTC()}
-	keys, err := vault.New(vault.Options{Store: dynamo.NewVault(db), KEK: vaulttest.NewKEK(), Now: func() time.Time { return s.now }, App: "latchkey", Stage: "test"})
+	keys, err := vault.New(vault.Options{Store: dynamo.NewVault(db), KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: func() time.Time { return s.now }, App: "latchkey", Stage: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func openStack(t *testing.T) *stack {
 		Agents:      &agent.Service{Store: db.Agents()},
 		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys, Catalog: catalog.New(catalog.Entries()),
 			Agents: db.Agents(), PublicURL: "https://latchkey.example"},
-		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Prices: db.Prices(), NewID: boot.NewID,
+		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Prices: db.Prices(), Fields: vaulttest.Fields(), NewID: boot.NewID,
 	})}
 	_, text, err := orgs.IssueKey(t.Context(), audit.Op{Actor: "function:test", ID: boot.NewID(s.now), At: s.now}, org.Operator,
 		org.KeyDraft{ID: boot.NewID(s.now), Name: "op", Scopes: []org.Scope{org.ScopeAdmin}})

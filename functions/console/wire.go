@@ -38,6 +38,10 @@ func wire(env *boot.Env) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	fields, err := boot.Fields()
+	if err != nil {
+		return nil, err
+	}
 	ledger := credit.New(db.Ledger(), credit.Options{})
 	agents := db.Agents()
 	functions := invoker.Open(env)
@@ -51,7 +55,7 @@ func wire(env *boot.Env) (*Handler, error) {
 		Rotations: &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(ctx context.Context) error {
 			return functions.InvokeAsync(ctx, topology.Rotate, rotateEvent(env.Clock.Now()))
 		}},
-		NewID: boot.NewID, OnError: logError(env.Log),
+		Fields: fields, NewID: boot.NewID, OnError: logError(env.Log),
 	})
 	return &Handler{API: api, Clock: env.Clock, Log: env.Log}, nil
 }
@@ -68,7 +72,7 @@ func connectable(entries []providers.Entry, out *egress.Egress, allow []string) 
 	for i, e := range entries {
 		list[i] = connection.Provider{
 			ID: e.ID, DefaultBaseURL: e.DefaultBaseURL, Capabilities: e.Capabilities, KeyRequired: e.KeyRequired,
-			VoiceOnly: !e.Has(taxonomy.CapText), DefaultBilling: e.DefaultBilling, CheckKey: e.Key.Check,
+			VoiceOnly: e.Class() == taxonomy.VoiceKey, DefaultBilling: e.DefaultBilling, CheckKey: e.Key.Check,
 			CheckURL: func(raw string) error { return checkURL(e, out, allow, raw) },
 		}
 	}

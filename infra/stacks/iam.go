@@ -8,10 +8,6 @@ import (
 	"github.com/latchkey/latchkey/shared/topology"
 )
 
-// contextKeys are all keys of an encryption context; a call with others is
-// refused.
-var contextKeys = []string{"app", "stage", "org", "provider", "cred", "cls"}
-
 // role is a function's own role with exactly the statements of the topology.
 func role(stack awscdk.Stack, p Props, f topology.Function, in shared) awsiam.Role {
 	r := awsiam.NewRole(stack, jsii.String("Role"+title(f.Name)), &awsiam.RoleProps{
@@ -75,7 +71,7 @@ func keyStatement(p Props, k topology.KeyAccess, in shared) *awsiam.PolicyStatem
 			"kms:EncryptionContext:cls":   classes,
 		},
 		"Null":                      map[string]any{"kms:EncryptionContext:org": "false"},
-		"ForAllValues:StringEquals": map[string]any{"kms:EncryptionContextKeys": contextKeys},
+		"ForAllValues:StringEquals": map[string]any{"kms:EncryptionContextKeys": topology.ContextKeys()},
 	}
 	return st
 }

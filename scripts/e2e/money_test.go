@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -68,8 +69,16 @@ func TestIdempotencyKey(t *testing.T) {
 		t.Errorf("conflict: %d %s %v", conflict.Status, conflict.Body, conflict.Header)
 	}
 	finished := post(t, url, x.Key, chatBody(simChat, "same key", false), "Idempotency-Key", "one")
-	if finished.Status != http.StatusConflict || finished.code() != "idempotency_completed" {
-		t.Errorf("finished: %d %s", finished.Status, finished.Body)
+	if finished.Status != http.StatusOK || !strings.Contains(string(finished.Body), "You said: same key") || finished.Header.Get("x-latchkey-replayed") != "true" ||
+		finished.Header.Get("x-latchkey-billing-source") != "platform" {
+		t.Errorf("finished: %d %s %v", finished.Status, finished.Body, finished.Header)
+	}
+	// A stream is not kept: its repeat names the request that finished.
+	streamed := post(t, url, x.Key, chatBody(simChat, "a stream", true), "Idempotency-Key", "two")
+	again := post(t, url, x.Key, chatBody(simChat, "a stream", true), "Idempotency-Key", "two")
+	if streamed.Status != http.StatusOK || again.Status != http.StatusConflict || again.code() != "idempotency_completed" ||
+		!strings.Contains(string(again.Body), streamed.Header.Get("x-request-id")) {
+		t.Errorf("stream: %d, then %d %s", streamed.Status, again.Status, again.Body)
 	}
 	calls := 0
 	for _, c := range vendor.Calls() {

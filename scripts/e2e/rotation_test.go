@@ -25,6 +25,8 @@ import (
 
 	"github.com/latchkey/latchkey/scripts/internal/awswire"
 	"github.com/latchkey/latchkey/scripts/internal/stack"
+	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/dynamo"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/table"
@@ -43,6 +45,47 @@ type safe struct {
 	new    string
 	refs   []vault.Ref
 	values sync.Map // ref -> value
+	fields *credential.Registry
+	// places has one declared field for every class.
+	places []place
+}
+
+// place is a declared field.
+type place struct {
+	class    taxonomy.CredentialClass
+	provider string
+	field    string
+}
+
+func secretValue(name string, n int) string {
+	return fmt.Sprintf("%s-%05d-0123456789abcdefghijklmnopqrstuv", name, n)
+}
+
+// place finds where a credential keeps its value.
+func (s *safe) place(class taxonomy.CredentialClass) place {
+	return s.places[slices.IndexFunc(s.places, func(p place) bool { return p.class == class })]
+}
+
+func findPlaces(t *testing.T, r *credential.Registry) (out []place) {
+	t.Helper()
+	for _, class := range taxonomy.CredentialClasses() {
+		found := false
+		for _, m := range r.Manifests() {
+			provider := m.ID
+			if provider == credential.AnyProvider {
+				provider = "vendor"
+			}
+			for _, f := range m.Fields {
+				if f.Class == class && !found && f.CheckSecret(secret.FromString(secretValue("value", 1))) == nil {
+					out, found = append(out, place{class, provider, f.Field}), true
+				}
+			}
+		}
+		if !found {
+			t.Fatalf("no field is declared for %s", class)
+		}
+	}
+	return out
 }
 
 func (s *safe) open() *vault.Vault {
@@ -50,7 +93,7 @@ func (s *safe) open() *vault.Vault {
 	wrapping, mac := world.VaultKeys()
 	keys, err := kmskey.New(kmskey.Options{Client: s.kms, KeyARNs: wrapping, MACKeyARN: mac, Timeout: time.Minute})
 	must(s.t, err)
-	v, err := vault.New(vault.Options{Store: dynamo.NewVault(world.DB), KEK: keys, Now: time.Now, App: topology.App, Stage: "local"})
+	v, err := vault.New(vault.Options{Store: dynamo.NewVault(world.DB), KEK: keys, Fields: s.fields, Now: time.Now, App: topology.App, Stage: "local"})
 	must(s.t, err)
 	return v
 }
@@ -61,13 +104,16 @@ func newSafe(t *testing.T, n int) *safe {
 	wrapping, _ := world.VaultKeys()
 	s := &safe{t: t, old: wrapping[0], new: wrapping[1], kms: kms.New(kms.Options{Region: "us-east-1", BaseEndpoint: aws.String(world.KMSURL),
 		Credentials: credentials.NewStaticCredentialsProvider(stack.AdminKey, "local", "")})}
-	s.refs = make([]vault.Ref, n)
+	var err error
+	s.fields, err = boot.Fields()
+	must(t, err)
+	s.refs, s.places = make([]vault.Ref, n), findPlaces(t, s.fields)
 	v, batch := s.open(), serial.Add(1)
 	parallel(8, n, func(i int) {
-		classes := taxonomy.CredentialClasses()
-		r := vault.Ref{Org: fmt.Sprintf("rotation%d-%d", batch, i/100), ID: fmt.Sprintf("c%05d", i), Provider: "vendor", Class: classes[i%len(classes)]}
+		p := s.places[i%len(s.places)]
+		r := vault.Ref{Org: fmt.Sprintf("rotation%d-%d", batch, i/100), ID: fmt.Sprintf("c%05d", i), Provider: p.provider, Class: p.class}
 		s.refs[i] = r
-		s.put(v, r, fmt.Sprintf("value-%05d", i))
+		s.put(v, r, secretValue("value", i))
 	})
 	if t.Failed() {
 		t.FailNow()
@@ -75,8 +121,12 @@ func newSafe(t *testing.T, n int) *safe {
 	return s
 }
 
+func (s *safe) text(r vault.Ref, value string) map[string]secret.Text {
+	return map[string]secret.Text{s.place(r.Class).field: secret.FromString(value)}
+}
+
 func (s *safe) put(v *vault.Vault, r vault.Ref, value string) {
-	_, err := v.Create(context.Background(), vault.NewCredential{Ref: r, Origin: "https://vendor.example", Fields: map[string]secret.Text{"main": secret.FromString(value)}})
+	_, err := v.Create(context.Background(), vault.NewCredential{Ref: r, Origin: "https://vendor.example", Fields: s.text(r, value)})
 	if err != nil {
 		s.t.Errorf("create %s: %v (%s)", r.ID, err, vault.ReasonOf(err))
 	}
@@ -92,7 +142,7 @@ func (s *safe) read(v *vault.Vault, r vault.Ref) error {
 		return err
 	}
 	got := ""
-	err = v.Reveal(context.Background(), c, vault.Use{Field: "main", Purpose: "test"}, func(b []byte) error { got = string(b); return nil })
+	err = v.Reveal(context.Background(), c, vault.Use{Field: s.place(r.Class).field, Purpose: "test"}, func(b []byte) error { got = string(b); return nil })
 	if err != nil {
 		return fmt.Errorf("%w (%s)", err, vault.ReasonOf(err))
 	}
@@ -249,8 +299,8 @@ func (s *safe) serve(x *tenant) *traffic {
 	loop(func() {
 		n := tr.writes.Add(1)
 		r := s.refs[readers+rand.N(len(s.refs)-readers)]
-		value := fmt.Sprintf("rotated-%d", n)
-		_, err := v.Rotate(context.Background(), vault.Rotation{Ref: r, Fields: map[string]secret.Text{"main": secret.FromString(value)}})
+		value := secretValue("rotated", int(n))
+		_, err := v.Rotate(context.Background(), vault.Rotation{Ref: r, Fields: s.text(r, value)})
 		if err != nil {
 			s.t.Errorf("a person's rotation failed: %v (%s)", err, vault.ReasonOf(err))
 		}
@@ -395,7 +445,7 @@ func TestSweepGoesOnWithRotations(t *testing.T) {
 		t.Errorf("%+v", j)
 	}
 	v := s.open()
-	if _, err := v.Rotate(t.Context(), vault.Rotation{Ref: s.refs[0], Overlap: time.Minute, Fields: map[string]secret.Text{"main": secret.FromString("next")}}); err != nil {
+	if _, err := v.Rotate(t.Context(), vault.Rotation{Ref: s.refs[0], Overlap: time.Minute, Fields: s.text(s.refs[0], secretValue("next", 0))}); err != nil {
 		t.Fatal(err)
 	}
 	// The next hour's minute 17.

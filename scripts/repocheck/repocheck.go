@@ -72,6 +72,7 @@ func rules() []rule {
 	all = append(all, importRules()...)
 	all = append(all, sourceRules()...)
 	all = append(all, layoutRules()...)
+	all = append(all, secretRules()...)
 	return all
 }
 

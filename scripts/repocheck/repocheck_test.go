@@ -48,7 +48,10 @@ func TestCleanTree(t *testing.T) {
 	}
 }
 
-const pkg = "// Package x is.\npackage x\n\n"
+const (
+	pkg   = "// Package x is.\npackage x\n\n"
+	admin = "// Package admin is.\npackage admin\n\n"
+)
 
 // planted maps each rule to a file that breaks exactly that rule.
 var planted = []struct{ rule, path, src string }{
@@ -67,6 +70,17 @@ var planted = []struct{ rule, path, src string }{
 	{"leaves", "shared/fault/x.go", "package fault\n\nimport _ \"github.com/latchkey/latchkey/shared/credit\"\n"},
 	{"leaves", "shared/fault/x.go", "package fault\n\nimport _ \"golang.org/x/sync/errgroup\"\n"},
 	{"wiring", "shared/gateway/x.go", pkg + "import _ \"github.com/latchkey/latchkey/shared/dynamo\"\n"},
+	{"secret-fields", "shared/gateway/x.go", pkg + "type T struct{ APIKey string }\n"},
+	{"secret-fields", "shared/gateway/x.go", pkg + "type T struct{ bot_token []byte }\n"},
+	{"secret-fields", "functions/turn/x.go", "package main\n\nfunc f() { var x struct{ apikey *string }; _ = x }\n"},
+	{"secret-fields", "shared/gateway/x.go", pkg + "type T struct{ Nested struct{ Passwords map[string][]string } }\n"},
+	{"secret-fields", "shared/gateway/x.go", pkg + "type T struct{ PrivatePEM [64]byte }\n"},
+	{"secret-tags", "shared/gateway/x.go", pkg + "type T struct{ Pin string `json:\"pin\" vault:\"secret\"` }\n"},
+	{"secret-tags", "shared/gateway/x.go", pkg + "import \"encoding/json\"\n\ntype T struct{ Pin json.RawMessage `vault:\"secret\"` }\n"},
+	{"secret-tags", "shared/gateway/x.go", pkg + "import \"github.com/latchkey/latchkey/shared/secret\"\n\ntype T struct{ Pin *secret.Text `vault:\"secret\"` }\n"},
+	{"secret-bodies", "shared/admin/x.go", admin + "type body struct{ Value any `json:\"api_key\"` }\n\nvar _ = create(\"\", 0, \"\", body{}, nil, nil)\n"},
+	{"secret-bodies", "shared/admin/x.go", admin + "type body struct{ Parts []part }\n\ntype part struct{ Token json.RawMessage `json:\"t\"` }\n\nvar _ = change(\"\", \"\", 0, \"\", body{}, nil, nil)\n"},
+	{"secret-bodies", "shared/admin/x.go", admin + "type body struct{ part }\n\ntype part struct{ Token text }\n\ntype text string\n\nvar _ = act(\"\", 0, \"\", body{}, nil, nil)\n"},
 	{"file-size", "shared/credit/x.go", "package credit\n" + strings.Repeat("// x\n", 600)},
 	{"func-size", "shared/credit/x.go", "package credit\n\nfunc f() {\n" + strings.Repeat("\tf()\n", 80) + "}\n"},
 	{"interface-size", "shared/credit/x.go", "package credit\n\ntype i interface {\n\ta()\n\tb()\n\tc()\n\td()\n\te()\n\tf()\n}\n"},
@@ -117,6 +131,37 @@ func TestEveryRuleFailsOnItsPlantedViolation(t *testing.T) {
 		}
 		if r.why == "" {
 			t.Errorf("rule %s does not say why", r.name)
+		}
+	}
+}
+
+// TestSecretsThatAreFine: what the rules about secrets must let through.
+func TestSecretsThatAreFine(t *testing.T) {
+	tree := clean()
+	tree["shared/gateway/x.go"] = &fstest.MapFile{Data: []byte(pkg + "import \"github.com/latchkey/latchkey/shared/secret\"\n\n" +
+		"type T struct {\n\tAPIKey secret.Text `vault:\"secret\"`\n\tMaxTokens int64\n\tKeywords []string\n\tPassword func()\n}\n")}
+	tree["shared/admin/x.go"] = &fstest.MapFile{Data: []byte(admin + "type body struct {\n\tKey secretText `json:\"api_key\"`\n\tMore map[string]secretValues `json:\"secrets\"`\n" +
+		"\tTokensPerMinute *int64 `json:\"tokens_per_minute\"`\n}\n\ntype answer struct{ Key any `json:\"key\"` }\n\nvar _ = create(\"\", 0, \"\", body{}, answer{}, nil)\n")}
+	found, err := Check(tree)
+	if err != nil || len(found) != 0 {
+		t.Errorf("%v, %v", found, err)
+	}
+}
+
+// TestHarmlessFieldsExist: an excuse for a field that is gone could excuse a new
+// one by accident.
+func TestHarmlessFieldsExist(t *testing.T) {
+	tree, err := load(os.DirFS("../.."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	needed := map[string]bool{}
+	for _, f := range undeclared(tree) {
+		needed[f.id()] = true
+	}
+	for id, reason := range harmless {
+		if !needed[id] || reason == "" {
+			t.Errorf("%q: nothing needs this entry, or it has no reason", id)
 		}
 	}
 }

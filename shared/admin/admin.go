@@ -29,6 +29,7 @@ import (
 	"github.com/latchkey/latchkey/shared/agent"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/connection"
+	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/org"
@@ -67,6 +68,8 @@ type Services struct {
 	Ledger      Ledger
 	Prices      Prices
 	Rotations   *rotation.Service
+	// Fields says what can be connected and what of it is shown.
+	Fields *credential.Registry
 	// NewID makes ids of 1 to 40 lower-case letters and digits.
 	NewID func(now time.Time) string
 	// OnError is told of every answer above 499, for the log; nil means no log.

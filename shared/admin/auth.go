@@ -15,6 +15,8 @@ const (
 	public access = iota
 	// anyReader is a route without an organisation that shows what the key sees.
 	anyReader
+	// anyAdmin is a route without an organisation that shows everybody the same.
+	anyAdmin
 	orgRead
 	orgBilling
 	orgAdmin

@@ -52,13 +52,11 @@ type healthJSON struct {
 }
 
 func connectionOut(x connection.Connection, now time.Time) connectionJSON {
-	has := func(c taxonomy.Capability) bool { return slices.Contains(x.Capabilities, c) }
 	reason := connection.Usable(x, now)
 	out := connectionJSON{
 		ID: x.ID, Provider: x.Provider, Label: x.Label, BaseURL: x.BaseURL, Models: x.Models, Priority: x.Priority, Enabled: x.Enabled,
 		BillingSource: x.BillingSource, AllowPlatformFallback: x.AllowPlatformFallback, DefaultVoiceID: x.DefaultVoiceID,
-		Capabilities: capabilitiesJSON{Text: has(taxonomy.CapText), Vision: has(taxonomy.CapVision), AudioIn: has(taxonomy.CapAudioIn),
-			AudioOut: has(taxonomy.CapAudioOut), Tools: has(taxonomy.CapTools), JSON: has(taxonomy.CapJSON)},
+		Capabilities: capabilitiesOut(x.Capabilities),
 		Health: healthJSON{Status: x.Health.Status, Reason: x.Health.Reason, CheckedAt: stamp(x.Health.CheckedAt),
 			LatencyMS: x.Health.LatencyMS, ModelCount: x.Health.ModelCount, VoiceCount: x.Health.VoiceCount},
 		Failures: x.Cooldown.Failures, Usable: reason == connection.IsUsable, UnusableReason: reason, Status: x.Status,
@@ -71,6 +69,12 @@ func connectionOut(x connection.Connection, now time.Time) connectionJSON {
 		out.Models = []string{}
 	}
 	return out
+}
+
+func capabilitiesOut(list []taxonomy.Capability) capabilitiesJSON {
+	has := func(c taxonomy.Capability) bool { return slices.Contains(list, c) }
+	return capabilitiesJSON{Text: has(taxonomy.CapText), Vision: has(taxonomy.CapVision), AudioIn: has(taxonomy.CapAudioIn),
+		AudioOut: has(taxonomy.CapAudioOut), Tools: has(taxonomy.CapTools), JSON: has(taxonomy.CapJSON)}
 }
 
 type newConnection struct {
@@ -99,7 +103,7 @@ func (c *call) connection(x connection.Connection, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return connectionOut(x, c.req.Now), nil
+	return connectionOut(c.shown(x), c.req.Now), nil
 }
 
 func createConnection(c *call, b newConnection) (any, error) {
@@ -121,7 +125,7 @@ func listConnections(c *call) (any, error) {
 		return nil, err
 	}
 	items, next := slicePage(all, p, func(x connection.Connection) string { return x.ID })
-	return answer(items, next, func(x connection.Connection) connectionJSON { return connectionOut(x, c.req.Now) }), nil
+	return answer(items, next, func(x connection.Connection) connectionJSON { return connectionOut(c.shown(x), c.req.Now) }), nil
 }
 
 func getConnection(c *call) (any, error) {

@@ -73,7 +73,7 @@ func newWorld(t *testing.T) *world {
 	credentials := vaulttest.NewStore()
 	w.kek, w.jobs = vaulttest.NewKEK(), rotationtest.NewMemory(credentials)
 	w.kek.Add()
-	if w.vault, err = vault.New(vault.Options{Store: credentials, KEK: w.kek, Now: func() time.Time { return w.now },
+	if w.vault, err = vault.New(vault.Options{Store: credentials, KEK: w.kek, Fields: vaulttest.Fields(), Now: func() time.Time { return w.now },
 		App: "latchkey", Stage: "test"}); err != nil {
 		t.Fatal(err)
 	}
@@ -90,6 +90,7 @@ func newWorld(t *testing.T) *world {
 			Agents: agents, PublicURL: "https://latchkey.example"},
 		Sessions: sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Prices: &fakePrices{},
 		Rotations: &rotation.Service{Store: w.jobs, Keys: w.vault, Wake: func(context.Context) error { w.woken++; return nil }},
+		Fields:    vaulttest.Fields(),
 		NewID:     func(time.Time) string { w.n++; return fmt.Sprintf("id%06d", w.n) },
 	})
 	w.bootstrap()

@@ -16,6 +16,7 @@ import (
 	"github.com/latchkey/latchkey/shared/billing"
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/connection"
+	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/org"
@@ -124,6 +125,12 @@ func operationID(r route) string {
 
 // enums are the values of word types.
 var enums = map[reflect.Type][]string{
+	reflect.TypeFor[credential.Form]():          {"token", "line", "document", "text"},
+	reflect.TypeFor[credential.HintRule]():      {"none", "last4"},
+	reflect.TypeFor[credential.Kind]():          {"provider", "channel", "integration"},
+	reflect.TypeFor[credential.Sensitivity]():   {"secret", "public"},
+	reflect.TypeFor[taxonomy.CredentialClass](): words(taxonomy.CredentialClasses()),
+
 	reflect.TypeFor[taxonomy.Tier]():           words(org.AllTiers()),
 	reflect.TypeFor[taxonomy.GrantKind]():      words(taxonomy.GrantKinds()),
 	reflect.TypeFor[taxonomy.BillingSource]():  {"platform", "byok", "private"},

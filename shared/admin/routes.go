@@ -82,6 +82,7 @@ func connectionRoutes() []route {
 	one := base + "/connections/{id}"
 	return []route{
 		create(base+"/connections", orgAdmin, "Add your own key or endpoint of a vendor", newConnection{}, connectionJSON{}, with(createConnection)),
+		lists("/api/catalog", anyAdmin, "What can be connected: providers, channels and integrations with the fields of their forms", catalogJSON{}, listCatalog),
 		lists(base+"/connections", orgRead, "The connections, without their keys", connectionJSON{}, listConnections),
 		get(one, orgRead, "A connection", connectionJSON{}, getConnection),
 		change(http.MethodPatch, one, orgAdmin, "Change a connection; a new base_url needs the key again", patchConnection{}, connectionJSON{}, with(updateConnection)),

@@ -145,7 +145,7 @@ func TestAccessMatrix(t *testing.T) {
 					status = r.status
 					break
 				}
-				need := map[access]string{anyReader: "admin or read", orgRead: "admin or read", orgBilling: "admin or billing or read", orgAdmin: "admin"}[r.access]
+				need := map[access]string{anyReader: "admin or read", orgRead: "admin or read", orgBilling: "admin or billing or read", orgAdmin: "admin", anyAdmin: "admin"}[r.access]
 				status, body = 403, denied("this key lacks the scope; it needs "+need)
 			}
 			before := w.changes()

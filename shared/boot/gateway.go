@@ -7,6 +7,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"github.com/latchkey/latchkey/shared/billing"
+	channels "github.com/latchkey/latchkey/shared/channels/catalog"
+	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/dynamo"
 	"github.com/latchkey/latchkey/shared/egress"
@@ -24,9 +26,16 @@ import (
 func Providers() []taxonomy.Provider {
 	var out []taxonomy.Provider
 	for _, e := range catalog.Entries() {
-		out = append(out, e.ID)
+		if e.Served() {
+			out = append(out, e.ID)
+		}
 	}
 	return out
+}
+
+// Fields gathers what all providers, channels and integrations declare.
+func Fields() (*credential.Registry, error) {
+	return credential.New(append(append(catalog.Manifests(), channels.Manifests()...), credential.Integrations())...)
 }
 
 // Vault opens the vault. Every use of a credential is logged, without values.
@@ -35,8 +44,12 @@ func (e *Env) Vault(db *dynamo.DB) (*vault.Vault, error) {
 	if err != nil {
 		return nil, err
 	}
+	fields, err := Fields()
+	if err != nil {
+		return nil, err
+	}
 	return vault.New(vault.Options{
-		Store: dynamo.NewVault(db), KEK: keys, Now: e.Clock.Now, App: topology.App, Stage: e.Config.Stage, Rand: Rand(),
+		Store: dynamo.NewVault(db), KEK: keys, Fields: fields, Now: e.Clock.Now, App: topology.App, Stage: e.Config.Stage, Rand: Rand(),
 		OnUse: func(ev vault.Event) {
 			e.Log.Info("vault.use", "org", ev.Ref.Org, "credential", ev.Ref.ID, "class", string(ev.Ref.Class), "version", ev.Version,
 				"field", ev.Field, "purpose", ev.Purpose, "cache", ev.Cache, "outcome", string(ev.Outcome))
@@ -67,6 +80,7 @@ func (e *Env) Gateway(timeout time.Duration, classes ...taxonomy.CredentialClass
 	entries := catalog.Entries()
 	return gateway.New(gateway.Options{
 		Store: db.Gateway(), Vault: v, Ledger: credit.New(db.Ledger(), credit.Options{}), Prices: billing.NewPrices(db.Prices()),
+		Replays:  db.Ledger(),
 		Cooldown: db.Connections(), Providers: entries, Client: clients(out, entries), Platform: e.Config.Platform,
 		Classes: classes, Timeout: timeout, NewID: NewID, Trace: e.Trace,
 		OnUnrecorded: func(org, request string, attempt int, code fault.Code) {

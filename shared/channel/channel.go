@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/webhook"
@@ -153,16 +154,28 @@ type SecretField struct {
 	// Unique means that one live install may hold a given value.
 	Unique   bool
 	Required bool
+	// Hint may be [credential.Last4] for a token that sends; what verifies and
+	// what people choose is never hinted at.
+	Hint credential.HintRule
+	// Form is a line unless stated; MinBytes and MaxBytes bound it, zero takes the
+	// defaults of [credential.FieldSpec].
+	Form               credential.Form
+	MinBytes, MaxBytes int
+	// Overlap replaces [DefaultOverlap].
+	Overlap time.Duration
+	Help    string
 }
 
-// ConfigField is one public setting of an install.
+// ConfigField is one setting of an install, public unless stated.
 type ConfigField struct {
 	Name     string
 	Title    string
 	Required bool
 	List     bool
 	// Valid refuses malformed values; nil accepts any text up to 512 bytes.
-	Valid func(string) bool
+	Valid       func(string) bool
+	Sensitivity credential.Sensitivity
+	Help        string
 }
 
 // Entry is everything the product knows about one vendor.

@@ -42,7 +42,7 @@ func setup(t *testing.T) *fixture {
 		o: org.Org{ID: "a1", Tier: taxonomy.Enterprise, Status: org.Active}}
 	f.store = connectiontest.NewMemory(f.rows)
 	var err error
-	if f.vault, err = vault.New(vault.Options{Store: f.vs, KEK: vaulttest.NewKEK(), Now: f.clock.Now, App: "latchkey", Stage: "test"}); err != nil {
+	if f.vault, err = vault.New(vault.Options{Store: f.vs, KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: f.clock.Now, App: "latchkey", Stage: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	f.Service = &connection.Service{Store: f.store, Vault: f.vault, Providers: []connection.Provider{

@@ -59,7 +59,7 @@ func newVaultEnv(t *testing.T) vaultEnv {
 func newVaultEnvOn(t *testing.T, store dynamo.Vault, fx dynamotest.Fixture) vaultEnv {
 	t.Helper()
 	clock := vaulttest.NewClock()
-	v, err := vault.New(vault.Options{Store: store, KEK: vaulttest.NewKEK(), Now: clock.Now, App: "latchkey", Stage: "test"})
+	v, err := vault.New(vault.Options{Store: store, KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: clock.Now, App: "latchkey", Stage: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -176,7 +176,7 @@ func TestVaultWriteOutcomes(t *testing.T) {
 func TestVaultRotationIsOneConditionalTransaction(t *testing.T) {
 	memory, kek := vaulttest.NewStore(), vaulttest.NewKEK()
 	recorder := &vaultRecorder{Store: memory}
-	v, err := vault.New(vault.Options{Store: recorder, KEK: kek, Now: vaulttest.NewClock().Now, App: "latchkey", Stage: "test"})
+	v, err := vault.New(vault.Options{Store: recorder, KEK: kek, Fields: vaulttest.Fields(), Now: vaulttest.NewClock().Now, App: "latchkey", Stage: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -149,6 +149,12 @@ func (a *attempts) failure() error {
 	case a.denied != nil:
 		return a.denied
 	}
+	if len(a.plan.Excluded) > 0 {
+		// What was asked for stands first; fallbacks do not explain a refusal.
+		if entry := a.g.entries[a.plan.Excluded[0].Provider]; entry != nil && !entry.Served() {
+			return errNotServed()
+		}
+	}
 	for _, e := range a.plan.Excluded {
 		if e.Connection != nil {
 			return fault.New(fault.BYOKUnavailable, "gateway.run",
@@ -161,6 +167,11 @@ func (a *attempts) failure() error {
 		}
 	}
 	return fault.New(fault.ModelNotEnabled, "gateway.run", "no provider for this model is available here; GET /v1/models lists what is").WithParam("model")
+}
+
+// errNotServed refuses a model of a provider that has no adapter.
+func errNotServed() error {
+	return fault.New(fault.InvalidRequest, "gateway.run", "this provider can be connected and tested, but is not served yet; choose a model of another one").WithParam("model")
 }
 
 // deny notes why a candidate was not called.
@@ -232,6 +243,9 @@ func (q Query) requestID(g *Gateway, c *Caller) (string, error) {
 func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s service[T]) (T, *Meter, error) {
 	var none T
 	entry := a.g.entries[cand.Provider]
+	if !entry.Served() {
+		return none, nil, a.deny(cand, errNotServed())
+	}
 	inputs, access, err := a.inputs(cand)
 	if err != nil {
 		return none, nil, a.deny(cand, err)
@@ -260,7 +274,7 @@ func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s servic
 	var answer T
 	callCtx, cancel := callContext(ctx)
 	spanCtx, span := a.g.o.Trace.Start(callCtx, string(cand.Provider)+"."+s.name)
-	target := model.Target{BaseURL: access.baseURL, HTTP: a.g.o.Client(entry), RequestID: a.request}
+	target := model.Target{BaseURL: access.baseURL, HTTP: a.g.o.Client(entry), RequestID: a.request, Now: a.c.now()}
 	if s.whole {
 		target.HeaderTimeout = a.g.o.Timeout
 	}

@@ -113,6 +113,12 @@ func (benchCooldown) SetCooldown(context.Context, string, string, connection.Coo
 }
 
 // benchRig is a gateway over fakes and everything a request needs.
+type noReplays struct{}
+
+func (noReplays) PutReplay(context.Context, string, string, []byte, time.Time) error { return nil }
+
+func (noReplays) Replay(context.Context, string, string, time.Time) ([]byte, error) { return nil, nil }
+
 type benchRig struct {
 	g       *gateway.Gateway
 	ledger  *benchLedger
@@ -141,7 +147,7 @@ func newBenchRig(b *testing.B, v benchVendor, provider taxonomy.Provider, stream
 		store.config.Connections = []connection.Connection{{ID: "c1", Org: benchOrg, Provider: provider, Label: "own", BaseURL: benchBase, Origin: benchOrigin,
 			Enabled: true, BillingSource: taxonomy.BYOK, Capabilities: own.Capabilities, Status: connection.Active, Class: taxonomy.AIKey, CreatedAt: now, Version: 1}}
 	}
-	v2, err := vault.New(vault.Options{Store: credentials, KEK: vaulttest.NewKEK(), Now: time.Now, App: "latchkey", Stage: "test"})
+	v2, err := vault.New(vault.Options{Store: credentials, KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: time.Now, App: "latchkey", Stage: "test"})
 	benchMust(b, err)
 	_, err = v2.Create(context.Background(), vault.NewCredential{Ref: vault.Ref{Org: benchOrg, ID: "c1", Provider: string(own.ID), Class: taxonomy.AIKey},
 		Label: "own", Origin: benchOrigin, Fields: map[string]secret.Text{"api_key": secret.FromString("sk-bench-0123456789")}, Actor: "bench"})
@@ -151,7 +157,7 @@ func newBenchRig(b *testing.B, v benchVendor, provider taxonomy.Provider, stream
 		{Provider: string(or.ID), Model: "m", Meter: billing.OutputText, RatePico: 2_000_000, Source: "bench", SourceDate: "2026-11-21"}})
 	benchMust(b, err)
 	serial := 0
-	r.g, err = gateway.New(gateway.Options{Store: store, Vault: v2, Ledger: r.ledger, Prices: benchPrices{book}, Cooldown: benchCooldown{},
+	r.g, err = gateway.New(gateway.Options{Store: store, Vault: v2, Ledger: r.ledger, Prices: benchPrices{book}, Replays: noReplays{}, Cooldown: benchCooldown{},
 		Providers: []providers.Entry{or, own}, Client: func(*providers.Entry) *http.Client { return r.client },
 		Platform: map[taxonomy.Provider]config.PlatformCredential{or.ID: {Key: secret.FromString("sk-bench-platform"), BaseURL: benchBase}},
 		Classes:  []taxonomy.CredentialClass{taxonomy.AIKey}, Timeout: time.Minute, Trace: trace.None(),

@@ -158,7 +158,8 @@ func (g *Gateway) Models(c *Caller) []string {
 			if !strings.HasPrefix(m, string(conn.Provider)+"/") {
 				m = string(conn.Provider) + "/" + m
 			}
-			if connection.Usable(conn, c.now()) == connection.IsUsable {
+			entry := g.entries[conn.Provider]
+			if entry != nil && entry.Served() && connection.Usable(conn, c.now()) == connection.IsUsable {
 				seen[m] = true
 			}
 		}

@@ -89,6 +89,7 @@ type Options struct {
 	Vault     Vault
 	Ledger    Ledger
 	Prices    Prices
+	Replays   ReplayStore
 	Cooldown  connection.CooldownStore
 	Providers []providers.Entry
 	// Client returns the HTTP client that may reach a provider.
@@ -116,7 +117,7 @@ type Gateway struct {
 
 // New returns a Gateway. It fails if a dependency is missing.
 func New(o Options) (*Gateway, error) {
-	if o.Store == nil || o.Vault == nil || o.Ledger == nil || o.Prices == nil || o.Cooldown == nil || o.Client == nil ||
+	if o.Store == nil || o.Vault == nil || o.Ledger == nil || o.Prices == nil || o.Replays == nil || o.Cooldown == nil || o.Client == nil ||
 		o.NewID == nil || o.Trace == nil || o.Timeout <= 0 || len(o.Classes) == 0 || len(o.Providers) == 0 {
 		return nil, errors.New("gateway: a dependency is missing")
 	}

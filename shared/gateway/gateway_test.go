@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -22,6 +23,7 @@ import (
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/providers"
 	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/speech"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/trace"
 	"github.com/latchkey/latchkey/shared/vault"
@@ -41,10 +43,12 @@ type rig struct {
 	used   []credit.Outcome
 	reserveErr,
 	usedErr error
-	conns    map[string]connection.Connection
-	key      string
-	platform map[taxonomy.Provider]config.PlatformCredential
-	lost     []string
+	conns       map[string]connection.Connection
+	key         string
+	platform    map[taxonomy.Provider]config.PlatformCredential
+	replays     map[string][]byte
+	replayUntil time.Time
+	lost        []string
 }
 
 func newRig(t *testing.T) *rig {
@@ -58,7 +62,7 @@ func newRig(t *testing.T) *rig {
 		config: gateway.OrgConfig{Settings: org.DefaultSettings(),
 			Org:    org.Org{ID: "acme", Tier: taxonomy.Enterprise, Status: org.Active},
 			Agents: []gateway.Agent{{ID: "helper", Model: "openrouter/agent-model", Fallback: []string{"openrouter/second"}}}}}
-	r.vault, err = vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Now: func() time.Time { return r.now }, App: "latchkey", Stage: "test"})
+	r.vault, err = vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: func() time.Time { return r.now }, App: "latchkey", Stage: "test"})
 	check(t, err)
 	return r
 }
@@ -96,8 +100,8 @@ func (r *rig) gateway() *gateway.Gateway {
 		Capabilities: []taxonomy.Capability{taxonomy.CapText, taxonomy.CapTools}, KeyRequired: true, DefaultBilling: taxonomy.BYOK,
 		NewChat: func() model.Chat { return r }}
 	ids := 0
-	g, err := gateway.New(gateway.Options{Store: &r.store, Vault: r.vault, Ledger: r, Prices: benchPrices{book}, Cooldown: r,
-		Providers: []providers.Entry{entry}, Client: func(*providers.Entry) *http.Client { return http.DefaultClient }, Platform: r.platform,
+	g, err := gateway.New(gateway.Options{Store: &r.store, Vault: r.vault, Ledger: r, Prices: benchPrices{book}, Replays: r, Cooldown: r,
+		Providers: []providers.Entry{entry, {ID: taxonomy.Bedrock, DefaultBaseURL: "https://unserved.example"}}, Client: func(*providers.Entry) *http.Client { return http.DefaultClient }, Platform: r.platform,
 		Classes: []taxonomy.CredentialClass{taxonomy.AIKey}, Timeout: time.Minute, Trace: trace.None(),
 		NewID:        func(time.Time) string { ids++; return fmt.Sprintf("id%d", ids) },
 		OnUnrecorded: func(_, request string, _ int, code fault.Code) { r.lost = append(r.lost, request+":"+string(code)) }})
@@ -107,6 +111,33 @@ func (r *rig) gateway() *gateway.Gateway {
 
 func price(name string, m billing.Meter, rate int64) billing.Row {
 	return billing.Row{Provider: "openrouter", Model: name, Meter: m, RatePico: rate, Source: "test", SourceDate: "2026-11-21"}
+}
+
+// TestConnectOnlyProvider: a model of a provider without adapters is refused for
+// that reason, before anything is reserved, whether it is connected or not.
+func TestConnectOnlyProvider(t *testing.T) {
+	for _, connected := range []bool{false, true} {
+		r := newRig(t)
+		if connected {
+			r.connect("c1", "https://unserved.example", func(c *connection.Connection) {
+				c.Provider, c.Models = taxonomy.Bedrock, []string{"some.model"}
+			})
+		}
+		_, err := r.complete(gateway.Query{}, &model.Request{Model: "bedrock/some.model", Messages: []model.Message{{Role: model.RoleUser, Parts: []model.Part{model.Text("hi")}}}})
+		f := fault.As(err)
+		if f == nil || f.Code != fault.InvalidRequest || f.Param != "model" || !strings.Contains(f.Message, "can be connected and tested, but is not served yet") {
+			t.Errorf("connected %v: %v", connected, err)
+		}
+		g := r.gateway()
+		_, err = g.Synthesize(t.Context(), r.caller(g), gateway.Query{}, &speech.SynthesizeRequest{Model: "bedrock/some.voice", Input: "hi"})
+		if f := fault.As(err); f == nil || f.Code != fault.InvalidRequest || !strings.Contains(f.Message, "not served yet") {
+			t.Errorf("speech, connected %v: %v", connected, err)
+		}
+		if models := g.Models(r.caller(g)); slices.ContainsFunc(models, func(m string) bool { return strings.HasPrefix(m, "bedrock/") }) {
+			t.Errorf("listed %v", models)
+		}
+		r.wantLog()
+	}
 }
 
 func (r *rig) note(format string, args ...any) { r.log = append(r.log, fmt.Sprintf(format, args...)) }
@@ -628,4 +659,76 @@ func TestPlatformKeyFromTheVault(t *testing.T) {
 	r.platform = map[taxonomy.Provider]config.PlatformCredential{taxonomy.OpenRouter: {VaultRef: "ours/missing"}}
 	_, err = r.complete(gateway.Query{}, ask("openrouter/m"))
 	wantCode(t, err, fault.VaultUnavailable)
+}
+
+// The answers of idempotent requests.
+func (r *rig) PutReplay(_ context.Context, org, request string, sealed []byte, expires time.Time) error {
+	r.replays = map[string][]byte{org + "/" + request: sealed}
+	r.replayUntil = expires
+	return nil
+}
+
+func (r *rig) Replay(_ context.Context, org, request string, now time.Time) ([]byte, error) {
+	if !now.Before(r.replayUntil) {
+		return nil, nil
+	}
+	return r.replays[org+"/"+request], nil
+}
+
+// TestReplay: an answer comes back for the same key, route and organisation
+// only, and lies in the table unreadable.
+func TestReplay(t *testing.T) {
+	r := newRig(t)
+	g := r.gateway()
+	c, err := g.Internal(t.Context(), "org1", func() time.Time { return r.now })
+	check(t, err)
+	q := gateway.Query{IdempotencyKey: "key-1", Route: "POST /v1/x"}
+	answer := gateway.Replayable{Headers: map[string]string{"Content-Type": "application/json"}, Body: []byte("the private answer")}
+	check(t, g.Remember(t.Context(), c, q, "ik1", answer))
+	for _, sealed := range r.replays {
+		if bytes.Contains(sealed, []byte("private")) {
+			t.Error("the answer lies in the table in clear")
+		}
+	}
+	done := *fault.New(fault.IdempotencyCompleted, "x", "finished")
+	done.RequestID = "ik1"
+	got, err := g.Recall(t.Context(), c, q, &done)
+	if err != nil || string(got.Body) != "the private answer" || got.Headers["Content-Type"] != "application/json" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	running := done
+	running.Code = fault.IdempotencyInProgress
+	for name, try := range map[string]struct {
+		q     gateway.Query
+		cause *fault.Error
+	}{
+		"another key":   {gateway.Query{IdempotencyKey: "key-2", Route: q.Route}, &done},
+		"another route": {gateway.Query{IdempotencyKey: "key-1", Route: "POST /v1/y"}, &done},
+		"still running": {q, &running},
+	} {
+		if got, err := g.Recall(t.Context(), c, try.q, try.cause); fault.CodeOf(err) != try.cause.Code || got.Body != nil {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	for i, sealed := range r.replays {
+		for bit := range len(sealed) * 8 {
+			altered := bytes.Clone(sealed)
+			altered[bit/8] ^= 1 << (bit % 8)
+			r.replays[i] = altered
+			if _, err := g.Recall(t.Context(), c, q, &done); fault.CodeOf(err) != fault.IdempotencyCompleted {
+				t.Fatalf("bit %d altered: %v", bit, err)
+			}
+		}
+		r.replays[i] = sealed
+	}
+	r.now = r.now.Add(24 * time.Hour)
+	if _, err := g.Recall(t.Context(), c, q, &done); fault.CodeOf(err) != fault.IdempotencyCompleted {
+		t.Errorf("after a day: %v", err)
+	}
+	r.replays = nil
+	answer.Body = make([]byte, gateway.MaxReplay+1)
+	check(t, g.Remember(t.Context(), c, q, "ik1", answer))
+	if r.replays != nil {
+		t.Error("an answer above the limit was kept")
+	}
 }

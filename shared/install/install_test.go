@@ -48,7 +48,7 @@ type env struct {
 func newEnv(t *testing.T) *env {
 	e := &env{T: t, store: installtest.NewMemory(), now: start}
 	var err error
-	e.vault, err = vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Now: func() time.Time { return e.now }, App: "latchkey", Stage: "test"})
+	e.vault, err = vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: func() time.Time { return e.now }, App: "latchkey", Stage: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -191,9 +191,10 @@ func checkSetting(f channel.ConfigField, vs []string) error {
 	if !f.List && len(vs) > 1 || len(vs) > 20 {
 		return invalid("config."+f.Name, "this setting has too many values")
 	}
+	spec := f.Spec()
 	for _, v := range vs {
-		if len(v) > 512 || strings.ContainsFunc(v, control) || f.Valid != nil && !f.Valid(v) {
-			return invalid("config."+f.Name, "the value is not a valid "+f.Title)
+		if err := spec.Check([]byte(v)); err != nil {
+			return fault.As(err).WithParam("config." + f.Name)
 		}
 	}
 	return nil
@@ -219,6 +220,10 @@ func (s *Service) store(ctx context.Context, op audit.Op, i Install, e channel.E
 		}
 		if i.has(name) {
 			return i, fault.New(fault.Conflict, "install", "this secret is stored already; replace it with rotate").WithParam("secrets." + name)
+		}
+		// All values are checked before the first is sealed.
+		if err := f.Spec().CheckSecret(vs[0]); err != nil {
+			return i, fault.As(err).WithParam("secrets." + name)
 		}
 		if byClass[f.Class] == nil {
 			byClass[f.Class] = map[string]secret.Text{}

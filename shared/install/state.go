@@ -12,9 +12,6 @@ import (
 	"github.com/latchkey/latchkey/shared/vault"
 )
 
-// DefaultOverlap is how long a rotated secret still verifies.
-const DefaultOverlap = 24 * time.Hour
-
 // MaxOverlap bounds retire_at.
 const MaxOverlap = 30 * 24 * time.Hour
 
@@ -161,14 +158,10 @@ func revoke(i Install, _ channel.Entry) (Install, error) {
 }
 
 // Rotate makes value live for one secret. The replaced value still verifies
-// until retireAt; zero means [DefaultOverlap] from now, now or earlier ends it
-// at once. Errors: invalid_request, not_found, conflict, vault_unavailable.
+// until retireAt; zero means the overlap that the field declares, now or earlier
+// ends it at once. Errors: invalid_request, not_found, conflict, vault_unavailable.
 func (s *Service) Rotate(ctx context.Context, op audit.Op, orgID, id, name string, value secret.Text, retireAt time.Time) (Install, error) {
-	overlap := DefaultOverlap
-	if !retireAt.IsZero() {
-		overlap = max(retireAt.Sub(op.At), 0)
-	}
-	if overlap > MaxOverlap {
+	if retireAt.Sub(op.At) > MaxOverlap {
 		return Install{}, invalid("retire_at", "retire_at is at most 30 days from now")
 	}
 	i, e, err := s.load(ctx, orgID, id)
@@ -179,8 +172,12 @@ func (s *Service) Rotate(ctx context.Context, op audit.Op, orgID, id, name strin
 	if err != nil {
 		return Install{}, err
 	}
-	if value.IsZero() {
-		return Install{}, invalid("value", "the new value is empty")
+	if err := f.Spec().CheckSecret(value); err != nil {
+		return Install{}, fault.As(err).WithParam("value")
+	}
+	overlap := f.Spec().Overlap
+	if !retireAt.IsZero() {
+		overlap = max(retireAt.Sub(op.At), 0)
 	}
 	row := func(action string) audit.Row {
 		r := op.Row(orgID, "install."+action, id, "provider", string(i.Provider), "state", string(i.State))

@@ -33,7 +33,8 @@ type SecretView struct {
 }
 
 // View makes the client's view at now; values past their retirement are left
-// out. It holds no part of a secret beyond the vault's hint.
+// out. Of a secret it holds what the field's declaration lets out, at most a
+// hint; of settings the public ones.
 func (s *Service) View(i Install, now time.Time) View {
 	e, _ := s.Catalog.Find(i.Provider)
 	v := View{ID: i.ID, Provider: i.Provider, Mode: i.Mode, Label: i.Label, State: i.State, Config: map[string]any{},
@@ -41,7 +42,7 @@ func (s *Service) View(i Install, now time.Time) View {
 		CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt}
 	for _, f := range e.Config {
 		switch vs := i.Config[f.Name]; {
-		case len(vs) == 0:
+		case len(vs) == 0 || !f.Spec().ShowsValue():
 		case f.List:
 			v.Config[f.Name] = vs
 		default:
@@ -49,6 +50,13 @@ func (s *Service) View(i Install, now time.Time) View {
 		}
 	}
 	for _, x := range i.Secrets {
+		f, err := secretField(e, x.Name)
+		if err != nil {
+			continue // no longer declared, so nothing says what may be shown
+		}
+		if !f.Spec().ShowsHint() {
+			x.Hint = ""
+		}
 		switch {
 		case x.RetireAt.IsZero():
 			v.Secrets[x.Name] = append(v.Secrets[x.Name], SecretView{State: "live", Fingerprint: x.Fingerprint, Hint: x.Hint})

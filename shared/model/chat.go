@@ -29,6 +29,9 @@ type Target struct {
 	MaxBytes int64
 	// RequestID is our own ID of the request, for logs. It is not sent.
 	RequestID string
+	// Now is the time of the request, for vendors whose requests are signed with
+	// it; they refuse a zero time.
+	Now time.Time
 }
 
 // Limits that hold when a [Target] does not say otherwise.
@@ -61,6 +64,13 @@ type Chat interface {
 	// Stream returns once the first content-bearing event has arrived, or with
 	// the error that came instead. The caller closes the stream.
 	Stream(ctx context.Context, call Call) (Stream, error)
+}
+
+// TokenCounter is implemented by adapters whose vendor counts the input tokens of
+// a request without answering it. The count is the vendor's estimate. Errors are
+// those of [Chat].
+type TokenCounter interface {
+	CountTokens(ctx context.Context, call Call) (int64, error)
 }
 
 // Stream is the answer as it arrives. It is not safe for concurrent use.

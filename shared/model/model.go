@@ -231,8 +231,13 @@ type Request struct {
 	Dialect string                     `json:"dialect,omitempty"`
 }
 
-// DialectChat is the [Request.Dialect] of OpenAI chat completions.
-const DialectChat = "chat_completions"
+// Values of [Request.Dialect]: OpenAI chat completions, Anthropic Messages and
+// Gemini generateContent.
+const (
+	DialectChat     = "chat_completions"
+	DialectMessages = "messages"
+	DialectGemini   = "generate_content"
+)
 
 // Needs reports which optional abilities the request uses.
 func (r *Request) Needs() (vision, audioIn, tools, structured bool) {

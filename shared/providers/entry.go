@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/secret"
@@ -20,10 +21,15 @@ import (
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
-// Entry is one vendor.
+// Entry is one vendor. An entry without capabilities and adapters can be
+// connected and tested, but serves nothing ([Entry.Served]).
 type Entry struct {
 	ID    taxonomy.Provider
 	Title string
+	// VoiceOnly says that the vendor has speech and nothing else: its keys have
+	// class voice_key. It is stated, not derived, because an entry that serves
+	// nothing yet has no capabilities to tell.
+	VoiceOnly bool
 	// DefaultBaseURL is used when a connection states none. It is empty for
 	// tenant endpoints, which must state one.
 	DefaultBaseURL string
@@ -31,16 +37,23 @@ type Entry struct {
 	// means a tenant endpoint: any public host, checked by package egress.
 	Hosts        []string
 	Capabilities []taxonomy.Capability
-	Key          KeyField
+	// Key describes the one key of a vendor that has one; it becomes the field
+	// api_key. Without a header the vendor has none.
+	Key KeyField
+	// Fields are further secrets and settings, or replace what [Entry.Manifest]
+	// derives. Most vendors have none. A secret without a class gets the vendor's.
+	Fields []credential.FieldSpec
 	// KeyRequired is false for endpoints that may run without a key.
 	KeyRequired    bool
 	DefaultBilling taxonomy.BillingSource
-	// NewChat, NewTranscriber and NewSynthesizer are nil if the vendor has no
-	// such service. The adapters are stateless: one instance serves a process.
+	// NewChat, NewEmbedder, NewTranscriber and NewSynthesizer are nil if the
+	// vendor has no such service. The adapters are stateless: one instance serves a process.
 	NewChat        func() model.Chat
+	NewEmbedder    func() model.Embedder
 	NewTranscriber func() speech.Transcriber
 	NewSynthesizer func() speech.Synthesizer
-	// ListModels lists what the key can use, at most 10,000 entries.
+	// ListModels lists what the key can use, at most 10,000 entries. It may be
+	// nil for a vendor of speech only.
 	ListModels func(ctx context.Context, t model.Target) ([]model.Listed, error)
 	// CheckKey asks the vendor whether the key is good without spending
 	// anything. It exists apart from ListModels because some vendors list
@@ -52,6 +65,9 @@ type Entry struct {
 
 // Has reports whether the vendor has a capability.
 func (e *Entry) Has(c taxonomy.Capability) bool { return slices.Contains(e.Capabilities, c) }
+
+// Served reports whether calls can be made, and not only connections.
+func (e *Entry) Served() bool { return len(e.Capabilities) > 0 }
 
 // Tenant reports whether the vendor is an endpoint the org names itself.
 func (e *Entry) Tenant() bool { return len(e.Hosts) == 0 }
@@ -66,39 +82,22 @@ type KeyField struct {
 	Prefix string
 	// MinLen and MaxLen bound the key in bytes; zero means 8 and 4096.
 	MinLen, MaxLen int
+	// Match, if set, says whether a key has the form that Form names.
+	Match func(key []byte) bool
+	Form  string
+	// Signed says that requests are signed with the key and the key itself is
+	// never sent.
+	Signed bool
 }
 
-// Check fails with fault.InvalidRequest if the key cannot be a header value of
-// this vendor: wrong length or bytes outside printable ASCII (0x21 to 0x7E).
-// The HTTP client would send non-ASCII bytes as they are, so they are stopped
-// here.
-func (k KeyField) Check(key secret.Text) error {
-	minLen, maxLen := k.MinLen, k.MaxLen
-	if minLen == 0 {
-		minLen = 8
-	}
-	if maxLen == 0 {
-		maxLen = 4096
-	}
-	return key.Use(func(b []byte) error {
-		if len(b) < minLen || len(b) > maxLen {
-			return fault.New(fault.InvalidRequest, "providers.KeyField",
-				"the API key has an impossible length, copy it again").WithParam("api_key")
-		}
-		for _, c := range b {
-			if c < 0x21 || c > 0x7e {
-				return fault.New(fault.InvalidRequest, "providers.KeyField",
-					"the API key holds spaces or characters that no key has, copy it again").WithParam("api_key")
-			}
-		}
-		return nil
-	})
-}
-
-// Set puts the key into a request header. An empty key sets nothing.
+// Set puts the key into a request header. An empty key sets nothing; a key that
+// only signs is refused with fault.Internal.
 func (k KeyField) Set(h http.Header, key secret.Text) error {
 	if key.IsZero() {
 		return nil
+	}
+	if k.Signed {
+		return fault.New(fault.Internal, "providers.KeyField", "internal error, try again later")
 	}
 	return key.Use(func(b []byte) error {
 		var v strings.Builder

@@ -32,3 +32,18 @@ func TestKeyField(t *testing.T) {
 		t.Errorf("an empty key set %v, %v", h, err)
 	}
 }
+
+func TestSigningKey(t *testing.T) {
+	k := KeyField{Header: "Authorization", MinLen: 1, Signed: true, Form: "A:B", Match: func(b []byte) bool { return string(b) == "a:b" }}
+	if err := k.Check(secret.FromString("a:b")); err != nil {
+		t.Error(err)
+	}
+	f := fault.As(k.Check(secret.FromString("a:c")))
+	if f == nil || f.Code != fault.InvalidRequest || f.Param != "api_key" || !strings.Contains(f.Message, "A:B") || strings.Contains(f.Error(), "a:c") {
+		t.Errorf("%v", f)
+	}
+	h := http.Header{}
+	if err := k.Set(h, secret.FromString("a:b")); fault.CodeOf(err) != fault.Internal || len(h) != 0 {
+		t.Errorf("a key that signs was set: %v, %v", h, err)
+	}
+}

@@ -90,7 +90,26 @@ func (s *Server) guard(x *Exchange, scope org.Scope, h func(*Exchange) error) (e
 	if err := s.open(x, scope); err != nil {
 		return err
 	}
-	return h(x)
+	err = h(x)
+	if fault.CodeOf(err) == fault.IdempotencyCompleted && !x.wrote {
+		return x.replay(err)
+	}
+	return err
+}
+
+// replay answers a repeated request with what the first one got.
+func (x *Exchange) replay(cause error) error {
+	kept, err := x.server.Gateway.Recall(x.R.Context(), x.Caller, x.Query, cause)
+	if err != nil {
+		return err
+	}
+	for name, value := range kept.Headers {
+		x.W.Header().Set(name, value)
+	}
+	x.W.Header().Set("x-latchkey-replayed", "true")
+	x.Begin(http.StatusOK, kept.Headers["Content-Type"])
+	_, err = x.W.Write(kept.Body)
+	return err
 }
 
 func (s *Server) open(x *Exchange, scope org.Scope) error {
@@ -187,8 +206,20 @@ func (x *Exchange) Begin(status int, contentType string) {
 	x.W.WriteHeader(status)
 }
 
-// Reply writes a whole answer.
+// Reply writes a whole answer. That of a request with an idempotency key is kept
+// first, so that a client that never got it can have it again.
 func (x *Exchange) Reply(contentType string, body []byte) error {
+	if x.info.RequestID != "" && x.Query.IdempotencyKey != "" {
+		kept := gateway.Replayable{Headers: map[string]string{"Content-Type": contentType}, Body: body}
+		for name, values := range x.W.Header() {
+			if strings.HasPrefix(name, "X-") || name == "Request-Id" {
+				kept.Headers[name] = values[0]
+			}
+		}
+		if err := x.server.Gateway.Remember(x.R.Context(), x.Caller, x.Query, x.info.RequestID, kept); err != nil {
+			x.server.Log.Warn("answer not kept", "request_id", x.info.RequestID, "code", string(fault.CodeOf(err)))
+		}
+	}
 	x.Begin(http.StatusOK, contentType)
 	_, err := x.W.Write(body)
 	return err

@@ -59,7 +59,7 @@ func Specs() []Spec {
 		{Role: Config, TTL: true},
 		{Role: Vault},
 		{Role: Sessions, TTL: true},
-		{Role: Ledger, Stream: true, Index: []IndexSpec{{Name: HoldsIndex, PK: HoldsPK, SK: HoldsSK}}},
+		{Role: Ledger, TTL: true, Stream: true, Index: []IndexSpec{{Name: HoldsIndex, PK: HoldsPK, SK: HoldsSK}}},
 		{Role: Usage, TTL: true},
 	}
 }

@@ -11,11 +11,29 @@ import "strings"
 // Provider names who serves a model or voice call.
 type Provider string
 
-// Providers that are implemented. An ID without an adapter is not listed: what
-// is not finished is refused, never half-enabled.
+// Providers with an adapter, then those that can only be connected and tested.
+// Other IDs are frozen but not listed: what is not finished is refused, never
+// half-enabled.
 const (
+	Anthropic        Provider = "anthropic"
+	Gemini           Provider = "gemini"
 	OpenRouter       Provider = "openrouter"
+	OpenAI           Provider = "openai"
+	Mistral          Provider = "mistral"
+	Grok             Provider = "grok"
+	Kimi             Provider = "kimi"
+	Groq             Provider = "groq"
+	DeepSeek         Provider = "deepseek"
 	OpenAICompatible Provider = "openai_compatible"
+
+	AssemblyAI    Provider = "assemblyai"
+	AWSPolly      Provider = "aws_polly"
+	AWSTranscribe Provider = "aws_transcribe"
+	Bedrock       Provider = "bedrock"
+	Cartesia      Provider = "cartesia"
+	Deepgram      Provider = "deepgram"
+	ElevenLabs    Provider = "elevenlabs"
+	GoogleSpeech  Provider = "google_speech"
 )
 
 // knownProviders are all frozen provider IDs, implemented or not.

@@ -114,3 +114,7 @@ func Invoked(name string) bool {
 
 // App names the product in resource names and in the encryption context.
 const App = "latchkey"
+
+// ContextKeys are all keys of an encryption context; a call with others is
+// refused.
+func ContextKeys() []string { return []string{"app", "stage", "org", "provider", "cred", "cls"} }

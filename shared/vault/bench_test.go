@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/vault"
+	"github.com/latchkey/latchkey/shared/vault/vaulttest"
 )
 
 // Reveal with a warm data key: what every request pays.
@@ -36,7 +37,7 @@ func BenchmarkRevealUncached(b *testing.B) {
 }
 
 func quiet(b *testing.B, e *env) *vault.Vault {
-	v, err := vault.New(vault.Options{Store: e.store, KEK: e.kek, Now: e.clock.Now, App: "latchkey", Stage: "test"})
+	v, err := vault.New(vault.Options{Store: e.store, KEK: e.kek, Fields: vaulttest.Fields(), Now: e.clock.Now, App: "latchkey", Stage: "test"})
 	if err != nil {
 		b.Fatal(err)
 	}

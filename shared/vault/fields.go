@@ -1,12 +1,14 @@
 package vault
 
 import (
+	"errors"
 	"net"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/table"
@@ -15,53 +17,34 @@ import (
 
 // Limits of what is stored. A service account file is about 3 KB.
 const (
-	maxField      = 16 << 10
+	maxField      = credential.MaxBytes
 	maxCredential = 64 << 10
 	maxFields     = 16
 	maxDrains     = 8
 	maxLabel      = 128
 	maxOrigin     = 256
 	maxOverlap    = 30 * 24 * time.Hour
-	hintLength    = 4
-	// minHinted: four characters of a shorter secret would be too much of it.
-	minHinted = 20
 )
 
-// documents are fields that hold a whole file. They are used by code that parses
-// them and are never put into a header as they are.
-var documents = map[string]bool{"service_account_json": true, "private_key": true, "payload": true}
-
-// unhinted are words in the names of fields whose end is never shown: values
-// that sign, that open other accounts, or that people choose and reuse.
-var unhinted = []string{"secret", "private", "refresh", "sign", "verify", "hmac", "password", "service_account", "basic_auth", "payload"}
-
-func headerBound(class taxonomy.CredentialClass, field string) bool {
-	return class != taxonomy.Integration && !documents[field]
+// spec finds the declaration of a field and refuses names without one: a
+// secret that nobody declared has no rules, so it is not stored.
+func (v *Vault) spec(op string, ref Ref, name string) (credential.FieldSpec, error) {
+	if spec, ok := v.fields.Secret(ref.Class, ref.Provider, name); ok {
+		return spec, nil
+	}
+	if !v.fields.Declares(ref.Class, ref.Provider) {
+		return credential.FieldSpec{}, fault.Wrap(fault.InvalidRequest, op, "this provider keeps no secrets of this class", UnknownField).WithParam("provider")
+	}
+	return credential.FieldSpec{}, fault.Wrap(fault.InvalidRequest, op, "this provider has no secret field of this name", UnknownField).WithParam(name)
 }
 
-// hintable: what verifies a webhook is never hinted at.
-func hintable(class taxonomy.CredentialClass, field string) bool {
-	if class != taxonomy.AIKey && class != taxonomy.VoiceKey && class != taxonomy.ChannelSend {
-		return false
-	}
-	for _, word := range unhinted {
-		if strings.Contains(field, word) {
-			return false
-		}
-	}
-	return true
+// hintOf is what may be shown of a value; an undeclared field shows nothing.
+func (v *Vault) hintOf(ref Ref, name string, text secret.Text) string {
+	spec, _ := v.fields.Secret(ref.Class, ref.Provider, name)
+	return spec.HintOf(text)
 }
 
-func hintOf(class taxonomy.CredentialClass, field string, text secret.Text) string {
-	if !hintable(class, field) || text.Len() < minHinted {
-		return ""
-	}
-	hint := ""
-	_ = text.Use(func(b []byte) error { hint = string(b[len(b)-hintLength:]); return nil })
-	return hint
-}
-
-func checkFields(op string, class taxonomy.CredentialClass, fields map[string]secret.Text) error {
+func (v *Vault) checkFields(op string, ref Ref, fields map[string]secret.Text) error {
 	if len(fields) == 0 {
 		return invalid(op, "fields", "give at least one secret field")
 	}
@@ -73,7 +56,11 @@ func checkFields(op string, class taxonomy.CredentialClass, fields map[string]se
 		if !validWord(name) {
 			return invalid(op, "fields", "a field name is a word of a-z, 0-9, _ and -, at most 64 long")
 		}
-		if err := text.Use(func(b []byte) error { return checkValue(op, class, name, b) }); err != nil {
+		spec, err := v.spec(op, ref, name)
+		if err != nil {
+			return err
+		}
+		if err := checkValue(op, spec, text); err != nil {
 			return err
 		}
 		total += text.Len()
@@ -84,46 +71,12 @@ func checkFields(op string, class taxonomy.CredentialClass, fields map[string]se
 	return nil
 }
 
-func checkValue(op string, class taxonomy.CredentialClass, name string, b []byte) error {
-	switch {
-	case len(b) == 0:
-		return invalid(op, name, "the value is empty; enter the secret")
-	case len(b) > maxField:
-		return invalid(op, name, "the value is longer than 16 KiB; check that it is the secret alone")
-	case looksMasked(string(b)):
-		return fault.Wrap(fault.InvalidRequest, op, "the value is a masked display of a secret, not the secret; enter it again in full",
-			Masked).WithParam(name)
-	case headerBound(class, name) && !printable(b):
-		return invalid(op, name, "the value must be printable ASCII without line breaks or spaces around it; copy it again without them")
+func checkValue(op string, spec credential.FieldSpec, text secret.Text) error {
+	err := spec.CheckSecret(text)
+	if errors.Is(err, credential.ErrMasked) {
+		return fault.Wrap(fault.InvalidRequest, op, fault.As(err).Message, Masked).WithParam(spec.Field)
 	}
-	return nil
-}
-
-// printable accepts visible ASCII with spaces inside: other bytes would be
-// refused, or sent as they are, by an HTTP client later.
-func printable(b []byte) bool {
-	for _, c := range b {
-		if c < 0x20 || c > 0x7e {
-			return false
-		}
-	}
-	return b[0] != ' ' && b[len(b)-1] != ' '
-}
-
-// looksMasked recognises values that a form or a log shows in place of a
-// secret, our own included.
-func looksMasked(s string) bool {
-	s = strings.TrimSpace(s)
-	if len(s) > 256 {
-		return false
-	}
-	lower := strings.ToLower(s)
-	for _, mark := range []string{"****", "\u2022", "\u25cf", "\u2026", secret.Mask, "[redacted]", "<redacted>", "[masked]", "[hidden]"} {
-		if strings.Contains(lower, mark) {
-			return true
-		}
-	}
-	return strings.HasPrefix(s, "...") || strings.HasSuffix(s, "...") || strings.Trim(s, "*") == "" || strings.Trim(lower, "x") == "" && len(s) >= 4
+	return err
 }
 
 // OriginOf returns the origin of a URL as scheme://host[:port]: lower case,

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -104,7 +105,8 @@ func TestHints(t *testing.T) {
 	}{
 		{taxonomy.AIKey, "api_key", long, "wxyz"},
 		{taxonomy.AIKey, "api_key", long[1:], ""},
-		{taxonomy.VoiceKey, "api_key", long, "wxyz"},
+		{taxonomy.VoiceKey, "voice_key", long, "wxyz"},
+		{taxonomy.AIKey, "second", long, ""},
 		{taxonomy.ChannelSend, "bot_token", long, "wxyz"},
 		{taxonomy.ChannelSend, "access_token", long, "wxyz"},
 		{taxonomy.ChannelSend, "refresh_token", long, ""},
@@ -322,4 +324,58 @@ func FuzzOriginOf(f *testing.F) {
 			t.Fatalf("%q gives %q", in, got)
 		}
 	})
+}
+
+// A field that nobody declared has no rules, so it is neither stored nor opened.
+func TestUndeclaredFields(t *testing.T) {
+	e := newEnv(t)
+	e.create("c1", key1)
+	ctx := context.Background()
+	text := secret.FromString("a-value-0123456789")
+	for name, c := range map[string]struct {
+		ref   vault.Ref
+		field string
+		param string
+	}{
+		"field of nobody":         {ref("c2"), "bearer", "bearer"},
+		"setting":                 {ref("c2"), "base_url", "base_url"},
+		"field of another class":  {ref("c2"), "voice_key", "voice_key"},
+		"field of another kind":   {ref("c2"), "bot_token", "bot_token"},
+		"provider of nobody":      {vault.Ref{Org: "org1", ID: "c2", Provider: "nobody", Class: taxonomy.AIKey}, "api_key", "provider"},
+		"provider without a kind": {vault.Ref{Org: "org1", ID: "c2", Provider: "openrouter", Class: taxonomy.ChannelSend}, "bot_token", "provider"},
+		"integration's field":     {vault.Ref{Org: "org1", ID: "c2", Provider: "crm", Class: taxonomy.Integration}, "bot_token", "bot_token"},
+	} {
+		_, err := e.v.Create(ctx, vault.NewCredential{Ref: c.ref, Origin: origin, Fields: map[string]secret.Text{c.field: text}})
+		wantFault(t, name, err, fault.InvalidRequest, vault.UnknownField, c.param)
+	}
+	_, err := e.v.Rotate(ctx, vault.Rotation{Ref: ref("c1"), Fields: map[string]secret.Text{"bearer": text}})
+	wantFault(t, "rotation", err, fault.InvalidRequest, vault.UnknownField, "bearer")
+	if n := e.kek.Calls("GenerateDataKey"); n != 1 {
+		t.Errorf("%d data keys were made", n)
+	}
+}
+
+// A credential whose declaration is gone is not opened, and can still be ended.
+func TestADeclarationThatIsGone(t *testing.T) {
+	e := newEnv(t)
+	c := e.create("c1", key1)
+	if got, err := e.reveal(c); err != nil || got != key1 {
+		t.Fatal(err)
+	}
+	fewer, err := credential.New(credential.Manifest{Kind: credential.Provider, ID: "vendor", Title: "Vendor", Fields: []credential.FieldSpec{
+		{Field: "api_key", Sensitivity: credential.Public}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := vault.New(vault.Options{Store: e.store, KEK: e.kek, Fields: fewer, Now: e.clock.Now, App: "latchkey", Stage: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = v.Reveal(context.Background(), c, use, func([]byte) error { t.Error("opened"); return nil })
+	if vault.ReasonOf(err) != vault.UnknownField {
+		t.Errorf("%v, reason %q", err, vault.ReasonOf(err))
+	}
+	if h, err := v.Revoke(context.Background(), ref("c1"), "op"); err != nil || h.Status != vault.Revoked {
+		t.Errorf("%v, %+v", err, h)
+	}
 }

@@ -72,7 +72,7 @@ const (
 	UnknownFormat   Reason = "unknown_format"
 	UnknownAlg      Reason = "unknown_alg"
 	UnknownBinding  Reason = "unknown_binding"
-	UnknownField    Reason = "unknown_field" // stored, but not named by the head
+	UnknownField    Reason = "unknown_field" // not declared, or stored but not named by the head
 	NoSuchField     Reason = "no_such_field" // asked for, but not in the head
 	VersionMissing  Reason = "version_missing"
 	MalformedRecord Reason = "malformed_record"

@@ -44,7 +44,7 @@ func TestAnyHistory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := context.Background()
 		store, kek, clock := vaulttest.NewStore(), vaulttest.NewKEK(), vaulttest.NewClock()
-		v, err := vault.New(vault.Options{Store: store, KEK: kek, Now: clock.Now, App: "latchkey", Stage: "test"})
+		v, err := vault.New(vault.Options{Store: store, KEK: kek, Fields: vaulttest.Fields(), Now: clock.Now, App: "latchkey", Stage: "test"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -110,7 +110,8 @@ func (v *Vault) check(h Head, ver Version, field string) (Sealed, error) {
 		return Sealed{}, ContextMismatch
 	}
 	for name := range ver.Fields {
-		if _, ok := h.field(name); !ok {
+		_, named := h.field(name)
+		if _, declared := v.fields.Secret(h.Ref.Class, h.Ref.Provider, name); !named || !declared {
 			return Sealed{}, UnknownField
 		}
 	}

@@ -5,11 +5,14 @@ import (
 	"context"
 	"crypto/rand"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/topology"
 )
 
 // nothing satisfies the dependencies of a vault that is not asked for them.
@@ -18,9 +21,19 @@ type nothing struct {
 	KEK
 }
 
+// declared has the fields f and field of vendor.
+func declared() *credential.Registry {
+	r, err := credential.New(credential.Manifest{Kind: credential.Provider, ID: "vendor", Title: "Vendor", Fields: []credential.FieldSpec{
+		{Field: "f", Class: taxonomy.AIKey}, {Field: "field", Class: taxonomy.AIKey}}})
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
 func bare(t testing.TB, app, stage string) *Vault {
 	t.Helper()
-	v, err := New(Options{Store: nothing{}, KEK: nothing{}, Now: time.Now, App: app, Stage: stage})
+	v, err := New(Options{Store: nothing{}, KEK: nothing{}, Fields: declared(), Now: time.Now, App: app, Stage: stage})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +108,9 @@ func TestContextIsPinned(t *testing.T) {
 	if !maps.Equal(got, want) {
 		t.Errorf("context changed; IAM policies and stored credentials depend on it: %v", got)
 	}
+	if allowed := topology.ContextKeys(); len(allowed) != len(got) || slices.ContainsFunc(allowed, func(k string) bool { return got[k] == "" }) {
+		t.Errorf("the policies admit the keys %v, the context has %v", allowed, got)
+	}
 }
 
 // A stored empty value must not come out as an empty secret.
@@ -134,10 +150,11 @@ func TestNonceIsFresh(t *testing.T) {
 }
 
 func TestNewRefusesMissingOptions(t *testing.T) {
-	ok := Options{Store: nothing{}, KEK: nothing{}, Now: time.Now, App: "app", Stage: "stage"}
+	ok := Options{Store: nothing{}, KEK: nothing{}, Fields: declared(), Now: time.Now, App: "app", Stage: "stage"}
 	for name, change := range map[string]func(*Options){
 		"store": func(o *Options) { o.Store = nil },
 		"kek":   func(o *Options) { o.KEK = nil },
+		"specs": func(o *Options) { o.Fields = nil },
 		"now":   func(o *Options) { o.Now = nil },
 		"app":   func(o *Options) { o.App = "" },
 		"stage": func(o *Options) { o.Stage = "PROD stage" },
@@ -161,7 +178,7 @@ func (foreignStore) Head(context.Context, string, taxonomy.CredentialClass, stri
 }
 
 func TestForeignHeadIsNotWritten(t *testing.T) {
-	v, err := New(Options{Store: foreignStore{}, KEK: nothing{}, Now: time.Now, App: "app", Stage: "stage"})
+	v, err := New(Options{Store: foreignStore{}, KEK: nothing{}, Fields: declared(), Now: time.Now, App: "app", Stage: "stage"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,8 @@
 //     changed since, so a key that is being retired gets no new records.
 //   - Nothing here returns an empty or partial secret: what does not open is an
 //     error with a [Reason].
+//   - Only declared fields are stored and opened, under the rules of their
+//     declaration (package credential).
 //
 // # Flow
 //
@@ -52,6 +54,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
@@ -83,12 +86,14 @@ const (
 	CacheNone = "none"
 )
 
-// Options are the dependencies of a [Vault]. Store, KEK, Now, App and Stage are
-// required.
+// Options are the dependencies of a [Vault]. Store, KEK, Fields, Now, App and
+// Stage are required.
 type Options struct {
 	Store Store
 	KEK   KEK
-	Now   func() time.Time
+	// Fields declares what may be stored and opened.
+	Fields *credential.Registry
+	Now    func() time.Time
 	// App and Stage are part of every encryption context.
 	App, Stage string
 	// Rand gives write ids and cache jitter; nil means crypto/rand.
@@ -101,20 +106,21 @@ type Options struct {
 // Vault opens and writes credentials. It is safe for concurrent use and meant
 // to live as long as the process, because it caches data keys.
 type Vault struct {
-	store Store
-	kek   KEK
-	now   func() time.Time
-	app   string
-	stage string
-	rand  io.Reader
-	onUse func(Event)
-	cache *keyCache
+	store  Store
+	kek    KEK
+	fields *credential.Registry
+	now    func() time.Time
+	app    string
+	stage  string
+	rand   io.Reader
+	onUse  func(Event)
+	cache  *keyCache
 }
 
 // New returns a Vault. It fails if a required option is missing.
 func New(o Options) (*Vault, error) {
-	if o.Store == nil || o.KEK == nil || o.Now == nil || !validWord(o.App) || !validWord(o.Stage) {
-		return nil, errors.New("vault: Store, KEK, Now, App and Stage are required; App and Stage are words of a-z, 0-9, _ and -")
+	if o.Store == nil || o.KEK == nil || o.Fields == nil || o.Now == nil || !validWord(o.App) || !validWord(o.Stage) {
+		return nil, errors.New("vault: Store, KEK, Fields, Now, App and Stage are required; App and Stage are words of a-z, 0-9, _ and -")
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader
@@ -123,7 +129,7 @@ func New(o Options) (*Vault, error) {
 		o.OnUse = func(Event) {}
 	}
 	return &Vault{
-		store: o.Store, kek: o.KEK, now: o.Now, app: o.App, stage: o.Stage, rand: o.Rand, onUse: o.OnUse,
+		store: o.Store, kek: o.KEK, fields: o.Fields, now: o.Now, app: o.App, stage: o.Stage, rand: o.Rand, onUse: o.OnUse,
 		cache: newKeyCache(o.Now, o.Rand),
 	}, nil
 }

@@ -34,7 +34,7 @@ type env struct {
 
 func newEnv(t testing.TB) *env {
 	e := &env{TB: t, store: vaulttest.NewStore(), kek: vaulttest.NewKEK(), clock: vaulttest.NewClock()}
-	v, err := vault.New(vault.Options{Store: e.store, KEK: e.kek, Now: e.clock.Now, App: "latchkey", Stage: "test",
+	v, err := vault.New(vault.Options{Store: e.store, KEK: e.kek, Fields: vaulttest.Fields(), Now: e.clock.Now, App: "latchkey", Stage: "test",
 		OnUse: func(ev vault.Event) { e.mu.Lock(); defer e.mu.Unlock(); e.events = append(e.events, ev) }})
 	if err != nil {
 		t.Fatal(err)
@@ -324,7 +324,7 @@ func TestTornReadIsRepeated(t *testing.T) {
 	e := newEnv(t)
 	e.create("c1", key1)
 	torn := &tornStore{Store: e.store}
-	v, err := vault.New(vault.Options{Store: torn, KEK: e.kek, Now: e.clock.Now, App: "latchkey", Stage: "test"})
+	v, err := vault.New(vault.Options{Store: torn, KEK: e.kek, Fields: vaulttest.Fields(), Now: e.clock.Now, App: "latchkey", Stage: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -471,7 +471,7 @@ func (k *keeper) GenerateDataKey(ctx context.Context, arn string, ectx map[strin
 func TestDataKeysAreClearedAfterSealing(t *testing.T) {
 	e := newEnv(t)
 	kek := &keeper{KEK: e.kek}
-	v, err := vault.New(vault.Options{Store: e.store, KEK: kek, Now: e.clock.Now, App: "latchkey", Stage: "test"})
+	v, err := vault.New(vault.Options{Store: e.store, KEK: kek, Fields: vaulttest.Fields(), Now: e.clock.Now, App: "latchkey", Stage: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ type Rotation struct {
 func (v *Vault) Create(ctx context.Context, c NewCredential) (Head, error) {
 	const op = "vault.Create"
 	if err := firstOf(checkRef(op, c.Ref), checkText(op, "label", c.Label, maxLabel), checkText(op, "actor", c.Actor, maxLabel),
-		checkOrigin(op, c.Ref.Class, c.Origin), checkFields(op, c.Ref.Class, c.Fields)); err != nil {
+		checkOrigin(op, c.Ref.Class, c.Origin), v.checkFields(op, c.Ref, c.Fields)); err != nil {
 		return Head{}, err
 	}
 	now := v.stamp()
@@ -71,7 +71,7 @@ func (v *Vault) Create(ctx context.Context, c NewCredential) (Head, error) {
 // lost_race), vault_unavailable.
 func (v *Vault) Rotate(ctx context.Context, r Rotation) (Head, error) {
 	const op = "vault.Rotate"
-	if err := firstOf(checkRef(op, r.Ref), checkText(op, "actor", r.Actor, maxLabel), checkFields(op, r.Ref.Class, r.Fields)); err != nil {
+	if err := firstOf(checkRef(op, r.Ref), checkText(op, "actor", r.Actor, maxLabel), v.checkFields(op, r.Ref, r.Fields)); err != nil {
 		return Head{}, err
 	}
 	if r.Overlap < 0 || r.Overlap > maxOverlap {
@@ -241,7 +241,7 @@ func (v *Vault) describe(ctx context.Context, op string, h *Head, fields map[str
 		}
 		h.Fields = slices.DeleteFunc(h.Fields, func(f Field) bool { return f.Name == name })
 		h.Fields = append(h.Fields, Field{
-			Name: name, Version: h.ActiveVersion, Hint: hintOf(h.Ref.Class, name, text), Fingerprint: print,
+			Name: name, Version: h.ActiveVersion, Hint: v.hintOf(h.Ref, name, text), Fingerprint: print,
 		})
 	}
 	if len(h.Fields) > maxFields {

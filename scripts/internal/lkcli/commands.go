@@ -61,6 +61,8 @@ func connectionCommands() []command {
 	const base, one = orgPath + "/connections", orgPath + "/connections/{id}"
 	of := id("of the connection")
 	return []command{
+		{name: "catalog", about: "what can be connected: providers, channels and integrations with their fields", method: http.MethodGet, path: "/api/catalog", list: true, paged: true,
+			columns: []string{"kind", "id", "title", "classes", "base_url.default", "fields"}},
 		{name: "connection list", about: "your own model keys, without the keys themselves", method: http.MethodGet, path: base, list: true, paged: true,
 			columns: []string{"id", "provider", "label", "billing_source", "enabled", "usable", "unusable_reason", "health.status", "hint"}},
 		{name: "connection create", about: "add your own key or endpoint of a vendor", method: http.MethodPost, path: base,

@@ -255,7 +255,7 @@ func TestEveryOperationHasACommand(t *testing.T) {
 func TestMoneyIsShownAsMoney(t *testing.T) {
 	a := readAPI(t)
 	counts := []string{"attempt", "attempts", "audio_millis", "cache_write_tokens", "cached_input_tokens", "characters", "checked", "concurrent",
-		"count", "done", "failed_count", "failures", "input_audio_tokens", "input_tokens", "latency_ms", "mended", "min_units", "model_count", "n", "output_audio_tokens", "output_tokens",
+		"count", "done", "failed_count", "failures", "input_audio_tokens", "input_tokens", "latency_ms", "max_bytes", "mended", "min_bytes", "min_units", "model_count", "n", "output_audio_tokens", "output_tokens",
 		"part", "pass", "priority", "rate", "rate_pico", "reasoning_tokens", "requests", "requests_per_minute", "retry_after", "row_count", "seq", "settings_version",
 		"skipped", "status", "tier_from", "tokens_per_minute", "version", "voice_count", "weight"}
 	for name, s := range a.doc["components"].(object)["schemas"].(object) {

@@ -20,7 +20,7 @@ const (
 )
 
 // vendorSecret is looked for in everything that is printed.
-const vendorSecret = "sk-canary-7f3a9"
+const vendorSecret = "sk-canary-7f3a9c21d5"
 
 func instant() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) }
 

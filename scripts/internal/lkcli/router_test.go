@@ -117,7 +117,7 @@ func deploy(t *testing.T) *deployment {
 	ledger, people := &money{postings: map[string]credit.Posting{}}, &agents{m: map[string]agent.Agent{}, rows: rows}
 	credentials, kek := vaulttest.NewStore(), vaulttest.NewKEK()
 	kek.Add()
-	v, err := vault.New(vault.Options{Store: credentials, KEK: kek, Now: instant, App: "latchkey", Stage: "test"})
+	v, err := vault.New(vault.Options{Store: credentials, KEK: kek, Fields: vaulttest.Fields(), Now: instant, App: "latchkey", Stage: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,6 +134,7 @@ func deploy(t *testing.T) *deployment {
 			PublicURL: "https://latchkey.example"},
 		Sessions: sessiontest.NewMemory(), Audit: rows, Credits: ledger, Ledger: ledger,
 		Rotations: &rotation.Service{Store: jobs, Keys: v, Wake: func(context.Context) error { return nil }},
+		Fields:    vaulttest.Fields(),
 		NewID:     func(time.Time) string { n++; return fmt.Sprintf("id%06d", n) },
 	})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -161,7 +161,7 @@ func TestTranslateErrors(t *testing.T) {
 		{"what nobody takes", `{"messages":[]}`, nil, 1, "invalid_request", "field messages"},
 		{"not JSON", `{`, nil, 1, "invalid_request", ""},
 		{"what the vendor does not take", `{"messages":[{"role":"user","content":"x"}],"route":"fallback"}`, nil, 1, "invalid_request", ""},
-		{"vendor of another build", chat, []string{"--provider", "anthropic"}, 1, "provider_not_available", "has no chat adapter for anthropic"},
+		{"vendor of another build", chat, []string{"--provider", "bedrock"}, 1, "provider_not_available", "has no chat adapter for bedrock"},
 		{"no vendor", chat, []string{"--provider", "openroutr"}, 2, "usage", "did you mean openrouter?"},
 		{"status alone", chat, []string{"--status", "500"}, 2, "usage", "belongs to --response"},
 		{"status", chat, []string{"--status", "99", "--response", "-"}, 2, "usage", "from 200 to 599"},

@@ -16,12 +16,15 @@ type Policy map[string][]Statement
 // ContextEquals is the condition kms:EncryptionContext:<name> StringEquals: the
 // request's context must have each named key with one of its values.
 // RequireContext names context keys that must be present with a value. A request
-// without a context matches neither kind of condition.
+// without a context matches neither kind of condition. OnlyContext is the
+// condition ForAllValues:StringEquals kms:EncryptionContextKeys: the context has
+// no key besides these; empty admits all.
 type Statement struct {
 	Actions        []string
 	Keys           []string
 	ContextEquals  map[string][]string
 	RequireContext []string
+	OnlyContext    []string
 }
 
 // allows reports whether the statement covers the request.
@@ -37,6 +40,11 @@ func (st Statement) allows(action, keyARN string, context map[string]string) boo
 	}
 	for _, name := range st.RequireContext {
 		if context[name] == "" {
+			return false
+		}
+	}
+	for name := range context {
+		if len(st.OnlyContext) > 0 && !listed(st.OnlyContext, name, "") {
 			return false
 		}
 	}

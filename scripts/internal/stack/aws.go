@@ -183,7 +183,7 @@ func keyPolicy(vaultKeys []string, macKey string) localkms.Policy {
 		for _, k := range f.KMS {
 			st := localkms.Statement{Keys: []string{macKey}}
 			if len(k.Classes) > 0 {
-				st.Keys, st.RequireContext = vaultKeys, []string{"org"}
+				st.Keys, st.RequireContext, st.OnlyContext = vaultKeys, []string{"org"}, topology.ContextKeys()
 				st.ContextEquals = map[string][]string{"app": {topology.App}, "stage": {stage}}
 				for _, c := range k.Classes {
 					st.ContextEquals["cls"] = append(st.ContextEquals["cls"], string(c))

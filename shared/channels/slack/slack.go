@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/webhook"
 )
@@ -71,7 +72,7 @@ func Entry() channel.Entry {
 		},
 		Secrets: []channel.SecretField{
 			{Name: signingSecret, Title: "Signing secret", Class: taxonomy.ChannelVerify, Required: true},
-			{Name: botToken, Title: "Bot user OAuth token", Class: taxonomy.ChannelSend, Required: true, Unique: true},
+			{Name: botToken, Title: "Bot user OAuth token", Class: taxonomy.ChannelSend, Required: true, Unique: true, Hint: credential.Last4},
 		},
 		VerifySecret: signingSecret, SendSecret: botToken,
 		Identity: [][]string{{appID}, {teamID, enterpriseID}},

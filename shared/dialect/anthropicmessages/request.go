@@ -19,9 +19,6 @@ const (
 	Version2026 = "2026-10-21"
 )
 
-// Dialect is the [model.Request.Dialect] of this dialect.
-const Dialect = "messages"
-
 // nativeFormat is the [model.Reasoned] format of thinking that a vendor of this
 // dialect made, as OpenRouter names it (its reasoning documentation, 2026-11).
 const nativeFormat = "anthropic-claude-v1"
@@ -68,7 +65,7 @@ func parse(text []byte, version string, counting bool) (*model.Request, error) {
 		return nil, err
 	}
 	f := fields{object, version, counting}
-	r := &model.Request{Dialect: Dialect}
+	r := &model.Request{Dialect: model.DialectMessages}
 	for _, step := range []func(*model.Request) error{f.basics, f.system, f.messages, f.tools, f.choice, f.sampling, f.thinking, f.output, f.refuse} {
 		if err := step(r); err != nil {
 			return nil, err

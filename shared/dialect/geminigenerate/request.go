@@ -12,9 +12,6 @@ import (
 
 const op = "geminigenerate.ParseRequest"
 
-// Dialect is the [model.Request.Dialect] of this dialect.
-const Dialect = "generate_content"
-
 // nativeFormat is the [model.Reasoned] format of thoughts of a vendor of this
 // dialect, as OpenRouter names it (its reasoning documentation, 2026-11).
 const nativeFormat = "google-gemini-v1"
@@ -64,7 +61,7 @@ func ParseRequest(name string, stream bool, text []byte) (*model.Request, error)
 		return nil, err
 	}
 	f := fields{object}
-	r := &model.Request{Dialect: Dialect, Model: name, Stream: stream}
+	r := &model.Request{Dialect: model.DialectGemini, Model: name, Stream: stream}
 	for _, step := range []func(*model.Request) error{f.system, f.contents, f.tools, f.toolConfig, f.generation, f.refuse} {
 		if err := step(r); err != nil {
 			return nil, err

@@ -18,14 +18,21 @@
 // An error scenario has error.json and no response.json. -update rewrites the
 // golden sections and nothing else.
 //
+// A vendor that makes embeddings has testdata/embeddings/*.txtar of the same
+// form. [RunTranslations] compares what a vendor would be sent for a fixed set of
+// requests.
+//
 // Which scenarios must exist follows from the declared capabilities; a scenario
-// of a capability that is not declared fails as well. Every stream is read again
+// of a capability that is not declared fails as well. A vendor that lacks one
+// form of a capability shows it by the scenario's refusal instead: error_<name>,
+// in which nothing is sent. Every stream is read again
 // cut at every byte, with CR and CRLF line ends, byte by byte, and ended at every
 // byte; no error may show vendor text, the URL or the key.
 package modeltest
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/latchkey/latchkey/shared/model"
@@ -68,18 +75,25 @@ func Run(t *testing.T, entry providers.Entry) {
 		t.Run(s.Name, func(t *testing.T) { s.run(t, entry) })
 	}
 	t.Run("limits", func(t *testing.T) { runLimits(t, entry) })
+	t.Run("malformed", func(t *testing.T) { runMalformed(t, entry, list) })
+	if entry.NewEmbedder != nil {
+		t.Run("embeddings", func(t *testing.T) { runEmbeddings(t, entry) })
+	}
 }
 
 func checkCoverage(t *testing.T, entry providers.Entry, list []*Scenario) {
 	t.Helper()
-	have := map[string]bool{}
+	have, refused := map[string]bool{}, map[string]bool{}
 	for _, s := range list {
 		have[s.Name] = true
+		if name, ok := strings.CutPrefix(s.Name, "error_"); ok && s.Section("wire-request.http") == nil {
+			refused[name] = true
+		}
 	}
 	for capability, names := range required() {
 		declared := entry.Has(capability)
 		for _, n := range names {
-			if declared && !have[n] {
+			if declared && !have[n] && !refused[n] {
 				t.Errorf("%s is declared, but scenario %s is missing", capability, n)
 			}
 			if !declared && have[n] {

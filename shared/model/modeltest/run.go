@@ -230,7 +230,8 @@ func (s *Scenario) truncate(t *testing.T, entry providers.Entry, want outcome) {
 // complete reports whether the terminal line of the format has been received;
 // what follows it does not matter.
 func complete(body []byte) bool {
-	return bytes.Contains(body, []byte("data: [DONE]\n")) || bytes.Contains(body, []byte(`"message_stop"`))
+	return bytes.Contains(body, []byte("data: [DONE]\n")) || bytes.Contains(body, []byte(`"message_stop"`)) ||
+		bytes.Contains(body, []byte("event: response.completed\n")) && bytes.HasSuffix(body, []byte("}\n"))
 }
 
 // runLimits checks what has nothing to do with a vendor's format: sizes, time

@@ -46,11 +46,17 @@ func TestEntriesAreComplete(t *testing.T) {
 		if id, ok := taxonomy.ParseProvider(string(e.ID)); !ok || id != e.ID {
 			t.Errorf("%s is no provider ID", e.ID)
 		}
-		if e.Title == "" || e.Key.Header == "" || e.ListModels == nil || e.CheckKey == nil || len(e.Capabilities) == 0 {
+		if e.Title == "" || e.Key.Header == "" || e.CheckKey == nil || e.ListModels == nil && !e.VoiceOnly {
 			t.Errorf("%s is incomplete", e.ID)
 		}
-		if e.Has(taxonomy.CapText) != (e.NewChat != nil) || e.Has(taxonomy.CapAudioOut) != (e.NewSynthesizer != nil) {
+		// An entry has adapters that match its capabilities, or none of both.
+		if e.Has(taxonomy.CapText) != (e.NewChat != nil) || e.Has(taxonomy.CapAudioOut) != (e.NewSynthesizer != nil) ||
+			e.Served() != (e.NewChat != nil || e.NewSynthesizer != nil || e.NewTranscriber != nil) {
 			t.Errorf("%s declares what it does not have, or the other way round", e.ID)
+		}
+		// The class of a key decides who may open it, so it is never guessed.
+		if e.VoiceOnly && e.Has(taxonomy.CapText) || e.Served() && e.VoiceOnly == e.Has(taxonomy.CapText) {
+			t.Errorf("%s: voice only is %v, capabilities %v", e.ID, e.VoiceOnly, e.Capabilities)
 		}
 		if e.Tenant() != (e.DefaultBaseURL == "") {
 			t.Errorf("%s: a vendor has hosts and a base URL, a tenant endpoint neither", e.ID)

@@ -20,6 +20,7 @@ import (
 	"github.com/latchkey/latchkey/shared/providers"
 	"github.com/latchkey/latchkey/shared/providers/internal/audioapi"
 	"github.com/latchkey/latchkey/shared/providers/internal/chatcompletions"
+	"github.com/latchkey/latchkey/shared/providers/internal/embeddings"
 	"github.com/latchkey/latchkey/shared/providers/internal/wire"
 	"github.com/latchkey/latchkey/shared/speech"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -35,13 +36,14 @@ func vendor() wire.Vendor {
 
 func chat() chatcompletions.Config {
 	return chatcompletions.Config{
-		Vendor:    vendor(),
-		Reasoning: chatcompletions.ReasoningEffort,
-		Vision:    true,
-		Audio:     true,
-		Files:     true,
-		TopK:      true,
-		DoneEnds:  true,
+		Vendor:   vendor(),
+		DoneEnds: true,
+		Models: []chatcompletions.Model{{
+			Media: chatcompletions.Media{ImageURL: true, ImageData: true, Audio: chatcompletions.AudioObject,
+				Files: chatcompletions.FilePart, FileURL: true},
+			Reasoning: chatcompletions.ReasoningEffort,
+			TopK:      true,
+		}},
 	}
 }
 
@@ -56,6 +58,7 @@ func Registration() providers.Entry {
 		Key:            key(),
 		DefaultBilling: taxonomy.Private,
 		NewChat:        func() model.Chat { return chatcompletions.New(chat()) },
+		NewEmbedder:    func() model.Embedder { return embeddings.New(embeddings.Config{Vendor: v}) },
 		NewTranscriber: func() speech.Transcriber { return audioapi.NewTranscriber(v) },
 		NewSynthesizer: func() speech.Synthesizer { return audioapi.NewSynthesizer(v) },
 		ListModels: func(ctx context.Context, t model.Target) ([]model.Listed, error) {

@@ -26,6 +26,7 @@ import (
 	"github.com/latchkey/latchkey/shared/providers"
 	"github.com/latchkey/latchkey/shared/providers/internal/audioapi"
 	"github.com/latchkey/latchkey/shared/providers/internal/chatcompletions"
+	"github.com/latchkey/latchkey/shared/providers/internal/embeddings"
 	"github.com/latchkey/latchkey/shared/providers/internal/wire"
 	"github.com/latchkey/latchkey/shared/speech"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -47,14 +48,16 @@ func vendor() wire.Vendor {
 func chat() chatcompletions.Config {
 	return chatcompletions.Config{
 		Vendor:       vendor(),
-		Reasoning:    chatcompletions.ReasoningObject,
-		Replay:       chatcompletions.ReplayDetails,
 		CacheControl: true,
-		TopK:         true,
-		Vision:       true,
-		Audio:        true,
-		Files:        true,
 		RefuseExtra:  []string{"models", "preset", "route"},
+		// One row for all: what a model behind OpenRouter takes, it says itself.
+		Models: []chatcompletions.Model{{
+			Media: chatcompletions.Media{ImageURL: true, ImageData: true, Audio: chatcompletions.AudioObject,
+				Files: chatcompletions.FilePart, FileURL: true},
+			Reasoning: chatcompletions.ReasoningObject,
+			Replay:    chatcompletions.ReplayDetails,
+			TopK:      true,
+		}},
 	}
 }
 
@@ -72,6 +75,7 @@ func Registration() providers.Entry {
 		KeyRequired:    true,
 		DefaultBilling: taxonomy.BYOK,
 		NewChat:        func() model.Chat { return chatcompletions.New(chat()) },
+		NewEmbedder:    func() model.Embedder { return embeddings.New(embeddings.Config{Vendor: v}) },
 		NewTranscriber: func() speech.Transcriber { return audioapi.NewJSONTranscriber(v) },
 		NewSynthesizer: func() speech.Synthesizer { return audioapi.NewSynthesizer(v) },
 		ListModels: func(ctx context.Context, t model.Target) ([]model.Listed, error) {

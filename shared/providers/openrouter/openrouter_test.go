@@ -9,4 +9,6 @@ import (
 
 func TestChat(t *testing.T) { modeltest.Run(t, Registration()) }
 
+func TestTranslations(t *testing.T) { modeltest.RunTranslations(t, Registration()) }
+
 func TestSpeech(t *testing.T) { speechtest.Run(t, Registration()) }

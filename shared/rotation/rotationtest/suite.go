@@ -93,7 +93,7 @@ type env struct {
 
 func (e *env) vault(store vault.Store) *vault.Vault {
 	e.Helper()
-	v, err := vault.New(vault.Options{Store: store, KEK: e.kek, Now: e.clock.Now, App: "latchkey", Stage: "test"})
+	v, err := vault.New(vault.Options{Store: store, KEK: e.kek, Fields: vaulttest.Fields(), Now: e.clock.Now, App: "latchkey", Stage: "test"})
 	if err != nil {
 		e.Fatal(err)
 	}

@@ -111,7 +111,7 @@ const (
 
 func (e *env) vault(store vault.Store, app, stage string) *vault.Vault {
 	e.Helper()
-	v, err := vault.New(vault.Options{Store: store, KEK: e.kek, Now: e.clock.Now, App: app, Stage: stage})
+	v, err := vault.New(vault.Options{Store: store, KEK: e.kek, Fields: Fields(), Now: e.clock.Now, App: app, Stage: stage})
 	if err != nil {
 		e.Fatal(err)
 	}

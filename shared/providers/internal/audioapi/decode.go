@@ -1,6 +1,7 @@
 package audioapi
 
 import (
+	"cmp"
 	"encoding/json"
 
 	"github.com/latchkey/latchkey/shared/providers/internal/wire"
@@ -29,6 +30,7 @@ type wireSegment struct {
 	End              json.Number  `json:"end"`
 	Text             string       `json:"text"`
 	Speaker          string       `json:"speaker"`
+	SpeakerID        string       `json:"speaker_id"`
 	Seek             json.Number  `json:"seek"`
 	Tokens           []int        `json:"tokens"`
 	AvgLogprob       *json.Number `json:"avg_logprob"`
@@ -113,7 +115,7 @@ func decode(v *wire.Vendor, body, audio []byte) (*speech.Transcription, error) {
 func (w *wireSegment) segment() (speech.Segment, bool) {
 	start, ok1 := moment(w.Start)
 	end, ok2 := moment(w.End)
-	s := speech.Segment{Start: start, End: end, Text: w.Text, Speaker: shortWord(w.Speaker), Tokens: w.Tokens,
+	s := speech.Segment{Start: start, End: end, Text: w.Text, Speaker: shortWord(cmp.Or(w.Speaker, w.SpeakerID)), Tokens: w.Tokens,
 		AvgLogprob: w.AvgLogprob, CompressionRatio: w.CompressionRatio, NoSpeechProb: w.NoSpeechProb, Temperature: w.Temperature}
 	if n, err := w.Seek.Int64(); err == nil {
 		s.Seek = n

@@ -1,6 +1,7 @@
 // Package audioapi speaks the OpenAI audio wire format: /audio/transcriptions,
 // /audio/translations and /audio/speech, with multipart uploads, and the JSON
-// variant of the first that OpenRouter has.
+// variant of the first that OpenRouter has, and a form without response formats
+// that Mistral has.
 //
 // A recording is sent under a name whose extension fits its bytes, because
 // vendors decide by the extension and refuse some that clients use (.oga,
@@ -77,6 +78,27 @@ type wireUsage struct {
 		Audio int64 `json:"audio_tokens"`
 		Text  int64 `json:"text_tokens"`
 	} `json:"input_token_details"`
+	// Mistral's names. Its total holds the audio's tokens, which stand nowhere
+	// else (docs.mistral.ai, audio transcription, read 2026-11).
+	PromptSeconds json.Number `json:"prompt_audio_seconds"`
+	Prompt        *int64      `json:"prompt_tokens"`
+	Completion    int64       `json:"completion_tokens"`
+	Total         int64       `json:"total_tokens"`
+}
+
+// tokens are the counts in one vocabulary; ok is false if there are none.
+func (u *wireUsage) tokens() (c model.Inclusive, ok bool) {
+	switch {
+	case u.Input != nil:
+		return model.Inclusive{Input: *u.Input, InputAudio: u.Details.Audio, Output: u.Output}, true
+	case u.Prompt != nil:
+		c = model.Inclusive{Input: *u.Prompt, Output: u.Completion}
+		if all := u.Total - u.Completion; u.Total <= model.MaxTokens && u.Completion >= 0 && *u.Prompt >= 0 && all > *u.Prompt {
+			c.Input, c.InputAudio = all, all-*u.Prompt
+		}
+		return c, true
+	}
+	return c, false
 }
 
 // transcribeUsage puts together what is known about a transcription's cost.
@@ -85,9 +107,11 @@ func transcribeUsage(raw json.RawMessage, reported int64, audio []byte) speech.U
 	u := speech.Usage{Tokens: model.Usage{Source: model.UsageNone}, Source: model.UsageNone}
 	var in wireUsage
 	if len(raw) > 0 && string(raw) != "null" && json.Unmarshal(raw, &in) == nil {
-		if in.Input != nil {
-			u.Tokens = model.Inclusive{Input: *in.Input, InputAudio: in.Details.Audio, Output: in.Output}.Split()
-			u.Source = model.UsageProvider
+		if c, ok := in.tokens(); ok {
+			u.Tokens, u.Source = c.Split(), model.UsageProvider
+		}
+		if in.Seconds == "" {
+			in.Seconds = in.PromptSeconds
 		}
 		if len(raw) <= 4<<10 {
 			u.Tokens.Raw = append(json.RawMessage(nil), raw...)

@@ -114,15 +114,20 @@ func writeFields(f *form, r *speech.TranscribeRequest, stream bool) {
 			f.field(list.name, v)
 		}
 	}
+	writeExtra(f, r)
+	if stream {
+		f.field("stream", "true")
+	}
+}
+
+// writeExtra passes on fields we do not know, in the order of their names.
+func writeExtra(f *form, r *speech.TranscribeRequest) {
 	for _, name := range slices.Sorted(maps.Keys(r.Extra)) {
 		if wire.CleanID(strings.TrimSuffix(name, "[]")) {
 			for _, v := range r.Extra[name] {
 				f.field(name, v)
 			}
 		}
-	}
-	if stream {
-		f.field("stream", "true")
 	}
 }
 

@@ -48,7 +48,7 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	effort := plain()
-	effort.Reasoning = ReasoningEffort
+	effort.Models = []Model{{Reasoning: ReasoningEffort}}
 	r := ask(model.Text("x"))
 	r.Reasoning = model.Reasoning{MaxTokens: 100}
 	if _, err := New(effort).Encode(r, false); fault.CodeOf(err) != fault.InvalidRequest {
@@ -232,7 +232,7 @@ func FuzzFastText(f *testing.F) {
 		if err := s.frame(data); err == nil || fault.CodeOf(err) != fault.ProviderError {
 			t.Fatalf("%q: text after the finish gave %v", data, err)
 		}
-		if len(s.chunk.Choices) != 1 || s.chunk.Choices[0].Delta.Content != text || len(s.chunk.Error)+len(s.chunk.Usage) > 0 {
+		if len(s.chunk.Choices) != 1 || s.chunk.Choices[0].Delta.Content.text != text || len(s.chunk.Error)+len(s.chunk.Usage) > 0 {
 			t.Fatalf("%q: %q, but %+v", data, text, s.chunk)
 		}
 	})

@@ -1,12 +1,14 @@
 package chatcompletions
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"math"
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/model"
@@ -36,7 +38,7 @@ type wireChoice struct {
 }
 
 type wireMessage struct {
-	Content   flexText     `json:"content"`
+	Content   content      `json:"content"`
 	Refusal   string       `json:"refusal"`
 	ToolCalls []wireCall   `json:"tool_calls"`
 	Audio     *wireAudio   `json:"audio"`
@@ -112,31 +114,6 @@ func (v *rawValue) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// flexText is a string, or the text of an array of parts.
-type flexText string
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (v *flexText) UnmarshalJSON(b []byte) error {
-	if len(b) > 0 && b[0] == '[' {
-		var parts []struct {
-			Type string `json:"type"`
-			Text string `json:"text"`
-		}
-		if err := json.Unmarshal(b, &parts); err != nil {
-			return err
-		}
-		var text strings.Builder
-		for _, p := range parts {
-			if p.Type == "text" {
-				text.WriteString(p.Text)
-			}
-		}
-		*v = flexText(text.String())
-		return nil
-	}
-	return json.Unmarshal(b, (*string)(v))
-}
-
 // flexArgs are tool arguments: JSON text in a string, or the object itself, as
 // some servers send it.
 type flexArgs string
@@ -179,11 +156,12 @@ func (c *Chat) Decode(body []byte) (*model.Response, error) { return c.decode(bo
 func (c *Chat) decode(body []byte, h http.Header) (*model.Response, error) {
 	v := &c.c.Vendor
 	var in wireResponse
+	body = validUTF8(body)
 	if json.Unmarshal(body, &in) != nil {
 		return nil, v.Malformed(op)
 	}
 	if len(in.Error) > 0 {
-		return nil, v.DecideInBand(op, in.Error, h)
+		return nil, v.DecideBody(op, body, h)
 	}
 	if len(in.Choices) == 0 {
 		return nil, v.Malformed(op)
@@ -196,7 +174,7 @@ func (c *Chat) decode(body []byte, h http.Header) (*model.Response, error) {
 		return nil, v.Malformed(op)
 	}
 	r := &model.Response{ID: clip(in.ID), Model: clip(in.Model), Created: int64(in.Created),
-		Message: model.Message{Role: model.RoleAssistant}, Usage: decodeUsage(in.Usage), Logprobs: json.RawMessage(ch.Logprobs)}
+		Message: model.Message{Role: model.RoleAssistant}, Usage: c.c.usage(in.Usage), Logprobs: json.RawMessage(ch.Logprobs)}
 	if err := c.fill(r, &ch.Message); err != nil {
 		return nil, err
 	}
@@ -205,18 +183,24 @@ func (c *Chat) decode(body []byte, h http.Header) (*model.Response, error) {
 		ch.FinishReason = "stop"
 	}
 	r.Finish, r.NativeFinish = finish(ch.FinishReason, ch.Native, len(ch.Message.ToolCalls) > 0)
-	if r.Finish == model.FinishError {
-		return nil, v.DecideInBand(op, []byte(`{"code":502}`), h)
+	if raw := broken[ch.FinishReason]; raw != "" {
+		return nil, v.DecideInBand(op, []byte(raw), h)
 	}
 	r.Extra = extraFields(body)
 	return r, nil
 }
 
-func (c *Chat) fill(r *model.Response, m *wireMessage) error {
-	parts := decodeReasoning(m)
-	if m.Content != "" {
-		parts = append(parts, model.Text(string(m.Content)))
+// validUTF8 replaces bytes that are none, which servers make when a token ends
+// inside a character. encoding/json does so for strings, not for raw values.
+func validUTF8(b []byte) []byte {
+	if utf8.Valid(b) {
+		return b
 	}
+	return bytes.ToValidUTF8(b, []byte("\ufffd"))
+}
+
+func (c *Chat) fill(r *model.Response, m *wireMessage) error {
+	parts := m.Content.parts(decodeReasoning(m), string(c.c.Vendor.ID))
 	if m.Refusal != "" {
 		parts = append(parts, model.Part{Kind: model.PartRefusal, Text: m.Refusal})
 	}
@@ -295,7 +279,7 @@ func decodeImage(url string) (*model.Media, bool) {
 }
 
 // finish maps a finish reason. A reason we do not know is a normal stop, with
-// the vendor's word kept.
+// the vendor's word kept; those in broken are errors before this is asked.
 func finish(reason, native string, tools bool) (model.FinishReason, string) {
 	if native == "" {
 		native = reason
@@ -308,8 +292,6 @@ func finish(reason, native string, tools bool) (model.FinishReason, string) {
 		f = model.FinishLength
 	case "content_filter":
 		f = model.FinishContentFilter
-	case "error":
-		f = model.FinishError
 	}
 	if f == model.FinishStop && tools {
 		f = model.FinishToolCalls
@@ -317,45 +299,17 @@ func finish(reason, native string, tools bool) (model.FinishReason, string) {
 	return f, clip(native)
 }
 
+// broken are finish reasons that mean the model failed, with the error they are
+// worth. Capacity that ran out (DeepSeek API reference, finish_reason, read
+// 2026-11) is worth another vendor, like an overload.
+var broken = map[string]string{"error": `{"code":502}`, "insufficient_system_resource": `{"code":503}`}
+
 // clip bounds a short string of a vendor that is stored and shown.
 func clip(s string) string {
 	if len(s) > 256 {
 		s = s[:256]
 	}
 	return strings.ToValidUTF8(s, "")
-}
-
-func decodeUsage(raw rawValue) model.Usage {
-	if len(raw) == 0 {
-		return model.Usage{Source: model.UsageNone}
-	}
-	var in struct {
-		Prompt     *count `json:"prompt_tokens"`
-		Completion count  `json:"completion_tokens"`
-		In         struct {
-			Cached count `json:"cached_tokens"`
-			Write  count `json:"cache_write_tokens"`
-			Audio  count `json:"audio_tokens"`
-			Image  count `json:"image_tokens"`
-		} `json:"prompt_tokens_details"`
-		Out struct {
-			Reasoning count `json:"reasoning_tokens"`
-			Audio     count `json:"audio_tokens"`
-		} `json:"completion_tokens_details"`
-		// DeepSeek's older name for cached tokens.
-		CacheHit count `json:"prompt_cache_hit_tokens"`
-	}
-	if json.Unmarshal(raw, &in) != nil || in.Prompt == nil {
-		return model.Usage{Source: model.UsageNone, Suspect: true, Raw: keepRaw(raw)}
-	}
-	if in.In.Cached == 0 {
-		in.In.Cached = in.CacheHit
-	}
-	u := model.Inclusive{Input: int64(*in.Prompt), CachedRead: int64(in.In.Cached), CacheWrite: int64(in.In.Write),
-		InputAudio: int64(in.In.Audio), InputImage: int64(in.In.Image), Output: int64(in.Completion),
-		Reasoning: int64(in.Out.Reasoning), OutputAudio: int64(in.Out.Audio)}.Split()
-	u.Raw = keepRaw(raw)
-	return u
 }
 
 // maxRawUsage bounds what is kept of a vendor's usage object.

@@ -4,8 +4,10 @@
 //
 // Requests are written by hand into one buffer, so that the bytes of tool and
 // output schemas reach the model exactly as the client wrote them. Usage is
-// always asked for when streaming. What the vendor cannot take (media, a
-// reasoning budget) is refused before anything is sent, never dropped.
+// always asked for when streaming. What the vendor or the model cannot take
+// (media, a reasoning budget, a parameter) is refused before anything is sent,
+// never dropped; [Model] is the table that says so. Thinking that a request
+// excludes is left out of the answer here if the vendor has no word for it.
 //
 // Streams: role-only and empty chunks are held back; a tool call is closed when
 // the next begins or the model finishes; a stream must reach a finish reason
@@ -22,30 +24,11 @@ import (
 	"context"
 	"mime"
 	"net/http"
+	"slices"
 
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/providers/internal/wire"
-)
-
-// ReasoningStyle is how a vendor is asked for thinking.
-type ReasoningStyle uint8
-
-// Reasoning styles. ReasoningNone refuses requests that ask for thinking.
-const (
-	ReasoningNone   ReasoningStyle = iota
-	ReasoningEffort                // reasoning_effort: "low"
-	ReasoningObject                // reasoning: {effort, max_tokens, exclude, enabled}
-)
-
-// ReplayStyle is how earlier thinking is sent back to a vendor.
-type ReplayStyle uint8
-
-// Replay styles. ReplayNone leaves earlier thinking out.
-const (
-	ReplayNone    ReplayStyle = iota
-	ReplayDetails             // reasoning_details: [...], or reasoning when there is only text
-	ReplayContent             // reasoning_content: "..."
 )
 
 // Config is a vendor's variant of the format. It is not changed once in use.
@@ -53,24 +36,37 @@ type Config struct {
 	Vendor wire.Vendor
 	// Path defaults to "/chat/completions".
 	Path string
-	// MaxTokensField is "max_tokens" unless set.
-	MaxTokensField string
-	Reasoning      ReasoningStyle
-	Replay         ReplayStyle
+	// MaxTokensField is "max_tokens" unless set, SeedField "seed".
+	MaxTokensField, SeedField string
+	// NoUser leaves out the client's word for its end user, for vendors that
+	// have no such field and refuse unknown ones. It never changes an answer.
+	NoUser bool
+	// RequiredChoice is the word for "must call a tool", "required" unless set.
+	RequiredChoice string
+	// NineCharIDs sends tool call IDs as exactly nine letters and digits, the
+	// only form some vendors take. IDs of that form are left alone.
+	NineCharIDs bool
+	// NeedsParameters sends an empty schema for tools that have none.
+	NeedsParameters bool
+	// NoStreamOptions is for vendors that send usage unasked and refuse the
+	// field.
+	NoStreamOptions bool
+	// TextRefusals sends earlier refusals as text, for vendors without the field.
+	TextRefusals bool
+	// ReasoningOutside says that completion_tokens does not hold the reasoning
+	// tokens, unless total_tokens shows that it does.
+	ReasoningOutside bool
 	// CacheControl sends cache markers on parts (cache_control).
 	CacheControl bool
-	// TopK says that top_k is a known parameter.
-	TopK bool
-	// Vision, Audio and Files say which media the vendor takes.
-	Vision, Audio, Files bool
-	// ToolMedia says that tool results may hold images.
-	ToolMedia bool
 	// DoneEnds accepts [DONE] without a finish reason as the end, for servers
 	// that never send one.
 	DoneEnds bool
 	// RefuseExtra are fields of the same dialect that are refused, because they
 	// would make the vendor call another model than the one that was planned.
 	RefuseExtra []string
+	// Models says what the vendor's models take; the first row that matches a
+	// model holds. A model without a row takes text only.
+	Models []Model
 }
 
 // Chat is the adapter. It is stateless and safe for concurrent use.
@@ -83,6 +79,12 @@ func New(c Config) *Chat {
 	}
 	if c.MaxTokensField == "" {
 		c.MaxTokensField = "max_tokens"
+	}
+	if c.SeedField == "" {
+		c.SeedField = "seed"
+	}
+	if c.RequiredChoice == "" {
+		c.RequiredChoice = string(model.ChoiceRequired)
 	}
 	return &Chat{c: c}
 }
@@ -103,6 +105,9 @@ func (c *Chat) Complete(ctx context.Context, call model.Call) (*model.Response, 
 	if err != nil {
 		return nil, err
 	}
+	if call.Request.Reasoning.Exclude {
+		r.Message.Parts = slices.DeleteFunc(r.Message.Parts, func(p model.Part) bool { return p.Kind == model.PartReasoning })
+	}
 	r.ProviderRequestID = ans.RequestID
 	return r, nil
 }
@@ -117,6 +122,7 @@ func (c *Chat) Stream(ctx context.Context, call model.Call) (model.Stream, error
 		return nil, c.notStreamed(ans)
 	}
 	s := newStream(&c.c, ans)
+	s.exclude = call.Request.Reasoning.Exclude
 	if err := s.prime(); err != nil {
 		_ = s.Close()
 		return nil, err

@@ -14,12 +14,25 @@ import (
 // show a translation; [Chat.Complete] and [Chat.Stream] use the same bytes.
 func (c *Chat) Encode(r *model.Request, stream bool) ([]byte, error) { return c.encode(r, stream) }
 
+// encoder writes one request; m is the row of its model.
+type encoder struct {
+	*Chat
+	m *Model
+}
+
 func (c *Chat) encode(r *model.Request, stream bool) ([]byte, error) {
+	return (&encoder{c, c.c.row(r.Model)}).request(r, stream)
+}
+
+func (c *encoder) request(r *model.Request, stream bool) ([]byte, error) {
 	if r.Model == "" {
 		return nil, c.refuse("model", "a model name is required")
 	}
 	if len(r.Messages) == 0 {
 		return nil, c.refuse("messages", "at least one message is required")
+	}
+	if err := c.admit(r); err != nil {
+		return nil, err
 	}
 	o := jsonwire.Begin(make([]byte, 0, sizeHint(r)))
 	o.String("model", r.Model)
@@ -42,13 +55,17 @@ func (c *Chat) encode(r *model.Request, stream bool) ([]byte, error) {
 		o.Name("stop")
 		o.B = appendStrings(o.B, r.Stop)
 	}
-	if err := c.reasoning(&o, r.Reasoning); err != nil {
+	if err := c.reasoning(&o, r); err != nil {
 		return nil, err
 	}
-	o.StringIf("user", r.User)
+	if !c.c.NoUser {
+		o.StringIf("user", r.User)
+	}
 	if stream {
 		o.Bool("stream", true)
-		o.Raw("stream_options", []byte(`{"include_usage":true}`))
+		if !c.c.NoStreamOptions {
+			o.Raw("stream_options", []byte(`{"include_usage":true}`))
+		}
 	}
 	if err := c.extra(&o, r); err != nil {
 		return nil, err
@@ -91,7 +108,7 @@ func appendStrings(b []byte, list []string) []byte {
 	return append(b, ']')
 }
 
-func (c *Chat) tools(o *jsonwire.Object, r *model.Request) {
+func (c *encoder) tools(o *jsonwire.Object, r *model.Request) {
 	if len(r.Tools) > 0 {
 		o.Name("tools")
 		o.B = append(o.B, '[')
@@ -109,21 +126,25 @@ func (c *Chat) tools(o *jsonwire.Object, r *model.Request) {
 		o.Name("tool_choice")
 		o.B = append(o.B, `{"type":"function","function":{"name":`...)
 		o.B = append(jsonwire.AppendString(o.B, r.ToolChoice.Name), "}}"...)
+	case model.ChoiceRequired:
+		o.String("tool_choice", c.c.RequiredChoice)
 	default:
 		o.String("tool_choice", string(r.ToolChoice.Mode))
 	}
-	if r.Parallel != nil {
+	if r.Parallel != nil && !slices.Contains(c.m.Without, "parallel_tool_calls") {
 		o.Bool("parallel_tool_calls", *r.Parallel)
 	}
 }
 
-func (c *Chat) tool(b []byte, t *model.Tool) []byte {
+func (c *encoder) tool(b []byte, t *model.Tool) []byte {
 	b = append(b, `{"type":"function","function":`...)
 	f := jsonwire.Begin(b)
 	f.String("name", t.Name)
 	f.StringIf("description", t.Description)
 	if len(t.Schema) > 0 {
 		f.Raw("parameters", t.Schema)
+	} else if c.c.NeedsParameters {
+		f.Raw("parameters", []byte(`{"type":"object","properties":{}}`))
 	}
 	if t.Strict != nil {
 		f.Bool("strict", *t.Strict)
@@ -132,7 +153,7 @@ func (c *Chat) tool(b []byte, t *model.Tool) []byte {
 }
 
 // cache appends a cache marker as a further member of the object that b ends in.
-func (c *Chat) cache(b []byte, ttl string) []byte {
+func (c *encoder) cache(b []byte, ttl string) []byte {
 	if ttl == "" || !c.c.CacheControl {
 		return b
 	}
@@ -144,7 +165,7 @@ func (c *Chat) cache(b []byte, ttl string) []byte {
 	return append(b, '}')
 }
 
-func (c *Chat) output(o *jsonwire.Object, r *model.Request) error {
+func (c *encoder) output(o *jsonwire.Object, r *model.Request) error {
 	switch r.Output.Kind {
 	case model.OutputText:
 		return nil
@@ -173,7 +194,7 @@ func (c *Chat) output(o *jsonwire.Object, r *model.Request) error {
 	return c.refuse("response_format", "this response format is not known")
 }
 
-func (c *Chat) sampling(o *jsonwire.Object, s *model.Sampling) error {
+func (c *encoder) sampling(o *jsonwire.Object, s *model.Sampling) error {
 	for _, f := range [...]struct {
 		name string
 		v    *float64
@@ -189,53 +210,106 @@ func (c *Chat) sampling(o *jsonwire.Object, s *model.Sampling) error {
 		o.B = jsonwire.AppendFloat(o.B, *f.v)
 	}
 	if s.TopK != nil {
-		if !c.c.TopK {
+		if !c.m.TopK {
 			return c.refuse("top_k", "this provider has no top_k, leave it out")
 		}
 		o.Int("top_k", int64(*s.TopK))
 	}
 	if s.Seed != nil {
-		o.Int("seed", *s.Seed)
+		o.Int(c.c.SeedField, *s.Seed)
 	}
 	return nil
 }
 
-func (c *Chat) reasoning(o *jsonwire.Object, r model.Reasoning) error {
+func (c *encoder) reasoning(o *jsonwire.Object, req *model.Request) error {
+	r, shown := req.Reasoning, c.m.Shown
+	if r.Exclude {
+		shown = c.m.Hidden
+	}
+	if shown.Name != "" && !c.says(req, shown.Name) {
+		o.Raw(shown.Name, []byte(shown.JSON))
+	}
+	if c.m.Reasoning == ReasoningObject {
+		c.reasoningObject(o, r)
+		return nil
+	}
+	if r.Effort == "" && r.Enabled != nil {
+		r.Effort = c.m.EffortOn
+		if !*r.Enabled {
+			r.Effort = effortNone
+		}
+	}
+	off := r.Effort == effortNone
+	switch {
+	case r.MaxTokens > 0:
+		return c.refuse("reasoning", "this model takes a reasoning effort, not a token budget")
+	case r.Effort == "" && r.Enabled == nil:
+		return nil
+	case c.m.Reasoning == ReasoningNone && off:
+		return nil
+	case c.m.Reasoning == ReasoningNone:
+		return c.refuse("reasoning", "this model cannot be asked for reasoning, leave it out")
+	case c.m.Reasoning == ReasoningThinking:
+		return c.thinking(o, r, off)
+	}
+	if r.Effort == "" {
+		return nil
+	}
+	if !c.hasEffort(r.Effort) {
+		return c.refuse("reasoning", "this model does not have this reasoning effort, choose another or leave it out")
+	}
+	o.String("reasoning_effort", r.Effort)
+	return nil
+}
+
+// says reports whether the client gave the field itself.
+func (c *encoder) says(r *model.Request, field string) bool {
+	return r.Dialect == model.DialectChat && !owned[field] && json.Valid(r.Extra[field])
+}
+
+const effortNone = "none"
+
+func (c *encoder) hasEffort(effort string) bool {
+	return len(c.m.Efforts) == 0 || slices.Contains(c.m.Efforts, effort)
+}
+
+func (c *encoder) thinking(o *jsonwire.Object, r model.Reasoning, off bool) error {
+	if off {
+		if !c.hasEffort(effortNone) {
+			return c.refuse("reasoning", "the reasoning of this model cannot be turned off")
+		}
+		o.Raw("thinking", []byte(`{"type":"disabled"}`))
+		return nil
+	}
+	if r.Effort != "" && (len(c.m.Efforts) == 0 || !c.hasEffort(r.Effort)) {
+		return c.refuse("reasoning", "this model does not have this reasoning effort, choose another or leave it out")
+	}
+	o.Raw("thinking", []byte(`{"type":"enabled"}`))
+	o.StringIf("reasoning_effort", r.Effort)
+	return nil
+}
+
+func (c *encoder) reasoningObject(o *jsonwire.Object, r model.Reasoning) {
 	if r.IsZero() {
-		return nil
+		return
 	}
-	switch c.c.Reasoning {
-	case ReasoningObject:
-		o.Name("reasoning")
-		n := jsonwire.Begin(o.B)
-		n.StringIf("effort", r.Effort)
-		if r.MaxTokens > 0 {
-			n.Int("max_tokens", int64(r.MaxTokens))
-		}
-		if r.Exclude {
-			n.Bool("exclude", true)
-		}
-		if r.Enabled != nil {
-			n.Bool("enabled", *r.Enabled)
-		}
-		o.B = n.End()
-		return nil
-	case ReasoningEffort:
-		if r.MaxTokens > 0 {
-			return c.refuse("reasoning", "this provider takes a reasoning effort, not a token budget")
-		}
-		effort := r.Effort
-		if effort == "" && r.Enabled != nil && !*r.Enabled {
-			effort = "none"
-		}
-		o.StringIf("reasoning_effort", effort)
-		return nil
+	o.Name("reasoning")
+	n := jsonwire.Begin(o.B)
+	n.StringIf("effort", r.Effort)
+	if r.MaxTokens > 0 {
+		n.Int("max_tokens", int64(r.MaxTokens))
 	}
-	return c.refuse("reasoning", "this provider cannot be asked for reasoning, leave it out")
+	if r.Exclude {
+		n.Bool("exclude", true)
+	}
+	if r.Enabled != nil {
+		n.Bool("enabled", *r.Enabled)
+	}
+	o.B = n.End()
 }
 
 // extra passes on fields we do not know, in the order of their names.
-func (c *Chat) extra(o *jsonwire.Object, r *model.Request) error {
+func (c *encoder) extra(o *jsonwire.Object, r *model.Request) error {
 	if r.Dialect != model.DialectChat {
 		return nil
 	}
@@ -243,7 +317,7 @@ func (c *Chat) extra(o *jsonwire.Object, r *model.Request) error {
 		if slices.Contains(c.c.RefuseExtra, name) {
 			return c.refuse(name, "this field would let the provider choose another model, set the model here instead")
 		}
-		if owned[name] || !json.Valid(r.Extra[name]) {
+		if owned[name] || name == c.c.SeedField && r.Sampling.Seed != nil || !json.Valid(r.Extra[name]) {
 			continue
 		}
 		o.B = append(o.B, ',')

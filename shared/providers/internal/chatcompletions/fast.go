@@ -45,7 +45,7 @@ const (
 
 var (
 	plainTop = map[string]beside{"id": mustBeString, "object": mustBeString, "model": mustBeString,
-		"system_fingerprint": mustBeString, "provider": mustBeString, "service_tier": mustBeString, "obfuscation": mustBeString,
+		"system_fingerprint": mustBeString, "provider": mustBeString, "service_tier": mustBeString, "obfuscation": mustBeString, "p": mustBeString,
 		"created": mustBeNumber, "usage": mustBeNull, "error": mustBeNull}
 	plainChoice = map[string]beside{"index": mustBeZero, "logprobs": mustBeNull, "finish_reason": mustBeNull,
 		"native_finish_reason": mustBeNull, "error": mustBeNull}

@@ -31,8 +31,11 @@ func ListModels(ctx context.Context, t model.Target, v *wire.Vendor, path string
 			ID      string `json:"id"`
 			Name    string `json:"name"`
 			Context count  `json:"context_length"`
-			// vLLM's name for the same.
+			// Names of vLLM, Mistral and Groq for the same.
 			MaxModelLen  count `json:"max_model_len"`
+			MaxContext   count `json:"max_context_length"`
+			Window       count `json:"context_window"`
+			MaxOutput    count `json:"max_completion_tokens"`
 			Architecture struct {
 				Inputs  []string `json:"input_modalities"`
 				Outputs []string `json:"output_modalities"`
@@ -52,8 +55,8 @@ func ListModels(ctx context.Context, t model.Target, v *wire.Vendor, path string
 		if !showable(d.ID) {
 			continue
 		}
-		l := model.Listed{ID: d.ID, ContextTokens: int(max(d.Context, d.MaxModelLen, 0)),
-			MaxOutputTokens: int(max(d.Top.MaxOutput, 0)), Inputs: words(d.Architecture.Inputs),
+		l := model.Listed{ID: d.ID, ContextTokens: int(max(d.Context, d.MaxModelLen, d.MaxContext, d.Window, 0)),
+			MaxOutputTokens: int(max(d.Top.MaxOutput, d.MaxOutput, 0)), Inputs: words(d.Architecture.Inputs),
 			Outputs: words(d.Architecture.Outputs), Parameters: words(d.Parameters)}
 		if showable(d.Name) {
 			l.Name = d.Name

@@ -7,7 +7,7 @@ import (
 	"github.com/latchkey/latchkey/shared/model/jsonwire"
 )
 
-func (c *Chat) messages(b []byte, list []model.Message) ([]byte, error) {
+func (c *encoder) messages(b []byte, list []model.Message) ([]byte, error) {
 	b = append(b, '[')
 	start := len(b)
 	var err error
@@ -41,7 +41,7 @@ func onlyResults(m *model.Message) bool {
 // results writes each tool result of a message as a message of its own, before
 // whatever else the message holds: the format wants results right after the
 // calls.
-func (c *Chat) results(b []byte, start int, m *model.Message) ([]byte, error) {
+func (c *encoder) results(b []byte, start int, m *model.Message) ([]byte, error) {
 	for i := range m.Parts {
 		p := &m.Parts[i]
 		if p.Kind != model.PartToolResult {
@@ -55,7 +55,7 @@ func (c *Chat) results(b []byte, start int, m *model.Message) ([]byte, error) {
 		}
 		o := jsonwire.Begin(b)
 		o.String("role", "tool")
-		o.String("tool_call_id", p.Result.CallID)
+		o.String("tool_call_id", c.callID(p.Result.CallID))
 		o.Name("content")
 		var err error
 		if o.B, err = c.resultContent(o.B, p); err != nil {
@@ -66,11 +66,11 @@ func (c *Chat) results(b []byte, start int, m *model.Message) ([]byte, error) {
 	return b, nil
 }
 
-func (c *Chat) resultContent(b []byte, p *model.Part) ([]byte, error) {
+func (c *encoder) resultContent(b []byte, p *model.Part) ([]byte, error) {
 	plain := p.CacheTTL == "" || !c.c.CacheControl
 	for i := range p.Result.Parts {
 		if p.Result.Parts[i].Kind != model.PartText {
-			if !c.c.ToolMedia {
+			if !c.m.Media.InTools {
 				return nil, c.refuseMedia("this provider takes only text as the result of a tool")
 			}
 			plain = false
@@ -87,7 +87,7 @@ func (c *Chat) resultContent(b []byte, p *model.Part) ([]byte, error) {
 	return c.content(b, parts)
 }
 
-func (c *Chat) message(b []byte, m *model.Message) ([]byte, error) {
+func (c *encoder) message(b []byte, m *model.Message) ([]byte, error) {
 	o := jsonwire.Begin(b)
 	o.String("role", string(m.Role))
 	o.StringIf("name", m.Name)
@@ -103,19 +103,26 @@ func (c *Chat) message(b []byte, m *model.Message) ([]byte, error) {
 }
 
 // assistant writes an earlier answer of the model.
-func (c *Chat) assistant(o jsonwire.Object, m *model.Message) ([]byte, error) {
+func (c *encoder) assistant(o jsonwire.Object, m *model.Message) ([]byte, error) {
 	var text []model.Part
 	var refusal strings.Builder
-	audio, calls := "", 0
+	audio, calls, chunks := "", 0, false
 	for i := range m.Parts {
 		switch p := &m.Parts[i]; p.Kind {
 		case model.PartText:
 			text = append(text, *p)
 		case model.PartRefusal:
+			if c.c.TextRefusals {
+				text = append(text, model.Text(p.Text))
+				continue
+			}
 			refusal.WriteString(p.Text)
 		case model.PartToolCall:
 			calls++
 		case model.PartReasoning:
+			if c.m.Replay == ReplayChunks && p.Reasoning.Text != "" {
+				text, chunks = append(text, *p), true
+			}
 		case model.PartAudio:
 			if audio = p.Media.ID; audio == "" {
 				return nil, c.refuseMedia("audio in an assistant message is named by its id")
@@ -128,7 +135,12 @@ func (c *Chat) assistant(o jsonwire.Object, m *model.Message) ([]byte, error) {
 	var err error
 	if len(text) == 0 {
 		o.B = append(o.B, "null"...)
-	} else if o.B, err = c.contentOrString(o.B, text); err != nil {
+	} else if chunks {
+		o.B, err = c.content(o.B, text)
+	} else {
+		o.B, err = c.contentOrString(o.B, text)
+	}
+	if err != nil {
 		return nil, err
 	}
 	o.StringIf("refusal", refusal.String())
@@ -138,15 +150,15 @@ func (c *Chat) assistant(o jsonwire.Object, m *model.Message) ([]byte, error) {
 		a.String("id", audio)
 		o.B = a.End()
 	}
-	c.replay(&o, m.Parts)
+	c.replay(&o, m.Parts, calls > 0)
 	if calls > 0 {
 		o.Name("tool_calls")
-		o.B = appendCalls(o.B, m.Parts)
+		o.B = c.appendCalls(o.B, m.Parts)
 	}
 	return o.End(), nil
 }
 
-func appendCalls(b []byte, parts []model.Part) []byte {
+func (c *encoder) appendCalls(b []byte, parts []model.Part) []byte {
 	b = append(b, '[')
 	n := 0
 	for i := range parts {
@@ -158,7 +170,7 @@ func appendCalls(b []byte, parts []model.Part) []byte {
 			b = append(b, ',')
 		}
 		o := jsonwire.Begin(b)
-		o.String("id", call.ID)
+		o.String("id", c.callID(call.ID))
 		o.String("type", "function")
 		o.Name("function")
 		f := jsonwire.Begin(o.B)
@@ -180,8 +192,8 @@ func appendCalls(b []byte, parts []model.Part) []byte {
 }
 
 // replay sends earlier thinking back in the form the vendor reads.
-func (c *Chat) replay(o *jsonwire.Object, parts []model.Part) {
-	if c.c.Replay == ReplayNone {
+func (c *encoder) replay(o *jsonwire.Object, parts []model.Part, calls bool) {
+	if c.m.Replay == ReplayNone {
 		return
 	}
 	detailed, n := false, 0
@@ -194,10 +206,13 @@ func (c *Chat) replay(o *jsonwire.Object, parts []model.Part) {
 		}
 	}
 	switch {
+	case c.m.Replay == ReplayContentCalls && calls:
+		o.String("reasoning_content", text.String())
 	case n == 0:
-	case c.c.Replay == ReplayContent:
+	case c.m.Replay == ReplayChunks:
+	case c.m.Replay == ReplayContent, c.m.Replay == ReplayContentCalls:
 		o.StringIf("reasoning_content", text.String())
-	case !detailed:
+	case c.m.Replay == ReplayPlain || !detailed:
 		o.StringIf("reasoning", text.String())
 	default:
 		o.Name("reasoning_details")
@@ -246,7 +261,7 @@ const (
 
 // contentOrString writes a lone plain text as a string, which every server
 // takes, and anything else as an array of parts.
-func (c *Chat) contentOrString(b []byte, parts []model.Part) ([]byte, error) {
+func (c *encoder) contentOrString(b []byte, parts []model.Part) ([]byte, error) {
 	if len(parts) == 0 {
 		return append(b, '"', '"'), nil
 	}
@@ -256,7 +271,7 @@ func (c *Chat) contentOrString(b []byte, parts []model.Part) ([]byte, error) {
 	return c.content(b, parts)
 }
 
-func (c *Chat) content(b []byte, parts []model.Part) ([]byte, error) {
+func (c *encoder) content(b []byte, parts []model.Part) ([]byte, error) {
 	b = append(b, '[')
 	n := 0
 	for i := range parts {
@@ -274,81 +289,4 @@ func (c *Chat) content(b []byte, parts []model.Part) ([]byte, error) {
 		b = append(c.cache(o.B, p.CacheTTL), '}')
 	}
 	return append(b, ']'), nil
-}
-
-func (c *Chat) part(o *jsonwire.Object, p *model.Part) error {
-	switch p.Kind {
-	case model.PartText:
-		o.String("type", "text")
-		o.String("text", p.Text)
-		return nil
-	case model.PartImage:
-		return c.image(o, p.Media)
-	case model.PartAudio:
-		return c.audio(o, p.Media)
-	case model.PartFile:
-		return c.file(o, p.Media)
-	}
-	return c.refuse("messages", "a message holds a part that does not belong to its role")
-}
-
-func (c *Chat) image(o *jsonwire.Object, m *model.Media) error {
-	if !c.c.Vision {
-		return c.refuseMedia("this provider takes no images")
-	}
-	if m.Base64 == "" && m.URL == "" || m.Base64 != "" && m.MIME == "" {
-		return c.refuseMedia("an image must be given as a URL or as bytes with their media type")
-	}
-	o.String("type", "image_url")
-	o.Name("image_url")
-	u := jsonwire.Begin(o.B)
-	u.String("url", m.DataURL())
-	u.StringIf("detail", m.Detail)
-	o.B = u.End()
-	return nil
-}
-
-func (c *Chat) audio(o *jsonwire.Object, m *model.Media) error {
-	if !c.c.Audio {
-		return c.refuseMedia("this provider takes no audio in messages")
-	}
-	format := m.Format
-	if format == "" {
-		format = audioFormats[m.MIME]
-	}
-	if m.Base64 == "" || format == "" {
-		return c.refuseMedia("audio must be given as bytes with their format, such as wav or mp3")
-	}
-	o.String("type", "input_audio")
-	o.Name("input_audio")
-	a := jsonwire.Begin(o.B)
-	a.String("data", m.Base64)
-	a.String("format", format)
-	o.B = a.End()
-	return nil
-}
-
-var audioFormats = map[string]string{
-	"audio/wav": "wav", "audio/x-wav": "wav", "audio/wave": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3",
-	"audio/flac": "flac", "audio/ogg": "ogg", "audio/mp4": "m4a", "audio/aac": "aac",
-}
-
-func (c *Chat) file(o *jsonwire.Object, m *model.Media) error {
-	if !c.c.Files {
-		return c.refuseMedia("this provider takes no files in messages")
-	}
-	o.String("type", "file")
-	o.Name("file")
-	f := jsonwire.Begin(o.B)
-	f.StringIf("filename", m.Name)
-	switch {
-	case m.FileID != "":
-		f.String("file_id", m.FileID)
-	case m.Base64 != "" && m.MIME == "":
-		return c.refuseMedia("a file must be given with its media type")
-	default:
-		f.String("file_data", m.DataURL())
-	}
-	o.B = f.End()
-	return nil
 }

@@ -138,8 +138,9 @@ func thoughts(r *model.Response) (out []model.Reasoned) {
 // TestRoundTripRequest: a parsed request is sent on with the same meaning.
 func TestRoundTripRequest(t *testing.T) {
 	cfg := plain()
-	cfg.Vision, cfg.Audio, cfg.Files, cfg.TopK, cfg.CacheControl, cfg.ToolMedia = true, true, true, true, true, true
-	cfg.Reasoning, cfg.Replay = ReasoningObject, ReplayDetails
+	cfg.CacheControl = true
+	cfg.Models = []Model{{Media: Media{ImageURL: true, ImageData: true, Audio: AudioObject, Files: FilePart, FileURL: true, InTools: true},
+		TopK: true, Reasoning: ReasoningObject, Replay: ReplayDetails}}
 	body := []byte(`{"model":"m","messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"a","cache_control":{"type":"ephemeral"}},` +
 		`{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}},{"type":"input_audio","input_audio":{"data":"AAAA","format":"mp3"}},{"type":"file","file":{"filename":"f","file_id":"x"}}]},` +
 		`{"role":"assistant","content":"c","refusal":"r","reasoning_details":[{"type":"reasoning.text","text":"t","signature":"s","format":"f","index":0}],"tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}]},` +

@@ -1,6 +1,7 @@
 package chatcompletions
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -22,6 +23,12 @@ type chunk struct {
 	Choices []chunkChoice `json:"choices"`
 	Usage   rawValue      `json:"usage"`
 	Error   rawValue      `json:"error"`
+	// Groq's place for usage and for an error that ended the stream early
+	// (groq-sdk 1.6.0, ChatCompletionChunk.XGroq, read 2026-11).
+	XGroq struct {
+		Usage rawValue `json:"usage"`
+		Error rawValue `json:"error"`
+	} `json:"x_groq"`
 }
 
 type chunkChoice struct {
@@ -31,10 +38,12 @@ type chunkChoice struct {
 	Native       string     `json:"native_finish_reason"`
 	Logprobs     rawValue   `json:"logprobs"`
 	Error        rawValue   `json:"error"`
+	// Usage is Kimi's place for it: the last choice instead of the chunk.
+	Usage rawValue `json:"usage"`
 }
 
 type chunkDelta struct {
-	Content   string       `json:"content"`
+	Content   content      `json:"content"`
 	Refusal   string       `json:"refusal"`
 	Reasoning string       `json:"reasoning"`
 	Content2  string       `json:"reasoning_content"`
@@ -47,19 +56,21 @@ type chunkDelta struct {
 // stream turns chunks into events. queue holds the events of the chunk being
 // handed out and is reused.
 type stream struct {
-	cfg    *Config
-	ans    *wire.Answer
-	sse    *sse.Reader
-	chunk  chunk
-	queue  []model.Event
-	next   int
-	err    error
-	begun  bool
-	id     string
-	tools  tools
-	block  blocks
-	finish model.Event
-	done   bool
+	cfg   *Config
+	ans   *wire.Answer
+	sse   *sse.Reader
+	chunk chunk
+	queue []model.Event
+	// exclude leaves thinking out of the events.
+	exclude bool
+	next    int
+	err     error
+	begun   bool
+	id      string
+	tools   tools
+	block   blocks
+	finish  model.Event
+	done    bool
 }
 
 func newStream(cfg *Config, ans *wire.Answer) *stream {
@@ -174,15 +185,21 @@ func (s *stream) frame(data []byte) error {
 			return nil
 		}
 	}
+	data = validUTF8(data)
 	for i := range s.chunk.Choices {
 		s.chunk.Choices[i] = chunkChoice{}
 	}
 	s.chunk.Choices, s.chunk.Usage, s.chunk.Error = s.chunk.Choices[:0], s.chunk.Usage[:0], s.chunk.Error[:0]
-	if json.Unmarshal(data, &s.chunk) != nil {
+	s.chunk.XGroq.Usage, s.chunk.XGroq.Error = s.chunk.XGroq.Usage[:0], s.chunk.XGroq.Error[:0]
+	// null would be read as a chunk that says nothing.
+	if json.Unmarshal(data, &s.chunk) != nil || string(bytes.TrimSpace(data)) == "null" {
 		return s.cfg.Vendor.Malformed(op)
 	}
-	if len(s.chunk.Error) > 0 {
-		return s.cfg.errStream(s.chunk.Error, s.header())
+	switch {
+	case len(s.chunk.Error) > 0:
+		return s.cfg.Vendor.DecideBody(op, data, s.header())
+	case len(s.chunk.XGroq.Error) > 0:
+		return s.cfg.errStream(s.chunk.XGroq.Error, s.header())
 	}
 	if !s.begun {
 		if err := s.start(data); err != nil {
@@ -199,9 +216,21 @@ func (s *stream) frame(data []byte) error {
 			return err
 		}
 	}
-	if len(s.chunk.Usage) > 0 {
-		u := decodeUsage(s.chunk.Usage)
+	if raw := s.chunk.usage(); len(raw) > 0 {
+		u := s.cfg.usage(raw)
 		s.put(model.Event{Kind: model.EventUsage, Usage: &u})
+	}
+	return nil
+}
+
+func (c *chunk) usage() rawValue {
+	switch {
+	case len(c.Usage) > 0:
+		return c.Usage
+	case len(c.XGroq.Usage) > 0:
+		return c.XGroq.Usage
+	case len(c.Choices) > 0:
+		return c.Choices[0].Usage
 	}
 	return nil
 }
@@ -229,20 +258,21 @@ func (s *stream) choice(ch *chunkChoice) error {
 		return s.cfg.unsupported()
 	}
 	if s.finish.Kind != 0 {
-		if d.Content != "" || d.Refusal != "" || len(d.ToolCalls) > 0 {
+		if d.Content.text != "" || len(d.Content.chunks) > 0 || d.Refusal != "" || len(d.ToolCalls) > 0 {
 			return s.cfg.Vendor.Malformed(op)
 		}
 		return nil
 	}
 	s.reasoning(d)
-	if d.Content != "" {
+	if d.Content.text != "" {
 		s.block.close()
-		ev := model.Event{Kind: model.EventText, Text: d.Content}
+		ev := model.Event{Kind: model.EventText, Text: d.Content.text}
 		if len(ch.Logprobs) > 0 {
 			ev.Logprobs = append(json.RawMessage(nil), ch.Logprobs...)
 		}
 		s.put(ev)
 	}
+	s.chunks(d.Content.chunks)
 	if d.Refusal != "" {
 		s.block.close()
 		s.put(model.Event{Kind: model.EventRefusal, Text: d.Refusal})
@@ -253,8 +283,8 @@ func (s *stream) choice(ch *chunkChoice) error {
 			return s.cfg.Vendor.Malformed(op)
 		}
 	}
-	if ch.FinishReason == "error" {
-		return s.cfg.errStream([]byte(`{"code":502}`), s.header())
+	if raw := broken[ch.FinishReason]; raw != "" {
+		return s.cfg.errStream([]byte(raw), s.header())
 	}
 	if ch.FinishReason != "" {
 		s.finished(ch.FinishReason, ch.Native)
@@ -269,7 +299,30 @@ func (s *stream) finished(reason, native string) {
 	s.put(s.finish)
 }
 
+// chunks queues content that came as an array.
+func (s *stream) chunks(list []contentChunk) {
+	for i := range list {
+		ch := &list[i]
+		if !ch.thinking {
+			s.block.close()
+			s.put(model.Event{Kind: model.EventText, Text: ch.text})
+			continue
+		}
+		ev := model.Event{Kind: model.EventReasoning, Text: ch.text}
+		if r := ch.signed(string(s.cfg.Vendor.ID)); r != (model.Reasoned{}) {
+			ev.Reasoning = &r
+		}
+		if !s.exclude {
+			ev.Index = s.block.at("", 0)
+			s.put(ev)
+		}
+	}
+}
+
 func (s *stream) reasoning(d *chunkDelta) {
+	if s.exclude {
+		return
+	}
 	if len(d.Details) > 0 {
 		for i := range d.Details {
 			det := &d.Details[i]

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/model/jsonwire"
 )
 
 // Errors says which fault a vendor's error is. The first rule that matches
@@ -17,7 +19,8 @@ type Errors []Rule
 // Rule matches an error answer. Empty fields match everything.
 type Rule struct {
 	Status int
-	// Code matches the vendor's error code or type, lower case.
+	// Code matches the vendor's error code, type or one of its detailed reasons,
+	// lower case.
 	Code string
 	// Contains matches a part of the vendor's message, lower case. It is for
 	// vendors that say it nowhere else; the text itself is dropped.
@@ -44,15 +47,18 @@ var messages = map[fault.Code]string{
 }
 
 // vendorError is the union of the error shapes seen in the wild: OpenAI's
-// envelope, a bare string, and FastAPI's detail.
+// envelope, a bare string with its code beside it (xAI), and FastAPI's detail, at
+// the top or as the message (Mistral).
 type vendorError struct {
 	Code, Type, Message, Param string
 	Status                     int
+	details
 }
 
 // Decide turns an error answer into a fault. body may be anything.
 func (v *Vendor) Decide(op string, status int, h http.Header, body []byte) error {
 	e := parseError(body)
+	e.amazon(h, body)
 	return v.decide(op, status, h, e)
 }
 
@@ -60,6 +66,17 @@ func (v *Vendor) Decide(op string, status int, h http.Header, body []byte) error
 // fault. raw is the value of the error field; a numeric code is its status.
 func (v *Vendor) DecideInBand(op string, raw []byte, h http.Header) error {
 	e := errorValue(raw)
+	status := e.Status
+	if status == 0 {
+		status = http.StatusBadGateway
+	}
+	return v.decide(op, status, h, e)
+}
+
+// DecideBody is [Vendor.DecideInBand] for a whole answer or frame whose error
+// field is set, because some vendors put the code beside it.
+func (v *Vendor) DecideBody(op string, body []byte, h http.Header) error {
+	e := parseError(body)
 	status := e.Status
 	if status == 0 {
 		status = http.StatusBadGateway
@@ -76,7 +93,9 @@ func (v *Vendor) decide(op string, status int, h http.Header, e vendorError) err
 			f.Param = p
 		}
 	case fault.ProviderRateLimited, fault.ProviderOverloaded, fault.ProviderQuotaExhausted, fault.ProviderError, fault.ProviderTimeout:
-		f.RetryAfter = RetryAfter(h)
+		if f.RetryAfter = RetryAfter(h); f.RetryAfter == 0 {
+			f.RetryAfter = e.Wait
+		}
 	}
 	return f
 }
@@ -85,7 +104,7 @@ func (rules Errors) match(status int, e vendorError) fault.Code {
 	text := strings.ToLower(e.Message)
 	code, kind := strings.ToLower(e.Code), strings.ToLower(e.Type)
 	for _, r := range rules {
-		if (r.Status == 0 || r.Status == status) && (r.Code == "" || r.Code == code || r.Code == kind) &&
+		if (r.Status == 0 || r.Status == status) && (r.Code == "" || r.Code == code || r.Code == kind || e.has(r.Code)) &&
 			(r.Contains == "" || strings.Contains(text, r.Contains)) {
 			return r.Fault
 		}
@@ -127,17 +146,55 @@ func parseError(body []byte) vendorError {
 		Param   json.RawMessage `json:"param"`
 		Detail  json.RawMessage `json:"detail"`
 	}
+	if element, ok := jsonwire.Only(bytes.TrimSpace(body)); ok {
+		// A stream's error may come as a list of one.
+		body = element
+	}
 	if json.Unmarshal(body, &top) != nil {
 		return vendorError{}
 	}
 	if present(top.Error) {
-		return errorValue(top.Error)
+		e := errorValue(top.Error)
+		if e.Code == "" {
+			e.Code = text(top.Code)
+		}
+		return e
 	}
 	e := vendorError{Code: text(top.Code), Type: text(top.Type), Message: text(top.Message), Param: text(top.Param)}
 	if e.Message == "" {
-		e.Message = text(top.Detail)
+		e.detail(top.Detail)
+	}
+	if e.Message == "" {
+		var nested struct {
+			Detail json.RawMessage `json:"detail"`
+		}
+		if json.Unmarshal(top.Message, &nested) == nil {
+			e.detail(nested.Detail)
+		}
 	}
 	return e
+}
+
+// detail reads FastAPI's detail: a sentence, or a list of what is wrong where.
+func (e *vendorError) detail(raw json.RawMessage) {
+	var list []struct {
+		Type string            `json:"type"`
+		Msg  string            `json:"msg"`
+		Loc  []json.RawMessage `json:"loc"`
+	}
+	if e.Message = text(raw); e.Message != "" || json.Unmarshal(raw, &list) != nil || len(list) == 0 {
+		return
+	}
+	e.Type, e.Message = list[0].Type, list[0].Msg
+	var path []string
+	for _, step := range list[0].Loc {
+		if s := text(step); s != "" && s != "body" {
+			path = append(path, s)
+		} else if s == "" {
+			path = append(path, string(step))
+		}
+	}
+	e.Param = strings.Join(path, ".")
 }
 
 func errorValue(raw []byte) vendorError {
@@ -147,6 +204,7 @@ func errorValue(raw []byte) vendorError {
 		Message  json.RawMessage `json:"message"`
 		Param    json.RawMessage `json:"param"`
 		Status   json.RawMessage `json:"status"`
+		Details  json.RawMessage `json:"details"`
 		Metadata struct {
 			ErrorType json.RawMessage `json:"error_type"`
 		} `json:"metadata"`
@@ -161,6 +219,10 @@ func errorValue(raw []byte) vendorError {
 	if e.Type == "" {
 		e.Type = text(in.Metadata.ErrorType)
 	}
+	if e.Type == "" {
+		e.Type = text(in.Status)
+	}
+	e.details = parseDetails(in.Details)
 	for _, candidate := range []json.RawMessage{in.Code, in.Status} {
 		if n, err := strconv.Atoi(string(candidate)); err == nil && n >= 400 && n < 600 {
 			e.Status = n

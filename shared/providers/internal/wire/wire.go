@@ -22,6 +22,7 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/providers"
+	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
@@ -47,6 +48,9 @@ type Request struct {
 	// Body may be nil. Size is its length; -1 sends it chunked.
 	Body io.Reader
 	Size int64
+	// Sign, if set, proves the key in another way than by sending it. It runs
+	// last, and its error is returned as it is.
+	Sign func(req *http.Request, key secret.Text) error
 	// Stream asks the vendor not to compress: a compressed stream is held back
 	// until a block is full.
 	Stream bool
@@ -124,6 +128,9 @@ func build(ctx context.Context, t model.Target, v *Vendor, r Request) (*http.Req
 	}
 	for k, val := range v.Header {
 		h.Set(k, val)
+	}
+	if r.Sign != nil {
+		return req, r.Sign(req, t.Key)
 	}
 	if err := v.Key.Set(h, t.Key); err != nil {
 		return nil, v.fault(fault.ProviderKeyInvalid, r.Op, messages[fault.ProviderKeyInvalid], err)

@@ -443,8 +443,24 @@ func TestVersionsAreRetainedAndTriggersUseTheAlias(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	for _, p := range []Props{{Stage: "local", Build: "x", VaultKeys: 1}, {Stage: "", Build: "x", VaultKeys: 1}, {Stage: "a b", Build: "x", VaultKeys: 1},
 		{Stage: "dev", Build: "does-not-exist", VaultKeys: 1}, {Stage: "dev", Build: "x"}, {Stage: "dev", Build: "x", VaultKeys: 6}} {
-		if err := p.check(); err == nil {
-			t.Errorf("%+v was accepted", p)
+		err := p.check()
+		if err == nil || strings.Contains(err.Error(), vaultKeysContext) != (p.Stage == "dev" && p.VaultKeys != 1) {
+			t.Errorf("%+v: %v", p, err)
+		}
+	}
+}
+
+// TestVaultKeysFromContext: a number in cdk.json, a text after -c; a slip of the
+// hand is refused and not taken for one key.
+func TestVaultKeysFromContext(t *testing.T) {
+	for value, want := range map[any]int{nil: 1, 3: 3, "2": 2, "two": 0, "": 0} {
+		context := map[string]any{}
+		if value != nil {
+			context[vaultKeysContext] = value
+		}
+		app := awscdk.NewApp(&awscdk.AppProps{Context: &context})
+		if got := FromContext(app).VaultKeys; got != want {
+			t.Errorf("%v: %d keys, want %d", value, got, want)
 		}
 	}
 }

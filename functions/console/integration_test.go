@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"github.com/latchkey/latchkey/shared/admin"
 	"github.com/latchkey/latchkey/shared/agent"
@@ -23,6 +25,7 @@ import (
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/org"
 	vendors "github.com/latchkey/latchkey/shared/providers/catalog"
+	"github.com/latchkey/latchkey/shared/rotation"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/vault"
 	"github.com/latchkey/latchkey/shared/vault/vaulttest"
@@ -34,16 +37,24 @@ type stack struct {
 	h    *Handler
 	keys map[string]string
 	now  time.Time
+	kek  *vaulttest.KEK
 }
 
 func openStack(t *testing.T) *stack {
 	fx := dynamotest.Open(t)
-	db, err := dynamo.New(fx.Client, fx.Tables)
+	return stackOver(t, fx.Client, fx.Tables)
+}
+
+func stackOver(t *testing.T, client *dynamodb.Client, tables dynamo.Tables) *stack {
+	t.Helper()
+	db, err := dynamo.New(client, tables)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &stack{T: t, keys: map[string]string{}, now: time.UnixMilli(1795262400000).UTC()}
-	keys, err := vault.New(vault.Options{Store: dynamo.NewVault(db), KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: func() time.Time { return s.now }, App: "latchkey", Stage: "test"})
+	s.kek = vaulttest.NewKEK()
+	s.kek.Add()
+	keys, err := vault.New(vault.Options{Store: dynamo.NewVault(db), KEK: s.kek, Fields: vaulttest.Fields(), Now: func() time.Time { return s.now }, App: "latchkey", Stage: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +71,7 @@ func openStack(t *testing.T) *stack {
 		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys, Catalog: catalog.New(catalog.Entries()),
 			Agents: db.Agents(), PublicURL: "https://latchkey.example"},
 		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Prices: db.Prices(), Fields: vaulttest.Fields(), NewID: boot.NewID,
+		Rotations: &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(context.Context) error { return nil }},
 	})}
 	_, text, err := orgs.IssueKey(t.Context(), audit.Op{Actor: "function:test", ID: boot.NewID(s.now), At: s.now}, org.Operator,
 		org.KeyDraft{ID: boot.NewID(s.now), Name: "op", Scopes: []org.Scope{org.ScopeAdmin}})
@@ -72,22 +84,30 @@ func openStack(t *testing.T) *stack {
 
 func (s *stack) do(status int, who, method, target, body string) map[string]any {
 	s.Helper()
+	got, out := s.try(who, method, target, body)
+	if got != status {
+		s.Fatalf("%s %s: %d %v, want %d", method, target, got, out, status)
+	}
+	return out
+}
+
+func (s *stack) try(who, method, target, body string) (status int, out map[string]any) {
+	s.Helper()
 	path, query, _ := strings.Cut(target, "?")
 	var e events.APIGatewayV2HTTPRequest
 	e.RawPath, e.RawQueryString, e.Body = path, query, body
 	e.Headers = map[string]string{"x-api-key": s.keys[who]}
 	e.RequestContext.RequestID, e.RequestContext.TimeEpoch, e.RequestContext.HTTP.Method = "r", s.now.UnixMilli(), method
 	resp, err := s.h.Handle(s.Context(), e)
-	if err != nil || resp.StatusCode != status {
-		s.Fatalf("%s %s: %d %s (%v), want %d", method, target, resp.StatusCode, resp.Body, err, status)
+	if err != nil {
+		s.Fatalf("%s %s: %v", method, target, err)
 	}
-	var out map[string]any
 	if resp.Body != "" {
 		if err := json.Unmarshal([]byte(resp.Body), &out); err != nil {
 			s.Fatal(err)
 		}
 	}
-	return out
+	return resp.StatusCode, out
 }
 
 func items(answer map[string]any) []any { return answer["items"].([]any) }

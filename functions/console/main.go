@@ -5,8 +5,6 @@ package main
 import (
 	"context"
 
-	"github.com/aws/aws-lambda-go/lambda"
-
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/topology"
 )
@@ -20,5 +18,5 @@ func main() {
 	if err != nil {
 		boot.Exit(err)
 	}
-	lambda.Start(h.Handle)
+	boot.Start(env, h.Handle)
 }

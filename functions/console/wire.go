@@ -55,7 +55,7 @@ func wire(env *boot.Env) (*Handler, error) {
 		Rotations: &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(ctx context.Context) error {
 			return functions.InvokeAsync(ctx, topology.Rotate, rotateEvent(env.Clock.Now()))
 		}},
-		Fields: fields, NewID: boot.NewID, OnError: logError(env.Log),
+		Fields: fields, NewID: boot.NewID, OnError: logError(env.Log), Redact: env.Secrets,
 	})
 	return &Handler{API: api, Clock: env.Clock, Log: env.Log}, nil
 }

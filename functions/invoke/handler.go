@@ -187,7 +187,7 @@ func stream(x *serve.Exchange, request *model.Request, d dialect) error {
 		}
 		ev, err := s.Next()
 		if err != nil {
-			_, _ = x.W.Write(encoder.AppendError(buf[:0], err, info.RequestID))
+			_, _ = x.W.Write(encoder.AppendError(buf[:0], x.Public(err), info.RequestID))
 			return err
 		}
 		buf = buf[:0]

@@ -6,8 +6,6 @@ package main
 import (
 	"context"
 
-	"github.com/aws/aws-lambda-go/lambdaurl"
-
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/topology"
@@ -18,5 +16,5 @@ func main() {
 	if err != nil {
 		boot.Exit(err)
 	}
-	lambdaurl.Start(handler(server))
+	boot.StartHTTP(server, handler(server))
 }

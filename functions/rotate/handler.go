@@ -88,13 +88,13 @@ func (h *Handler) Handle(ctx context.Context, raw json.RawMessage) (Answer, erro
 }
 
 // logEvent writes what happened; records are named, values never.
-func logEvent(log *slog.Logger) func(rotation.Event) {
-	return func(ev rotation.Event) {
+func logEvent(log *slog.Logger) func(context.Context, rotation.Event) {
+	return func(ctx context.Context, ev rotation.Event) {
 		level := slog.LevelInfo
 		if ev.What == "failure" || ev.What == "quarantined" || ev.What == "repaired" || ev.Job.State == rotation.Failed {
 			level = slog.LevelError
 		}
-		log.Log(context.Background(), level, "rotation."+ev.What, "job", ev.Job.ID, "kind", string(ev.Job.Kind), "state", string(ev.Job.State),
+		log.Log(ctx, level, "rotation", "event", ev.What, "job", ev.Job.ID, "kind", string(ev.Job.Kind), "state", string(ev.Job.State),
 			"pass", ev.Job.Pass, "done", ev.Job.Done, "failed", ev.Job.FailedCount, "why", ev.Job.Reason,
 			"org", ev.Failure.Org, "class", string(ev.Failure.Class), "credential", ev.Failure.Credential, "version", ev.Failure.Version,
 			"field", ev.Failure.Field, "reason", string(ev.Failure.Reason))

@@ -63,9 +63,9 @@ func TestHandle(t *testing.T) {
 
 func TestLogNamesTheRecord(t *testing.T) {
 	var b bytes.Buffer
-	logEvent(slog.New(slog.NewJSONHandler(&b, nil)))(rotation.Event{What: "quarantined", Job: rotation.Job{ID: "j1"},
+	logEvent(slog.New(slog.NewJSONHandler(&b, nil)))(t.Context(), rotation.Event{What: "quarantined", Job: rotation.Job{ID: "j1"},
 		Failure: rotation.Failure{Org: "o1", Credential: "c1", Version: 3, Reason: "tag_mismatch"}})
-	for _, want := range []string{`"level":"ERROR"`, `"msg":"rotation.quarantined"`, `"job":"j1"`, `"credential":"c1"`, `"version":3`, `"reason":"tag_mismatch"`} {
+	for _, want := range []string{`"level":"ERROR"`, `"msg":"rotation","event":"quarantined"`, `"job":"j1"`, `"credential":"c1"`, `"version":3`, `"reason":"tag_mismatch"`} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the line lacks %s: %s", want, b.String())
 		}

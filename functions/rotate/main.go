@@ -7,8 +7,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/aws/aws-lambda-go/lambda"
-
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/dynamo"
 	"github.com/latchkey/latchkey/shared/rotation"
@@ -29,14 +27,14 @@ func main() {
 		boot.Exit(err)
 	}
 	runner, err := rotation.NewRunner(rotation.Options{
-		Store: db.Rotations(), Vault: keys, Pages: dynamo.NewVault(db), Now: env.Clock.Now, Sleep: sleep, NewID: boot.NewID, Audit: db.Audit(),
+		Store: db.Rotations(), Vault: keys, Pages: dynamo.NewVault(db), Now: env.Clock.Now, Sleep: sleep, NewID: boot.NewID,
 		OnEvent: logEvent(env.Log),
 	})
 	if err != nil {
 		boot.Exit(err)
 	}
 	h := &Handler{Jobs: runner, Clock: env.Clock}
-	lambda.Start(h.Handle)
+	boot.Start(env, h.Handle)
 }
 
 func sleep(ctx context.Context, d time.Duration) {

@@ -47,11 +47,11 @@ func (h *Handler) Handle(ctx context.Context, ev events.DynamoDBEvent) (events.D
 	if len(b.used) > 0 {
 		r := h.Ledger.Settle(ctx, b.used, now)
 		h.Log.InfoContext(ctx, "settled", "settled", r.Settled, "late", r.Late, "released", r.Released, "done", r.Done, "undecided", r.Undecided)
-		h.collect(ctx, &b, r.Verdicts, b.usedAt, "settle_poison")
+		b.collect(r.Verdicts, b.usedAt, func(reason string) { h.Log.ErrorContext(ctx, "settle_poison", "reason", reason) })
 	}
 	if len(b.entries) > 0 {
 		r := h.Ledger.Project(ctx, b.entries, now)
-		h.collect(ctx, &b, r.Verdicts, b.entriesAt, "projection_poison")
+		b.collect(r.Verdicts, b.entriesAt, func(reason string) { h.Log.ErrorContext(ctx, "projection_poison", "reason", reason) })
 	}
 	if b.undecided < 0 {
 		return events.DynamoDBEventResponse{BatchItemFailures: []events.DynamoDBBatchItemFailure{}}, nil
@@ -87,13 +87,13 @@ func (h *Handler) read(ctx context.Context, ev events.DynamoDBEvent, now time.Ti
 }
 
 // collect notes undecided records and reports poison.
-func (h *Handler) collect(ctx context.Context, b *batch, verdicts []credit.Verdict, at []int, event string) {
+func (b *batch) collect(verdicts []credit.Verdict, at []int, poisoned func(reason string)) {
 	for i, v := range verdicts {
 		switch v.Result {
 		case credit.Undecided:
 			b.fail(at[i])
 		case credit.Poisoned:
-			h.Log.ErrorContext(ctx, event, "reason", v.Reason)
+			poisoned(v.Reason)
 		}
 	}
 }

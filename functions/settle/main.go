@@ -5,8 +5,6 @@ package main
 import (
 	"context"
 
-	"github.com/aws/aws-lambda-go/lambda"
-
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/dynamo"
@@ -23,5 +21,5 @@ func main() {
 		boot.Exit(err)
 	}
 	h := &Handler{Ledger: credit.New(db.Ledger(), credit.Options{}), Decode: dynamo.DecodeChange, Now: env.Clock.Now, Log: env.Log}
-	lambda.Start(h.Handle)
+	boot.Start(env, h.Handle)
 }

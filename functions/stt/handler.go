@@ -57,7 +57,7 @@ func stream(x *serve.Exchange, request *speech.TranscribeRequest) error {
 			return nil
 		}
 		if err != nil {
-			buf = openaichat.NewStreamEncoder(openaichat.Shape{}).AppendError(buf[:0], err, s.Info().RequestID)
+			buf = openaichat.NewStreamEncoder(openaichat.Shape{}).AppendError(buf[:0], x.Public(err), s.Info().RequestID)
 			_, _ = x.W.Write(buf)
 			return err
 		}

@@ -5,8 +5,6 @@ package main
 import (
 	"context"
 
-	"github.com/aws/aws-lambda-go/lambda"
-
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/boot/invoker"
 	"github.com/latchkey/latchkey/shared/credit"
@@ -27,5 +25,5 @@ func main() {
 		return functions.InvokeAsync(ctx, topology.Rotate, event)
 	}}
 	h := &Handler{Ledger: credit.New(db.Ledger(), credit.Options{}), Rotations: rotations, Log: env.Log}
-	lambda.Start(h.Handle)
+	boot.Start(env, h.Handle)
 }

@@ -75,7 +75,7 @@ func frames(x *serve.Exchange, s *gateway.SpokenText) error {
 		case err == io.EOF:
 			out = openaiaudio.AppendAudioDone(out, s.Usage())
 		case err != nil:
-			out = openaichat.NewStreamEncoder(openaichat.Shape{}).AppendError(out, err, s.Info().RequestID)
+			out = openaichat.NewStreamEncoder(openaichat.Shape{}).AppendError(out, x.Public(err), s.Info().RequestID)
 		}
 		if _, werr := x.W.Write(out); werr != nil {
 			return fault.Wrap(fault.Internal, "tts.frames", "the client left", werr)

@@ -4,8 +4,7 @@ package main
 
 import (
 	"context"
-
-	"github.com/aws/aws-lambda-go/lambda"
+	"time"
 
 	"github.com/latchkey/latchkey/shared/agent/turn"
 	"github.com/latchkey/latchkey/shared/boot"
@@ -16,19 +15,19 @@ import (
 )
 
 func main() {
-	h, err := wire(context.Background())
+	env, f, err := boot.Open(context.Background(), topology.Turn)
 	if err != nil {
 		boot.Exit(err)
 	}
-	lambda.Start(h.Handle)
+	h, err := wire(env, f.Timeout)
+	if err != nil {
+		boot.Exit(err)
+	}
+	boot.Start(env, h.Handle)
 }
 
-func wire(ctx context.Context) (*Handler, error) {
-	env, f, err := boot.Open(ctx, topology.Turn)
-	if err != nil {
-		return nil, err
-	}
-	g, err := env.Gateway(f.Timeout, taxonomy.AIKey)
+func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
+	g, err := env.Gateway(timeout, taxonomy.AIKey)
 	if err != nil {
 		return nil, err
 	}

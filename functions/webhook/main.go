@@ -5,8 +5,6 @@ package main
 import (
 	"context"
 
-	"github.com/aws/aws-lambda-go/lambda"
-
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/install"
@@ -15,18 +13,18 @@ import (
 )
 
 func main() {
-	h, err := wire(context.Background())
+	env, _, err := boot.Open(context.Background(), topology.Webhook)
 	if err != nil {
 		boot.Exit(err)
 	}
-	lambda.Start(h.Handle)
+	h, err := wire(env)
+	if err != nil {
+		boot.Exit(err)
+	}
+	boot.Start(env, h.Handle)
 }
 
-func wire(ctx context.Context) (*Handler, error) {
-	env, _, err := boot.Open(ctx, topology.Webhook)
-	if err != nil {
-		return nil, err
-	}
+func wire(env *boot.Env) (*Handler, error) {
 	db, err := env.DB()
 	if err != nil {
 		return nil, err

@@ -30,6 +30,12 @@ func role(stack awscdk.Stack, p Props, f topology.Function, in shared) awsiam.Ro
 		}
 		add(st)
 	}
+	for _, t := range f.Denied() {
+		st := statement(prefixed("dynamodb:", t.Actions), in.arn("dynamodb", "table/"+p.name(string(t.Table))))
+		st.Effect = awsiam.Effect_DENY
+		st.Conditions = &map[string]any{"ForAnyValue:StringLike": map[string]any{"dynamodb:LeadingKeys": t.Keys}}
+		add(st)
+	}
 	for _, k := range f.KMS {
 		add(keyStatement(p, k, in))
 	}

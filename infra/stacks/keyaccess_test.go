@@ -84,6 +84,9 @@ func keyFindings(all []grant, functions []topology.Function) []string {
 		}
 	}
 	for _, g := range all {
+		if g.st["Effect"] == "Deny" {
+			continue // it grants nothing
+		}
 		if g.st["NotAction"] != nil || g.st["NotResource"] != nil || g.st["Effect"] != "Allow" {
 			out = append(out, g.function+" has a statement that is no plain Allow")
 			continue
@@ -190,7 +193,7 @@ func TestWhoMayOpenAsDeployed(t *testing.T) {
 	for _, class := range taxonomy.CredentialClasses() {
 		got := []string{}
 		for _, g := range all {
-			if slices.Contains(one(g.st["Action"]), any("kms:Decrypt")) && slices.Contains(classesOf(g, "kms:Decrypt", new([]string)), string(class)) {
+			if g.st["Effect"] == "Allow" && slices.Contains(one(g.st["Action"]), any("kms:Decrypt")) && slices.Contains(classesOf(g, "kms:Decrypt", new([]string)), string(class)) {
 				got = append(got, g.function)
 			}
 		}

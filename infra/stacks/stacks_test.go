@@ -10,10 +10,12 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/jsii-runtime-go"
 
+	"github.com/latchkey/latchkey/shared/table"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/topology"
 )
@@ -119,7 +121,11 @@ func permissions() string {
 				resources = append(resources, text(r))
 			}
 			sort.Strings(actions)
-			line := fmt.Sprintf("%s | %s | %s", owner, strings.Join(actions, " "), strings.Join(resources, " "))
+			who := owner
+			if s["Effect"] == "Deny" {
+				who += " | Deny"
+			}
+			line := fmt.Sprintf("%s | %s | %s", who, strings.Join(actions, " "), strings.Join(resources, " "))
 			if c, ok := s["Condition"]; ok {
 				b, _ := json.Marshal(c)
 				line += " | " + string(b)
@@ -272,6 +278,37 @@ func TestCallersReachNoEntries(t *testing.T) {
 		if !found {
 			t.Errorf("%s has no ledger statement", owner)
 		}
+	}
+}
+
+// TestAuditRowsAreAppendOnly: whoever may write the table that holds the audit
+// rows is refused to change or delete them, and so is whoever comes later.
+func TestAuditRowsAreAppendOnly(t *testing.T) {
+	const deny = ` | Deny | dynamodb:BatchWriteItem dynamodb:DeleteItem dynamodb:UpdateItem | arn::dynamodb:::table/latchkey-test-config | {"ForAnyValue:StringLike":{"dynamodb:LeadingKeys":["AUDIT#*"]}}`
+	lines := strings.Split(permissions(), "\n")
+	writers := 0
+	for _, f := range topology.Functions() {
+		owner, writes := title(f.Name), false
+		for _, line := range lines {
+			writes = writes || strings.HasPrefix(line, owner+" | dynamodb:") && strings.Contains(line, "latchkey-test-config") &&
+				(strings.Contains(line, "PutItem") || strings.Contains(line, "UpdateItem") || strings.Contains(line, "DeleteItem") || strings.Contains(line, "BatchWriteItem"))
+		}
+		if writes {
+			writers++
+		}
+		if writes != slices.Contains(lines, owner+deny) {
+			t.Errorf("%s writes to config: %v; its audit rows are protected: %v", f.Name, writes, !writes)
+		}
+	}
+	if writers < 5 {
+		t.Errorf("%d functions write to config: the search finds nothing", writers)
+	}
+	// The head of a chain changes with every row, so it must lie elsewhere.
+	if key := table.AuditHead("x").PK; strings.HasPrefix(key, strings.TrimSuffix(table.AuditRows, "*")) {
+		t.Errorf("%s is protected like a row", key)
+	}
+	if key := table.Audit("x", time.Unix(1, 0), "r").PK; !strings.HasPrefix(key, strings.TrimSuffix(table.AuditRows, "*")) {
+		t.Errorf("%s is not protected", key)
 	}
 }
 

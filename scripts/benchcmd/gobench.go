@@ -19,14 +19,11 @@ type goSuite struct {
 	baseline map[string]string
 }
 
-func goSuites() []goSuite {
-	return []goSuite{
-		{"./shared/gateway", "^Benchmark(Plain|Stream50)$", map[string]string{
-			"Plain/platform": "Plain/adapter", "Plain/own_key": "Plain/adapter",
-			"Stream50/platform": "Stream50/adapter", "Stream50/own_key": "Stream50/adapter",
-		}},
-		{"./shared/vault", "^BenchmarkReveal(Cached|Uncached)$", map[string]string{"RevealUncached": "RevealCached"}},
-	}
+func functionSuite() goSuite {
+	return goSuite{"./shared/gateway", "^Benchmark(Plain|Stream50)$", map[string]string{
+		"Plain/platform": "Plain/adapter", "Plain/own_key": "Plain/adapter",
+		"Stream50/platform": "Stream50/adapter", "Stream50/own_key": "Stream50/adapter",
+	}}
 }
 
 // benchLine is a line of go test -bench -benchmem.
@@ -34,24 +31,27 @@ var benchLine = regexp.MustCompile(`(?m)^Benchmark(\S+?)(?:-\d+)?\s+\d+\s+([\d.]
 
 // goBenchmarks runs the function's own code with everything outside of it
 // answered in the process.
-func goBenchmarks(ctx context.Context, o options, p plan, r *report) error {
-	for _, s := range goSuites() {
-		out, err := goTool(ctx, o.root, nil, "test", "-run", "^$", "-bench", s.pattern, "-benchmem",
-			"-benchtime", p.goTime.String(), "-count", strconv.Itoa(p.goRepeats), "-timeout", "10m", s.pkg)
-		if err != nil {
-			return fmt.Errorf("%s: %w\n%s", s.pkg, err, out)
-		}
-		rows := parseBenchmarks(out)
-		if len(rows) == 0 {
-			return fmt.Errorf("%s has no benchmark %s", s.pkg, s.pattern)
-		}
-		compareRows(rows, s.baseline)
-		for i := range rows {
-			rows[i].Package = strings.TrimPrefix(s.pkg, "./")
-		}
-		r.Function = append(r.Function, rows...)
+func goBenchmarks(ctx context.Context, o options, p plan, r *report) (err error) {
+	r.Function, err = functionSuite().run(ctx, o, p)
+	return err
+}
+
+// run runs the benchmarks of a suite.
+func (s goSuite) run(ctx context.Context, o options, p plan) ([]goRow, error) {
+	out, err := goTool(ctx, o.root, nil, "test", "-run", "^$", "-bench", s.pattern, "-benchmem",
+		"-benchtime", p.goTime.String(), "-count", strconv.Itoa(p.goRepeats), "-timeout", "10m", s.pkg)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s", s.pkg, err, out)
 	}
-	return nil
+	rows := parseBenchmarks(out)
+	if len(rows) == 0 {
+		return nil, fmt.Errorf("%s has no benchmark %s", s.pkg, s.pattern)
+	}
+	compareRows(rows, s.baseline)
+	for i := range rows {
+		rows[i].Package = strings.TrimPrefix(s.pkg, "./")
+	}
+	return rows, nil
 }
 
 // parseBenchmarks collects the repeats of each benchmark, in the order printed.

@@ -36,7 +36,7 @@ import (
 const usage = `usage: ./scripts/bench [--quick] [--only PARTS] [--streams N] [--json FILE] [--binaries DIR]
 
   --quick         few rounds, about a minute
-  --only PARTS    only these, with commas: serving ledger startup function sizes
+  --only PARTS    only these, with commas: serving ledger startup vault function sizes
   --streams N     only this: N streamed calls while all cores are busy; fails if one breaks
   --json FILE     writes the result there, too (always: build/bench/<UTC time>.json)
   --binaries DIR  measures the function binaries in DIR instead of building them`
@@ -84,8 +84,8 @@ func parse(args []string) (options, error) {
 	f.Func("only", "", func(list string) error {
 		o.only = strings.Split(list, ",")
 		for _, part := range o.only {
-			if !slices.Contains([]string{"serving", "ledger", "startup", "function", "sizes"}, part) {
-				return fmt.Errorf("--only takes serving, ledger, startup, function and sizes, not %q", part)
+			if !slices.Contains([]string{"serving", "ledger", "startup", "vault", "function", "sizes"}, part) {
+				return fmt.Errorf("--only takes serving, ledger, startup, vault, function and sizes, not %q", part)
 			}
 		}
 		return nil
@@ -145,6 +145,7 @@ func measure(ctx context.Context, o options, w *world, r *report) error {
 		}},
 		{"ledger", func() error { return ledger(ctx, o, plan, r) }},
 		{"startup", func() error { return startup(ctx, plan, w, r) }},
+		{"vault", func() error { return vaultCosts(ctx, o, plan, w, r) }},
 		{"function", func() error { return goBenchmarks(ctx, o, plan, r) }},
 		{"sizes", func() error { return sizes(ctx, o, w, r) }},
 	} {
@@ -179,16 +180,17 @@ type plan struct {
 	goTime    time.Duration // of each Go benchmark
 	goRepeats int
 	ledger    time.Duration // of each ledger figure
+	reveals   int           // calls that open a credential, per figure
 }
 
 func fullPlan() plan {
 	return plan{rounds: 8, slice: 700 * time.Millisecond, warm: 2 * time.Second, orgs: 100, starts: 15,
-		goTime: 500 * time.Millisecond, goRepeats: 5, ledger: 4 * time.Second}
+		goTime: 500 * time.Millisecond, goRepeats: 5, ledger: 4 * time.Second, reveals: 1000}
 }
 
 func quickPlan() plan {
 	return plan{rounds: 2, slice: 400 * time.Millisecond, warm: 500 * time.Millisecond, orgs: 100, starts: 3,
-		goTime: 100 * time.Millisecond, goRepeats: 1, ledger: time.Second}
+		goTime: 100 * time.Millisecond, goRepeats: 1, ledger: time.Second, reveals: 200}
 }
 
 // outFile is where the result goes.

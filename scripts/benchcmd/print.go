@@ -22,6 +22,7 @@ func (r *report) print(out io.Writer) {
 	}
 	r.printServing(out)
 	r.printFunction(out)
+	r.printVault(out)
 	r.printStartup(out)
 	r.printSizes(out)
 	r.printLedger(out)
@@ -91,7 +92,7 @@ func (r *report) printFunction(out io.Writer) {
 	for _, g := range r.Function {
 		rows = append(rows, []string{g.Package + " " + g.Name, spread(scaled(g.Nanoseconds, 1e-3)), ratio(g.OfBase), number(g.Bytes), number(g.Allocs)})
 	}
-	grid(out, "the function's own code, everything outside answered in the process (baseline: the vendor's adapter alone; vault: a warm data key)", rows)
+	grid(out, "the function's own code, everything outside answered in the process (baseline: the vendor's adapter alone)", rows)
 }
 
 func (r *report) printStartup(out io.Writer) {

@@ -35,6 +35,7 @@ type report struct {
 	Ledger   []ledgerRow `json:"ledger,omitempty"`
 	Startup  []startRow  `json:"startup,omitempty"`
 	Function []goRow     `json:"function,omitempty"`
+	Vault    *vaultRow   `json:"vault,omitempty"`
 	Sizes    []sizeRow   `json:"sizes,omitempty"`
 	Soak     *soakRow    `json:"soak,omitempty"`
 }

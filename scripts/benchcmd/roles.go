@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,6 +29,8 @@ type stackReady struct {
 	BaseURL     string `json:"base_url"`
 	InvokeURL   string `json:"invoke_url"`
 	OperatorKey string `json:"operator_key"`
+	// KeyCallsURL answers how often the model function called the key service.
+	KeyCallsURL string `json:"key_calls_url"`
 }
 
 const (
@@ -109,8 +112,23 @@ func runStack(args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
+	var keyCalls atomic.Int64
+	counts, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"calls":%d}`, keyCalls.Load())
+	})}
+	go func() { _ = srv.Serve(counts) }()
+	defer srv.Close()
 	s, err := stack.Start(ctx, stack.Options{
 		Root: *root, Data: *data, InMemory: true, Log: os.Stderr, Binaries: *binaries, SkipBuild: *binaries != "",
+		OnAWSCall: func(c stack.AWSCall) {
+			if c.Function == functionName && c.Service == "kms" {
+				keyCalls.Add(1)
+			}
+		},
 		Env: map[string]string{
 			"LATCHKEY_PLATFORM_OPENROUTER_KEY":      benchKey,
 			"LATCHKEY_PLATFORM_OPENROUTER_BASE_URL": *vendor + "/v1",
@@ -133,5 +151,5 @@ func runStack(args []string) error {
 	if err := stack.SimulatedPrices(ctx, stack.Client{Base: s.BaseURL, Key: seeded.OperatorKey}); err != nil {
 		return err
 	}
-	return rig.Announce(stackReady{s.BaseURL, s.FunctionURLs[functionName], seeded.OperatorKey})
+	return rig.Announce(stackReady{s.BaseURL, s.FunctionURLs[functionName], seeded.OperatorKey, "http://" + counts.Addr().String()})
 }

@@ -49,7 +49,7 @@ func run(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	l, err := mockvendor.Listen(vendor)
+	l, err := mockvendor.Listen(withEcho(vendor))
 	if err != nil {
 		panic(err)
 	}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/latchkey/latchkey/scripts/internal/awswire"
 	"github.com/latchkey/latchkey/scripts/internal/stack"
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/dynamo"
@@ -125,8 +126,14 @@ func (s *safe) text(r vault.Ref, value string) map[string]secret.Text {
 	return map[string]secret.Text{s.place(r.Class).field: secret.FromString(value)}
 }
 
+// operation is one of a person of the test's own.
+func operation() audit.Op {
+	now := time.Now()
+	return audit.Op{Actor: "operator:test", ID: boot.NewID(now), At: now}
+}
+
 func (s *safe) put(v *vault.Vault, r vault.Ref, value string) {
-	_, err := v.Create(context.Background(), vault.NewCredential{Ref: r, Origin: "https://vendor.example", Fields: s.text(r, value)})
+	_, err := v.Create(context.Background(), vault.NewCredential{Op: operation(), Ref: r, Origin: "https://vendor.example", Fields: s.text(r, value)})
 	if err != nil {
 		s.t.Errorf("create %s: %v (%s)", r.ID, err, vault.ReasonOf(err))
 	}
@@ -300,7 +307,7 @@ func (s *safe) serve(x *tenant) *traffic {
 		n := tr.writes.Add(1)
 		r := s.refs[readers+rand.N(len(s.refs)-readers)]
 		value := secretValue("rotated", int(n))
-		_, err := v.Rotate(context.Background(), vault.Rotation{Ref: r, Fields: s.text(r, value)})
+		_, err := v.Rotate(context.Background(), vault.Rotation{Op: operation(), Ref: r, Fields: s.text(r, value)})
 		if err != nil {
 			s.t.Errorf("a person's rotation failed: %v (%s)", err, vault.ReasonOf(err))
 		}
@@ -445,7 +452,7 @@ func TestSweepGoesOnWithRotations(t *testing.T) {
 		t.Errorf("%+v", j)
 	}
 	v := s.open()
-	if _, err := v.Rotate(t.Context(), vault.Rotation{Ref: s.refs[0], Overlap: time.Minute, Fields: s.text(s.refs[0], secretValue("next", 0))}); err != nil {
+	if _, err := v.Rotate(t.Context(), vault.Rotation{Op: operation(), Ref: s.refs[0], Overlap: time.Minute, Fields: s.text(s.refs[0], secretValue("next", 0))}); err != nil {
 		t.Fatal(err)
 	}
 	// The next hour's minute 17.

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"net/url"
 	"os"
@@ -18,13 +19,14 @@ import (
 // canaries are the planted secrets. Only a window of each is searched for, so
 // that a shortened leak is found, too.
 var canaries = map[string]string{
-	"platform key": "CNRYa41f09c2", "own key": "CNRYb7720d11", "signing secret": "CNRYc5530e88", "bot token": "CNRYd66104f3", "rotated secret": "CNRYe7700a11",
+	"platform key": "CNRYa41f09c2", "own key": "CNRYb7720d11", "signing secret": "CNRYc5530e88", "bot token": "CNRYd66104f3", "rotated secret": "CNRYe7700a11", "echoed key": "CNRYf1902b7a",
 }
 
 // forms are the encodings a secret might leak in.
 func forms(s string) map[string]string {
 	quoted, _ := json.Marshal(s)
-	out := map[string]string{"raw": s, "url": url.QueryEscape(s), "json": strings.Trim(string(quoted), `"`)}
+	digits := hex.EncodeToString([]byte(s))
+	out := map[string]string{"raw": s, "url": url.QueryEscape(s), "json": strings.Trim(string(quoted), `"`), "hex": digits, "HEX": strings.ToUpper(digits)}
 	// Base64 has three alignments; the inner part of each is stable.
 	for shift := range 3 {
 		enc := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("x", shift) + s))

@@ -73,6 +73,7 @@ func rules() []rule {
 	all = append(all, sourceRules()...)
 	all = append(all, layoutRules()...)
 	all = append(all, secretRules()...)
+	all = append(all, logRules()...)
 	return all
 }
 

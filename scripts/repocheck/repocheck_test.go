@@ -1,7 +1,10 @@
 package repocheck
 
 import (
+	"fmt"
 	"os"
+	"path"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -93,10 +96,23 @@ var planted = []struct{ rule, path, src string }{
 	{"clock", "shared/credit/x.go", "package credit\n\nimport \"time\"\n\nfunc f() { time.Now() }\n"},
 	{"clock", "shared/credit/x.go", "package credit\n\nimport _ \"math/rand/v2\"\n"},
 	{"vendor-names", "shared/gateway/x.go", pkg + "const p = \"openrouter\"\n"},
-	{"http-clients", "shared/gateway/x.go", pkg + "import \"net/http\"\n\nfunc f() { http.Get(\"\") }\n"},
 	{"http-clients", "shared/gateway/x.go", pkg + "import \"net/http\"\n\nfunc f() any { return http.Client{} }\n"},
+	{"http-clients", "shared/gateway/x.go", pkg + "import . \"net/http\"\n\nfunc f() { Get(\"\") }\n"},
+	{"http-clients", "shared/gateway/x.go", pkg + "import h \"net/http\"\n\nfunc f() { h.Get(\"\") }\n"},
+	{"http-clients", "shared/gateway/x.go", pkg + "import \"net/http\"\n\ntype s struct{ c http.Client }\n"},
+	{"http-clients", "functions/turn/x.go", "package main\n\nimport \"net/http\"\n\nfunc f() any { return new(http.Transport) }\n"},
+	{"aws-clients", "functions/turn/x.go", "package main\n\nimport \"github.com/aws/aws-sdk-go-v2/service/sqs\"\n\nfunc f() any { return sqs.NewFromConfig(c) }\n"},
+	{"aws-clients", "functions/turn/x.go", "package main\n\nimport k \"github.com/aws/aws-sdk-go-v2/service/kms\"\n\nfunc f() any { return k.New(o) }\n"},
+	{"aws-clients", "functions/turn/x.go", "package main\n\nimport _ \"github.com/aws/aws-sdk-go-v2/config\"\n"},
+	{"aws-clients", "shared/dynamo/x.go", "// Package dynamo is.\npackage dynamo\n\nimport _ \"github.com/aws/aws-sdk-go-v2/aws/transport/http\"\n"},
+	{"lambda-entry", "functions/turn/x.go", "package main\n\nimport \"github.com/aws/aws-lambda-go/lambda\"\n\nfunc f() { lambda.StartHandlerFunc(f) }\n"},
+	{"lambda-entry", "functions/turn/x.go", "package main\n\nimport \"github.com/aws/aws-lambda-go/lambdaurl\"\n\nfunc f() { lambdaurl.Start(f) }\n"},
 	{"package-comment", "shared/gateway/x.go", "package gateway\n"},
 	{"package-name", "shared/util/x.go", "// Package util is.\npackage util\n"},
+	{"log-messages", "functions/turn/x.go", "package main\n\nimport \"log/slog\"\n\nfunc f(l struct{ Log *slog.Logger }, s string) { l.Log.Info(s) }\n"},
+	{"log-messages", "functions/turn/x.go", "package main\n\nimport (\n\t\"context\"\n\t\"log/slog\"\n)\n\nfunc f(x *slog.Logger, s string) { x.ErrorContext(context.Background(), \"failed: \"+s) }\n"},
+	{"log-messages", "shared/credit/x.go", "package credit\n\nimport (\n\t\"context\"\n\t\"fmt\"\n\t\"log/slog\"\n)\n\nfunc f(s string) { slog.LogAttrs(context.Background(), slog.LevelInfo, fmt.Sprint(s)) }\n"},
+	{"log-messages", "shared/credit/x.go", "package credit\n\nimport \"log/slog\"\n\nfunc f(log *slog.Logger, err error) { log.Warn(err.Error()) }\n"},
 	{"top-level", "pkg/x.txt", "x"},
 	{"function-complete", "functions/extra/main.go", "// Command extra is.\npackage main\n"},
 	{"function-complete", "events/extra/ok.json", "{}"},
@@ -163,5 +179,68 @@ func TestHarmlessFieldsExist(t *testing.T) {
 		if !needed[id] || reason == "" {
 			t.Errorf("%q: nothing needs this entry, or it has no reason", id)
 		}
+	}
+}
+
+// TestLogMessages: literals and constants are found, in what is deployed only.
+func TestLogMessages(t *testing.T) {
+	m := clean()
+	m["functions/turn/x.go"] = &fstest.MapFile{Data: []byte("package main\n\nimport (\n\t\"context\"\n\t\"log/slog\"\n)\n\nconst done = \"turn done\"\n\n" +
+		"func f(x *slog.Logger) { x.InfoContext(context.Background(), done, \"n\", 1); slog.Info(\"plain\"); slog.Info(`plain`) }\n")}
+	m["scripts/x/x.go"] = &fstest.MapFile{Data: []byte(pkg + "import \"log/slog\"\n\nfunc f(s string) { slog.Info(s) }\n")}
+	m["shared/credit/x_test.go"] = &fstest.MapFile{Data: []byte("package credit\n\nimport \"log/slog\"\n\nfunc f(s string) { slog.Info(s) }\n")}
+	got, err := LogMessages(m)
+	if err != nil || strings.Join(got, "|") != "plain|turn done" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if found, err := Check(m); err != nil || len(found) > 0 {
+		t.Errorf("%v, %v", found, err)
+	}
+}
+
+// TestEveryPartOfAClientIsFound plants each forbidden name and package, and
+// shows that the same is accepted where clients are made.
+func TestEveryPartOfAClientIsFound(t *testing.T) {
+	sources := map[string]string{}
+	for p, names := range clientParts {
+		for n := range names {
+			sources[p+"."+n] = fmt.Sprintf("import %q\n\nvar _ = %s.%s\n", p, path.Base(p), n)
+		}
+	}
+	for p := range clientPackages {
+		sources[p] = fmt.Sprintf("import _ %q\n", p)
+	}
+	for _, m := range clientModules {
+		sources[m] = fmt.Sprintf("import _ %q\n", strings.TrimSuffix(m, "/")+"/x")
+	}
+	for what, src := range sources {
+		for _, at := range []string{"shared/gateway", "functions/turn", "shared/egress"} {
+			tree := clean()
+			name := path.Base(at)
+			if name == "turn" {
+				name = "main"
+			}
+			tree[at+"/x.go"] = &fstest.MapFile{Data: []byte(fmt.Sprintf("%spackage %s\n\n%s", map[bool]string{true: "// Package gateway is.\n"}[name == "gateway"], name, src))}
+			found, err := Check(tree)
+			if err != nil {
+				t.Fatalf("%s: %v\n%s", what, err, src)
+			}
+			hit := slices.ContainsFunc(found, func(v Violation) bool { return v.Rule == "http-clients" })
+			if hit != (at != "shared/egress") {
+				t.Errorf("%s in %s: found %v", what, at, hit)
+			}
+		}
+	}
+	if len(sources) < 50 {
+		t.Errorf("only %d", len(sources))
+	}
+}
+
+// TestAPointerInASignatureIsNoClient: what egress built is passed on.
+func TestAPointerInASignatureIsNoClient(t *testing.T) {
+	tree := clean()
+	tree["shared/gateway/x.go"] = &fstest.MapFile{Data: []byte(pkg + "import \"net/http\"\n\nfunc f(c *http.Client) (*http.Transport, error) { return nil, nil }\n")}
+	if found, err := Check(tree); err != nil || len(found) != 0 {
+		t.Errorf("%v, %v", found, err)
 	}
 }

@@ -26,6 +26,8 @@ func sourceRules() []rule {
 		{"clock", "time and randomness are passed in", clock},
 		{"vendor-names", "a vendor is added by one folder", vendorNames},
 		{"http-clients", "one package decides where requests may go", httpClients},
+		{"aws-clients", "what may call AWS is visible in one package", awsClients},
+		{"lambda-entry", "an invocation ends without the secrets it used", lambdaEntry},
 		{"package-comment", "a stranger starts at the package comment", packageComment},
 		{"package-name", "a name says what is inside", packageName},
 	}
@@ -330,41 +332,6 @@ func vendorNames(t *tree, bad func(string, string)) {
 			return true
 		})
 	}
-}
-
-func httpClients(t *tree, bad func(string, string)) {
-	forbidden := map[string]map[string]bool{
-		"net/http": {"Client": true, "Transport": true, "DefaultClient": true, "DefaultTransport": true, "Get": true, "Post": true, "PostForm": true, "Head": true},
-		"net":      {"Dial": true, "DialTimeout": true, "Dialer": true},
-	}
-	for _, f := range t.files {
-		if f.test || under(f.dir, "shared/egress") || suite(f.dir) || !under(f.dir, "shared") && !under(f.dir, "functions") {
-			continue
-		}
-		for pkg, names := range forbidden {
-			ast.Inspect(f.ast, func(n ast.Node) bool {
-				// A pointer type in a signature only carries a client that egress built.
-				if star, ok := n.(*ast.StarExpr); ok {
-					if sel, ok := star.X.(*ast.SelectorExpr); ok && ident(sel.X) == "http" && (sel.Sel.Name == "Client" || sel.Sel.Name == "Transport") {
-						return false
-					}
-				}
-				if sel, ok := n.(*ast.SelectorExpr); ok && ident(sel.X) == path.Base(pkg) && names[sel.Sel.Name] && imports(f, pkg) {
-					bad(f.path, pkg+"."+sel.Sel.Name)
-				}
-				return true
-			})
-		}
-	}
-}
-
-func imports(f *file, pkg string) bool {
-	for _, ip := range f.imports {
-		if ip == pkg {
-			return true
-		}
-	}
-	return false
 }
 
 func packageComment(t *tree, bad func(string, string)) {

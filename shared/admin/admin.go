@@ -13,8 +13,9 @@
 // row. All bad keys get one byte-identical 401. Bodies are bounded (1 MiB, 32
 // levels), must be valid UTF-8 and JSON without duplicate or unknown fields; an
 // error names the field and never repeats a value. Secrets go in only. Every
-// change writes its audit row in the transaction that makes it, where the change
-// is one of the config table. No answer may be cached.
+// change writes its audit row in the transaction that makes it, whichever table
+// it changes; a route that changes several things leaves a row for each. No
+// answer may be cached.
 //
 // Limits: lists return at most 200 items a page; an unknown query parameter is
 // ignored.
@@ -33,6 +34,7 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/redact"
 	"github.com/latchkey/latchkey/shared/rotation"
 	"github.com/latchkey/latchkey/shared/session"
 )
@@ -56,7 +58,7 @@ type Response struct {
 	Body   []byte
 }
 
-// Services are what the handlers call. All but OnError are required.
+// Services are what the handlers call. All but OnError and Redact are required.
 type Services struct {
 	Orgs        *org.Service
 	Connections *connection.Service
@@ -74,6 +76,8 @@ type Services struct {
 	NewID func(now time.Time) string
 	// OnError is told of every answer above 499, for the log; nil means no log.
 	OnError func(ctx context.Context, requestID string, f *fault.Error)
+	// Redact gets the caller's key and masks error texts; nil masks nothing.
+	Redact *redact.Set
 }
 
 // API serves the admin API. It is safe for concurrent use.
@@ -104,7 +108,7 @@ type call struct {
 func (a *API) Serve(ctx context.Context, req Request) Response {
 	resp, err := a.serve(ctx, req)
 	if err != nil {
-		resp = failure(err, req.ID)
+		resp = failure(a.s.Redact.Fault(fault.As(err)), req.ID)
 		if resp.Status >= 500 && a.s.OnError != nil {
 			a.s.OnError(ctx, req.ID, fault.As(err))
 		}

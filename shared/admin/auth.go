@@ -60,6 +60,7 @@ func (c *call) authenticate() error {
 	if err != nil {
 		return err
 	}
+	c.Redact.Add([]byte(presented))
 	key, err := c.Orgs.Lookup(c, presented, c.req.Now)
 	if err != nil {
 		return err

@@ -77,17 +77,17 @@ type postingJSON struct {
 }
 
 func grantCredits(c *call, b postingBody) (any, error) {
-	return c.post(b, "grant.create", c.Credits.Grant)
+	return c.post(b, c.Credits.Grant)
 }
 
 func adjustCredits(c *call, b postingBody) (any, error) {
-	return c.post(b, "adjustment.create", c.Credits.Adjust)
+	return c.post(b, c.Credits.Adjust)
 }
 
-// post writes the audit row after the posting: the ledger is another table, and
-// a repeat with the same idempotency key posts nothing and writes a row again.
-func (c *call) post(b postingBody, action string, f func(context.Context, credit.GrantRequest) (credit.Posting, error)) (any, error) {
-	g := credit.GrantRequest{Org: c.org.ID, Kind: b.Kind, Amount: b.Amount, IdempotencyKey: b.IdempotencyKey, Now: c.req.Now}
+// post leaves one audit row per posting: a repeat with the same idempotency key
+// posts nothing and writes none.
+func (c *call) post(b postingBody, f func(context.Context, credit.GrantRequest) (credit.Posting, error)) (any, error) {
+	g := credit.GrantRequest{Org: c.org.ID, Kind: b.Kind, Amount: b.Amount, IdempotencyKey: b.IdempotencyKey, Now: c.req.Now, Op: c.op}
 	if b.ExpiresAt != nil {
 		g.ExpiresAt = *b.ExpiresAt
 	}
@@ -95,13 +95,8 @@ func (c *call) post(b postingBody, action string, f func(context.Context, credit
 	if err != nil {
 		return nil, err
 	}
-	if err := c.record(c.op.Row(c.org.ID, action, p.ID, "kind", string(p.Kind), "amount", fmt.Sprint(int64(p.Amount)))); err != nil {
-		return nil, err
-	}
 	return postingJSON{ID: p.ID, Kind: p.Kind, Amount: p.Amount, At: p.At}, nil
 }
-
-func (c *call) record(row audit.Row) error { return c.Audit.PutAudit(c, row) }
 
 type entryJSON struct {
 	ID            string                 `json:"id"`
@@ -365,11 +360,14 @@ func createPrices(c *call, b importPrices) (any, error) {
 	if b.EffectiveFrom != nil {
 		from = *b.EffectiveFrom
 	}
-	book, err := c.Prices.Import(c, rows, from, c.req.Now, b.Activate)
-	if err != nil {
-		return nil, err
+	state := "stored"
+	if b.Activate {
+		state = "active"
 	}
-	if err := c.record(c.op.Row(org.Operator, "prices.import", book.Version, "version", book.Version)); err != nil {
+	book, err := c.Prices.Import(c, rows, from, c.req.Now, b.Activate, func(version string) audit.Row {
+		return c.op.Row(org.Operator, "prices.import", version, "version", version, "state", state)
+	})
+	if err != nil {
 		return nil, err
 	}
 	index, err := c.Prices.Index(c)
@@ -378,10 +376,7 @@ func createPrices(c *call, b importPrices) (any, error) {
 
 func activatePrices(c *call) (any, error) {
 	version := c.params["version"]
-	if err := c.Prices.Activate(c, version, c.req.Now); err != nil {
-		return nil, err
-	}
-	if err := c.record(c.op.Row(org.Operator, "prices.activate", version, "version", version)); err != nil {
+	if err := c.Prices.Activate(c, version, c.req.Now, c.op.Row(org.Operator, "prices.activate", version, "version", version)); err != nil {
 		return nil, err
 	}
 	index, err := c.Prices.Index(c)

@@ -34,7 +34,7 @@ func examples(w *world) map[string]example {
 		base+"/connections", base+"/connections/{id}", base+"/installs", base+"/installs/{id}", base+"/installs/{id}/setup", base+"/bindings",
 		base+"/bindings/{id}", base+"/sessions", base+"/sessions/{id}", base+"/sessions/{id}/messages", base+"/turns/{id}", base+"/credits",
 		base+"/entries", base+"/holds", base+"/requests/{id}", "/api/operator/tiers", "/api/operator/prices", "/api/operator/prices/{version}",
-		"/api/operator/audit", "/api/operator/rotations", "/api/operator/rotations/{id}")
+		"/api/operator/audit", "/api/operator/audit/verify", base+"/audit/verify", "/api/operator/rotations", "/api/operator/rotations/{id}")
 	add("GET", base+"/deliveries", "?install="+w.ids["installs"], "")
 	add("GET", base+"/usage", "?from=2026-11-01&to=2026-11-21&group_by=model,agent", "")
 

@@ -45,6 +45,7 @@ type world struct {
 	kek      *vaulttest.KEK
 	jobs     *rotationtest.Memory
 	woken    int
+	sealed   *vaulttest.Store
 	installs *installtest.Memory
 	keys     map[string]string // by the names of keyNames
 	ids      map[string]string // of what was made, by path parameter
@@ -67,13 +68,13 @@ const (
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{T: t, rows: orgtest.NewMemory(), ledger: &fakeLedger{postings: map[string]credit.Posting{}}, installs: installtest.NewMemory(),
+	w := &world{T: t, rows: orgtest.NewMemory(), ledger: &fakeLedger{postings: map[string]credit.Posting{}}, installs: installtest.NewMemory(), sealed: vaulttest.NewStore(),
 		keys: map[string]string{}, ids: map[string]string{}, now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
+	w.ledger.rows = w.rows
 	var err error
-	credentials := vaulttest.NewStore()
-	w.kek, w.jobs = vaulttest.NewKEK(), rotationtest.NewMemory(credentials)
+	w.kek, w.jobs = vaulttest.NewKEK(), rotationtest.NewMemory(w.sealed)
 	w.kek.Add()
-	if w.vault, err = vault.New(vault.Options{Store: credentials, KEK: w.kek, Fields: vaulttest.Fields(), Now: func() time.Time { return w.now },
+	if w.vault, err = vault.New(vault.Options{Store: w.sealed, KEK: w.kek, Fields: vaulttest.Fields(), Now: func() time.Time { return w.now },
 		App: "latchkey", Stage: "test"}); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func newWorld(t *testing.T) *world {
 		Agents: &agent.Service{Store: agents},
 		Installs: &install.Service{Store: w.installs, Bindings: w.installs, Vault: w.vault, Index: w.vault, Catalog: catalog.New(catalog.Entries()),
 			Agents: agents, PublicURL: "https://latchkey.example"},
-		Sessions: sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Prices: &fakePrices{},
+		Sessions: sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Prices: &fakePrices{rows: w.rows},
 		Rotations: &rotation.Service{Store: w.jobs, Keys: w.vault, Wake: func(context.Context) error { w.woken++; return nil }},
 		Fields:    vaulttest.Fields(),
 		NewID:     func(time.Time) string { w.n++; return fmt.Sprintf("id%06d", w.n) },
@@ -291,6 +292,7 @@ type fakeLedger struct {
 	opened   []string
 	postings map[string]credit.Posting
 	mismatch bool
+	rows     audit.Store
 }
 
 func (f *fakeLedger) OpenAccount(_ context.Context, id string, _ time.Time) error {
@@ -309,14 +311,21 @@ func (f *fakeLedger) Balance(_ context.Context, id string) (credit.BalanceView, 
 	return v, nil
 }
 
-func (f *fakeLedger) Grant(_ context.Context, g credit.GrantRequest) (credit.Posting, error) {
-	p := credit.Posting{ID: "g_" + g.IdempotencyKey, Org: g.Org, Kind: g.Kind, Amount: g.Amount, At: g.Now}
+func (f *fakeLedger) post(ctx context.Context, g credit.GrantRequest, id, action string) (credit.Posting, error) {
+	if p, ok := f.postings[g.Org+id]; ok {
+		return p, nil
+	}
+	p := credit.Posting{ID: id, Org: g.Org, Kind: g.Kind, Amount: g.Amount, At: g.Now}
 	f.postings[g.Org+p.ID] = p
-	return p, nil
+	return p, f.rows.PutAudit(ctx, g.Op.Row(g.Org, action, id, "kind", string(g.Kind), "amount", fmt.Sprint(int64(g.Amount))))
+}
+
+func (f *fakeLedger) Grant(ctx context.Context, g credit.GrantRequest) (credit.Posting, error) {
+	return f.post(ctx, g, "g_"+g.IdempotencyKey, "grant.create")
 }
 
 func (f *fakeLedger) Adjust(ctx context.Context, g credit.GrantRequest) (credit.Posting, error) {
-	return f.Grant(ctx, g)
+	return f.post(ctx, g, "a_"+g.IdempotencyKey, "adjustment.create")
 }
 
 func (f *fakeLedger) Entries(_ context.Context, id, after string, limit int, now time.Time) ([]credit.Entry, string, error) {
@@ -359,6 +368,7 @@ func (f *fakeLedger) Reconcile(_ context.Context, id string, _ time.Time) (credi
 type fakePrices struct {
 	index billing.Index
 	books map[string]*billing.Book
+	rows  audit.Store
 }
 
 func (f *fakePrices) Index(context.Context) (billing.Index, error) { return f.index, nil }
@@ -370,7 +380,7 @@ func (f *fakePrices) Book(_ context.Context, version string) (*billing.Book, err
 	return nil, fault.New(fault.NotFound, "t", "there is no such price book")
 }
 
-func (f *fakePrices) Import(ctx context.Context, rows []billing.Row, from, now time.Time, activate bool) (*billing.Book, error) {
+func (f *fakePrices) Import(ctx context.Context, rows []billing.Row, from, now time.Time, activate bool, row func(string) audit.Row) (*billing.Book, error) {
 	if from.IsZero() {
 		from = now
 	}
@@ -384,15 +394,15 @@ func (f *fakePrices) Import(ctx context.Context, rows []billing.Row, from, now t
 	f.books[b.Version] = b
 	f.index.Books = append(f.index.Books, billing.Listing{Version: b.Version, EffectiveFrom: from, Rows: len(b.Rows)})
 	if activate {
-		return b, f.Activate(ctx, b.Version, now)
+		return b, f.Activate(ctx, b.Version, now, row(b.Version))
 	}
-	return b, nil
+	return b, f.rows.PutAudit(ctx, row(b.Version))
 }
 
-func (f *fakePrices) Activate(ctx context.Context, version string, now time.Time) error {
+func (f *fakePrices) Activate(ctx context.Context, version string, now time.Time, row audit.Row) error {
 	if _, err := f.Book(ctx, version); err != nil {
 		return err
 	}
 	f.index.Activations = append(f.index.Activations, billing.Activation{Version: version, From: now})
-	return nil
+	return f.rows.PutAudit(ctx, row)
 }

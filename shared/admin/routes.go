@@ -75,6 +75,7 @@ func orgRoutes() []route {
 		remove(base+"/agents/{id}", orgAdmin, "Delete an agent", deleteAgent),
 
 		lists(base+"/audit", orgRead, "Who changed what, newest first, 13 months back", auditJSON{}, listAudit),
+		get(base+"/audit/verify", orgRead, "Whether rows of the audit log were altered, removed or inserted", verifyJSON{}, verifyAudit, verifyParam()),
 	}
 }
 
@@ -150,5 +151,6 @@ func operatorRoutes() []route {
 		act("/api/operator/prices/{version}/activate", operatorAdmin, "Make a version apply", nil, bookJSON{}, bare(activatePrices)),
 		act("/api/operator/reconcile", operatorAdmin, "Compare balances with entries and holds", reconcileBody{}, reconcileJSON{}, with(reconcile)),
 		lists("/api/operator/audit", operatorRead, "Changes of the operator's own resources", auditJSON{}, listOperatorAudit),
+		get("/api/operator/audit/verify", operatorRead, "Whether rows of the operator's audit log were altered, removed or inserted", verifyJSON{}, verifyOperatorAudit, verifyParam()),
 	}
 }

@@ -9,13 +9,27 @@
 //
 // An [Op] is one authenticated operation; it makes the rows. Rows are listed
 // newest first, at most [Months] back.
+//
+// The rows of an organisation form a chain: each has the next number and the
+// hash of the row before it, and the [Head] names the last. [Verify] recomputes
+// the chain and reports rows that were altered, removed, inserted or moved.
+//
+// Limits: the hashes have no key. Whoever can write rows and head alike can make
+// a new chain that verifies; only a head hash that was noted elsewhere, as
+// [Report] gives it, tells. Rows from before the chain existed are listed and
+// counted, not covered. Order in the chain is the order of writing, which may
+// differ from the order of times by the length of a request.
 package audit
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/latchkey/latchkey/shared/table"
 )
 
 // Months is how many calendar months a listing goes back.
@@ -37,6 +51,21 @@ type Op struct {
 	At    time.Time // when it happened, UTC
 }
 
+// Valid reports whether the operation names an actor, a valid id and a time, so
+// that its rows can be written.
+func (op Op) Valid() bool { return op.Actor != "" && table.ValidID(op.ID) && !op.At.IsZero() }
+
+// Part is the operation under an id of its own, for one of several rows; parts
+// say which. Equal operations and parts give equal ids.
+func (op Op) Part(parts ...string) Op {
+	sum := sha256.Sum256(lengthPrefixed(append([]string{op.ID}, parts...)...))
+	op.ID = op.ID[:min(len(op.ID), maxPartOf)] + "-" + hex.EncodeToString(sum[:6])
+	return op
+}
+
+// maxPartOf leaves room for a part's suffix in an id of 64 characters.
+const maxPartOf = 51
+
 // Row is one audit row.
 type Row struct {
 	ID      string
@@ -48,9 +77,17 @@ type Row struct {
 	Outcome Outcome
 	Code    string // fault code of a refusal, empty when done
 	Detail  map[string]string
+
+	// Seq, Prev and Hash are the row's place in the chain, set by the store that
+	// writes it. Seq counts from 1; it is 0 in rows older than the chain.
+	Seq  int64
+	Prev Hash // of the row before, zero for the first
+	Hash Hash
 }
 
-// Store keeps rows.
+// Store keeps rows. A row whose chain moved on meanwhile is linked again and
+// tried again, a bounded number of times; then the write fails with unavailable
+// and has not happened.
 type Store interface {
 	// PutAudit writes the row if its key is absent; an existing row is left as
 	// it is and is no error, so that a repeat after a crash succeeds.
@@ -59,11 +96,12 @@ type Store interface {
 	// position of the previous page, empty for the first; next is empty at the
 	// end. now bounds the listing to the last [Months].
 	Audit(ctx context.Context, org, after string, limit int, now time.Time) (rows []Row, next string, err error)
+	Chain
 }
 
 // detailNames are the only names a detail may have.
 var detailNames = []string{
-	"agent_id", "amount", "base_url", "billing_source", "changed", "enabled", "expires_at", "fingerprint", "install_id",
+	"agent_id", "amount", "base_url", "billing_source", "changed", "class", "enabled", "expires_at", "fields", "fingerprint", "install_id",
 	"key_id", "kind", "label", "mode", "parent_org_id", "provider", "reason", "scopes", "state", "status", "tier", "version",
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/latchkey/latchkey/shared/audit"
 )
 
 // Activation says from when a version applies.
@@ -49,10 +51,12 @@ type BookStore interface {
 	// Import lays rows over the book that is active at now and stores the result
 	// as a new version, activated from its effective time if activate is set.
 	// A zero effectiveFrom is now. A version that changed meanwhile is conflict.
-	Import(ctx context.Context, rows []Row, effectiveFrom, now time.Time, activate bool) (*Book, error)
+	// The audit row that row makes for the version is written with the index: a
+	// version is listed together with its row or not at all.
+	Import(ctx context.Context, rows []Row, effectiveFrom, now time.Time, activate bool, row func(version string) audit.Row) (*Book, error)
 	// Activate makes a stored version apply from its effective time, or from now
-	// if that has passed.
-	Activate(ctx context.Context, version string, now time.Time) error
+	// if that has passed, and writes row with it.
+	Activate(ctx context.Context, version string, now time.Time, row audit.Row) error
 }
 
 // Prices keeps books in front of a [BookStore]. The index is read each time, so

@@ -37,6 +37,9 @@ func Open(ctx context.Context, name string) (*Env, topology.Function, error) {
 		return nil, f, err
 	}
 	env, err := Load(ctx, needs)
+	if err == nil {
+		env.Function = name
+	}
 	return env, f, err
 }
 
@@ -51,5 +54,5 @@ func ModelAPI(ctx context.Context, name string, classes ...taxonomy.CredentialCl
 		return nil, err
 	}
 	return &serve.Server{Gateway: g, Observe: env.Clock.Request, Now: env.Clock.Now, NewID: NewID, Log: env.Log,
-		EncodeError: openaichat.EncodeError}, nil
+		EncodeError: openaichat.EncodeError, Redact: env.Secrets}, nil
 }

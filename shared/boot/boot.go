@@ -18,14 +18,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-lambda-go/lambdacontext"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/latchkey/latchkey/shared/config"
 	"github.com/latchkey/latchkey/shared/dynamo"
+	"github.com/latchkey/latchkey/shared/redact"
 	"github.com/latchkey/latchkey/shared/trace"
 )
 
@@ -36,6 +37,13 @@ type Env struct {
 	Log    *slog.Logger
 	Trace  trace.Tracer
 	Clock  *Clock
+
+	// Function is the name in the topology.
+	Function string
+
+	// Secrets are those in use; log lines, error texts and annotations pass
+	// through it. [Start] and [StartHTTP] empty it after each invocation.
+	Secrets *redact.Set
 }
 
 // Load reads the configuration and prepares AWS access, logging and tracing.
@@ -44,7 +52,14 @@ func Load(ctx context.Context, needs config.Needs) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	awsCfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(tune)))
+	secrets := new(redact.Set)
+	for _, p := range cfg.Platform {
+		_ = p.Key.Use(func(b []byte) error { secrets.Keep(b); return nil })
+	}
+	captureStandardLog(os.Stderr, secrets)
+	log := newLogger(os.Stdout, secrets, os.LookupEnv)
+	awsCfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithLogger(sdkLog(log)),
+		awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(tune)))
 	if err != nil {
 		return nil, fmt.Errorf("boot: loading the AWS configuration failed: %w", err)
 	}
@@ -52,7 +67,18 @@ func Load(ctx context.Context, needs config.Needs) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Env{Config: cfg, AWS: awsCfg, Log: lambdacontext.NewLogger(), Trace: tracer, Clock: new(Clock)}, nil
+	return &Env{Config: cfg, AWS: awsCfg, Log: log, Trace: trace.Masked(tracer, secrets.String), Clock: new(Clock), Secrets: secrets}, nil
+}
+
+// sdkLog takes the warnings of the AWS SDK into the log, which would otherwise
+// be free text on standard error. Only their constant part is written: what the
+// SDK puts into it may come from a request.
+func sdkLog(log *slog.Logger) logging.LoggerFunc {
+	return func(class logging.Classification, format string, _ ...any) {
+		if class == logging.Warn {
+			log.Warn("aws sdk", "reason", format)
+		}
+	}
 }
 
 // tune keeps enough idle connections for the parallel reads of one request.

@@ -1,9 +1,11 @@
 package boot
 
 import (
+	"context"
 	"net/http"
 	"time"
 
+	"github.com/aws/aws-lambda-go/lambdacontext"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"github.com/latchkey/latchkey/shared/billing"
@@ -50,16 +52,29 @@ func (e *Env) Vault(db *dynamo.DB) (*vault.Vault, error) {
 	}
 	return vault.New(vault.Options{
 		Store: dynamo.NewVault(db), KEK: keys, Fields: fields, Now: e.Clock.Now, App: topology.App, Stage: e.Config.Stage, Rand: Rand(),
-		OnUse: func(ev vault.Event) {
-			e.Log.Info("vault.use", "org", ev.Ref.Org, "credential", ev.Ref.ID, "class", string(ev.Ref.Class), "version", ev.Version,
-				"field", ev.Field, "purpose", ev.Purpose, "cache", ev.Cache, "outcome", string(ev.Outcome))
-		},
+		OnUse: e.logUse, OnReveal: e.Secrets.Add,
 	})
+}
+
+// logUse writes one line for every attempt to open a field, cache hits included:
+// those are in no log of the key service. request_id is the invocation's, which
+// its other lines and the platform's carry as requestId.
+func (e *Env) logUse(ctx context.Context, ev vault.Event) {
+	id, outcome := "", "ok"
+	if lc, ok := lambdacontext.FromContext(ctx); ok {
+		id = lc.AwsRequestID
+	}
+	if ev.Outcome != "" {
+		outcome = string(ev.Outcome)
+	}
+	e.Log.InfoContext(ctx, "vault.use", "org", ev.Ref.Org, "credential", ev.Ref.ID, "class", string(ev.Ref.Class), "version", ev.Version,
+		"field", ev.Field, "purpose", ev.Purpose, "function", e.Function, "request_id", id, "cache", ev.Cache, "outcome", outcome,
+		"latency_us", ev.Latency.Microseconds())
 }
 
 // Egress builds the clients that may reach the outside.
 func (e *Env) Egress() (*egress.Egress, error) {
-	return egress.New(egress.Options{Allow: e.Config.EndpointAllow})
+	return egress.New(egress.Options{Allow: e.Config.EndpointAllow, Mask: e.Secrets.String})
 }
 
 // Gateway puts together what makes metered calls. classes are the credential

@@ -27,7 +27,7 @@ func class(p Provider) taxonomy.CredentialClass {
 }
 
 func (c Connection) credential(op audit.Op, key secret.Text) vault.NewCredential {
-	return vault.NewCredential{Ref: c.Ref(), Origin: c.Origin, Actor: op.Actor, Fields: map[string]secret.Text{KeyField: key}}
+	return vault.NewCredential{Ref: c.Ref(), Origin: c.Origin, Op: op, Fields: map[string]secret.Text{KeyField: key}}
 }
 
 // seal stores the key of a new connection. If the vault knows the key already,
@@ -69,7 +69,7 @@ func (s *Service) revokeOrphans(ctx context.Context, op audit.Op, orgID string) 
 			}
 			continue
 		}
-		if _, err := s.Vault.Revoke(ctx, h.Ref, op.Actor); err != nil {
+		if _, err := s.Vault.Revoke(ctx, h.Ref, op); err != nil {
 			return false, err
 		}
 		cleaned = true
@@ -108,7 +108,7 @@ func (s *Service) rotate(ctx context.Context, op audit.Op, c Connection, key sec
 	if err != nil {
 		return vault.Head{}, err
 	}
-	head, err := s.Vault.Rotate(ctx, vault.Rotation{Ref: c.Ref(), Origin: c.Origin, Actor: op.Actor,
+	head, err := s.Vault.Rotate(ctx, vault.Rotation{Ref: c.Ref(), Origin: c.Origin, Op: op,
 		Fields: map[string]secret.Text{KeyField: key}})
 	if vault.ReasonOf(err) == vault.Duplicate && stored.Fingerprint() != c.Fingerprint && stored.Origin == c.Origin {
 		alone, listErr := s.alone(ctx, stored)

@@ -37,7 +37,7 @@ type Store interface {
 type Vault interface {
 	Create(ctx context.Context, c vault.NewCredential) (vault.Head, error)
 	Rotate(ctx context.Context, r vault.Rotation) (vault.Head, error)
-	Revoke(ctx context.Context, ref vault.Ref, actor string) (vault.Head, error)
+	Revoke(ctx context.Context, ref vault.Ref, by audit.Op) (vault.Head, error)
 	Head(ctx context.Context, org string, class taxonomy.CredentialClass, id string) (vault.Head, error)
 	Heads(ctx context.Context, org string) ([]vault.Head, error)
 }
@@ -148,7 +148,7 @@ func (s *Service) create(ctx context.Context, op audit.Op, c Connection, key sec
 		return stored, nil
 	}
 	if fault.CodeOf(readErr) == fault.NotFound && !c.Keyless {
-		if _, revokeErr := s.Vault.Revoke(ctx, c.Ref(), op.Actor); revokeErr != nil {
+		if _, revokeErr := s.Vault.Revoke(ctx, c.Ref(), op); revokeErr != nil {
 			return Connection{}, revokeErr
 		}
 	}
@@ -212,7 +212,7 @@ func (s *Service) Revoke(ctx context.Context, op audit.Op, orgID, id string) (Co
 	if err != nil || c.Keyless {
 		return c, err
 	}
-	_, err = s.Vault.Revoke(ctx, c.Ref(), op.Actor)
+	_, err = s.Vault.Revoke(ctx, c.Ref(), op)
 	return c, err
 }
 

@@ -306,7 +306,7 @@ func TestCrashes(t *testing.T) {
 	t.Run("a key without connection is cleaned up by the next create", func(t *testing.T) {
 		f := setup(t)
 		orphan := connection.Connection{Org: "a1", ID: "dead", Provider: "openrouter", Class: taxonomy.AIKey}
-		if _, err := f.vault.Create(t.Context(), vault.NewCredential{Ref: orphan.Ref(), Origin: "https://openrouter.ai",
+		if _, err := f.vault.Create(t.Context(), vault.NewCredential{Op: vaulttest.Op(), Ref: orphan.Ref(), Origin: "https://openrouter.ai",
 			Fields: map[string]secret.Text{connection.KeyField: secret.FromString(keyA)}}); err != nil {
 			t.Fatal(err)
 		}

@@ -3,9 +3,11 @@ package credit
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/billing"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/table"
@@ -56,6 +58,9 @@ type GrantRequest struct {
 	// IdempotencyKey makes the posting unique in its organisation.
 	IdempotencyKey string
 	Now            time.Time
+	// Op is whose decision it is: its audit row is written with the posting or
+	// not at all, once per posting. Zero for what no person decided.
+	Op audit.Op
 }
 
 const maxIdempotencyKey = 256
@@ -102,8 +107,16 @@ func (l *Ledger) post(ctx context.Context, op string, g GrantRequest, origin Ent
 	if origin == AdjustmentEntry {
 		prefix = "a_"
 	}
-	return l.store.Post(ctx, Posting{ID: prefix + shortHash(g.Org, g.IdempotencyKey), Org: g.Org, Origin: origin,
-		Kind: g.Kind, Amount: g.Amount, At: g.Now.UTC().Truncate(time.Millisecond)})
+	p := Posting{ID: prefix + shortHash(g.Org, g.IdempotencyKey), Org: g.Org, Origin: origin,
+		Kind: g.Kind, Amount: g.Amount, At: g.Now.UTC().Truncate(time.Millisecond)}
+	if g.Op == (audit.Op{}) {
+		return l.store.Post(ctx, p, nil)
+	}
+	if !g.Op.Valid() {
+		return Posting{}, fault.New(fault.Internal, op, "internal error, try again later")
+	}
+	row := g.Op.Row(g.Org, string(origin)+".create", p.ID, "kind", string(p.Kind), "amount", strconv.FormatInt(int64(p.Amount), 10))
+	return l.store.Post(ctx, p, &row)
 }
 
 // OpenAccount creates the account of a new organisation in mode credit. Opening

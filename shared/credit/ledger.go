@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/billing"
 )
 
@@ -43,9 +44,10 @@ type SweepStore interface {
 type AccountStore interface {
 	// OpenAccount creates the balance in mode credit if it does not exist.
 	OpenAccount(ctx context.Context, org string, now time.Time) error
-	// Post writes grant, entry and balance in one transaction; a posting with
-	// the same id and values was made before and is returned.
-	Post(ctx context.Context, p Posting) (Posting, error)
+	// Post writes grant, entry, balance and, if there is one, the audit row in
+	// one transaction; a posting with the same id and values was made before and
+	// is returned, without another row.
+	Post(ctx context.Context, p Posting, row *audit.Row) (Posting, error)
 	// Account reads the balance, consistently; not_found if there is none.
 	Account(ctx context.Context, org string) (Account, error)
 	// Postings lists grants and adjustments, consistently.

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/table"
@@ -40,14 +41,14 @@ var (
 	postCeiling = int64(1) << 62
 )
 
-func (s *LedgerStore) posting(p credit.Posting) *dynamodb.TransactWriteItemsInput {
+// posting is the transaction of a posting, with the row behind head if there is
+// one. The head is part of the token: behind another head it is another write.
+func (s *LedgerStore) posting(p credit.Posting, row *audit.Row, head audit.Head) *dynamodb.TransactWriteItemsInput {
 	ledger := s.db.name(table.Ledger)
 	it := keyItem(table.Grant(p.Org, p.ID))
 	it[aOrigin], it[aKind] = str(string(p.Origin)), str(string(p.Kind))
 	it[aAmount], it[aCreated] = num(int64(p.Amount)), millis(p.At)
-	return &dynamodb.TransactWriteItemsInput{
-		ClientRequestToken: s.token(table.Ledger, "post", p.Org, p.ID, string(p.Kind), strconv.FormatInt(int64(p.Amount), 10),
-			strconv.FormatInt(p.At.UnixMilli(), 10)),
+	in := &dynamodb.TransactWriteItemsInput{
 		TransactItems: []types.TransactWriteItem{
 			ledgerPut(ledger, it, ifAbsent),
 			{Update: &types.Update{
@@ -62,14 +63,32 @@ func (s *LedgerStore) posting(p credit.Posting) *dynamodb.TransactWriteItemsInpu
 			ledgerPut(ledger, entryItem(p.Entry()), ifAbsent),
 		},
 	}
+	token := []string{p.Org, p.ID, string(p.Kind), strconv.FormatInt(int64(p.Amount), 10), strconv.FormatInt(p.At.UnixMilli(), 10)}
+	if row != nil {
+		in.TransactItems = append(in.TransactItems, s.db.auditActions(head, *row)...)
+		token = append(token, row.ID, row.Actor, head.Hash.String())
+	}
+	in.ClientRequestToken = s.token(table.Ledger, "post", token...)
+	return in
 }
 
 // Post implements credit.AccountStore. An organisation without an account gets
 // one: its creation may have been interrupted.
-func (s *LedgerStore) Post(ctx context.Context, p credit.Posting) (credit.Posting, error) {
+func (s *LedgerStore) Post(ctx context.Context, p credit.Posting, row *audit.Row) (credit.Posting, error) {
 	const op = "dynamo.Post"
-	for range 2 {
-		out, reasons, _ := s.act(ctx, s.posting(p))
+	tries := 2
+	if row != nil {
+		tries += auditTries
+	}
+	for try := range tries {
+		var head audit.Head
+		if row != nil {
+			var err error
+			if head, err = s.db.auditHead(ctx, p.Org); err != nil {
+				return credit.Posting{}, ledgerRead(op, err)
+			}
+		}
+		out, reasons, _ := s.act(ctx, s.posting(p, row, head))
 		switch {
 		case out == didWrite:
 			return p, nil
@@ -79,6 +98,12 @@ func (s *LedgerStore) Post(ctx context.Context, p credit.Posting) (credit.Postin
 			if err := s.OpenAccount(ctx, p.Org, p.At); err != nil {
 				return credit.Posting{}, err
 			}
+		case out == didCancel && failedCondition(reasons, postRow):
+			return credit.Posting{}, fault.Wrap(fault.Internal, op, "internal error, try again later", errRowExists)
+		case out == didCancel && failedCondition(reasons, postHead) && !failedCondition(reasons, 1), out == didNothing && row != nil:
+			if err := backoff(ctx, try); err != nil {
+				return credit.Posting{}, ledgerUnavailable(op, err)
+			}
 		case out == didCancel || out == didRefuse:
 			return credit.Posting{}, fault.New(fault.Conflict, op, "the balance cannot take this amount")
 		default:
@@ -87,6 +112,12 @@ func (s *LedgerStore) Post(ctx context.Context, p credit.Posting) (credit.Postin
 	}
 	return credit.Posting{}, ledgerUnavailable(op, nil)
 }
+
+// Places of the audit row and of the chain's head in [LedgerStore.posting].
+const (
+	postRow  = 3
+	postHead = 4
+)
 
 // samePosting answers a posting whose id exists.
 func samePosting(p credit.Posting, it item) (credit.Posting, error) {

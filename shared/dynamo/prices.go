@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/billing"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/table"
@@ -117,7 +118,7 @@ func (s *PriceStore) Book(ctx context.Context, version string) (*billing.Book, e
 }
 
 // Import implements billing.BookStore.
-func (s *PriceStore) Import(ctx context.Context, rows []billing.Row, effectiveFrom, now time.Time, activate bool) (*billing.Book, error) {
+func (s *PriceStore) Import(ctx context.Context, rows []billing.Row, effectiveFrom, now time.Time, activate bool, row func(version string) audit.Row) (*billing.Book, error) {
 	const op = "dynamo.Import"
 	if effectiveFrom.IsZero() {
 		effectiveFrom = now
@@ -149,7 +150,7 @@ func (s *PriceStore) Import(ctx context.Context, rows []billing.Row, effectiveFr
 		if activate {
 			ix.Activations = append(ix.Activations, activation(book.Version, effectiveFrom, now))
 		}
-		if done, err := s.saveIndex(ctx, ix); done || err != nil {
+		if done, err := s.saveIndex(ctx, op, ix, row(book.Version)); done || err != nil {
 			return book, err
 		}
 	}
@@ -157,7 +158,7 @@ func (s *PriceStore) Import(ctx context.Context, rows []billing.Row, effectiveFr
 }
 
 // Activate implements billing.BookStore.
-func (s *PriceStore) Activate(ctx context.Context, version string, now time.Time) error {
+func (s *PriceStore) Activate(ctx context.Context, version string, now time.Time, row audit.Row) error {
 	const op = "dynamo.Activate"
 	for range priceTries {
 		ix, err := s.index(ctx)
@@ -177,7 +178,7 @@ func (s *PriceStore) Activate(ctx context.Context, version string, now time.Time
 			return fault.New(fault.Conflict, op, "the price index is full, retire old versions first")
 		}
 		ix.Activations = append(ix.Activations, activation(version, from, now))
-		if done, err := s.saveIndex(ctx, ix); done || err != nil {
+		if done, err := s.saveIndex(ctx, op, ix, row); done || err != nil {
 			return err
 		}
 	}
@@ -193,8 +194,9 @@ func activation(version string, from, now time.Time) billing.Activation {
 	return billing.Activation{Version: version, From: from.UTC().Truncate(time.Millisecond)}
 }
 
-// saveIndex writes the index if nobody else did since it was read.
-func (s *PriceStore) saveIndex(ctx context.Context, ix priceIndex) (bool, error) {
+// saveIndex writes the index and its audit row if nobody else wrote the index
+// since it was read.
+func (s *PriceStore) saveIndex(ctx context.Context, op string, ix priceIndex, row audit.Row) (bool, error) {
 	it := keyItem(table.PriceIndex())
 	books := make([]types.AttributeValue, len(ix.Books))
 	for i, b := range ix.Books {
@@ -205,19 +207,13 @@ func (s *PriceStore) saveIndex(ctx context.Context, ix priceIndex) (bool, error)
 		acts[i] = mapping(item{"v": str(a.Version), aFrom: millis(a.From)})
 	}
 	it[aBooks], it[aActivations], it[aVersion] = list(books...), list(acts...), num(ix.ver+1)
-	_, err := s.db.api.PutItem(ctx, &dynamodb.PutItemInput{
+	reasons, err := s.db.commitWithAudit(ctx, op, row, types.TransactWriteItem{Put: &types.Put{
 		TableName: s.db.name(table.Config), Item: it,
 		ConditionExpression:       aws.String("attribute_not_exists(#pk) OR #ver = :old"),
 		ExpressionAttributeNames:  map[string]string{"#pk": table.PK, "#ver": aVersion},
 		ExpressionAttributeValues: item{":old": num(ix.ver)},
-	})
-	if _, failed := conditionFailed(err); failed {
-		return false, nil
-	}
-	if err != nil {
-		return false, fault.Wrap(fault.Unavailable, "dynamo.Prices", "the price list cannot be written, try again", err)
-	}
-	return true, nil
+	}})
+	return reasons == nil && err == nil, err
 }
 
 // batchWriteMax is DynamoDB's limit of one BatchWriteItem.

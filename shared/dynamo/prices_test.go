@@ -1,11 +1,13 @@
 package dynamo_test
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/billing"
 	"github.com/latchkey/latchkey/shared/dynamo"
 	"github.com/latchkey/latchkey/shared/dynamo/dynamotest"
@@ -27,6 +29,15 @@ func price(model string, rate int64) billing.Row {
 	return billing.Row{Provider: "p", Model: model, Meter: billing.InputText, RatePico: rate, TierFrom: 3, MinUnits: 4, Source: "src", SourceDate: "2026-01-01"}
 }
 
+func priceOp(i int) audit.Op {
+	return audit.Op{Actor: "operator:o1", ID: fmt.Sprint("op", i), At: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)}
+}
+
+// importRow makes the row of an import; the version makes its id its own.
+func importRow(version string) audit.Row {
+	return priceOp(0).Part(version).Row("operator", "prices.import", version)
+}
+
 func TestPriceStore(t *testing.T) {
 	s, ctx := openPrices(t), t.Context()
 	now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
@@ -37,7 +48,7 @@ func TestPriceStore(t *testing.T) {
 	for i := range 60 {
 		many = append(many, price("m"+string(rune('A'+i)), int64(i)))
 	}
-	first, err := s.Import(ctx, many, time.Time{}, now, true)
+	first, err := s.Import(ctx, many, time.Time{}, now, true, importRow)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +56,7 @@ func TestPriceStore(t *testing.T) {
 	if err != nil || len(stored.Rows) != 60 || stored.Rows[7] != first.Rows[7] || !stored.EffectiveFrom.Equal(now) {
 		t.Fatalf("stored: %v", err)
 	}
-	second, err := s.Import(ctx, []billing.Row{price("mA", 99)}, now.Add(-time.Hour), now.Add(time.Minute), false)
+	second, err := s.Import(ctx, []billing.Row{price("mA", 99)}, now.Add(-time.Hour), now.Add(time.Minute), false, importRow)
 	if err != nil || len(second.Rows) != 60 {
 		t.Fatalf("merge: %v", err)
 	}
@@ -60,18 +71,18 @@ func TestPriceStore(t *testing.T) {
 	if at(now.Add(time.Hour)) != first.Version {
 		t.Fatal("a version was active without being activated")
 	}
-	if err := s.Activate(ctx, second.Version, now.Add(2*time.Minute)); err != nil {
+	if err := s.Activate(ctx, second.Version, now.Add(2*time.Minute), priceOp(0).Row("operator", "prices.activate", second.Version)); err != nil {
 		t.Fatal(err)
 	}
 	// Activating never changes the past.
 	if at(now.Add(time.Minute)) != first.Version || at(now.Add(2*time.Minute)) != second.Version {
 		t.Fatal("activation")
 	}
-	later, err := s.Import(ctx, []billing.Row{price("mB", 5)}, now.Add(24*time.Hour), now.Add(3*time.Minute), true)
+	later, err := s.Import(ctx, []billing.Row{price("mB", 5)}, now.Add(24*time.Hour), now.Add(3*time.Minute), true, importRow)
 	if err != nil || at(now.Add(23*time.Hour)) != second.Version || at(now.Add(24*time.Hour)) != later.Version {
 		t.Fatalf("future: %v", err)
 	}
-	if err := s.Activate(ctx, "p000009-nope", now); fault.CodeOf(err) != fault.NotFound {
+	if err := s.Activate(ctx, "p000009-nope", now, audit.Row{}); fault.CodeOf(err) != fault.NotFound {
 		t.Fatalf("unknown: %v", err)
 	}
 	if _, err := s.Book(ctx, "p000009-nope"); fault.CodeOf(err) != fault.NotFound {
@@ -87,7 +98,8 @@ func TestPriceImportRace(t *testing.T) {
 	var kept atomic.Int64
 	for i := range 4 {
 		wg.Go(func() {
-			if _, err := s.Import(ctx, []billing.Row{price("race", int64(i))}, time.Time{}, now, true); err == nil {
+			row := func(version string) audit.Row { return priceOp(i).Row("operator", "prices.import", version) }
+			if _, err := s.Import(ctx, []billing.Row{price("race", int64(i))}, time.Time{}, now, true, row); err == nil {
 				kept.Add(1)
 			} else if fault.CodeOf(err) != fault.Conflict {
 				t.Errorf("race: %v", err)

@@ -2,6 +2,7 @@ package dynamo
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -103,21 +104,31 @@ func (s Rotations) Write(ctx context.Context, w rotation.Write) error {
 		}
 		return err
 	}
+	which := func(reasons []types.CancellationReason) error {
+		for i, r := range reasons {
+			if lostCondition(r) && i < len(lost) {
+				return lost[i]
+			}
+		}
+		return nil
+	}
 	if w.Audit != nil {
-		actions = append(actions, s.db.auditPut(*w.Audit))
+		reasons, err := s.db.commitWithAudit(ctx, "dynamo.Rotations", *w.Audit, actions...)
+		if lost := which(reasons); lost != nil {
+			return lost
+		}
+		return err
 	}
 	for try := 0; ; try++ {
 		_, err := s.db.api.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: actions})
 		if err == nil {
 			return nil
 		}
-		busy := false
-		for i, r := range cancellation(err) {
-			if aws.ToString(r.Code) == reasonCondition && i < len(lost) {
-				return lost[i]
-			}
-			busy = busy || aws.ToString(r.Code) == reasonConflict
+		reasons := cancellation(err)
+		if lost := which(reasons); lost != nil {
+			return lost
 		}
+		busy := slices.ContainsFunc(reasons, func(r types.CancellationReason) bool { return aws.ToString(r.Code) == reasonConflict })
 		if !busy || try+1 >= vaultTries {
 			return err
 		}

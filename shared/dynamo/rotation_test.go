@@ -25,7 +25,7 @@ func TestRotations(t *testing.T) {
 			t.Fatal(err)
 		}
 		return rotationtest.Harness{
-			Records: dynamo.NewVault(db), Jobs: db.Rotations(), Audit: db.Audit(),
+			Records: dynamo.NewVault(db), Jobs: db.Rotations(),
 			Lose: func(id string) { deleteItem(t, fx, table.Rotation(id)) },
 			Rows: func(org string) []audit.Row {
 				rows, _, err := db.Audit().Audit(context.Background(), org, "", 100, vaulttest.NewClock().Now())

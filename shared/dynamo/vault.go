@@ -150,31 +150,46 @@ func (s Vault) Write(ctx context.Context, c vault.Change) error {
 		ring = len(actions)
 		actions = append(actions, s.ringCheck(*c.Ring))
 	}
+	if c.Row != nil {
+		reasons, err := s.db.commitWithAudit(ctx, "dynamo.Vault", *c.Row, actions...)
+		if reasons == nil {
+			return err
+		}
+		return whichLost(reasons, ring)
+	}
 	for try := 0; ; try++ {
 		// The SDK adds a request token, so its own repetitions are the same write.
 		_, err := s.db.api.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: actions})
 		if err == nil {
 			return nil
 		}
-		lost, moved, busy := false, false, false
-		for i, r := range cancellation(err) {
-			failed := aws.ToString(r.Code) == reasonCondition
-			lost = lost || failed && i != ring
-			moved = moved || failed && i == ring
-			busy = busy || aws.ToString(r.Code) == reasonConflict
+		reasons := cancellation(err)
+		if lost := whichLost(reasons, ring); lost != nil {
+			return lost
 		}
-		switch {
-		case lost:
-			return vault.ErrLost
-		case moved:
-			return vault.ErrRing
-		case !busy || try+1 >= vaultTries:
+		busy := slices.ContainsFunc(reasons, func(r types.CancellationReason) bool { return aws.ToString(r.Code) == reasonConflict })
+		if !busy || try+1 >= vaultTries {
 			return err
 		}
 		if err := backoff(ctx, try); err != nil {
 			return err
 		}
 	}
+}
+
+// whichLost tells a lost condition of a record, which comes first, from that of
+// the ring, the action with index ring; nil if no condition was lost.
+func whichLost(reasons []types.CancellationReason, ring int) (lost error) {
+	for i, r := range reasons {
+		switch {
+		case !lostCondition(r):
+		case i != ring:
+			return vault.ErrLost
+		default:
+			lost = vault.ErrRing
+		}
+	}
+	return lost
 }
 
 func (s Vault) actions(c vault.Change) ([]types.TransactWriteItem, error) {

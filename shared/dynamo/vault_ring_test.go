@@ -14,6 +14,7 @@ import (
 	"github.com/latchkey/latchkey/shared/table"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/vault"
+	"github.com/latchkey/latchkey/shared/vault/vaulttest"
 )
 
 // A ring that cannot be read is an error: taking it for an absent one would put
@@ -44,11 +45,11 @@ func TestVaultPages(t *testing.T) {
 	for _, org := range []string{"a", "o1", "z"} {
 		for i := range 4 {
 			r := vault.Ref{Org: org, ID: fmt.Sprint("p", i), Provider: "vendor", Class: taxonomy.ChannelSend}
-			if _, err := e.v.Create(ctx, vault.NewCredential{Ref: r, Fields: map[string]secret.Text{"bot_token": secret.FromString("one")}}); err != nil {
+			if _, err := e.v.Create(ctx, vault.NewCredential{Op: vaulttest.Op(), Ref: r, Fields: map[string]secret.Text{"bot_token": secret.FromString("one")}}); err != nil {
 				t.Fatal(err)
 			}
 			for n := range i {
-				if _, err := e.v.Rotate(ctx, vault.Rotation{Ref: r, Overlap: time.Hour, Fields: map[string]secret.Text{"bot_token": secret.FromString(fmt.Sprint("value", n))}}); err != nil {
+				if _, err := e.v.Rotate(ctx, vault.Rotation{Op: vaulttest.Op(), Ref: r, Overlap: time.Hour, Fields: map[string]secret.Text{"bot_token": secret.FromString(fmt.Sprint("value", n))}}); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -1,8 +1,10 @@
 package dynamo_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/dynamo"
 	"github.com/latchkey/latchkey/shared/dynamo/dynamotest"
 	"github.com/latchkey/latchkey/shared/fault"
@@ -24,7 +27,7 @@ import (
 
 func vaultStore(t testing.TB) (dynamo.Vault, dynamotest.Fixture) {
 	t.Helper()
-	fx := dynamotest.Open(t, table.Vault)
+	fx := dynamotest.Open(t, table.Vault, table.Config)
 	db, err := dynamo.New(fx.Client, fx.Tables)
 	if err != nil {
 		t.Fatal(err)
@@ -35,9 +38,28 @@ func vaultStore(t testing.TB) (dynamo.Vault, dynamotest.Fixture) {
 func TestVaultConformance(t *testing.T) {
 	vaultStore(t) // skips the test as a whole where there is no engine
 	vaulttest.Run(t, func(t *testing.T) (vault.Store, vault.KEK) {
-		store, _ := vaultStore(t)
-		return store, kmskeytest.Open(t)
+		store, fx := vaultStore(t)
+		db, err := dynamo.New(fx.Client, fx.Tables)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return auditedVault{store, db.Audit()}, kmskeytest.Open(t)
 	})
+}
+
+// auditedVault shows the suite the rows that the store wrote.
+type auditedVault struct {
+	vault.Store
+	rows dynamo.Audit
+}
+
+func (v auditedVault) AuditRows(ctx context.Context, org string) (out []audit.Row, err error) {
+	err = v.rows.AuditMonth(ctx, org, vaulttest.NewClock().Now(), func(s audit.Stored) error {
+		out = append(out, s.Row)
+		return nil
+	})
+	slices.SortFunc(out, func(a, b audit.Row) int { return cmp.Compare(a.Seq, b.Seq) })
+	return out, err
 }
 
 // vaultEnv is one stored credential that a test damages.
@@ -65,7 +87,8 @@ func newVaultEnvOn(t *testing.T, store dynamo.Vault, fx dynamotest.Fixture) vaul
 	}
 	e := vaultEnv{t, fx, v, vault.Ref{Org: "o1", ID: "c1", Provider: "vendor", Class: taxonomy.AIKey}}
 	if _, err := v.Create(context.Background(), vault.NewCredential{
-		Ref: e.ref, Label: "first", Origin: "https://api.vendor.example", Actor: "test",
+		Op:  vaulttest.Op(),
+		Ref: e.ref, Label: "first", Origin: "https://api.vendor.example",
 		Fields: map[string]secret.Text{"api_key": secret.FromString(vaultCanary)},
 	}); err != nil {
 		t.Fatal(err)
@@ -163,7 +186,7 @@ func TestVaultDoesNotWriteOverAnUnreadableHead(t *testing.T) {
 	it := e.item(e.headKey())
 	it["vh"] = &types.AttributeValueMemberS{Value: "vh2"}
 	e.put(it)
-	_, err := e.v.Rotate(context.Background(), vault.Rotation{Ref: e.ref, Fields: map[string]secret.Text{"api_key": secret.FromString("another")}})
+	_, err := e.v.Rotate(context.Background(), vault.Rotation{Op: vaulttest.Op(), Ref: e.ref, Fields: map[string]secret.Text{"api_key": secret.FromString("another")}})
 	if fault.CodeOf(err) != fault.VaultUnavailable || vault.ReasonOf(err) != vault.MalformedRecord {
 		t.Errorf("rotate: %v, %q", err, vault.ReasonOf(err))
 	}
@@ -179,6 +202,7 @@ func TestVaultDamageStaysLocal(t *testing.T) {
 	other := e.ref
 	other.ID = "c2"
 	if _, err := e.v.Create(context.Background(), vault.NewCredential{
+		Op:  vaulttest.Op(),
 		Ref: other, Origin: "https://api.vendor.example", Fields: map[string]secret.Text{"api_key": secret.FromString("healthy-value")},
 	}); err != nil {
 		t.Fatal(err)
@@ -278,7 +302,7 @@ func TestVaultFollowsPages(t *testing.T) {
 		for f := range 4 {
 			fields[fmt.Sprint("field", f)] = secret.FromString(strings.Repeat("v", 16<<10))
 		}
-		if _, err := e.v.Create(context.Background(), vault.NewCredential{Ref: ref, Fields: fields}); err != nil {
+		if _, err := e.v.Create(context.Background(), vault.NewCredential{Op: vaulttest.Op(), Ref: ref, Fields: fields}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -300,7 +324,8 @@ func TestVaultFollowsPages(t *testing.T) {
 func TestVaultKeepsTimes(t *testing.T) {
 	e := newVaultEnv(t)
 	h, err := e.v.Rotate(context.Background(), vault.Rotation{
-		Ref: e.ref, Fields: map[string]secret.Text{"api_key": secret.FromString("another")}, Overlap: 90 * time.Minute, Actor: "second",
+		Op:  vaulttest.Op(),
+		Ref: e.ref, Fields: map[string]secret.Text{"api_key": secret.FromString("another")}, Overlap: 90 * time.Minute,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -184,21 +184,24 @@ func TestVaultRotationIsOneConditionalTransaction(t *testing.T) {
 	fields := func(s string) map[string]secret.Text {
 		return map[string]secret.Text{"signing_secret": secret.FromString(s)}
 	}
-	if _, err := v.Create(context.Background(), vault.NewCredential{Ref: ref, Fields: fields("CNRY-first-value")}); err != nil {
+	if _, err := v.Create(context.Background(), vault.NewCredential{Op: vaulttest.Op(), Ref: ref, Fields: fields("CNRY-first-value")}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.Rotate(context.Background(), vault.Rotation{Ref: ref, Fields: fields("CNRY-second-value")}); err != nil {
+	if _, err := v.Rotate(context.Background(), vault.Rotation{Op: vaulttest.Op(), Ref: ref, Fields: fields("CNRY-second-value")}); err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range [][]string{
-		{"attribute_not_exists(#pk)", "attribute_not_exists(#pk)", "ConditionCheck"},
-		{"#epoch = :epoch", "attribute_not_exists(#pk)", "Delete", "ConditionCheck"},
+		{"attribute_not_exists(#pk)", "attribute_not_exists(#pk)", "ConditionCheck", "credential.create", "AUDITHEAD#o1"},
+		{"#epoch = :epoch", "attribute_not_exists(#pk)", "Delete", "ConditionCheck", "credential.rotate", "AUDITHEAD#o1"},
 	} {
 		w := &vaultWire{}
 		if err := w.store(t).Write(context.Background(), recorder.changes[i]); err != nil {
 			t.Fatal(err)
 		}
-		call := w.only(t, "TransactWriteItems")
+		if len(w.calls) != 2 || w.calls[0].operation != "GetItem" || w.calls[1].operation != "TransactWriteItems" {
+			t.Fatalf("write %d: %+v; want the chain's head and one transaction", i, w.calls)
+		}
+		call := w.calls[1]
 		actions, _ := call.request["TransactItems"].([]any)
 		if len(actions) != len(want) || call.request["ClientRequestToken"] == "" || strings.Contains(call.body, "CNRY") {
 			t.Fatalf("write %d: %s", i, call.body)

@@ -149,8 +149,8 @@ func newBenchRig(b *testing.B, v benchVendor, provider taxonomy.Provider, stream
 	}
 	v2, err := vault.New(vault.Options{Store: credentials, KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: time.Now, App: "latchkey", Stage: "test"})
 	benchMust(b, err)
-	_, err = v2.Create(context.Background(), vault.NewCredential{Ref: vault.Ref{Org: benchOrg, ID: "c1", Provider: string(own.ID), Class: taxonomy.AIKey},
-		Label: "own", Origin: benchOrigin, Fields: map[string]secret.Text{"api_key": secret.FromString("sk-bench-0123456789")}, Actor: "bench"})
+	_, err = v2.Create(context.Background(), vault.NewCredential{Op: vaulttest.Op(), Ref: vault.Ref{Org: benchOrg, ID: "c1", Provider: string(own.ID), Class: taxonomy.AIKey},
+		Label: "own", Origin: benchOrigin, Fields: map[string]secret.Text{"api_key": secret.FromString("sk-bench-0123456789")}})
 	benchMust(b, err)
 	book, err := billing.NewBook("v1", now.Add(-time.Hour), []billing.Row{
 		{Provider: string(or.ID), Model: "m", Meter: billing.InputText, RatePico: 1_000_000, Source: "bench", SourceDate: "2026-11-21"},

@@ -77,8 +77,8 @@ func check(t *testing.T, err error) {
 // connect adds a byok connection whose key may go to origin.
 func (r *rig) connect(id, origin string, change func(*connection.Connection)) {
 	r.t.Helper()
-	_, err := r.vault.Create(r.t.Context(), vault.NewCredential{Ref: vault.Ref{Org: "acme", ID: id, Provider: "openrouter", Class: taxonomy.AIKey},
-		Label: id, Origin: origin, Fields: map[string]secret.Text{"api_key": secret.FromString("own-key-of-" + id + "-0123456789")}, Actor: "test"})
+	_, err := r.vault.Create(r.t.Context(), vault.NewCredential{Op: vaulttest.Op(), Ref: vault.Ref{Org: "acme", ID: id, Provider: "openrouter", Class: taxonomy.AIKey},
+		Label: id, Origin: origin, Fields: map[string]secret.Text{"api_key": secret.FromString("own-key-of-" + id + "-0123456789")}})
 	check(r.t, err)
 	c := connection.Connection{ID: id, Org: "acme", Provider: taxonomy.OpenRouter, Enabled: true, Status: connection.Active,
 		BillingSource: taxonomy.BYOK, Class: taxonomy.AIKey, Version: 1, CreatedAt: r.now}
@@ -649,8 +649,8 @@ func TestOneConnectionThatForbidsTheFallbackSpeaksForAll(t *testing.T) {
 // an organisation of the operator's.
 func TestPlatformKeyFromTheVault(t *testing.T) {
 	r := newRig(t)
-	_, err := r.vault.Create(t.Context(), vault.NewCredential{Ref: vault.Ref{Org: "ours", ID: "p1", Provider: "openrouter", Class: taxonomy.AIKey},
-		Label: "platform", Origin: "https://vendor.example", Fields: map[string]secret.Text{"api_key": secret.FromString("sealed-platform-key-01")}, Actor: "test"})
+	_, err := r.vault.Create(t.Context(), vault.NewCredential{Op: vaulttest.Op(), Ref: vault.Ref{Org: "ours", ID: "p1", Provider: "openrouter", Class: taxonomy.AIKey},
+		Label: "platform", Origin: "https://vendor.example", Fields: map[string]secret.Text{"api_key": secret.FromString("sealed-platform-key-01")}})
 	check(t, err)
 	r.platform = map[taxonomy.Provider]config.PlatformCredential{taxonomy.OpenRouter: {VaultRef: "ours/p1"}}
 	_, err = r.complete(gateway.Query{}, ask("openrouter/m"))

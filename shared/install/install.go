@@ -151,8 +151,8 @@ type BindingStore interface {
 type Vault interface {
 	Create(ctx context.Context, c vault.NewCredential) (vault.Head, error)
 	Rotate(ctx context.Context, r vault.Rotation) (vault.Head, error)
-	FinishRotation(ctx context.Context, ref vault.Ref, field, actor string) (vault.Head, error)
-	Revoke(ctx context.Context, ref vault.Ref, actor string) (vault.Head, error)
+	FinishRotation(ctx context.Context, ref vault.Ref, field string, by audit.Op) (vault.Head, error)
+	Revoke(ctx context.Context, ref vault.Ref, by audit.Op) (vault.Head, error)
 }
 
 // VaultIndex says what is stored without opening it; [vault.Vault] implements

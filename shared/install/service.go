@@ -107,7 +107,7 @@ func (s *Service) Create(ctx context.Context, op audit.Op, o org.Org, tiers org.
 // discard revokes secrets that no install names; what fails stays sealed.
 func (s *Service) discard(ctx context.Context, op audit.Op, i Install) {
 	for _, class := range classes(i) {
-		_, _ = s.Vault.Revoke(ctx, i.Ref(class), op.Actor)
+		_, _ = s.Vault.Revoke(ctx, i.Ref(class), op)
 	}
 }
 
@@ -248,12 +248,12 @@ func (s *Service) store(ctx context.Context, op audit.Op, i Install, e channel.E
 // already is as good as stored.
 func (s *Service) seal(ctx context.Context, op audit.Op, i Install, e channel.Entry, class taxonomy.CredentialClass, fields map[string]secret.Text) (vault.Head, error) {
 	if !slices.ContainsFunc(e.SecretNames(class), i.has) {
-		head, err := s.Vault.Create(ctx, vault.NewCredential{Ref: i.Ref(class), Label: string(i.Provider), Fields: fields, Actor: op.Actor})
+		head, err := s.Vault.Create(ctx, vault.NewCredential{Ref: i.Ref(class), Label: string(i.Provider), Fields: fields, Op: op})
 		if fault.CodeOf(err) != fault.Conflict {
 			return head, err
 		}
 	}
-	return s.rotate(ctx, vault.Rotation{Ref: i.Ref(class), Fields: fields, Actor: op.Actor})
+	return s.rotate(ctx, vault.Rotation{Ref: i.Ref(class), Fields: fields, Op: op})
 }
 
 func (s *Service) rotate(ctx context.Context, r vault.Rotation) (vault.Head, error) {

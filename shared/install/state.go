@@ -133,7 +133,7 @@ func (s *Service) Revoke(ctx context.Context, op audit.Op, orgID, id string) (In
 		return i, err
 	}
 	for _, class := range classes(i) {
-		if _, err := s.Vault.Revoke(ctx, i.Ref(class), op.Actor); err != nil && fault.CodeOf(err) != fault.NotFound {
+		if _, err := s.Vault.Revoke(ctx, i.Ref(class), op); err != nil && fault.CodeOf(err) != fault.NotFound {
 			return i, err
 		}
 	}
@@ -197,7 +197,7 @@ func (s *Service) Rotate(ctx context.Context, op audit.Op, orgID, id, name strin
 		}
 		i = claimed
 	}
-	head, err := s.rotate(ctx, vault.Rotation{Ref: i.Ref(f.Class), Fields: map[string]secret.Text{name: value}, Overlap: overlap, Actor: op.Actor})
+	head, err := s.rotate(ctx, vault.Rotation{Ref: i.Ref(f.Class), Fields: map[string]secret.Text{name: value}, Overlap: overlap, Op: op})
 	if err != nil {
 		return Install{}, err
 	}
@@ -214,7 +214,7 @@ func (s *Service) RotateFinish(ctx context.Context, op audit.Op, orgID, id, name
 		if err != nil {
 			return i, err
 		}
-		head, err := s.Vault.FinishRotation(ctx, i.Ref(f.Class), name, op.Actor)
+		head, err := s.Vault.FinishRotation(ctx, i.Ref(f.Class), name, op)
 		if err != nil {
 			return i, err
 		}

@@ -43,7 +43,7 @@ func (w *worker) credential(ctx context.Context, c vault.Credential, t *tally) e
 	case w.job.Kind == Prune:
 		return w.prune(ctx, c, t)
 	case c.Head.Status == vault.Unreadable:
-		w.fail(t, c.Head.Ref, 0, "", vault.MalformedRecord)
+		w.fail(ctx, t, c.Head.Ref, 0, "", vault.MalformedRecord)
 		return nil
 	}
 	if !c.Sound() {
@@ -53,7 +53,7 @@ func (w *worker) credential(ctx context.Context, c vault.Credential, t *tally) e
 		}
 	}
 	if c.Head.Status == vault.NeedsReentry {
-		w.fail(t, c.Head.Ref, 0, "", vault.AwaitsReentry)
+		w.fail(ctx, t, c.Head.Ref, 0, "", vault.AwaitsReentry)
 	}
 	for _, ver := range c.Versions {
 		if !w.stale(ver) {
@@ -112,24 +112,24 @@ func (w *worker) version(ctx context.Context, c vault.Credential, ver vault.Vers
 	case reason == vault.KeyInvalidCiphertext || reason == vault.TagMismatch:
 		return w.quarantine(ctx, c, ver.Number, reason, t)
 	default:
-		w.fail(t, c.Head.Ref, ver.Number, "", reason)
+		w.fail(ctx, t, c.Head.Ref, ver.Number, "", reason)
 	}
 	return nil
 }
 
-func (w *worker) fail(t *tally, ref vault.Ref, version int, field string, reason vault.Reason) {
+func (w *worker) fail(ctx context.Context, t *tally, ref vault.Ref, version int, field string, reason vault.Reason) {
 	if reason == "" {
 		reason = vault.KeyUnexpected
 	}
 	f := Failure{Org: ref.Org, Class: ref.Class, Credential: ref.ID, Version: version, Field: field, Reason: reason}
 	t.failures = append(t.failures, f)
-	w.OnEvent(Event{Job: w.job, Failure: f, What: "failure"})
+	w.OnEvent(ctx, Event{Job: w.job, Failure: f, What: "failure"})
 }
 
 // quarantine takes a version that opens under no key out of use and lists it.
 func (w *worker) quarantine(ctx context.Context, c vault.Credential, number int, reason vault.Reason, t *tally) error {
 	was := c.Head
-	h, err := w.Vault.Quarantine(ctx, was.Ref, number, actor)
+	h, err := w.Vault.Quarantine(ctx, was.Ref, number, w.op())
 	switch {
 	case fault.CodeOf(err) == fault.Conflict:
 		t.touched = true // somebody changed it; the next pass looks again
@@ -138,10 +138,10 @@ func (w *worker) quarantine(ctx context.Context, c vault.Credential, number int,
 		return err
 	case h.Epoch != was.Epoch:
 		t.mended++
-		w.report(ctx, "credential.quarantine", "quarantined", Failure{Org: was.Ref.Org, Class: was.Ref.Class, Credential: was.Ref.ID, Version: number, Reason: reason})
+		w.OnEvent(ctx, Event{Job: w.job, What: "quarantined", Failure: Failure{Org: was.Ref.Org, Class: was.Ref.Class, Credential: was.Ref.ID, Version: number, Reason: reason}})
 	}
 	if was.Status != vault.NeedsReentry { // that is listed already
-		w.fail(t, was.Ref, number, "", reason)
+		w.fail(ctx, t, was.Ref, number, "", reason)
 	}
 	return nil
 }
@@ -157,25 +157,22 @@ func (w *worker) repair(ctx context.Context, c vault.Credential, t *tally) (vaul
 	if err != nil || again.Sound() {
 		return again, err
 	}
-	h, err := w.Vault.Repair(ctx, ref, actor)
+	h, err := w.Vault.Repair(ctx, ref, w.op())
 	if err != nil && fault.CodeOf(err) != fault.Conflict {
 		return again, err
 	}
 	t.touched = true
 	if err == nil && h.Epoch != again.Head.Epoch {
 		t.mended++
-		w.report(ctx, "credential.repair", "repaired", Failure{Org: ref.Org, Class: ref.Class, Credential: ref.ID, Reason: vault.VersionMissing})
+		w.OnEvent(ctx, Event{Job: w.job, What: "repaired", Failure: Failure{Org: ref.Org, Class: ref.Class, Credential: ref.ID, Reason: vault.VersionMissing}})
 	}
 	return w.Vault.Load(ctx, ref.Org, ref.Class, ref.ID)
 }
 
-// report records what was done to a credential. The change is made already and
-// safe; a row that cannot be written must not end the job.
-func (w *worker) report(ctx context.Context, action, what string, f Failure) {
+// op is the operation under whose name a credential is changed.
+func (w *worker) op() audit.Op {
 	now := w.Now()
-	op := audit.Op{Actor: actor, ID: w.NewID(now), At: now}
-	_ = w.Audit.PutAudit(ctx, op.Row(f.Org, action, f.Credential, "reason", string(f.Reason)))
-	w.OnEvent(Event{Job: w.job, Failure: f, What: what})
+	return audit.Op{Actor: actor, ID: w.NewID(now), At: stamp(now)}
 }
 
 func (w *worker) verify(ctx context.Context, c vault.Credential, t *tally) error {
@@ -197,7 +194,7 @@ func (w *worker) verify(ctx context.Context, c vault.Credential, t *tally) error
 		return err
 	}
 	for _, p := range problems {
-		w.fail(t, p.Ref, p.Version, p.Field, p.Reason)
+		w.fail(ctx, t, p.Ref, p.Version, p.Field, p.Reason)
 	}
 	t.done++
 	return nil
@@ -217,7 +214,7 @@ func (w *worker) prune(ctx context.Context, c vault.Credential, t *tally) error 
 	case fault.CodeOf(err) == fault.Conflict || fault.CodeOf(err) == fault.NotFound:
 		// Changed or revoked meanwhile; the next hour looks again.
 	default:
-		w.fail(t, c.Head.Ref, 0, "", vault.ReasonOf(err))
+		w.fail(ctx, t, c.Head.Ref, 0, "", vault.ReasonOf(err))
 	}
 	return nil
 }

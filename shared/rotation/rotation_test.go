@@ -9,11 +9,12 @@ import (
 )
 
 func TestInMemory(t *testing.T) {
-	rotationtest.Run(t, func(*testing.T) rotationtest.Harness {
+	rotationtest.Run(t, func(t *testing.T) rotationtest.Harness {
 		records := vaulttest.NewStore()
 		jobs := rotationtest.NewMemory(records)
-		return rotationtest.Harness{Records: records, Jobs: jobs, Lose: jobs.Lose, Audit: jobs, Rows: func(org string) (out []audit.Row) {
-			for _, r := range jobs.Rows() {
+		return rotationtest.Harness{Records: records, Jobs: jobs, Lose: jobs.Lose, Rows: func(org string) (out []audit.Row) {
+			sealed, _ := records.AuditRows(t.Context(), org)
+			for _, r := range append(jobs.Rows(), sealed...) {
 				if r.Org == org {
 					out = append(out, r)
 				}

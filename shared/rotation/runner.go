@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/vault"
 )
 
@@ -26,12 +25,8 @@ type Options struct {
 	// Sleep waits, or returns early when ctx ends.
 	Sleep func(ctx context.Context, d time.Duration)
 	// NewID makes ids of jobs, leases and audit rows.
-	NewID func(now time.Time) string
-	// Audit keeps a row for every credential that is repaired or quarantined.
-	Audit interface {
-		PutAudit(ctx context.Context, row audit.Row) error
-	}
-	OnEvent func(Event)
+	NewID   func(now time.Time) string
+	OnEvent func(context.Context, Event)
 }
 
 // Runner works on jobs. It is safe for concurrent use.
@@ -39,11 +34,11 @@ type Runner struct{ o Options }
 
 // NewRunner returns a worker. It fails if a required option is missing.
 func NewRunner(o Options) (*Runner, error) {
-	if o.Store == nil || o.Vault == nil || o.Pages == nil || o.Now == nil || o.Sleep == nil || o.NewID == nil || o.Audit == nil {
-		return nil, errors.New("rotation: Store, Vault, Pages, Now, Sleep, NewID and Audit are required")
+	if o.Store == nil || o.Vault == nil || o.Pages == nil || o.Now == nil || o.Sleep == nil || o.NewID == nil {
+		return nil, errors.New("rotation: Store, Vault, Pages, Now, Sleep and NewID are required")
 	}
 	if o.OnEvent == nil {
-		o.OnEvent = func(Event) {}
+		o.OnEvent = func(context.Context, Event) {}
 	}
 	return &Runner{o}, nil
 }
@@ -177,7 +172,7 @@ func (w *worker) release(ctx context.Context, why error) {
 	if w.Store.Write(ctx, Write{Job: next}) == nil {
 		w.job = next
 	}
-	w.OnEvent(Event{Job: w.job, What: "stopped"})
+	w.OnEvent(ctx, Event{Job: w.job, What: "stopped"})
 }
 
 func stopReason(err error) string {
@@ -200,7 +195,7 @@ func (w *worker) end(ctx context.Context, s State, reason string) error {
 	if err := w.write(ctx, Write{Job: next, Slot: FreeSlot}); err != nil {
 		return leaseOr(err)
 	}
-	w.OnEvent(Event{Job: w.job, What: "ended"})
+	w.OnEvent(ctx, Event{Job: w.job, What: "ended"})
 	return nil
 }
 
@@ -218,7 +213,7 @@ func (w *worker) work(ctx context.Context) error {
 		if err := w.prepare(ctx); err != nil || w.job.State.Ended() {
 			return err
 		}
-		w.OnEvent(Event{Job: w.job, What: "begun"})
+		w.OnEvent(ctx, Event{Job: w.job, What: "begun"})
 	}
 	if w.job.Kind.rewrites() {
 		ring, err := w.Vault.Ring(ctx)
@@ -336,7 +331,7 @@ func (t tally) addTo(job Job) Job {
 // endPass begins another pass if this one found something to do, else ends the
 // job.
 func (w *worker) endPass(ctx context.Context, job Job) error {
-	w.OnEvent(Event{Job: job, What: "passed"})
+	w.OnEvent(ctx, Event{Job: job, What: "passed"})
 	slot := FreeSlot
 	switch {
 	case job.Touched && job.Kind.rewrites():
@@ -355,7 +350,7 @@ func (w *worker) endPass(ctx context.Context, job Job) error {
 		return leaseOr(err)
 	}
 	if job.State.Ended() {
-		w.OnEvent(Event{Job: w.job, What: "ended"})
+		w.OnEvent(ctx, Event{Job: w.job, What: "ended"})
 	}
 	return nil
 }

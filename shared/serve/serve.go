@@ -23,6 +23,7 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/gateway"
 	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/redact"
 	"github.com/latchkey/latchkey/shared/table"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -30,7 +31,8 @@ import (
 // maxBody is the largest event a function URL delivers.
 const maxBody = 6 << 20
 
-// Server answers requests. Safe for concurrent use; all fields are required.
+// Server answers requests. Safe for concurrent use; all fields but Redact are
+// required.
 type Server struct {
 	Gateway *gateway.Gateway
 	// Observe sets the clock from the request; Now reads it.
@@ -40,6 +42,8 @@ type Server struct {
 	Log     *slog.Logger
 	// EncodeError is the dialect's error envelope.
 	EncodeError func(dst []byte, err error, requestID string) []byte
+	// Redact gets the caller's key and masks error texts; nil masks nothing.
+	Redact *redact.Set
 }
 
 // Exchange is one authenticated request.
@@ -117,6 +121,7 @@ func (s *Server) open(x *Exchange, scope org.Scope) error {
 	if err != nil {
 		return err
 	}
+	s.Redact.Add([]byte(key))
 	if x.R.Header.Get("Content-Encoding") != "" {
 		return fault.New(fault.InvalidRequest, "serve.open", "a compressed request body is not accepted; send it plain")
 	}
@@ -225,9 +230,13 @@ func (x *Exchange) Reply(contentType string, body []byte) error {
 	return err
 }
 
+// Public is err as it may be shown: handlers that put an error into a stream
+// pass it through here.
+func (x *Exchange) Public(err error) *fault.Error { return x.server.Redact.Fault(fault.As(err)) }
+
 // fail writes an error answer.
 func (x *Exchange) fail(err error) {
-	f := fault.As(err)
+	f := x.Public(err)
 	h := x.W.Header()
 	id := x.Query.RequestID
 	switch {
@@ -268,7 +277,7 @@ func (s *Server) log(x *Exchange, err error, began time.Time) {
 	if f := fault.As(err); f != nil && f.Op != "" {
 		args = append(args, "op", f.Op)
 	}
-	s.Log.Info("request", args...)
+	s.Log.InfoContext(x.R.Context(), "request", args...)
 }
 
 // Now is the time of the server's clock.

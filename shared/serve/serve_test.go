@@ -14,6 +14,7 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/gateway"
 	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/redact"
 	"github.com/latchkey/latchkey/shared/serve"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -98,6 +99,27 @@ func TestDescribeWritesHeaderSafeText(t *testing.T) {
 	for name, v := range want {
 		if got := w.Header().Get(name); got != v {
 			t.Errorf("%s = %q, want %q", name, got, v)
+		}
+	}
+}
+
+// TestSecretsInUseAreMaskedInErrorAnswers uses a part of a message as the
+// secret, because no message of ours ever holds one.
+func TestSecretsInUseAreMaskedInErrorAnswers(t *testing.T) {
+	key := "lk_acme_k1_" + strings.Repeat("0", 43)
+	for _, masked := range []bool{true, false} {
+		s := server(io.Discard)
+		if masked {
+			s.Redact = new(redact.Set)
+			s.Redact.Add([]byte("x-latchkey-billing"))
+		}
+		w := do(t, s, "", "x-api-key", key, "x-latchkey-billing", "free")
+		body := w.Body.String()
+		if w.Code != 400 || strings.Contains(body, "x-latchkey-billing") == masked || strings.Contains(body, `"param":"[secret]"`) != masked {
+			t.Errorf("masked %v: %d %s", masked, w.Code, body)
+		}
+		if got := s.Redact.String(key); (got == "[secret]") != masked {
+			t.Errorf("masked %v: the caller's key in a text gives %s", masked, got)
 		}
 	}
 }

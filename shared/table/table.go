@@ -129,6 +129,16 @@ func Audit(org string, t time.Time, id string) Key {
 	return Key{"AUDIT#" + org + "#" + t.UTC().Format("200601"), fmt.Sprintf("%013d#%s", t.UnixMilli(), id)}
 }
 
+// AuditHead is the end of an organisation's chain of audit rows. It changes with
+// every row, so it lies outside the partitions that nothing may change.
+func AuditHead(org string) Key { return Key{"AUDITHEAD#" + org, "HEAD"} }
+
+// AuditRows matches the partitions of audit rows.
+const AuditRows = "AUDIT#*"
+
+// AuditHeads matches the partitions of the ends of their chains.
+const AuditHeads = "AUDITHEAD#*"
+
 // PriceIndex holds which price book version applies from when.
 func PriceIndex() Key { return Key{"PRICES", "INDEX"} }
 

@@ -19,9 +19,12 @@ func callLedger() TableAccess {
 	return TableAccess{Table: table.Ledger, Actions: []string{"GetItem", "PutItem", "Query", "UpdateItem"}, Keys: []string{"R#*", "A#*"}}
 }
 
+// callTables is what every metered call needs. The one write to config is the
+// cooldown of a connection.
 func callTables() []TableAccess {
 	return []TableAccess{
-		{Table: table.Config, Actions: []string{"GetItem", "Query", "UpdateItem"}},
+		{Table: table.Config, Actions: []string{"GetItem", "Query"}},
+		{Table: table.Config, Actions: []string{"UpdateItem"}, Keys: []string{"ORG#*"}},
 		{Table: table.Vault, Actions: []string{"Query"}},
 		callLedger(),
 	}
@@ -83,7 +86,7 @@ func rotate() Function {
 		Name: Rotate, MemoryMB: 256, Timeout: 300 * time.Second,
 		Tables: []TableAccess{
 			{Table: table.Vault, Actions: []string{"ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "Scan"}},
-			{Table: table.Config, Actions: []string{"PutItem"}, Keys: []string{"AUDIT#*"}},
+			{Table: table.Config, Actions: []string{"GetItem", "PutItem"}, Keys: []string{table.AuditRows, table.AuditHeads}},
 		},
 		KMS: []KeyAccess{
 			{Actions: []string{"Decrypt", "GenerateDataKey", "ReEncryptFrom", "ReEncryptTo"}, Classes: taxonomy.CredentialClasses()},

@@ -80,6 +80,23 @@ type TableAccess struct {
 	Keys    []string
 }
 
+// Denied lists what the function's role is refused whatever [Function.Tables]
+// grants it. Audit rows are written once: whoever may write the table they lie
+// in may neither change nor delete them. A put is left, because writing a row is
+// one; that it finds no row there is the store's condition.
+func (f Function) Denied() []TableAccess {
+	for _, t := range f.Tables {
+		writes := slices.ContainsFunc(t.Actions, func(a string) bool { return a == "PutItem" || slices.Contains(changingActions, a) })
+		if t.Table == table.Config && writes {
+			return []TableAccess{{Table: table.Config, Actions: changingActions, Keys: []string{table.AuditRows}}}
+		}
+	}
+	return nil
+}
+
+// changingActions write to items that exist.
+var changingActions = []string{"BatchWriteItem", "DeleteItem", "UpdateItem"}
+
 // KeyAccess grants actions ("Decrypt") on every vault key for the credential
 // classes, or on the MAC key when Classes is empty.
 type KeyAccess struct {

@@ -40,6 +40,26 @@ type Span interface {
 	End()
 }
 
+// Masked passes every value that a span of t is annotated with through mask.
+func Masked(t Tracer, mask func(string) string) Tracer { return masked{t, mask} }
+
+type masked struct {
+	t    Tracer
+	mask func(string) string
+}
+
+func (m masked) Start(ctx context.Context, name string) (context.Context, Span) {
+	ctx, s := m.t.Start(ctx, name)
+	return ctx, maskedSpan{s, m.mask}
+}
+
+type maskedSpan struct {
+	Span
+	mask func(string) string
+}
+
+func (s maskedSpan) Annotate(key Key, value string) { s.Span.Annotate(key, s.mask(value)) }
+
 // None returns a tracer that records nothing.
 func None() Tracer { return none{} }
 

@@ -71,3 +71,21 @@ func TestWithoutASegmentNothingHappens(t *testing.T) {
 		}
 	}
 }
+
+type recorded struct {
+	none
+	values map[Key]string
+}
+
+func (r recorded) Start(ctx context.Context, _ string) (context.Context, Span) { return ctx, r }
+func (r recorded) Annotate(k Key, v string)                                    { r.values[k] = v }
+
+func TestMaskedPassesValuesThroughTheMask(t *testing.T) {
+	inner := recorded{values: map[Key]string{}}
+	_, span := Masked(inner, func(s string) string { return strings.ReplaceAll(s, "CNRY", "[secret]") }).Start(context.Background(), "x")
+	span.Annotate(Model, "openrouter/CNRY")
+	span.End()
+	if inner.values[Model] != "openrouter/[secret]" {
+		t.Errorf("%v", inner.values)
+	}
+}

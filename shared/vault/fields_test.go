@@ -12,6 +12,7 @@ import (
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/vault"
+	"github.com/latchkey/latchkey/shared/vault/vaulttest"
 )
 
 func TestValuesThatAreRefused(t *testing.T) {
@@ -45,7 +46,7 @@ func TestValuesThatAreRefused(t *testing.T) {
 		"crosses":          {"xxxxxxxx", vault.Masked},
 	} {
 		e := newEnv(t)
-		_, err := e.v.Create(context.Background(), vault.NewCredential{Ref: ref("c1"), Origin: origin, Fields: apiKey(c.value)})
+		_, err := e.v.Create(context.Background(), vault.NewCredential{Op: vaulttest.Op(), Ref: ref("c1"), Origin: origin, Fields: apiKey(c.value)})
 		wantFault(t, name, err, fault.InvalidRequest, c.reason, "api_key")
 		if err != nil && len(c.value) > 4 && strings.Contains(err.Error(), c.value) {
 			t.Errorf("%s: the message quotes the value", name)
@@ -75,7 +76,7 @@ func TestValuesThatAreAccepted(t *testing.T) {
 	} {
 		e := newEnv(t)
 		r := vault.Ref{Org: "org1", ID: "c1", Provider: "vendor", Class: c.class}
-		if _, err := e.v.Create(context.Background(), vault.NewCredential{Ref: r, Origin: origin, Fields: map[string]secret.Text{c.field: secret.FromString(c.value)}}); err != nil {
+		if _, err := e.v.Create(context.Background(), vault.NewCredential{Op: vaulttest.Op(), Ref: r, Origin: origin, Fields: map[string]secret.Text{c.field: secret.FromString(c.value)}}); err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
@@ -121,6 +122,7 @@ func TestHints(t *testing.T) {
 	} {
 		e := newEnv(t)
 		h, err := e.v.Create(context.Background(), vault.NewCredential{
+			Op:     vaulttest.Op(),
 			Ref:    vault.Ref{Org: "org1", ID: "c1", Provider: "vendor", Class: c.class},
 			Origin: origin, Fields: map[string]secret.Text{c.field: secret.FromString(c.value)},
 		})
@@ -132,7 +134,7 @@ func TestHints(t *testing.T) {
 
 func TestMainField(t *testing.T) {
 	e := newEnv(t)
-	h, err := e.v.Create(context.Background(), vault.NewCredential{Ref: ref("c1"), Origin: origin, Fields: map[string]secret.Text{
+	h, err := e.v.Create(context.Background(), vault.NewCredential{Op: vaulttest.Op(), Ref: ref("c1"), Origin: origin, Fields: map[string]secret.Text{
 		"aaa": secret.FromString("first-0123456789-0000"), "api_key": secret.FromString(key1),
 	}})
 	if err != nil || h.Hint() != "wxyz" || h.Fingerprint() != h.Fields[1].Fingerprint || fmt.Sprint(h.FieldNames()) != "[aaa api_key]" {
@@ -144,7 +146,7 @@ func TestMainField(t *testing.T) {
 }
 
 func TestInputsThatAreRefused(t *testing.T) {
-	good := vault.NewCredential{Ref: ref("c1"), Label: "main", Origin: origin, Fields: apiKey(key1), Actor: "op"}
+	good := vault.NewCredential{Op: vaulttest.Op(), Ref: ref("c1"), Label: "main", Origin: origin, Fields: apiKey(key1)}
 	many := map[string]secret.Text{}
 	for i := range 17 {
 		many[fmt.Sprint("f", i)] = secret.FromString("v")
@@ -166,7 +168,7 @@ func TestInputsThatAreRefused(t *testing.T) {
 		"unknown class":     {func(c *vault.NewCredential) { c.Ref.Class = "root" }, "class"},
 		"long label":        {func(c *vault.NewCredential) { c.Label = strings.Repeat("l", 129) }, "label"},
 		"label with escape": {func(c *vault.NewCredential) { c.Label = "a\x1b[31m" }, "label"},
-		"long actor":        {func(c *vault.NewCredential) { c.Actor = strings.Repeat("l", 129) }, "actor"},
+		"long actor":        {func(c *vault.NewCredential) { c.Op.Actor = strings.Repeat("l", 129) }, "actor"},
 		"no origin":         {func(c *vault.NewCredential) { c.Origin = "" }, "origin"},
 		"origin with path":  {func(c *vault.NewCredential) { c.Origin = origin + "/v1" }, "origin"},
 		"origin in caps":    {func(c *vault.NewCredential) { c.Origin = "https://API.vendor.example" }, "origin"},
@@ -203,18 +205,18 @@ func TestRotationsThatAreRefused(t *testing.T) {
 		reason vault.Reason
 		param  string
 	}{
-		"negative overlap": {vault.Rotation{Ref: ref("c1"), Fields: apiKey("new-value"), Overlap: -1}, fault.InvalidRequest, "", "overlap"},
-		"long overlap":     {vault.Rotation{Ref: ref("c1"), Fields: apiKey("new-value"), Overlap: 31 * 24 * time.Hour}, fault.InvalidRequest, "", "overlap"},
-		"no fields":        {vault.Rotation{Ref: ref("c1")}, fault.InvalidRequest, "", "fields"},
-		"the hint":         {vault.Rotation{Ref: ref("c1"), Fields: apiKey("wxyz")}, fault.InvalidRequest, vault.Masked, "api_key"},
-		"the same":         {vault.Rotation{Ref: ref("c1"), Fields: apiKey(key1)}, fault.Conflict, vault.Duplicate, "api_key"},
-		"absent":           {vault.Rotation{Ref: ref("none"), Fields: apiKey("new-value")}, fault.NotFound, "", ""},
-		"other provider": {vault.Rotation{Ref: vault.Ref{Org: "org1", ID: "c1", Provider: "vendor2", Class: taxonomy.AIKey}, Fields: apiKey("new-value")},
+		"negative overlap": {vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey("new-value"), Overlap: -1}, fault.InvalidRequest, "", "overlap"},
+		"long overlap":     {vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey("new-value"), Overlap: 31 * 24 * time.Hour}, fault.InvalidRequest, "", "overlap"},
+		"no fields":        {vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1")}, fault.InvalidRequest, "", "fields"},
+		"the hint":         {vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey("wxyz")}, fault.InvalidRequest, vault.Masked, "api_key"},
+		"the same":         {vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey(key1)}, fault.Conflict, vault.Duplicate, "api_key"},
+		"absent":           {vault.Rotation{Op: vaulttest.Op(), Ref: ref("none"), Fields: apiKey("new-value")}, fault.NotFound, "", ""},
+		"other provider": {vault.Rotation{Op: vaulttest.Op(), Ref: vault.Ref{Org: "org1", ID: "c1", Provider: "vendor2", Class: taxonomy.AIKey}, Fields: apiKey("new-value")},
 			fault.NotFound, vault.ContextMismatch, ""},
-		"bad origin": {vault.Rotation{Ref: ref("c1"), Fields: apiKey("new-value"), Origin: "https://x/y"}, fault.InvalidRequest, "", "origin"},
-		"new origin with overlap": {vault.Rotation{Ref: ref("c1"), Fields: apiKey("new-value"), Origin: "https://x.example", Overlap: time.Hour},
+		"bad origin": {vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey("new-value"), Origin: "https://x/y"}, fault.InvalidRequest, "", "origin"},
+		"new origin with overlap": {vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey("new-value"), Origin: "https://x.example", Overlap: time.Hour},
 			fault.InvalidRequest, "", "overlap"},
-		"new origin, not all fields": {vault.Rotation{Ref: ref("c1"), Fields: map[string]secret.Text{"second": secret.FromString("v2")}, Origin: "https://x.example"},
+		"new origin, not all fields": {vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: map[string]secret.Text{"second": secret.FromString("v2")}, Origin: "https://x.example"},
 			fault.InvalidRequest, "", "origin"},
 	} {
 		_, err := e.v.Rotate(ctx, c.r)
@@ -224,11 +226,11 @@ func TestRotationsThatAreRefused(t *testing.T) {
 		t.Errorf("a refused rotation wrote: %+v", h)
 	}
 	for i := range 8 {
-		if _, err := e.v.Rotate(ctx, vault.Rotation{Ref: ref("c1"), Fields: apiKey(fmt.Sprint("value-", i)), Overlap: time.Hour}); err != nil {
+		if _, err := e.v.Rotate(ctx, vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey(fmt.Sprint("value-", i)), Overlap: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, err := e.v.Rotate(ctx, vault.Rotation{Ref: ref("c1"), Fields: apiKey("value-9"), Overlap: time.Hour})
+	_, err := e.v.Rotate(ctx, vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey("value-9"), Overlap: time.Hour})
 	wantFault(t, "too many drains", err, fault.Conflict, vault.TooManyDrains, "")
 }
 
@@ -238,10 +240,10 @@ func TestChangingTheOrigin(t *testing.T) {
 	e := newEnv(t)
 	e.create("c1", key1)
 	ctx := context.Background()
-	if _, err := e.v.Rotate(ctx, vault.Rotation{Ref: ref("c1"), Fields: apiKey("value-2"), Overlap: time.Hour}); err != nil {
+	if _, err := e.v.Rotate(ctx, vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey("value-2"), Overlap: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	h, err := e.v.Rotate(ctx, vault.Rotation{Ref: ref("c1"), Fields: apiKey("value-3"), Origin: "https://x.example"})
+	h, err := e.v.Rotate(ctx, vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey("value-3"), Origin: "https://x.example"})
 	if err != nil || h.AllowsOrigin(origin) || !h.AllowsOrigin("https://x.example") || len(h.Drains) != 0 {
 		t.Errorf("%v, %+v", err, h)
 	}
@@ -249,10 +251,10 @@ func TestChangingTheOrigin(t *testing.T) {
 		t.Errorf("old values are still stored: %+v", c.Versions)
 	}
 	// The same key at a new address is entered again, not refused as unchanged.
-	if h, err = e.v.Rotate(ctx, vault.Rotation{Ref: ref("c1"), Fields: apiKey("value-3"), Origin: "https://y.example"}); err != nil || h.Origin != "https://y.example" {
+	if h, err = e.v.Rotate(ctx, vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey("value-3"), Origin: "https://y.example"}); err != nil || h.Origin != "https://y.example" {
 		t.Errorf("%v, %+v", err, h)
 	}
-	_, err = e.v.Rotate(ctx, vault.Rotation{Ref: ref("c1"), Fields: apiKey("value-3"), Origin: "https://y.example"})
+	_, err = e.v.Rotate(ctx, vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey("value-3"), Origin: "https://y.example"})
 	wantFault(t, "nothing changes", err, fault.Conflict, vault.Duplicate, "api_key")
 }
 
@@ -345,10 +347,10 @@ func TestUndeclaredFields(t *testing.T) {
 		"provider without a kind": {vault.Ref{Org: "org1", ID: "c2", Provider: "openrouter", Class: taxonomy.ChannelSend}, "bot_token", "provider"},
 		"integration's field":     {vault.Ref{Org: "org1", ID: "c2", Provider: "crm", Class: taxonomy.Integration}, "bot_token", "bot_token"},
 	} {
-		_, err := e.v.Create(ctx, vault.NewCredential{Ref: c.ref, Origin: origin, Fields: map[string]secret.Text{c.field: text}})
+		_, err := e.v.Create(ctx, vault.NewCredential{Op: vaulttest.Op(), Ref: c.ref, Origin: origin, Fields: map[string]secret.Text{c.field: text}})
 		wantFault(t, name, err, fault.InvalidRequest, vault.UnknownField, c.param)
 	}
-	_, err := e.v.Rotate(ctx, vault.Rotation{Ref: ref("c1"), Fields: map[string]secret.Text{"bearer": text}})
+	_, err := e.v.Rotate(ctx, vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: map[string]secret.Text{"bearer": text}})
 	wantFault(t, "rotation", err, fault.InvalidRequest, vault.UnknownField, "bearer")
 	if n := e.kek.Calls("GenerateDataKey"); n != 1 {
 		t.Errorf("%d data keys were made", n)
@@ -375,7 +377,7 @@ func TestADeclarationThatIsGone(t *testing.T) {
 	if vault.ReasonOf(err) != vault.UnknownField {
 		t.Errorf("%v, reason %q", err, vault.ReasonOf(err))
 	}
-	if h, err := v.Revoke(context.Background(), ref("c1"), "op"); err != nil || h.Status != vault.Revoked {
+	if h, err := v.Revoke(context.Background(), ref("c1"), vaulttest.Op()); err != nil || h.Status != vault.Revoked {
 		t.Errorf("%v, %+v", err, h)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/secret"
 )
 
@@ -132,7 +133,7 @@ func (v *Vault) openAll(ctx context.Context, op string, h Head, ver Version, ect
 		if err == nil {
 			plain, err = v.openField(key, h.Ref, ver.Number, name, sealed)
 		}
-		v.onUse(Event{Ref: h.Ref, Version: ver.Number, Field: name, Purpose: "reseal", Cache: CacheNone, Outcome: ReasonOf(err)})
+		v.onUse(ctx, Event{Ref: h.Ref, Version: ver.Number, Field: name, Purpose: "reseal", Cache: CacheNone, Outcome: ReasonOf(err)})
 		switch {
 		case err == nil:
 			fields[name] = secret.New(plain)
@@ -210,7 +211,7 @@ func (v *Vault) Examine(ctx context.Context, c Credential) ([]Problem, error) {
 			return nil, keyFault(op, err)
 		}
 		for i, r := range reasons {
-			v.onUse(Event{Ref: h.Ref, Version: n, Field: names[i], Purpose: "verify", Cache: CacheNone, Outcome: r})
+			v.onUse(ctx, Event{Ref: h.Ref, Version: n, Field: names[i], Purpose: "verify", Cache: CacheNone, Outcome: r})
 			if r != "" {
 				found = append(found, Problem{Ref: h.Ref, Field: names[i], Version: n, Reason: r})
 			}
@@ -299,11 +300,11 @@ func (h Head) usedIn(version int, now time.Time) []string {
 // Quarantine takes a version that opens under no key out of use: the overlap of
 // values that only drain from it ends, and live ones make the credential
 // [NeedsReentry]. The version stays stored. It returns the head as it is then;
-// a head that does not use the version is returned unchanged. Errors: conflict,
-// not_found, vault_unavailable.
-func (v *Vault) Quarantine(ctx context.Context, ref Ref, number int, actor string) (Head, error) {
+// a head that does not use the version is returned unchanged, without an audit
+// row. Errors: conflict, not_found, vault_unavailable.
+func (v *Vault) Quarantine(ctx context.Context, ref Ref, number int, by audit.Op) (Head, error) {
 	const op = "vault.Quarantine"
-	return v.amend(ctx, op, ref, actor, func(h *Head) bool {
+	return v.amend(ctx, op, ref, by, "quarantine", func(h *Head) bool {
 		before := len(h.Drains)
 		h.Drains = slices.DeleteFunc(h.Drains, func(d Drain) bool { return d.Version == number })
 		changed := len(h.Drains) != before
@@ -321,7 +322,7 @@ func (v *Vault) Quarantine(ctx context.Context, ref Ref, number int, actor strin
 // credential becomes [NeedsReentry]. A value whose overlap has ended is never
 // brought back: it may have been replaced because it leaked. A head that is whole
 // is returned unchanged. Errors: as [Vault.Quarantine].
-func (v *Vault) Repair(ctx context.Context, ref Ref, actor string) (Head, error) {
+func (v *Vault) Repair(ctx context.Context, ref Ref, by audit.Op) (Head, error) {
 	const op = "vault.Repair"
 	c, err := v.Load(ctx, ref.Org, ref.Class, ref.ID)
 	if err != nil {
@@ -333,7 +334,7 @@ func (v *Vault) Repair(ctx context.Context, ref Ref, actor string) (Head, error)
 		_, has := ver.Fields[field]
 		return ok && (has || ver.Format == "") // one that cannot be read is not missing
 	}
-	return v.amend(ctx, op, ref, actor, func(h *Head) bool {
+	return v.amend(ctx, op, ref, by, "repair", func(h *Head) bool {
 		if h.Epoch != c.Head.Epoch+1 || h.Status != Active {
 			return false // changed since it was loaded
 		}
@@ -400,8 +401,8 @@ func (c Credential) Sound() bool {
 
 // amend changes a head and nothing else; change reports whether there is
 // something to write.
-func (v *Vault) amend(ctx context.Context, op string, ref Ref, actor string, change func(*Head) bool) (Head, error) {
-	if err := firstOf(checkRef(op, ref), checkText(op, "actor", actor, maxLabel)); err != nil {
+func (v *Vault) amend(ctx context.Context, op string, ref Ref, by audit.Op, verb string, change func(*Head) bool) (Head, error) {
+	if err := firstOf(checkRef(op, ref), checkOp(op, by)); err != nil {
 		return Head{}, err
 	}
 	old, err := v.writable(ctx, op, ref)
@@ -411,9 +412,9 @@ func (v *Vault) amend(ctx context.Context, op string, ref Ref, actor string, cha
 		}
 		return Head{}, err
 	}
-	h := v.next(old, actor)
+	h := v.next(old, by.Actor)
 	if !change(&h) {
 		return old, nil
 	}
-	return v.commit(ctx, op, h, Change{})
+	return v.commit(ctx, op, h, Change{Row: h.row(by, verb, nil)})
 }

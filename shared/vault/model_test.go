@@ -57,7 +57,7 @@ func TestAnyHistory(t *testing.T) {
 			m.live[name] = value()
 			fields[name] = secret.FromString(m.live[name])
 		}
-		if _, err := v.Create(ctx, vault.NewCredential{Ref: r, Fields: fields}); err != nil {
+		if _, err := v.Create(ctx, vault.NewCredential{Op: vaulttest.Op(), Ref: r, Fields: fields}); err != nil {
 			t.Fatal(err)
 		}
 		for range rapid.IntRange(1, 25).Draw(t, "steps") {
@@ -73,7 +73,7 @@ func TestAnyHistory(t *testing.T) {
 					values[name] = value()
 					fields[name] = secret.FromString(values[name])
 				}
-				if _, err := v.Rotate(ctx, vault.Rotation{Ref: r, Fields: fields, Overlap: overlap}); err != nil {
+				if _, err := v.Rotate(ctx, vault.Rotation{Op: vaulttest.Op(), Ref: r, Fields: fields, Overlap: overlap}); err != nil {
 					if !refused && vault.ReasonOf(err) != vault.TooManyDrains {
 						t.Fatalf("rotate: %v", err)
 					}
@@ -90,7 +90,7 @@ func TestAnyHistory(t *testing.T) {
 				}
 			case "finish":
 				name := rapid.SampledFrom(append([]string{""}, names...)).Draw(t, "field")
-				if _, err := v.FinishRotation(ctx, r, name, ""); err == nil && !m.revoked {
+				if _, err := v.FinishRotation(ctx, r, name, vaulttest.Op()); err == nil && !m.revoked {
 					m.drains = slices.DeleteFunc(m.drains, func(d modelDrain) bool { return name == "" || d.field == name })
 				}
 			case "prune":
@@ -113,7 +113,7 @@ func TestAnyHistory(t *testing.T) {
 				kek.Rotate()
 			case "revoke":
 				if rapid.IntRange(0, 4).Draw(t, "really") == 0 {
-					if _, err := v.Revoke(ctx, r, ""); err == nil {
+					if _, err := v.Revoke(ctx, r, vaulttest.Op()); err == nil {
 						m.revoked = true
 					}
 				}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
@@ -204,6 +205,9 @@ type Change struct {
 	// Ring, if set, must still be the stored ring, by its epoch. Every change that
 	// stores a wrapped key has it: a key that is being retired gets no new records.
 	Ring *Ring
+	// Row is the audit row that is written with the change or not at all; nil for
+	// what no person decided (pruning, re-wrapping).
+	Row *audit.Row
 }
 
 // Rewrap is the replacement of one version's key wrapping, or of its data key

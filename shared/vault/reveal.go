@@ -20,7 +20,7 @@ type Use struct {
 // no_such_field), vault_unavailable.
 func (v *Vault) Reveal(ctx context.Context, cred Credential, use Use, f func(plain []byte) error) error {
 	const op = "vault.Reveal"
-	field, err := v.usable(op, cred, use)
+	field, err := v.usable(ctx, op, cred, use)
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (v *Vault) Reveal(ctx context.Context, cred Credential, use Use, f func(pla
 // f end the loop and are returned as they are. Other errors: as [Vault.Reveal].
 func (v *Vault) RevealAll(ctx context.Context, cred Credential, use Use, f func(version int, live bool, plain []byte) error) error {
 	const op = "vault.RevealAll"
-	field, err := v.usable(op, cred, use)
+	field, err := v.usable(ctx, op, cred, use)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (v *Vault) RevealAll(ctx context.Context, cred Credential, use Use, f func(
 	return failed
 }
 
-func (v *Vault) usable(op string, cred Credential, use Use) (Field, error) {
+func (v *Vault) usable(ctx context.Context, op string, cred Credential, use Use) (Field, error) {
 	if use.Purpose == "" {
 		return Field{}, fault.New(fault.Internal, op, "internal error, try again later")
 	}
@@ -84,12 +84,13 @@ func (v *Vault) usable(op string, cred Credential, use Use) (Field, error) {
 	default:
 		return field, nil
 	}
-	v.onUse(Event{Ref: h.Ref, Version: field.Version, Field: use.Field, Purpose: use.Purpose, Cache: CacheNone, Outcome: reason})
+	v.onUse(ctx, Event{Ref: h.Ref, Version: field.Version, Field: use.Field, Purpose: use.Purpose, Cache: CacheNone, Outcome: reason})
 	return Field{}, reasonFault(op, reason, nil)
 }
 
 // open opens one version of the field and reports it.
 func (v *Vault) open(ctx context.Context, op string, cred Credential, use Use, version int) ([]byte, error) {
+	began := v.now()
 	plain, cache, err := v.openVersion(ctx, cred, use.Field, version)
 	reason := Reason("")
 	if err != nil {
@@ -97,10 +98,12 @@ func (v *Vault) open(ctx context.Context, op string, cred Credential, use Use, v
 			reason, err = KeyUnexpected, &KeyError{Reason: KeyUnexpected, Err: err}
 		}
 	}
-	v.onUse(Event{Ref: cred.Head.Ref, Version: version, Field: use.Field, Purpose: use.Purpose, Cache: cache, Outcome: reason})
+	v.onUse(ctx, Event{Ref: cred.Head.Ref, Version: version, Field: use.Field, Purpose: use.Purpose, Cache: cache, Outcome: reason,
+		Latency: max(v.now().Sub(began), 0)})
 	if err != nil {
 		return nil, reasonFault(op, reason, err)
 	}
+	v.onReveal(plain)
 	return plain, nil
 }
 

@@ -71,6 +71,7 @@ func (v *Vault) sealFields(key []byte, ref Ref, version int, fields map[string]s
 	out := make(map[string]Sealed, len(fields))
 	for name, text := range fields {
 		err := text.Use(func(plain []byte) error {
+			v.onReveal(plain)
 			out[name] = Sealed{Ciphertext: aead.Seal(nil, nil, plain, v.binding(ref, version, name)), Binding: BindingV1}
 			return nil
 		})

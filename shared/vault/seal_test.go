@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -182,7 +183,7 @@ func TestForeignHeadIsNotWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = v.Rotate(context.Background(), Rotation{Ref: sealRef, Fields: map[string]secret.Text{"f": secret.FromString("v")}})
+	_, err = v.Rotate(context.Background(), Rotation{Ref: sealRef, Op: audit.Op{Actor: "a", ID: "op1", At: time.Unix(1, 0)}, Fields: map[string]secret.Text{"f": secret.FromString("v")}})
 	if ReasonOf(err) != ContextMismatch {
 		t.Errorf("%v, reason %q", err, ReasonOf(err))
 	}

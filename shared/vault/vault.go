@@ -77,6 +77,8 @@ type Event struct {
 	Cache string
 	// Outcome is empty if the field opened.
 	Outcome Reason
+	// Latency is how long the attempt took by the vault's clock, never negative.
+	Latency time.Duration
 }
 
 // Values of [Event.Cache].
@@ -98,9 +100,13 @@ type Options struct {
 	App, Stage string
 	// Rand gives write ids and cache jitter; nil means crypto/rand.
 	Rand io.Reader
-	// OnUse is called after every attempt to open a field, before the callback.
-	// It must be quick and safe for concurrent use; nil means no log.
-	OnUse func(Event)
+	// OnUse is called after every attempt to open a field, before the callback,
+	// with the context of the reveal. It must be quick and safe for concurrent
+	// use; nil means no log.
+	OnUse func(context.Context, Event)
+	// OnReveal is called with every secret in the clear, whether it was opened or
+	// is about to be sealed, before anybody else has it. It must not keep plain.
+	OnReveal func(plain []byte)
 }
 
 // Vault opens and writes credentials. It is safe for concurrent use and meant
@@ -113,8 +119,10 @@ type Vault struct {
 	app    string
 	stage  string
 	rand   io.Reader
-	onUse  func(Event)
+	onUse  func(context.Context, Event)
 	cache  *keyCache
+
+	onReveal func([]byte)
 }
 
 // New returns a Vault. It fails if a required option is missing.
@@ -126,10 +134,13 @@ func New(o Options) (*Vault, error) {
 		o.Rand = rand.Reader
 	}
 	if o.OnUse == nil {
-		o.OnUse = func(Event) {}
+		o.OnUse = func(context.Context, Event) {}
+	}
+	if o.OnReveal == nil {
+		o.OnReveal = func([]byte) {}
 	}
 	return &Vault{
-		store: o.Store, kek: o.KEK, fields: o.Fields, now: o.Now, app: o.App, stage: o.Stage, rand: o.Rand, onUse: o.OnUse,
+		store: o.Store, kek: o.KEK, fields: o.Fields, now: o.Now, app: o.App, stage: o.Stage, rand: o.Rand, onUse: o.OnUse, onReveal: o.OnReveal,
 		cache: newKeyCache(o.Now, o.Rand),
 	}, nil
 }

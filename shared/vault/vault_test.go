@@ -35,7 +35,11 @@ type env struct {
 func newEnv(t testing.TB) *env {
 	e := &env{TB: t, store: vaulttest.NewStore(), kek: vaulttest.NewKEK(), clock: vaulttest.NewClock()}
 	v, err := vault.New(vault.Options{Store: e.store, KEK: e.kek, Fields: vaulttest.Fields(), Now: e.clock.Now, App: "latchkey", Stage: "test",
-		OnUse: func(ev vault.Event) { e.mu.Lock(); defer e.mu.Unlock(); e.events = append(e.events, ev) }})
+		OnUse: func(_ context.Context, ev vault.Event) {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.events = append(e.events, ev)
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +57,7 @@ func apiKey(value string) map[string]secret.Text {
 
 func (e *env) create(id, value string) vault.Credential {
 	e.Helper()
-	if _, err := e.v.Create(context.Background(), vault.NewCredential{Ref: ref(id), Label: "main", Origin: origin, Fields: apiKey(value), Actor: "op"}); err != nil {
+	if _, err := e.v.Create(context.Background(), vault.NewCredential{Op: vaulttest.Op(), Ref: ref(id), Label: "main", Origin: origin, Fields: apiKey(value)}); err != nil {
 		e.Fatal(err)
 	}
 	return e.load(id)
@@ -114,16 +118,16 @@ func TestWritersNeverDecrypt(t *testing.T) {
 	e := newEnv(t)
 	e.create("c1", key1)
 	ctx := context.Background()
-	if _, err := e.v.Rotate(ctx, vault.Rotation{Ref: ref("c1"), Fields: apiKey(key1 + "2"), Overlap: time.Hour}); err != nil {
+	if _, err := e.v.Rotate(ctx, vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey(key1 + "2"), Overlap: time.Hour}); err != nil {
 		t.Error(err)
 	}
 	if _, err := e.v.Prune(ctx, ref("c1"), "op"); err != nil {
 		t.Error(err)
 	}
-	if _, err := e.v.FinishRotation(ctx, ref("c1"), "", "op"); err != nil {
+	if _, err := e.v.FinishRotation(ctx, ref("c1"), "", vaulttest.Op()); err != nil {
 		t.Error(err)
 	}
-	if _, err := e.v.Revoke(ctx, ref("c1"), "op"); err != nil {
+	if _, err := e.v.Revoke(ctx, ref("c1"), vaulttest.Op()); err != nil {
 		t.Error(err)
 	}
 	if n := e.kek.Calls("Decrypt"); n != 0 {
@@ -145,7 +149,7 @@ func TestOutageOfTheKeyService(t *testing.T) {
 		if got != "" {
 			t.Errorf("%s: the callback was called", reason)
 		}
-		_, err = e.v.Create(context.Background(), vault.NewCredential{Ref: ref("c2"), Origin: origin, Fields: apiKey("another-value")})
+		_, err = e.v.Create(context.Background(), vault.NewCredential{Op: vaulttest.Op(), Ref: ref("c2"), Origin: origin, Fields: apiKey("another-value")})
 		wantFault(t, "create", err, fault.VaultUnavailable, reason, "")
 	}
 	e.kek.Refuse("")
@@ -255,7 +259,7 @@ func TestCallbackErrorsPanicsAndClearing(t *testing.T) {
 func TestRevealAllGoesOnAfterADamagedValue(t *testing.T) {
 	e := newEnv(t)
 	e.create("c1", key1)
-	if _, err := e.v.Rotate(context.Background(), vault.Rotation{Ref: ref("c1"), Fields: apiKey(key1 + "2"), Overlap: time.Hour}); err != nil {
+	if _, err := e.v.Rotate(context.Background(), vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey(key1 + "2"), Overlap: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	for damaged, want := range map[int]string{0: "2 true " + key1 + "2", 1: "1 false " + key1} {
@@ -278,15 +282,15 @@ func TestUnknownOutcomeIsResolved(t *testing.T) {
 	e := newEnv(t)
 	e.store.FailWrites(func() vaulttest.WriteFault { return vaulttest.FailAfter })
 	ctx := context.Background()
-	if _, err := e.v.Create(ctx, vault.NewCredential{Ref: ref("c1"), Origin: origin, Fields: apiKey(key1)}); err != nil {
+	if _, err := e.v.Create(ctx, vault.NewCredential{Op: vaulttest.Op(), Ref: ref("c1"), Origin: origin, Fields: apiKey(key1)}); err != nil {
 		t.Errorf("create: %v", err)
 	}
-	h, err := e.v.Rotate(ctx, vault.Rotation{Ref: ref("c1"), Fields: apiKey(key1 + "2"), Overlap: time.Hour})
+	h, err := e.v.Rotate(ctx, vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey(key1 + "2"), Overlap: time.Hour})
 	if err != nil || h.ActiveVersion != 2 {
 		t.Errorf("rotate: %v, %+v", err, h)
 	}
 	e.store.FailWrites(func() vaulttest.WriteFault { return vaulttest.FailBefore })
-	_, err = e.v.Rotate(ctx, vault.Rotation{Ref: ref("c1"), Fields: apiKey(key1 + "3")})
+	_, err = e.v.Rotate(ctx, vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey(key1 + "3")})
 	wantFault(t, "lost before", err, fault.VaultUnavailable, vault.StoreFailed, "")
 	if !errors.Is(err, vaulttest.ErrInjected) || strings.Contains(err.Error(), "injected") {
 		t.Errorf("the cause must be kept and not shown: %v", err)
@@ -398,7 +402,7 @@ func TestRewrapBesideARotation(t *testing.T) {
 	e := newEnv(t)
 	e.create("c1", key1)
 	seen := e.load("c1")
-	if _, err := e.v.Rotate(context.Background(), vault.Rotation{Ref: ref("c1"), Fields: apiKey(key1 + "2"), Overlap: time.Hour}); err != nil {
+	if _, err := e.v.Rotate(context.Background(), vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey(key1 + "2"), Overlap: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	if n := e.rewrap(seen); n != 1 {
@@ -408,7 +412,7 @@ func TestRewrapBesideARotation(t *testing.T) {
 	if got, err := e.reveal(c); err != nil || got != key1+"2" || c.Head.ActiveVersion != 2 {
 		t.Errorf("%q, %v", got, err)
 	}
-	if _, err := e.v.Rotate(context.Background(), vault.Rotation{Ref: ref("c1"), Fields: apiKey(key1 + "3")}); err != nil {
+	if _, err := e.v.Rotate(context.Background(), vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey(key1 + "3")}); err != nil {
 		t.Fatal(err)
 	}
 	// Version 1 drains, version 2 is gone.
@@ -440,14 +444,14 @@ func TestTokenHash(t *testing.T) {
 func TestFingerprintsUnderANewKey(t *testing.T) {
 	e := newEnv(t)
 	ctx := context.Background()
-	if _, err := e.v.Create(ctx, vault.NewCredential{Ref: ref("c1"), Origin: origin, Fields: map[string]secret.Text{
+	if _, err := e.v.Create(ctx, vault.NewCredential{Op: vaulttest.Op(), Ref: ref("c1"), Origin: origin, Fields: map[string]secret.Text{
 		"api_key": secret.FromString(key1), "second": secret.FromString("second-value"),
 	}}); err != nil {
 		t.Fatal(err)
 	}
 	old := e.load("c1").Head
 	e.kek.RotateMAC()
-	h, err := e.v.Rotate(ctx, vault.Rotation{Ref: ref("c1"), Fields: apiKey(key1 + "2")})
+	h, err := e.v.Rotate(ctx, vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey(key1 + "2")})
 	if err != nil || h.FingerprintKey == old.FingerprintKey || h.Fields[0].Fingerprint == "" || h.Fields[1].Fingerprint != "" {
 		t.Errorf("%v, %+v", err, h)
 	}
@@ -475,7 +479,7 @@ func TestDataKeysAreClearedAfterSealing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.Create(context.Background(), vault.NewCredential{Ref: ref("c1"), Origin: origin, Fields: apiKey(key1)}); err != nil {
+	if _, err := v.Create(context.Background(), vault.NewCredential{Op: vaulttest.Op(), Ref: ref("c1"), Origin: origin, Fields: apiKey(key1)}); err != nil {
 		t.Fatal(err)
 	}
 	if len(kek.plain) != 1 || strings.Trim(string(kek.plain[0]), "\x00") != "" {
@@ -499,7 +503,7 @@ func TestRotationRemovesEndedOverlaps(t *testing.T) {
 	e := newEnv(t)
 	e.create("c1", key1)
 	for i := range 20 {
-		if _, err := e.v.Rotate(context.Background(), vault.Rotation{Ref: ref("c1"), Fields: apiKey(fmt.Sprint("value-", i)), Overlap: time.Hour}); err != nil {
+		if _, err := e.v.Rotate(context.Background(), vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey(fmt.Sprint("value-", i)), Overlap: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 		e.clock.Advance(2 * time.Hour)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -21,8 +22,8 @@ type NewCredential struct {
 	Label  string
 	Origin string // see [OriginOf]; required for model and voice keys
 	Fields map[string]secret.Text
-	// Actor is who did it: an operator, a key id, a job.
-	Actor string
+	// Op is whose operation it is; its audit row is written with the credential.
+	Op audit.Op
 }
 
 // Rotation is the input of [Vault.Rotate].
@@ -36,7 +37,7 @@ type Rotation struct {
 	// Origin replaces the origin, empty keeps it. With a new origin the overlap
 	// must be zero: an old key is never sent to a new place.
 	Origin string
-	Actor  string
+	Op     audit.Op
 }
 
 // Create stores a new credential. A value that another active credential of the
@@ -46,14 +47,14 @@ type Rotation struct {
 // vault_unavailable.
 func (v *Vault) Create(ctx context.Context, c NewCredential) (Head, error) {
 	const op = "vault.Create"
-	if err := firstOf(checkRef(op, c.Ref), checkText(op, "label", c.Label, maxLabel), checkText(op, "actor", c.Actor, maxLabel),
+	if err := firstOf(checkRef(op, c.Ref), checkText(op, "label", c.Label, maxLabel), checkOp(op, c.Op),
 		checkOrigin(op, c.Ref.Class, c.Origin), v.checkFields(op, c.Ref, c.Fields)); err != nil {
 		return Head{}, err
 	}
 	now := v.stamp()
 	h := Head{
 		Ref: c.Ref, Status: Active, ActiveVersion: 1, Epoch: 1, Label: c.Label, Origin: c.Origin,
-		CreatedBy: c.Actor, UpdatedBy: c.Actor, CreatedAt: now, UpdatedAt: now,
+		CreatedBy: c.Op.Actor, UpdatedBy: c.Op.Actor, CreatedAt: now, UpdatedAt: now,
 	}
 	if err := v.describe(ctx, op, &h, c.Fields); err != nil {
 		return Head{}, err
@@ -61,7 +62,7 @@ func (v *Vault) Create(ctx context.Context, c NewCredential) (Head, error) {
 	if err := v.refuseDuplicates(ctx, op, h, c.Fields); err != nil {
 		return Head{}, err
 	}
-	return v.sealAndCommit(ctx, op, h, c.Fields, nil)
+	return v.sealAndCommit(ctx, op, h, c.Fields, Change{Row: h.row(c.Op, "create", c.Fields)})
 }
 
 // Rotate stores new values and keeps the replaced ones accepted for the
@@ -71,7 +72,7 @@ func (v *Vault) Create(ctx context.Context, c NewCredential) (Head, error) {
 // lost_race), vault_unavailable.
 func (v *Vault) Rotate(ctx context.Context, r Rotation) (Head, error) {
 	const op = "vault.Rotate"
-	if err := firstOf(checkRef(op, r.Ref), checkText(op, "actor", r.Actor, maxLabel), v.checkFields(op, r.Ref, r.Fields)); err != nil {
+	if err := firstOf(checkRef(op, r.Ref), checkOp(op, r.Op), v.checkFields(op, r.Ref, r.Fields)); err != nil {
 		return Head{}, err
 	}
 	if r.Overlap < 0 || r.Overlap > maxOverlap {
@@ -81,7 +82,7 @@ func (v *Vault) Rotate(ctx context.Context, r Rotation) (Head, error) {
 	if err != nil {
 		return Head{}, err
 	}
-	h := v.next(old, r.Actor)
+	h := v.next(old, r.Op.Actor)
 	h.ActiveVersion++
 	if err := moveOrigin(op, &h, old, r); err != nil {
 		return Head{}, err
@@ -98,27 +99,34 @@ func (v *Vault) Rotate(ctx context.Context, r Rotation) (Head, error) {
 	if err := v.refuseDuplicates(ctx, op, h, r.Fields); err != nil {
 		return Head{}, err
 	}
-	return v.sealAndCommit(ctx, op, h, r.Fields, released(old, h))
+	return v.sealAndCommit(ctx, op, h, r.Fields, Change{Delete: released(old, h), Row: h.row(r.Op, "rotate", r.Fields)})
 }
 
 // FinishRotation ends the overlap of a field now, of all fields if field is
 // empty. Without anything to end it changes nothing. Errors: invalid_request,
 // not_found, conflict, vault_unavailable.
-func (v *Vault) FinishRotation(ctx context.Context, ref Ref, field, actor string) (Head, error) {
-	return v.endDrains(ctx, "vault.FinishRotation", ref, actor, func(d Drain) bool { return field == "" || d.Field == field })
+func (v *Vault) FinishRotation(ctx context.Context, ref Ref, field string, by audit.Op) (Head, error) {
+	const op = "vault.FinishRotation"
+	if err := firstOf(checkRef(op, ref), checkOp(op, by)); err != nil {
+		return Head{}, err
+	}
+	return v.endDrains(ctx, op, ref, by.Actor, func(d Drain) bool { return field == "" || d.Field == field },
+		func(h Head) *audit.Row { return h.row(by, "finish", nil) })
 }
 
 // Prune removes what the end of an overlap left behind. Such values are not
-// accepted any more, with or without it. Errors: as [Vault.FinishRotation].
+// accepted any more, with or without it, so nobody's decision is recorded: there
+// is no audit row. Errors: as [Vault.FinishRotation].
 func (v *Vault) Prune(ctx context.Context, ref Ref, actor string) (Head, error) {
-	now := v.stamp()
-	return v.endDrains(ctx, "vault.Prune", ref, actor, func(d Drain) bool { return !now.Before(d.Until) })
-}
-
-func (v *Vault) endDrains(ctx context.Context, op string, ref Ref, actor string, ended func(Drain) bool) (Head, error) {
+	const op = "vault.Prune"
 	if err := firstOf(checkRef(op, ref), checkText(op, "actor", actor, maxLabel)); err != nil {
 		return Head{}, err
 	}
+	now := v.stamp()
+	return v.endDrains(ctx, op, ref, actor, func(d Drain) bool { return !now.Before(d.Until) }, func(Head) *audit.Row { return nil })
+}
+
+func (v *Vault) endDrains(ctx context.Context, op string, ref Ref, actor string, ended func(Drain) bool, row func(Head) *audit.Row) (Head, error) {
 	old, err := v.writable(ctx, op, ref)
 	if err != nil {
 		return Head{}, err
@@ -128,15 +136,15 @@ func (v *Vault) endDrains(ctx context.Context, op string, ref Ref, actor string,
 	if len(h.Drains) == len(old.Drains) {
 		return old, nil
 	}
-	return v.commit(ctx, op, h, Change{Delete: released(old, h)})
+	return v.commit(ctx, op, h, Change{Delete: released(old, h), Row: row(h)})
 }
 
 // Revoke ends a credential for good: no later load can open it and its versions
 // are deleted. The head stays as a record. Revoking twice is fine. Errors:
 // invalid_request, not_found, conflict, vault_unavailable.
-func (v *Vault) Revoke(ctx context.Context, ref Ref, actor string) (Head, error) {
+func (v *Vault) Revoke(ctx context.Context, ref Ref, by audit.Op) (Head, error) {
 	const op = "vault.Revoke"
-	if err := firstOf(checkRef(op, ref), checkText(op, "actor", actor, maxLabel)); err != nil {
+	if err := firstOf(checkRef(op, ref), checkOp(op, by)); err != nil {
 		return Head{}, err
 	}
 	old, err := v.writable(ctx, op, ref)
@@ -146,9 +154,9 @@ func (v *Vault) Revoke(ctx context.Context, ref Ref, actor string) (Head, error)
 	if err != nil {
 		return Head{}, err
 	}
-	h := v.next(old, actor)
+	h := v.next(old, by.Actor)
 	h.Status, h.Drains = Revoked, nil
-	return v.commit(ctx, op, h, Change{Delete: versionsOf(old)})
+	return v.commit(ctx, op, h, Change{Delete: versionsOf(old), Row: h.row(by, "revoke", nil)})
 }
 
 // TokenHash is a keyed hash of a value without the organisation, to find one
@@ -320,7 +328,7 @@ func (v *Vault) refuseDuplicates(ctx context.Context, op string, h Head, fields 
 // sealAndCommit seals the fields into the head's newest version and writes both
 // on condition that the key ring stayed as it was. A lost ring condition is
 // repeated once: the ring changes twice in a human's life, not in a request's.
-func (v *Vault) sealAndCommit(ctx context.Context, op string, h Head, fields map[string]secret.Text, gone []int) (Head, error) {
+func (v *Vault) sealAndCommit(ctx context.Context, op string, h Head, fields map[string]secret.Text, c Change) (Head, error) {
 	for try := 0; ; try++ {
 		ring, err := v.ring(ctx, op)
 		if err != nil {
@@ -330,7 +338,8 @@ func (v *Vault) sealAndCommit(ctx context.Context, op string, h Head, fields map
 		if err != nil {
 			return Head{}, err
 		}
-		stored, err := v.commit(ctx, op, h, Change{Put: &ver, Delete: gone, Ring: &ring})
+		c.Put, c.Ring = &ver, &ring
+		stored, err := v.commit(ctx, op, h, c)
 		if !errors.Is(err, ErrRing) || try > 0 {
 			return stored, err
 		}

@@ -290,6 +290,14 @@ func TestFunctionErrorAndPanic(t *testing.T) {
 	require.Contains(t, string(res.Payload), `"errorMessage":"boom"`)
 	require.NotEqual(t, first, r.self().PID, "a panic does")
 
+	// What package boot returns for a panic: the library's own error type.
+	second := r.self().PID
+	res, err = r.invoke(`{"op":"typed","text":"masked"}`)
+	require.NoError(t, err)
+	require.Equal(t, "Unhandled", res.FunctionError)
+	require.JSONEq(t, `{"errorType":"Fixture.Typed","errorMessage":"masked"}`, string(res.Payload))
+	require.NotEqual(t, second, r.self().PID, "the error asked for the end of the process")
+
 	_, err = r.InvokeStream(context.Background(), "plain", []byte(`{"op":"error","text":"broken"}`))
 	require.ErrorIs(t, err, ErrFunction)
 	var e *Error

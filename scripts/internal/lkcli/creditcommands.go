@@ -55,6 +55,10 @@ func operatorCommands() []command {
 			columns: auditColumns(), examples: []string{"lk audit --limit 20"}},
 		{name: "audit operator", about: "changes of the operator's own resources (operator)", method: http.MethodGet, path: "/api/operator/audit", list: true, paged: true,
 			columns: auditColumns()},
+		{name: "audit verify", about: "whether rows of the audit log were altered, removed or inserted; a finding is exit code 1", method: http.MethodGet,
+			path: orgPath + "/audit/verify", truth: "ok", examples: []string{"lk audit verify --org acme"}, flags: []option{inQuery("months", "1 to 13, default 13")}},
+		{name: "audit verify-operator", about: "the same for the operator's own audit log (operator)", method: http.MethodGet,
+			path: "/api/operator/audit/verify", truth: "ok", flags: []option{inQuery("months", "1 to 13, default 13")}},
 		{name: "health", about: "whether the API answers; needs no key", method: http.MethodGet, path: "/api/health", keyless: true},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/vault"
@@ -28,6 +29,7 @@ func TestRotateAgainstTheRealRouter(t *testing.T) {
 	acme := d.do("", "org", "create", "--name", "Acme", "--tier", "enterprise", "--idempotency-key", "a")["id"].(string)
 	for i := range 3 {
 		if _, err := d.v.Create(context.Background(), vault.NewCredential{
+			Op:     audit.Op{Actor: "operator:t", ID: fmt.Sprint("op", i), At: instant()},
 			Ref:    vault.Ref{Org: acme, ID: fmt.Sprint("c", i), Provider: "vendor", Class: taxonomy.ChannelVerify},
 			Fields: map[string]secret.Text{"signing_secret": secret.FromString(vendorSecret)},
 		}); err != nil {

@@ -154,7 +154,7 @@ func deploy(t *testing.T) *deployment {
 		t.Fatal(err)
 	}
 	d := &deployment{T: t, url: s.URL, kek: kek, v: v}
-	worker, err := rotation.NewRunner(rotation.Options{Store: jobs, Vault: v, Pages: credentials, Now: instant, Audit: jobs,
+	worker, err := rotation.NewRunner(rotation.Options{Store: jobs, Vault: v, Pages: credentials, Now: instant,
 		Sleep: func(context.Context, time.Duration) {}, NewID: func(time.Time) string { return "worker" }})
 	if err != nil {
 		t.Fatal(err)
@@ -250,6 +250,9 @@ func TestAgainstTheRealRouter(t *testing.T) {
 	}
 	if d.count("install", "deliveries", id) != 0 || d.count("session", "list") != 0 || d.count("audit") < 5 {
 		t.Error("counts")
+	}
+	if got := d.do("", "audit", "verify"); got["ok"] != true || got["checked"] == 0.0 {
+		t.Errorf("the chain of audit rows: %v", got)
 	}
 	settings := d.do("", "org", "settings")
 	settings["privacy_mode"] = "prefer_local"

@@ -27,7 +27,9 @@ type ProxyConfig struct {
 	// UpdateItem, DeleteItem, ConditionCheckItem, GetItem), a batch its own name,
 	// on every table it touches, as IAM evaluates them.
 	Allow awswire.Allow
-	// Admin is the access key id that Allow does not bind; "" for none.
+	// Rules narrow Allow to partitions; nil narrows nothing.
+	Rules Rules
+	// Admin is the access key id that Allow and Rules do not bind; "" for none.
 	Admin string
 	// OnCall, if set, is told each call after its answer. It must be fast.
 	OnCall func(ProxyCall)
@@ -185,6 +187,7 @@ func (p *Proxy) authorize(call ProxyCall, body []byte) error {
 		if n.table == anyTable {
 			ok = p.cfg.Allow.PermitsAnywhere(call.Principal, n.operation)
 		}
+		ok = ok && p.cfg.Rules.permits(call.Principal, n)
 		if !ok {
 			p.denied.Add(call.Principal, call.Operation)
 			return awswire.NewError("AccessDeniedException",
@@ -206,8 +209,12 @@ func (s *statusRecorder) WriteHeader(status int) {
 	s.ResponseWriter.WriteHeader(status)
 }
 
-// need is one permission a call requires.
-type need struct{ table, operation string }
+// need is one permission a call requires, on partitions of a table as far as the
+// call names them.
+type need struct {
+	table, operation string
+	partitions       []string
+}
 
 // anyTable marks a call whose table is hidden in an opaque token.
 const anyTable = "?"
@@ -223,11 +230,12 @@ var partOperation = map[string]string{
 // refused: an unchecked call would be an allowed one.
 func needs(service, operation string, body []byte) ([]need, error) {
 	var in struct {
-		TableName, StreamArn, ResourceArn string
-		RequestItems                      map[string]json.RawMessage
-		TransactItems                     []map[string]struct{ TableName string }
-		Statement                         json.RawMessage
-		Statements, TransactStatements    json.RawMessage
+		target
+		StreamArn, ResourceArn         string
+		RequestItems                   map[string]json.RawMessage
+		TransactItems                  []map[string]target
+		Statement                      json.RawMessage
+		Statements, TransactStatements json.RawMessage
 	}
 	if err := awswire.Decode(body, &in); err != nil {
 		return nil, err
@@ -236,8 +244,8 @@ func needs(service, operation string, body []byte) ([]need, error) {
 		return nil, awswire.NewError("AccessDeniedException", "PartiQL is not allowed while an allow list is in force")
 	}
 	var out []need
-	for table := range in.RequestItems {
-		out = append(out, need{tableName(table), operation})
+	for table, raw := range in.RequestItems {
+		out = append(out, need{tableName(table), operation, batchPartitions(raw)})
 	}
 	for _, item := range in.TransactItems {
 		for member, part := range item {
@@ -245,20 +253,20 @@ func needs(service, operation string, body []byte) ([]need, error) {
 			if !ok || part.TableName == "" {
 				return nil, awswire.NewError("ValidationException", "a transaction part must be Put, Update, Delete, ConditionCheck or Get with a table")
 			}
-			out = append(out, need{tableName(part.TableName), op})
+			out = append(out, need{tableName(part.TableName), op, part.partitions()})
 		}
 	}
 	switch {
 	case in.TableName != "":
-		out = append(out, need{tableName(in.TableName), operation})
+		out = append(out, need{tableName(in.TableName), operation, in.partitions()})
 	case in.StreamArn != "":
-		out = append(out, need{tableName(in.StreamArn), operation})
+		out = append(out, need{table: tableName(in.StreamArn), operation: operation})
 	case in.ResourceArn != "":
-		out = append(out, need{tableName(in.ResourceArn), operation})
+		out = append(out, need{table: tableName(in.ResourceArn), operation: operation})
 	case len(out) == 0 && service == Streams && operation == "GetRecords":
-		out = append(out, need{anyTable, operation})
+		out = append(out, need{table: anyTable, operation: operation})
 	case len(out) == 0:
-		out = append(out, need{"*", operation})
+		out = append(out, need{table: "*", operation: operation})
 	}
 	return out, nil
 }

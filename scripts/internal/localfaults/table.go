@@ -14,7 +14,8 @@
 // dropped, so the write is there and the client cannot know.
 //
 // Not imitated: AWS' probabilities (a scripted fault always happens), partial
-// results (UnprocessedItems), IAM conditions on keys and attributes, PartiQL
+// results (UnprocessedItems), IAM conditions on attributes and on the partition
+// of a Query, PartiQL
 // (refused while an allow list is set), the clock of DynamoDB Local itself
 // (TTL and stream timestamps are the process's own), and permission checks of
 // GetRecords by table: its iterator is opaque, so it is allowed to a principal

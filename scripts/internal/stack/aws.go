@@ -61,6 +61,9 @@ func (e *endpoints) close() {
 	}
 }
 
+// AccessKey is the fake access key id that a function's permissions bind.
+func AccessKey(function string) string { return accessKey(function) }
+
 // accessKey is the fake access key id of a function.
 func accessKey(function string) string { return "LOCAL" + strings.ToUpper(function) }
 
@@ -110,7 +113,7 @@ func (s *Stack) startEndpoints() error {
 	if s.Events, err = localevents.New(localevents.Config{Path: s.path("events.jsonl"), Clock: s.Clock}); err != nil {
 		return err
 	}
-	if s.Proxy, err = localfaults.NewProxy(localfaults.ProxyConfig{Upstream: s.engine.URL, Faults: s.Faults, Allow: tableAllow(s.Tables), Admin: AdminKey,
+	if s.Proxy, err = localfaults.NewProxy(localfaults.ProxyConfig{Upstream: s.engine.URL, Faults: s.Faults, Allow: tableAllow(s.Tables), Rules: tableRules(s.Tables), Admin: AdminKey,
 		OnCall: func(c localfaults.ProxyCall) { s.observe(c.Principal, c.Service, c.Operation, c.Elapsed) }}); err != nil {
 		return err
 	}
@@ -146,6 +149,7 @@ func (e *endpoints) listen(s *Stack) (err error) {
 	}
 	// People and tests get the engine itself, without the functions' permissions.
 	s.DynamoDBURL, s.KMSURL, s.SQSURL = s.engine.URL, e.kms, e.sqs
+	s.FunctionDynamoDBURL = e.dynamodb
 	return s.createQueues()
 }
 
@@ -222,6 +226,42 @@ func invokeAllow() awswire.Allow {
 		allow[accessKey(f.Name)] = grants
 	}
 	return allow
+}
+
+// tableRules is what the topology refuses on partitions, and where it grants an
+// action on some partitions only.
+func tableRules(names dynamo.Tables) localfaults.Rules {
+	rules := localfaults.Rules{}
+	for _, f := range topology.Functions() {
+		principal := accessKey(f.Name)
+		for _, t := range f.Denied() {
+			rules[principal] = append(rules[principal], localfaults.Rule{Table: names[t.Table], Operations: t.Actions, Keys: t.Keys, Deny: true})
+		}
+		for _, t := range f.Tables {
+			for _, a := range t.Actions {
+				if keys := grantedKeys(f, t.Table, a); keys != nil {
+					rules[principal] = append(rules[principal], localfaults.Rule{Table: names[t.Table], Operations: []string{a}, Keys: keys})
+				}
+			}
+		}
+	}
+	return rules
+}
+
+// grantedKeys are the partitions of an action that several grants may name; nil
+// if one of them names none, which is all.
+func grantedKeys(f topology.Function, role table.Role, action string) []string {
+	var keys []string
+	for _, t := range f.Tables {
+		if t.Table != role || !slices.Contains(t.Actions, action) {
+			continue
+		}
+		if len(t.Keys) == 0 {
+			return nil
+		}
+		keys = append(keys, t.Keys...)
+	}
+	return keys
 }
 
 func queueAllow() awswire.Allow {

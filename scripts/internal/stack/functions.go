@@ -66,6 +66,17 @@ func (s *Stack) environments(f topology.Function) int {
 	return s.opts.MaxEnvironments
 }
 
+// Environment is what a function sees, for a test that runs a changed build of it
+// in a host of its own.
+func (s *Stack) Environment(function string) map[string]string {
+	for _, f := range topology.Functions() {
+		if f.Name == function {
+			return s.environment(f)
+		}
+	}
+	return nil
+}
+
 // environment is what a function sees: its own variables, the endpoints and its
 // own access key. It mirrors what infra/ sets on AWS, endpoints apart.
 func (s *Stack) environment(f topology.Function) map[string]string {

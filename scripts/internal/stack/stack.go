@@ -81,17 +81,20 @@ type Stack struct {
 	BaseURL      string
 	FunctionURLs map[string]string
 	DynamoDBURL  string
-	KMSURL       string
-	SQSURL       string
-	LogDir       string
-	Clock        *clock.Clock
-	Host         *lambdahost.Host
-	KMS          *localkms.Server
-	Queues       *localsqs.Engine
-	Events       *localevents.Bus
-	Faults       *localfaults.Table
-	Proxy        *localfaults.Proxy
-	DB           *dynamo.DB
+	// FunctionDynamoDBURL is where the functions reach DynamoDB: behind the proxy
+	// that enforces their permissions.
+	FunctionDynamoDBURL string
+	KMSURL              string
+	SQSURL              string
+	LogDir              string
+	Clock               *clock.Clock
+	Host                *lambdahost.Host
+	KMS                 *localkms.Server
+	Queues              *localsqs.Engine
+	Events              *localevents.Bus
+	Faults              *localfaults.Table
+	Proxy               *localfaults.Proxy
+	DB                  *dynamo.DB
 	// Dynamo is an unrestricted client of the tables.
 	Dynamo *dynamodb.Client
 	Tables dynamo.Tables

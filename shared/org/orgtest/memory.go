@@ -25,11 +25,13 @@ type Memory struct {
 	tiers    org.Tiers
 	tiersV   int64
 	rows     []audit.Row
+	heads    map[string]audit.Head
 }
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
-	return &Memory{orgs: map[string]org.Org{}, keys: map[string]org.Key{}, settings: map[string]org.Settings{}, tiers: org.Tiers{}}
+	return &Memory{orgs: map[string]org.Org{}, keys: map[string]org.Key{}, settings: map[string]org.Settings{}, tiers: org.Tiers{},
+		heads: map[string]audit.Head{}}
 }
 
 // Rows returns a copy of all audit rows in the order of writing.
@@ -41,8 +43,28 @@ func (m *Memory) Rows() []audit.Row {
 
 func (m *Memory) put(row audit.Row) {
 	if !slices.ContainsFunc(m.rows, func(r audit.Row) bool { return r.Org == row.Org && r.ID == row.ID && r.At.Equal(row.At) }) {
+		row, m.heads[row.Org] = m.heads[row.Org].Next(row)
 		m.rows = append(m.rows, row)
 	}
+}
+
+// AuditHead implements [audit.Chain].
+func (m *Memory) AuditHead(_ context.Context, id string) (audit.Head, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.heads[id], nil
+}
+
+// AuditMonth implements [audit.Chain].
+func (m *Memory) AuditMonth(_ context.Context, id string, month time.Time, f func(audit.Stored) error) error {
+	for _, r := range m.Rows() {
+		if r.Org == id && r.At.Format("200601") == month.UTC().Format("200601") {
+			if err := f(audit.Stored{Row: r}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // PutAudit implements [audit.Store].

@@ -39,19 +39,11 @@ func (m *Memory) Lose(id string) {
 	delete(m.jobs, id)
 }
 
-// Rows lists the audit rows.
+// Rows lists the audit rows of jobs.
 func (m *Memory) Rows() []audit.Row {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.rows)
-}
-
-// PutAudit keeps a row.
-func (m *Memory) PutAudit(_ context.Context, row audit.Row) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.rows = append(m.rows, row)
-	return nil
 }
 
 // Job implements [rotation.Store].

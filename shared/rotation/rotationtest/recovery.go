@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/rotation"
 	"github.com/latchkey/latchkey/shared/vault"
@@ -64,7 +65,7 @@ func (e *env) crashOnce(refs []vault.Ref, kind rotation.Kind, at int, after bool
 			e.Fatalf("killed at write %d (after %v): a data key was left; %+v", at, after, j)
 		}
 	}
-	if _, err := e.v.Revoke(context.Background(), during, "test"); err != nil {
+	if _, err := e.v.Revoke(context.Background(), during, e.op()); err != nil {
 		e.Fatal(err)
 	}
 	return true
@@ -211,7 +212,7 @@ func (e *env) opensNowhere() {
 	// Without a healing it stays listed.
 	j = e.run(e.start(rotation.Draft{Kind: rotation.KEK}).ID)
 	e.wantState(j, rotation.Failed, "records_failed")
-	if _, err := e.v.Rotate(ctx, vault.Rotation{Ref: refs[3], Fields: text("value of " + refs[3].Org + " " + refs[3].ID)}); err != nil {
+	if _, err := e.v.Rotate(ctx, vault.Rotation{Op: e.op(), Ref: refs[3], Fields: text("value of " + refs[3].Org + " " + refs[3].ID)}); err != nil {
 		e.Fatalf("re-entry: %v (%s)", err, vault.ReasonOf(err))
 	}
 	j = e.run(e.start(rotation.Draft{Kind: rotation.KEK}).ID)
@@ -244,8 +245,8 @@ func (e *env) missingVersion() {
 	if h := e.load(refs[1]).Head; h.Status != vault.NeedsReentry {
 		e.Errorf("%+v", h)
 	}
-	rows := e.Rows(refs[1].Org)
-	if len(rows) != 1 || rows[0].Action != "credential.repair" || rows[0].Target != refs[1].ID {
+	rows := slices.DeleteFunc(e.Rows(refs[1].Org), func(r audit.Row) bool { return r.Action != "credential.repair" })
+	if len(rows) != 1 || rows[0].Actor != "function:rotate" || rows[0].Target != refs[1].ID {
 		e.Errorf("audit: %+v", rows)
 	}
 	e.wantReadable(refs[2:])

@@ -32,10 +32,6 @@ type Harness struct {
 	Lose func(id string)
 	// Rows lists the audit rows of an organisation, in any order.
 	Rows func(org string) []audit.Row
-	// Audit keeps rows.
-	Audit interface {
-		PutAudit(ctx context.Context, row audit.Row) error
-	}
 }
 
 // Run holds stores to the guarantees of package rotation.
@@ -119,7 +115,7 @@ func (e *env) sleep(_ context.Context, d time.Duration) {
 func (e *env) runner(jobs rotation.Store, records Records) *rotation.Runner {
 	e.Helper()
 	r, err := rotation.NewRunner(rotation.Options{Store: jobs, Vault: e.vault(records), Pages: records, Now: e.clock.Now, Sleep: e.sleep, NewID: e.id,
-		Audit: e.Audit, OnEvent: func(ev rotation.Event) {
+		OnEvent: func(_ context.Context, ev rotation.Event) {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			e.events = append(e.events, ev.What)
@@ -191,7 +187,7 @@ func text(s string) map[string]secret.Text {
 
 func (e *env) create(r vault.Ref) {
 	e.Helper()
-	if _, err := e.v.Create(context.Background(), vault.NewCredential{Ref: r, Fields: text("value of " + r.Org + " " + r.ID)}); err != nil {
+	if _, err := e.v.Create(context.Background(), vault.NewCredential{Op: e.op(), Ref: r, Fields: text("value of " + r.Org + " " + r.ID)}); err != nil {
 		e.Fatalf("create: %v (%s)", err, vault.ReasonOf(err))
 	}
 }
@@ -210,7 +206,7 @@ func (e *env) fill(n int) []vault.Ref {
 	e.rotate(refs[0], "value of "+refs[0].Org+" "+refs[0].ID, time.Hour)
 	gone := ref("org1", "gone")
 	e.create(gone)
-	if _, err := e.v.Revoke(context.Background(), gone, "test"); err != nil {
+	if _, err := e.v.Revoke(context.Background(), gone, e.op()); err != nil {
 		e.Fatal(err)
 	}
 	return refs
@@ -218,7 +214,7 @@ func (e *env) fill(n int) []vault.Ref {
 
 func (e *env) rotate(r vault.Ref, value string, overlap time.Duration) {
 	e.Helper()
-	if _, err := e.v.Rotate(context.Background(), vault.Rotation{Ref: r, Fields: text(value), Overlap: overlap}); err != nil {
+	if _, err := e.v.Rotate(context.Background(), vault.Rotation{Op: e.op(), Ref: r, Fields: text(value), Overlap: overlap}); err != nil {
 		e.Fatalf("rotate: %v (%s)", err, vault.ReasonOf(err))
 	}
 }

@@ -217,7 +217,7 @@ func (e *env) rotation() {
 	if err != nil || len(h.Drains) != 1 || len(e.load(ref("c1")).Versions) != 2 {
 		e.Fatalf("Prune: %v, %+v", err, h)
 	}
-	if h, err = e.v.FinishRotation(context.Background(), ref("c1"), "", "test"); err != nil || len(h.Drains) != 0 {
+	if h, err = e.v.FinishRotation(context.Background(), ref("c1"), "", Op()); err != nil || len(h.Drains) != 0 {
 		e.Fatalf("FinishRotation: %v, %+v", err, h)
 	}
 	c = e.load(ref("c1"))
@@ -225,7 +225,7 @@ func (e *env) rotation() {
 	if len(c.Versions) != 1 || c.Head.ActiveVersion != 3 {
 		e.Errorf("after finishing: %+v", c)
 	}
-	again, err := e.v.FinishRotation(context.Background(), ref("c1"), "", "test")
+	again, err := e.v.FinishRotation(context.Background(), ref("c1"), "", Op())
 	if err != nil || again.Epoch != h.Epoch {
 		e.Errorf("finishing twice must change nothing: %v, %+v", err, again)
 	}
@@ -252,11 +252,11 @@ func (e *env) partialRotation() {
 	c := e.load(ref("c1"))
 	e.wantAll(c, "app_secret", "+app-2", "app-1")
 	e.wantAll(c, "verify_token", "+verify-1")
-	if _, err := e.v.FinishRotation(context.Background(), ref("c1"), "verify_token", "test"); err != nil {
+	if _, err := e.v.FinishRotation(context.Background(), ref("c1"), "verify_token", Op()); err != nil {
 		e.Fatal(err)
 	}
 	e.wantAll(e.load(ref("c1")), "app_secret", "+app-2", "app-1")
-	if _, err := e.v.FinishRotation(context.Background(), ref("c1"), "app_secret", "test"); err != nil {
+	if _, err := e.v.FinishRotation(context.Background(), ref("c1"), "app_secret", Op()); err != nil {
 		e.Fatal(err)
 	}
 	c = e.load(ref("c1"))
@@ -275,7 +275,7 @@ func (e *env) revoke() {
 	ctx := context.Background()
 	e.create(ref("c1"), "signing_secret", "one")
 	e.rotate(ref("c1"), time.Hour, "signing_secret", "two")
-	h, err := e.v.Revoke(ctx, ref("c1"), "test")
+	h, err := e.v.Revoke(ctx, ref("c1"), Op())
 	if err != nil || h.Status != vault.Revoked {
 		e.Fatalf("Revoke: %v, %+v", err, h)
 	}
@@ -284,14 +284,14 @@ func (e *env) revoke() {
 	if len(c.Versions) != 0 {
 		e.Errorf("revoked versions are still stored: %+v", c.Versions)
 	}
-	if h, err = e.v.Revoke(ctx, ref("c1"), "test"); err != nil || h.Status != vault.Revoked {
+	if h, err = e.v.Revoke(ctx, ref("c1"), Op()); err != nil || h.Status != vault.Revoked {
 		e.Errorf("revoking twice: %v", err)
 	}
-	_, err = e.v.Rotate(ctx, vault.Rotation{Ref: ref("c1"), Fields: texts("signing_secret", "three")})
+	_, err = e.v.Rotate(ctx, vault.Rotation{Op: Op(), Ref: ref("c1"), Fields: texts("signing_secret", "three")})
 	e.wantCode("rotate after revoke", err, fault.NotFound, vault.IsRevoked)
-	_, err = e.v.Create(ctx, vault.NewCredential{Ref: ref("c1"), Fields: texts("signing_secret", "three")})
+	_, err = e.v.Create(ctx, vault.NewCredential{Op: Op(), Ref: ref("c1"), Fields: texts("signing_secret", "three")})
 	e.wantCode("create over a revoked one", err, fault.Conflict, vault.LostRace)
-	_, err = e.v.Revoke(ctx, ref("none"), "test")
+	_, err = e.v.Revoke(ctx, ref("none"), Op())
 	e.wantCode("revoke nothing", err, fault.NotFound, "")
 }
 
@@ -305,17 +305,17 @@ func (e *env) duplicates() {
 	if c.Head.Hint() != "wxyz" || len(c.Head.Fingerprint()) != 32 {
 		e.Errorf("hint %q, fingerprint %q", c.Head.Hint(), c.Head.Fingerprint())
 	}
-	_, err := e.v.Create(ctx, vault.NewCredential{Ref: key(testOrg, "k2"), Origin: testOrigin, Fields: texts("api_key", value)})
+	_, err := e.v.Create(ctx, vault.NewCredential{Op: Op(), Ref: key(testOrg, "k2"), Origin: testOrigin, Fields: texts("api_key", value)})
 	e.wantCode("duplicate", err, fault.Conflict, vault.Duplicate)
 	e.create(key(testOrg, "k3"), "api_key", value+"-other")
-	_, err = e.v.Rotate(ctx, vault.Rotation{Ref: key(testOrg, "k3"), Fields: texts("api_key", value)})
+	_, err = e.v.Rotate(ctx, vault.Rotation{Op: Op(), Ref: key(testOrg, "k3"), Fields: texts("api_key", value)})
 	e.wantCode("rotation to a duplicate", err, fault.Conflict, vault.Duplicate)
-	_, err = e.v.Rotate(ctx, vault.Rotation{Ref: key(testOrg, "k1"), Fields: texts("api_key", value)})
+	_, err = e.v.Rotate(ctx, vault.Rotation{Op: Op(), Ref: key(testOrg, "k1"), Fields: texts("api_key", value)})
 	e.wantCode("rotation to itself", err, fault.Conflict, vault.Duplicate)
 	if other := e.create(key("org2", "k1"), "api_key", value); other.Head.Fingerprint() == c.Head.Fingerprint() {
 		e.Error("the fingerprint must differ between organisations")
 	}
-	if _, err := e.v.Revoke(ctx, key(testOrg, "k1"), "test"); err != nil {
+	if _, err := e.v.Revoke(ctx, key(testOrg, "k1"), Op()); err != nil {
 		e.Fatal(err)
 	}
 	e.create(key(testOrg, "k2"), "api_key", value)

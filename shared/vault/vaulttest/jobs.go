@@ -34,7 +34,7 @@ func (e *env) rewrap() {
 	if out, _, err := e.v.Rewrap(ctx, before, 1, e.second()); out != vault.Lost || err != nil {
 		e.Errorf("a stale copy must lose: %v, %v", out, err)
 	}
-	if _, err := e.v.Revoke(ctx, ref("c1"), "test"); err != nil {
+	if _, err := e.v.Revoke(ctx, ref("c1"), Op()); err != nil {
 		e.Fatal(err)
 	}
 	if out, _, err := e.v.Rewrap(ctx, c, 2, e.second()); out != vault.Lost || err != nil {
@@ -82,7 +82,7 @@ func (e *env) reseal() {
 	}
 	// A value that nobody needs any more and that is damaged goes; one that is
 	// needed stops the reseal.
-	if _, err := e.v.FinishRotation(ctx, ref("c1"), "", "test"); err != nil {
+	if _, err := e.v.FinishRotation(ctx, ref("c1"), "", Op()); err != nil {
 		e.Fatal(err)
 	}
 	c = e.load(ref("c1"))
@@ -162,17 +162,17 @@ func (e *env) ringHolds() {
 	}
 
 	behind := e.vault(fixedRing{e.store, late}, "latchkey", "test")
-	_, err = behind.Create(ctx, vault.NewCredential{Ref: ref("c2"), Fields: texts(signing, "two")})
+	_, err = behind.Create(ctx, vault.NewCredential{Op: Op(), Ref: ref("c2"), Fields: texts(signing, "two")})
 	e.wantCode("create", err, fault.Conflict, vault.RingMoved)
 	_, err = e.v.Load(ctx, testOrg, ref("c2").Class, "c2")
 	e.wantCode("nothing is stored", err, fault.NotFound, "")
-	_, err = behind.Rotate(ctx, vault.Rotation{Ref: ref("c1"), Fields: texts(signing, "two")})
+	_, err = behind.Rotate(ctx, vault.Rotation{Op: Op(), Ref: ref("c1"), Fields: texts(signing, "two")})
 	e.wantCode("rotate", err, fault.Conflict, vault.RingMoved)
 	e.wantAll(e.load(ref("c1")), signing, "+one")
 
 	// One change of the ring in between costs a repetition, no error.
 	once := &movingRing{Store: e.store, first: late}
-	if _, err := e.vault(once, "latchkey", "test").Create(ctx, vault.NewCredential{Ref: ref("c3"), Fields: texts(signing, "three")}); err != nil {
+	if _, err := e.vault(once, "latchkey", "test").Create(ctx, vault.NewCredential{Op: Op(), Ref: ref("c3"), Fields: texts(signing, "three")}); err != nil {
 		e.Errorf("create across a change of the ring: %v (%s)", err, vault.ReasonOf(err))
 	}
 	if c := e.load(ref("c3")); c.Versions[0].Key.KEK != e.kek.Keys()[0] {
@@ -180,12 +180,12 @@ func (e *env) ringHolds() {
 	}
 	e.wantAll(e.load(ref("c3")), signing, "+three")
 	// Writers that wrap nothing do not care.
-	if _, err := behind.Revoke(ctx, ref("c1"), "test"); err != nil {
+	if _, err := behind.Revoke(ctx, ref("c1"), Op()); err != nil {
 		e.Errorf("revoke: %v", err)
 	}
 	// A function that was not told of the ring's key writes nothing.
 	blind := e.vault(fixedRing{e.store, vault.Ring{Current: e.second().Current + "0", Epoch: 7}}, "latchkey", "test")
-	_, err = blind.Create(ctx, vault.NewCredential{Ref: ref("c4"), Fields: texts(signing, "four")})
+	_, err = blind.Create(ctx, vault.NewCredential{Op: Op(), Ref: ref("c4"), Fields: texts(signing, "four")})
 	e.wantCode("an unknown key", err, fault.VaultUnavailable, vault.KeyIncorrect)
 }
 
@@ -261,7 +261,7 @@ func (e *env) quarantine() {
 	e.create(ref("c1"), signing, "one", "other_secret", "other")
 	e.rotate(ref("c1"), time.Hour, signing, "two")
 	// Version 1 has the live other_secret and the draining value of signing.
-	h, err := e.v.Quarantine(ctx, ref("c1"), 1, "job")
+	h, err := e.v.Quarantine(ctx, ref("c1"), 1, Op())
 	if err != nil || h.Status != vault.NeedsReentry || len(h.Drains) != 0 {
 		e.Fatalf("%v, %+v", err, h)
 	}
@@ -271,7 +271,7 @@ func (e *env) quarantine() {
 	}
 	e.wantRefused("quarantined", e.v, c, "other_secret", vault.AwaitsReentry)
 	e.wantRefused("another field", e.v, c, signing, vault.AwaitsReentry)
-	if again, err := e.v.Quarantine(ctx, ref("c1"), 1, "job"); err != nil || again.Epoch != h.Epoch {
+	if again, err := e.v.Quarantine(ctx, ref("c1"), 1, Op()); err != nil || again.Epoch != h.Epoch {
 		e.Errorf("twice: %v, %+v", err, again)
 	}
 	e.rotate(ref("c1"), time.Hour, signing, "three")
@@ -287,15 +287,15 @@ func (e *env) quarantine() {
 		e.Error("the broken version is still stored")
 	}
 	// A drain alone ends without taking the live value along.
-	h, err = e.v.Quarantine(ctx, ref("c1"), 2, "job")
+	h, err = e.v.Quarantine(ctx, ref("c1"), 2, Op())
 	if err != nil || h.Status != vault.Active || len(h.Drains) != 0 {
 		e.Errorf("drain: %v, %+v", err, h)
 	}
 	e.wantAll(e.load(ref("c1")), signing, "+three")
-	if _, err := e.v.Revoke(ctx, ref("c1"), "test"); err != nil {
+	if _, err := e.v.Revoke(ctx, ref("c1"), Op()); err != nil {
 		e.Fatal(err)
 	}
-	if h, err := e.v.Quarantine(ctx, ref("c1"), 3, "job"); err != nil || h.Status != vault.Revoked {
+	if h, err := e.v.Quarantine(ctx, ref("c1"), 3, Op()); err != nil || h.Status != vault.Revoked {
 		e.Errorf("a revoked one: %v, %+v", err, h)
 	}
 }
@@ -318,11 +318,11 @@ func (e *env) repair() {
 	e.create(ref("c1"), signing, "one", "other_secret", "other")
 	e.rotate(ref("c1"), time.Hour, signing, "two")
 	e.rotate(ref("c1"), time.Hour, signing, "three")
-	whole, err := e.v.Repair(ctx, ref("c1"), "job")
+	whole, err := e.v.Repair(ctx, ref("c1"), Op())
 	if err != nil || whole.Epoch != 3 || !e.load(ref("c1")).Sound() {
 		e.Fatalf("a whole one: %v, %+v", err, whole)
 	}
-	h, err := without(3).Repair(ctx, ref("c1"), "job")
+	h, err := without(3).Repair(ctx, ref("c1"), Op())
 	if err != nil || h.Status != vault.Active || h.Epoch != 4 {
 		e.Fatalf("%v, %+v", err, h)
 	}
@@ -333,7 +333,7 @@ func (e *env) repair() {
 	// Version 1 holds an older value of signing, but its overlap is over: it may
 	// have leaked.
 	e.clock.Advance(2 * time.Hour)
-	h, err = without(2).Repair(ctx, ref("c1"), "job")
+	h, err = without(2).Repair(ctx, ref("c1"), Op())
 	if err != nil || h.Status != vault.NeedsReentry {
 		e.Fatalf("%v, %+v", err, h)
 	}
@@ -345,7 +345,7 @@ func (e *env) repair() {
 	// A drain whose version is gone ends.
 	e.create(ref("c2"), signing, "one")
 	e.rotate(ref("c2"), time.Hour, signing, "two")
-	h, err = without(1).Repair(ctx, ref("c2"), "job")
+	h, err = without(1).Repair(ctx, ref("c2"), Op())
 	if err != nil || h.Status != vault.Active || len(h.Drains) != 0 {
 		e.Errorf("%v, %+v", err, h)
 	}

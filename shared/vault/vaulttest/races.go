@@ -31,7 +31,7 @@ func (e *env) concurrentRotate() {
 	}}, "latchkey", "test")
 	for i := range racers {
 		done.Go(func() {
-			_, err := v.Rotate(context.Background(), vault.Rotation{Ref: ref("c1"), Fields: texts(f, fmt.Sprint("value-", i)), Overlap: time.Hour})
+			_, err := v.Rotate(context.Background(), vault.Rotation{Op: Op(), Ref: ref("c1"), Fields: texts(f, fmt.Sprint("value-", i)), Overlap: time.Hour})
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -55,7 +55,7 @@ func (e *env) concurrentCreate() {
 	won := 0
 	for i := range racers {
 		done.Go(func() {
-			_, err := e.v.Create(context.Background(), vault.NewCredential{Ref: ref("c1"), Fields: texts("signing_secret", fmt.Sprint("value-", i))})
+			_, err := e.v.Create(context.Background(), vault.NewCredential{Op: Op(), Ref: ref("c1"), Fields: texts("signing_secret", fmt.Sprint("value-", i))})
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
@@ -77,11 +77,11 @@ func (e *env) staleWriters() {
 	ctx := context.Background()
 	steps := map[string]func(*vault.Vault, vault.Ref) error{
 		"rotate": func(v *vault.Vault, r vault.Ref) error {
-			_, err := v.Rotate(ctx, vault.Rotation{Ref: r, Fields: texts(f, "three"), Overlap: time.Hour})
+			_, err := v.Rotate(ctx, vault.Rotation{Op: Op(), Ref: r, Fields: texts(f, "three"), Overlap: time.Hour})
 			return err
 		},
-		"finish": func(v *vault.Vault, r vault.Ref) error { _, err := v.FinishRotation(ctx, r, "", "test"); return err },
-		"revoke": func(v *vault.Vault, r vault.Ref) error { _, err := v.Revoke(ctx, r, "test"); return err },
+		"finish": func(v *vault.Vault, r vault.Ref) error { _, err := v.FinishRotation(ctx, r, "", Op()); return err },
+		"revoke": func(v *vault.Vault, r vault.Ref) error { _, err := v.Revoke(ctx, r, Op()); return err },
 	}
 	for first, want := range map[string][]string{"rotate": {"+three", "two", "one"}, "finish": {"+two"}, "revoke": nil} {
 		for second, run := range steps {
@@ -109,15 +109,15 @@ func (e *env) crashes() {
 		before, after []string
 	}{
 		{"rotate", func(v *vault.Vault, r vault.Ref) error {
-			_, err := v.Rotate(ctx, vault.Rotation{Ref: r, Fields: texts(f, "three"), Overlap: time.Hour})
+			_, err := v.Rotate(ctx, vault.Rotation{Op: Op(), Ref: r, Fields: texts(f, "three"), Overlap: time.Hour})
 			return err
 		}, []string{"+two", "one"}, []string{"+three", "two", "one"}},
 		{"finish", func(v *vault.Vault, r vault.Ref) error {
-			_, err := v.FinishRotation(ctx, r, "", "test")
+			_, err := v.FinishRotation(ctx, r, "", Op())
 			return err
 		}, []string{"+two", "one"}, []string{"+two"}},
 		{"revoke", func(v *vault.Vault, r vault.Ref) error {
-			_, err := v.Revoke(ctx, r, "test")
+			_, err := v.Revoke(ctx, r, Op())
 			return err
 		}, []string{"+two", "one"}, nil},
 	} {
@@ -141,7 +141,7 @@ func (e *env) crashes() {
 	for _, after := range []bool{false, true} {
 		r := ref(fmt.Sprintf("create-%v", after))
 		dying := e.vault(&crasher{Store: e.store, after: after}, "latchkey", "test")
-		_, err := dying.Create(ctx, vault.NewCredential{Ref: r, Fields: texts(f, "one")})
+		_, err := dying.Create(ctx, vault.NewCredential{Op: Op(), Ref: r, Fields: texts(f, "one")})
 		e.wantCode("create", err, fault.VaultUnavailable, vault.StoreFailed)
 		if _, err = e.v.Load(ctx, r.Org, r.Class, r.ID); (err == nil) != after {
 			e.Errorf("create, after=%v: load gives %v", after, err)

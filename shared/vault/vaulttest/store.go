@@ -15,12 +15,15 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/vault"
 )
 
 // ErrInjected is the cause of every failure that a test asked for.
 var ErrInjected = errors.New("vaulttest: injected failure")
+
+var errRowExists = errors.New("vaulttest: there is an audit row with this id")
 
 // Store is a [vault.Store] in memory. It is safe for concurrent use.
 type Store struct {
@@ -30,6 +33,7 @@ type Store struct {
 	failWrite func() WriteFault
 	reads     int
 	ring      vault.Ring
+	rows      []audit.Row
 }
 
 type address struct {
@@ -56,6 +60,13 @@ func (s *Store) FailWrites(f func() WriteFault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failWrite = f
+}
+
+// AuditRows returns the audit rows of an organisation in the order of writing.
+func (s *Store) AuditRows(_ context.Context, org string) ([]audit.Row, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(s.rows), func(r audit.Row) bool { return r.Org != org }), nil
 }
 
 // Reads is the number of reads so far.
@@ -223,7 +234,15 @@ func (s *Store) prepare(c vault.Change) (commit func(), err error) {
 		next.Versions = append(next.Versions, copyVersion(*c.Put))
 	}
 	next.Versions = slices.DeleteFunc(next.Versions, func(v vault.Version) bool { return slices.Contains(c.Delete, v.Number) })
-	return func() { s.creds[a] = next }, nil
+	if c.Row != nil && slices.ContainsFunc(s.rows, func(r audit.Row) bool { return r.Org == c.Row.Org && r.ID == c.Row.ID && r.At.Equal(c.Row.At) }) {
+		return nil, errRowExists
+	}
+	return func() {
+		s.creds[a] = next
+		if c.Row != nil {
+			s.rows = append(s.rows, *c.Row)
+		}
+	}, nil
 }
 
 func (s *Store) rewrap(r vault.Rewrap) (commit func(), err error) {

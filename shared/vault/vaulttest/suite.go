@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -50,6 +51,7 @@ func Run(t *testing.T, open Harness) {
 		{"writers that read too early lose", (*env).staleWriters},
 		{"crashes", (*env).crashes},
 		{"rewrap", (*env).rewrap},
+		{"audit rows", (*env).auditRows},
 		{"reseal", (*env).reseal},
 		{"a late rewrite changes nothing", (*env).lateRewrites},
 		{"the ring holds", (*env).ringHolds},
@@ -118,6 +120,12 @@ func (e *env) vault(store vault.Store, app, stage string) *vault.Vault {
 	return v
 }
 
+// Op is somebody's operation. A credential's audit rows tell its writes apart,
+// so it serves any number of them.
+func Op() audit.Op {
+	return audit.Op{Actor: "test", ID: "op1", At: NewClock().Now()}
+}
+
 func ref(id string) vault.Ref {
 	return vault.Ref{Org: testOrg, ID: id, Provider: testProvider, Class: taxonomy.ChannelVerify}
 }
@@ -133,7 +141,7 @@ func texts(pairs ...string) map[string]secret.Text {
 // create stores a credential; every pair is a field and its value.
 func (e *env) create(r vault.Ref, pairs ...string) vault.Credential {
 	e.Helper()
-	_, err := e.v.Create(context.Background(), vault.NewCredential{Ref: r, Origin: testOrigin, Fields: texts(pairs...), Actor: "test"})
+	_, err := e.v.Create(context.Background(), vault.NewCredential{Op: Op(), Ref: r, Origin: testOrigin, Fields: texts(pairs...)})
 	if err != nil {
 		e.Fatalf("create: %v (%s)", err, vault.ReasonOf(err))
 	}
@@ -179,7 +187,7 @@ func (e *env) load(r vault.Ref) vault.Credential {
 
 func (e *env) rotate(r vault.Ref, overlap time.Duration, pairs ...string) {
 	e.Helper()
-	if _, err := e.v.Rotate(context.Background(), vault.Rotation{Ref: r, Fields: texts(pairs...), Overlap: overlap, Actor: "test"}); err != nil {
+	if _, err := e.v.Rotate(context.Background(), vault.Rotation{Op: Op(), Ref: r, Fields: texts(pairs...), Overlap: overlap}); err != nil {
 		e.Fatalf("rotate: %v (%s)", err, vault.ReasonOf(err))
 	}
 	e.grow(r)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-lambda-go/lambda/messages"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 )
 
@@ -73,6 +74,8 @@ func handle(ctx context.Context, event json.RawMessage) (any, error) {
 		}, nil
 	case "error":
 		return nil, errors.New(c.Text)
+	case "typed":
+		return nil, messages.InvokeResponse_Error{Type: "Fixture.Typed", Message: c.Text, ShouldExit: true}
 	case "panic":
 		panic(c.Text)
 	case "exit":

@@ -1,0 +1,338 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/dynamo"
+	"github.com/latchkey/latchkey/shared/dynamo/dynamotest"
+	"github.com/latchkey/latchkey/shared/rotation"
+	"github.com/latchkey/latchkey/shared/table"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/vault"
+	"github.com/latchkey/latchkey/shared/vault/vaulttest"
+)
+
+// tableWire sees every call to the tables. While fail is set, no audit row can be
+// written: the condition of its put is turned around.
+type tableWire struct {
+	next interface {
+		Do(*http.Request) (*http.Response, error)
+	}
+	mu      sync.Mutex
+	fail    bool
+	refused int      // rows that were made to fail
+	bare    []string // writes without an audit row
+	rows    []string // "<org>/<action>" of rows that were sent
+}
+
+type value struct{ S string }
+
+type write struct {
+	TableName string
+	Item, Key map[string]value
+}
+
+func (w write) pk() string {
+	if w.Item != nil {
+		return w.Item[table.PK].S
+	}
+	return w.Key[table.PK].S
+}
+
+func (w *tableWire) Do(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	w.mu.Lock()
+	body = w.look(operation, body)
+	w.mu.Unlock()
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	return w.next.Do(r)
+}
+
+func (w *tableWire) look(operation string, body []byte) []byte {
+	var in struct {
+		write
+		TransactItems []map[string]write
+		RequestItems  map[string][]map[string]write
+	}
+	_ = json.Unmarshal(body, &in) // numbers and lists of other members do not fit, and are not needed
+	switch operation {
+	case "PutItem", "UpdateItem", "DeleteItem":
+		w.bare = append(w.bare, operation+" "+in.pk())
+	case "BatchWriteItem":
+		for _, requests := range in.RequestItems {
+			for _, kinds := range requests {
+				for _, x := range kinds {
+					w.bare = append(w.bare, operation+" "+x.pk())
+				}
+			}
+		}
+	case "TransactWriteItems":
+		row := ""
+		for _, kinds := range in.TransactItems {
+			if x := kinds["Put"]; strings.HasPrefix(x.pk(), "AUDIT#") {
+				row = strings.Split(x.pk(), "#")[1] + "/" + x.Item["action"].S
+			}
+		}
+		if row == "" {
+			w.bare = append(w.bare, operation+" "+string(body))
+			return body
+		}
+		w.rows = append(w.rows, row)
+		if w.fail {
+			w.refused++
+			return refuseRows(body)
+		}
+	}
+	return body
+}
+
+// refuseRows makes the put of every audit row demand that the row exists.
+func refuseRows(body []byte) []byte {
+	var in map[string]any
+	if err := json.Unmarshal(body, &in); err != nil {
+		panic(err)
+	}
+	for _, x := range in["TransactItems"].([]any) {
+		if put, ok := x.(map[string]any)["Put"].(map[string]any); ok {
+			if pk := put["Item"].(map[string]any)[table.PK].(map[string]any)["S"].(string); strings.HasPrefix(pk, "AUDIT#") {
+				put["ConditionExpression"] = "attribute_exists(#pk)"
+			}
+		}
+	}
+	out, err := json.Marshal(in)
+	if err != nil {
+		panic(err)
+	}
+	return out
+}
+
+// dump is every item of every table as text.
+func dump(t *testing.T, fx dynamotest.Fixture) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for role, name := range fx.Tables {
+		p := dynamodb.NewScanPaginator(fx.Client, &dynamodb.ScanInput{TableName: aws.String(name), ConsistentRead: aws.Bool(true)})
+		for p.HasMorePages() {
+			page, err := p.NextPage(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, it := range page.Items {
+				b, err := json.Marshal(it)
+				if err != nil {
+					t.Fatal(err)
+				}
+				key, err := json.Marshal([]any{it[table.PK], it[table.SK]})
+				if err != nil {
+					t.Fatal(err)
+				}
+				out[fmt.Sprint(role, " ", string(key))] = string(b)
+			}
+		}
+	}
+	return out
+}
+
+// step is one call of a route that changes something.
+type step struct {
+	route        string // as in the OpenAPI document
+	target, body string
+	status       int
+	rows         []string // that it leaves, sorted
+	// apart is what may be written without a row: preparation that is nothing
+	// without the write that follows it.
+	apart string
+	keep  func(answer map[string]any)
+}
+
+// rotationSteps start a change of the vault's key and roll it back after its
+// worker has run, past the wire that looks at writes.
+func rotationSteps(s *stack, fx dynamotest.Fixture, ids map[string]string) []step {
+	const all = "/api/operator/rotations"
+	work := func(answer map[string]any) {
+		ids["{rotation}"] = answer["id"].(string)
+		db, err := dynamo.New(fx.Client, fx.Tables)
+		if err != nil {
+			s.Fatal(err)
+		}
+		v, err := vault.New(vault.Options{Store: dynamo.NewVault(db), KEK: s.kek, Fields: vaulttest.Fields(), Now: func() time.Time { return s.now }, App: "latchkey", Stage: "test"})
+		if err != nil {
+			s.Fatal(err)
+		}
+		worker, err := rotation.NewRunner(rotation.Options{Store: db.Rotations(), Vault: v, Pages: dynamo.NewVault(db), NewID: boot.NewID,
+			Now: func() time.Time { return s.now }, Sleep: func(context.Context, time.Duration) {}})
+		if err != nil {
+			s.Fatal(err)
+		}
+		if _, err := worker.Run(s.Context(), ids["{rotation}"]); err != nil {
+			s.Fatal(err)
+		}
+	}
+	return []step{
+		{route: "POST " + all, target: all, body: `{"kind":"kek","to":"` + s.kek.Keys()[1] + `"}`, status: 201, rows: []string{"operator/rotation.start"}, keep: work},
+		{route: "POST " + all + "/{id}/rollback", target: all + "/{rotation}/rollback", body: "{}", status: 200, rows: []string{"operator/rotation.rollback"}},
+	}
+}
+
+// TestEveryChangeIsOneTransactionWithItsRow walks through every changing route
+// of the document on real tables. First no audit row can be written: then the
+// call fails and not one item of any table is another than before. Then it
+// succeeds, and every single write it made carried an audit row.
+func TestEveryChangeIsOneTransactionWithItsRow(t *testing.T) {
+	fx := dynamotest.Open(t)
+	w := &tableWire{}
+	client := dynamodb.New(fx.Client.Options(), func(o *dynamodb.Options) { w.next, o.HTTPClient = o.HTTPClient, w })
+	s := stackOver(t, client, fx.Tables)
+	ids := map[string]string{}
+	covered := map[string]bool{"POST /api/operator/reconcile": true} // compares, changes nothing
+	for _, st := range append(steps(ids), rotationSteps(s, fx, ids)...) {
+		covered[st.route] = true
+		method, _, _ := strings.Cut(st.route, " ")
+		fill := strings.NewReplacer(slices.Concat([]string{}, pairs(ids))...)
+		target, body := fill.Replace(st.target), fill.Replace(st.body)
+
+		before := dump(t, fx)
+		w.reset(true)
+		if status, out := s.try("operator", method, target, body); status < 500 {
+			t.Fatalf("%s without its audit row: %d %v", st.route, status, out)
+		}
+		if w.refused == 0 {
+			t.Fatalf("%s: no audit row was tried", st.route)
+		}
+		for key, was := range dump(t, fx) {
+			if was != before[key] && (st.apart == "" || !strings.Contains(key, st.apart)) {
+				t.Errorf("%s failed, yet it changed %s", st.route, key)
+			}
+		}
+		if after := dump(t, fx); len(after) < len(before) {
+			t.Errorf("%s failed, yet it removed items", st.route)
+		}
+
+		w.reset(false)
+		answer := s.do(st.status, "operator", method, target, body)
+		if st.keep != nil {
+			st.keep(answer)
+		}
+		for _, b := range w.bare {
+			if st.apart == "" || !strings.Contains(b, st.apart) {
+				t.Errorf("%s: a write without an audit row: %.200s", st.route, b)
+			}
+		}
+		slices.Sort(w.rows)
+		if got := slices.Compact(slices.Clone(w.rows)); !slices.Equal(unnamed(got, ids), st.rows) {
+			t.Errorf("%s: rows %v, want %v", st.route, unnamed(got, ids), st.rows)
+		}
+	}
+	var document struct{ Paths map[string]map[string]any }
+	raw, err := json.Marshal(s.do(200, "operator", "GET", "/api/openapi.json", ""))
+	if err == nil {
+		err = json.Unmarshal(raw, &document)
+	}
+	if err != nil || len(document.Paths) < 20 {
+		t.Fatal(err, len(document.Paths))
+	}
+	for path, methods := range document.Paths {
+		for m := range methods {
+			if name := strings.ToUpper(m) + " " + path; m != "get" && !covered[name] {
+				t.Errorf("%s is not in the list of steps", name)
+			}
+		}
+	}
+	for _, path := range []string{"/api/orgs/" + ids["{org}"] + "/audit/verify", "/api/operator/audit/verify"} {
+		if r := s.do(200, "operator", "GET", path, ""); r["ok"] != true || r["checked"] == 0.0 {
+			t.Errorf("%s: %v", path, r)
+		}
+	}
+}
+
+func (w *tableWire) reset(fail bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fail, w.refused, w.bare, w.rows = fail, 0, nil, nil
+}
+
+func pairs(m map[string]string) (out []string) {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, k, m[k])
+	}
+	return out
+}
+
+// unnamed replaces the organisation's id.
+func unnamed(rows []string, ids map[string]string) []string {
+	out := make([]string, len(rows))
+	for i, r := range rows {
+		out[i] = strings.TrimPrefix(r, ids["{org}"]+"/")
+	}
+	return out
+}
+
+func steps(ids map[string]string) []step {
+	const base = "/api/orgs/{org}"
+	keep := func(name string) func(map[string]any) {
+		return func(a map[string]any) { ids["{"+name+"}"] = fmt.Sprint(a["id"]) }
+	}
+	key := func(n int) string { return fmt.Sprintf(`"api_key":"sk-or-v1-aaaaaaaaaaaaaaaaaaaaaaaa%04d"`, n) }
+	price := fmt.Sprintf(`{"rows":[{"provider":%q,"model":"x/y","meter":"input_text","rate_pico":1000000,"source":"s","source_date":"2026-11-01"}],"activate":true}`, taxonomy.OpenRouter)
+	// one makes a step whose path parameter {id} is the named thing.
+	one := func(method, path, id, body string, status int, rows ...string) step {
+		return step{route: method + " " + base + path, target: base + strings.Replace(path, "{id}", "{"+id+"}", 1), body: body, status: status, rows: rows}
+	}
+	making := func(st step, id string) step { st.keep = keep(id); return st }
+	inst := "/installs/{id}"
+	return []step{
+		{route: "POST /api/orgs", target: "/api/orgs", body: `{"name":"Acme","tier":"enterprise"}`, status: 201, rows: []string{"org.create"}, apart: "A#", keep: keep("org")},
+		one("PATCH", "", "", `{"name":"Renamed"}`, 200, "org.update"),
+		making(one("POST", "/keys", "", `{"name":"k","scopes":["invoke"]}`, 201, "key.create"), "key"),
+		one("DELETE", "/keys/{id}", "key", "", 204, "key.revoke"),
+		one("PUT", "/settings", "", `{"default_model":"openrouter/x/y"}`, 200, "settings.update"),
+		making(one("POST", "/agents", "", `{"name":"Bot"}`, 201, "agent.create"), "agent"),
+		one("PATCH", "/agents/{id}", "agent", `{"name":"Robot"}`, 200, "agent.update"),
+		making(one("POST", "/connections", "", fmt.Sprintf(`{"provider":%q,%s}`, taxonomy.OpenRouter, key(1)), 201, "connection.create", "credential.create"), "conn"),
+		one("PATCH", "/connections/{id}", "conn", `{"label":"New"}`, 200, "connection.update"),
+		one("POST", "/connections/{id}/rotate", "conn", `{`+key(2)+`}`, 200, "connection.rotate", "credential.rotate"),
+		one("POST", "/connections/{id}/revoke", "conn", "", 200, "connection.revoke", "credential.revoke"),
+		making(one("POST", "/connections", "", fmt.Sprintf(`{"provider":%q,%s}`, taxonomy.OpenRouter, key(3)), 201, "connection.create", "credential.create"), "conn"),
+		one("DELETE", "/connections/{id}", "conn", "", 204, "connection.delete", "connection.revoke", "credential.revoke"),
+		making(one("POST", "/installs", "", fmt.Sprintf(`{"provider":%q,"config":{"app_id":"A1","team_id":"T1"},"secrets":{"signing_secret":"0123456789abcdef0123456789abcdef","bot_token":"xoxb-1-2-abcdefghijkl"}}`,
+			taxonomy.Slack), 201, "credential.create", "install.create"), "inst"),
+		one("PATCH", inst, "inst", `{"label":"Renamed"}`, 200, "install.update"),
+		one("POST", inst+"/activate", "inst", "", 200, "install.activate"),
+		one("POST", inst+"/suspend", "inst", "", 200, "install.suspend"),
+		one("POST", inst+"/resume", "inst", "", 200, "install.resume"),
+		one("POST", inst+"/rotate", "inst", `{"name":"signing_secret","value":"fedcba9876543210fedcba9876543210"}`, 200, "credential.rotate", "install.rotate"),
+		one("POST", inst+"/rotate/finish", "inst", `{"name":"signing_secret"}`, 200, "credential.finish", "install.rotate_finish"),
+		making(one("POST", "/bindings", "", `{"install_id":"{inst}","agent_id":"{agent}"}`, 201, "binding.create"), "bind"),
+		one("PATCH", "/bindings/{id}", "bind", `{"agent_id":"{agent}"}`, 200, "binding.update"),
+		one("DELETE", "/bindings/{id}", "bind", "", 204, "binding.delete"),
+		one("POST", inst+"/revoke", "inst", "", 200, "credential.revoke", "install.revoke"),
+		making(one("POST", "/installs", "", fmt.Sprintf(`{"provider":%q,"config":{"app_id":"A1","team_id":"T1"}}`, taxonomy.Slack), 201, "install.create"), "inst"),
+		one("DELETE", inst, "inst", "", 204, "install.revoke"),
+		one("DELETE", "/agents/{id}", "agent", "", 204, "agent.delete"),
+		one("POST", "/grants", "", `{"kind":"purchased","amount":5000000,"idempotency_key":"first"}`, 201, "grant.create"),
+		one("POST", "/adjustments", "", `{"kind":"purchased","amount":-5,"idempotency_key":"second"}`, 201, "adjustment.create"),
+		{route: "PUT /api/operator/tiers", target: "/api/operator/tiers", body: `{"pro":{"byok":true}}`, status: 200, rows: []string{"operator/tiers.update"}},
+		{route: "POST /api/operator/prices", target: "/api/operator/prices", body: price, status: 201, rows: []string{"operator/prices.import"}, apart: "PRICES#",
+			keep: func(a map[string]any) { ids["{version}"] = fmt.Sprint(a["version"]) }},
+		{route: "POST /api/operator/prices/{version}/activate", target: "/api/operator/prices/{version}/activate", status: 200, rows: []string{"operator/prices.activate"}},
+	}
+}

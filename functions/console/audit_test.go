@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,13 +12,19 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
+	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/dynamo"
 	"github.com/latchkey/latchkey/shared/dynamo/dynamotest"
+	"github.com/latchkey/latchkey/shared/rotation"
 	"github.com/latchkey/latchkey/shared/table"
 	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/vault"
+	"github.com/latchkey/latchkey/shared/vault/vaulttest"
 )
 
 // tableWire sees every call to the tables. While fail is set, no audit row can be
@@ -157,6 +164,35 @@ type step struct {
 	keep  func(answer map[string]any)
 }
 
+// rotationSteps start a change of the vault's key and roll it back after its
+// worker has run, past the wire that looks at writes.
+func rotationSteps(s *stack, fx dynamotest.Fixture, ids map[string]string) []step {
+	const all = "/api/operator/rotations"
+	work := func(answer map[string]any) {
+		ids["{rotation}"] = answer["id"].(string)
+		db, err := dynamo.New(fx.Client, fx.Tables)
+		if err != nil {
+			s.Fatal(err)
+		}
+		v, err := vault.New(vault.Options{Store: dynamo.NewVault(db), KEK: s.kek, Fields: vaulttest.Fields(), Now: func() time.Time { return s.now }, App: "latchkey", Stage: "test"})
+		if err != nil {
+			s.Fatal(err)
+		}
+		worker, err := rotation.NewRunner(rotation.Options{Store: db.Rotations(), Vault: v, Pages: dynamo.NewVault(db), NewID: boot.NewID,
+			Now: func() time.Time { return s.now }, Sleep: func(context.Context, time.Duration) {}})
+		if err != nil {
+			s.Fatal(err)
+		}
+		if _, err := worker.Run(s.Context(), ids["{rotation}"]); err != nil {
+			s.Fatal(err)
+		}
+	}
+	return []step{
+		{route: "POST " + all, target: all, body: `{"kind":"kek","to":"` + s.kek.Keys()[1] + `"}`, status: 201, rows: []string{"operator/rotation.start"}, keep: work},
+		{route: "POST " + all + "/{id}/rollback", target: all + "/{rotation}/rollback", body: "{}", status: 200, rows: []string{"operator/rotation.rollback"}},
+	}
+}
+
 // TestEveryChangeIsOneTransactionWithItsRow walks through every changing route
 // of the document on real tables. First no audit row can be written: then the
 // call fails and not one item of any table is another than before. Then it
@@ -168,7 +204,7 @@ func TestEveryChangeIsOneTransactionWithItsRow(t *testing.T) {
 	s := stackOver(t, client, fx.Tables)
 	ids := map[string]string{}
 	covered := map[string]bool{"POST /api/operator/reconcile": true} // compares, changes nothing
-	for _, st := range steps(ids) {
+	for _, st := range append(steps(ids), rotationSteps(s, fx, ids)...) {
 		covered[st.route] = true
 		method, _, _ := strings.Cut(st.route, " ")
 		fill := strings.NewReplacer(slices.Concat([]string{}, pairs(ids))...)

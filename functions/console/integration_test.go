@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,7 @@ import (
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/org"
 	vendors "github.com/latchkey/latchkey/shared/providers/catalog"
+	"github.com/latchkey/latchkey/shared/rotation"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/vault"
 	"github.com/latchkey/latchkey/shared/vault/vaulttest"
@@ -36,6 +38,7 @@ type stack struct {
 	h    *Handler
 	keys map[string]string
 	now  time.Time
+	kek  *vaulttest.KEK
 }
 
 func openStack(t *testing.T) *stack {
@@ -50,7 +53,9 @@ func stackOver(t *testing.T, client *dynamodb.Client, tables dynamo.Tables) *sta
 		t.Fatal(err)
 	}
 	s := &stack{T: t, keys: map[string]string{}, now: time.UnixMilli(1795262400000).UTC()}
-	keys, err := vault.New(vault.Options{Store: dynamo.NewVault(db), KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: func() time.Time { return s.now }, App: "latchkey", Stage: "test"})
+	s.kek = vaulttest.NewKEK()
+	s.kek.Add()
+	keys, err := vault.New(vault.Options{Store: dynamo.NewVault(db), KEK: s.kek, Fields: vaulttest.Fields(), Now: func() time.Time { return s.now }, App: "latchkey", Stage: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,6 +73,7 @@ func stackOver(t *testing.T, client *dynamodb.Client, tables dynamo.Tables) *sta
 		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys, Catalog: catalog.New(catalog.Entries()),
 			Agents: db.Agents(), PublicURL: "https://latchkey.example"},
 		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Prices: db.Prices(), Fields: vaulttest.Fields(), NewID: boot.NewID,
+		Rotations: &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(context.Context) error { return nil }},
 	})}
 	_, text, err := orgs.IssueKey(t.Context(), audit.Op{Actor: "function:test", ID: boot.NewID(s.now), At: s.now}, org.Operator,
 		org.KeyDraft{ID: boot.NewID(s.now), Name: "op", Scopes: []org.Scope{org.ScopeAdmin}})

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/latchkey/latchkey/shared/admin"
 	"github.com/latchkey/latchkey/shared/agent"
@@ -20,7 +22,9 @@ import (
 	"github.com/latchkey/latchkey/shared/probe"
 	"github.com/latchkey/latchkey/shared/providers"
 	vendors "github.com/latchkey/latchkey/shared/providers/catalog"
+	"github.com/latchkey/latchkey/shared/rotation"
 	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/topology"
 )
 
 // wire builds the handler over the deployed stores.
@@ -51,6 +55,7 @@ func wire(env *boot.Env) (*Handler, error) {
 	}
 	ledger := credit.New(db.Ledger(), credit.Options{})
 	agents := db.Agents()
+	functions := invoker.Open(env)
 	api := admin.New(admin.Services{
 		Orgs: &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Random: boot.Rand()},
 		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Drains: keys, Limits: db.Connections(),
@@ -61,9 +66,17 @@ func wire(env *boot.Env) (*Handler, error) {
 			Catalog: catalog.New(catalog.Entries()), Agents: agents, PublicURL: env.Config.PublicURL},
 		Integrations: &integration.Service{Store: db.Integrations(), Seal: seal, Hash: keys, NewID: boot.NewID},
 		Sessions:     db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Prices: db.Prices(),
+		Rotations: &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(ctx context.Context) error {
+			return functions.InvokeAsync(ctx, topology.Rotate, rotateEvent(env.Clock.Now()))
+		}},
 		Fields: fields, NewID: boot.NewID, OnError: logError(env.Log), Redact: env.Secrets,
 	})
 	return &Handler{API: api, Clock: env.Clock, Log: env.Log}, nil
+}
+
+// rotateEvent tells the worker the platform's time.
+func rotateEvent(now time.Time) []byte {
+	return []byte(`{"at":"` + now.UTC().Format(time.RFC3339Nano) + `"}`)
 }
 
 // connectable describes the built-in vendors to the rules for connections. allow

@@ -27,7 +27,12 @@ type Prober interface {
 type Handler struct {
 	Ledger Sweeper
 	Probes Prober
-	Log    *slog.Logger
+	// Rotations is woken first: it takes little, and a busy ledger may use up all
+	// of the time.
+	Rotations interface {
+		Wake(ctx context.Context, now time.Time)
+	}
+	Log *slog.Logger
 }
 
 // Answer is the result of one run.
@@ -59,6 +64,7 @@ func (h *Handler) Handle(ctx context.Context, ev events.CloudWatchEvent) (Answer
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-sweepReserve))
 		defer cancel()
 	}
+	h.Rotations.Wake(ctx, ev.Time.UTC())
 	r, err := h.Ledger.Sweep(ctx, ev.Time.UTC(), startOf(ev.Time), sweepBudget)
 	a := Answer{Expired: r.Expired, Settled: r.Settled, Released: r.Released}
 	h.Log.InfoContext(ctx, "swept", "expired", r.Expired, "settled", r.Settled, "released", r.Released,

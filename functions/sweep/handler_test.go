@@ -44,17 +44,24 @@ func (f *fakeProber) Run(_ context.Context, now time.Time) (int, error) {
 	return f.n, f.err
 }
 
+type fakeWake struct{ at time.Time }
+
+func (f *fakeWake) Wake(_ context.Context, now time.Time) { f.at = now }
+
 func TestHandle(t *testing.T) {
 	var ev events.CloudWatchEvent
 	if err := json.Unmarshal([]byte(`{"time":"2026-01-02T03:04:00Z"}`), &ev); err != nil {
 		t.Fatal(err)
 	}
 	f := &fakeSweeper{report: credit.SweepReport{Expired: 1, Settled: 2, Released: 3, Complete: true}}
-	probes := &fakeProber{n: 4}
-	h := &Handler{Ledger: f, Probes: probes, Log: slog.New(slog.DiscardHandler)}
+	probes, woken := &fakeProber{n: 4}, &fakeWake{}
+	h := &Handler{Ledger: f, Probes: probes, Rotations: woken, Log: slog.New(slog.DiscardHandler)}
 	a, err := h.Handle(t.Context(), ev)
 	if err != nil || !f.now.Equal(time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)) {
 		t.Fatalf("%v at %v", err, f.now)
+	}
+	if !woken.at.Equal(f.now) {
+		t.Errorf("jobs were woken at %v", woken.at)
 	}
 	if raw, _ := json.Marshal(a); string(raw) != `{"expired":1,"settled":2,"released":3,"grants_expired":0,"probes":4}` {
 		t.Errorf("answer: %s", raw)

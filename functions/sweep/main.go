@@ -1,6 +1,6 @@
-// Command sweep ends what was abandoned: overdue holds, and usage that the
-// stream lost; and hands over the connections whose keys are due to be checked. It
-// runs every minute.
+// Command sweep ends what was abandoned: overdue holds, usage that the stream
+// lost, and vault jobs whose worker is gone; and hands over the connections whose
+// keys are due to be checked. It runs every minute.
 package main
 
 import (
@@ -22,7 +22,11 @@ func main() {
 	if err != nil {
 		boot.Exit(err)
 	}
-	h := &Handler{Ledger: credit.New(db.Ledger(), credit.Options{}), Log: env.Log,
-		Probes: probe.Dispatcher{Queue: db.Connections(), Invoker: invoker.Open(env)}}
+	functions := invoker.Open(env)
+	rotations := &Rotations{Store: db.Rotations(), Log: env.Log, Start: func(ctx context.Context, event []byte) error {
+		return functions.InvokeAsync(ctx, topology.Rotate, event)
+	}}
+	h := &Handler{Ledger: credit.New(db.Ledger(), credit.Options{}), Rotations: rotations, Log: env.Log,
+		Probes: probe.Dispatcher{Queue: db.Connections(), Invoker: functions}}
 	boot.Start(env, h.Handle)
 }

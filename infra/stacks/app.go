@@ -45,6 +45,15 @@ func (s shared) value(name string) string {
 	return *s.params[name]
 }
 
+// vaultKeys are the ARNs of all vault keys, the default first.
+func (s shared) vaultKeys() []string {
+	out := make([]string, s.p.VaultKeys)
+	for n := range out {
+		out[n] = s.value(vaultKeyParam(n))
+	}
+	return out
+}
+
 func addApp(stack awscdk.Stack, p Props) {
 	api := awsapigatewayv2.NewHttpApi(stack, jsii.String("Api"), &awsapigatewayv2.HttpApiProps{
 		ApiName: jsii.String(p.name("api")), Description: jsii.String("Latchkey " + p.Stage + ": webhooks and admin API"),
@@ -141,7 +150,7 @@ func environment(p Props, f topology.Function, in shared) *map[string]*string {
 		}
 	}
 	if want.Vault {
-		env[config.VaultKeyARN] = jsii.String(in.value(vaultKeyParam))
+		env[config.VaultKeyARN] = jsii.String(strings.Join(in.vaultKeys(), ","))
 		env[config.MACKeyARN] = jsii.String(in.value(macKeyParam))
 	}
 	if want.TurnQueue {

@@ -1,6 +1,8 @@
 package stacks
 
 import (
+	"strconv"
+
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsdynamodb"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
@@ -15,21 +17,36 @@ import (
 
 // Parameter names.
 const (
-	vaultKeyParam   = "vault-key-arn"
 	macKeyParam     = "mac-key-arn"
 	failuresParam   = "failures-bucket-arn"
 	streamParamTail = "-stream-arn"
 )
 
+// vaultKeyParam names the parameter of the n-th vault key, from 0.
+func vaultKeyParam(n int) string {
+	if n == 0 {
+		return "vault-key-arn"
+	}
+	return "vault-key-" + strconv.Itoa(n+1) + "-arn"
+}
+
 func addData(stack awscdk.Stack, p Props) {
 	for _, spec := range table.Specs() {
 		addTable(stack, p, spec)
 	}
-	vaultKey := awskms.NewKey(stack, jsii.String("VaultKey"), &awskms.KeyProps{
-		Description: jsii.String("Latchkey " + p.Stage + ": wraps the data keys of credentials"),
-		Alias:       jsii.String("alias/" + p.name("vault")), EnableKeyRotation: jsii.Bool(true),
-		RemovalPolicy: awscdk.RemovalPolicy_RETAIN,
-	})
+	for n := range p.VaultKeys {
+		// The first one keeps the names it had when it was alone.
+		suffix := ""
+		if n > 0 {
+			suffix = strconv.Itoa(n + 1)
+		}
+		key := awskms.NewKey(stack, jsii.String("VaultKey"+suffix), &awskms.KeyProps{
+			Description: jsii.String("Latchkey " + p.Stage + ": wraps the data keys of credentials"),
+			Alias:       jsii.String("alias/" + p.name("vault"+suffix)), EnableKeyRotation: jsii.Bool(true),
+			RemovalPolicy: awscdk.RemovalPolicy_RETAIN,
+		})
+		parameter(stack, p, vaultKeyParam(n), key.KeyArn())
+	}
 	macKey := awskms.NewKey(stack, jsii.String("MacKey"), &awskms.KeyProps{
 		Description: jsii.String("Latchkey " + p.Stage + ": fingerprints of credentials"),
 		Alias:       jsii.String("alias/" + p.name("mac")), KeySpec: awskms.KeySpec_HMAC_256,
@@ -46,7 +63,6 @@ func addData(stack awscdk.Stack, p Props) {
 			addDeadLetters(stack, p, f.Queue)
 		}
 	}
-	parameter(stack, p, vaultKeyParam, vaultKey.KeyArn())
 	parameter(stack, p, macKeyParam, macKey.KeyArn())
 	parameter(stack, p, failuresParam, failures.BucketArn())
 }

@@ -69,7 +69,7 @@ func keyStatement(p Props, k topology.KeyAccess, in shared) *awsiam.PolicyStatem
 	for i, c := range k.Classes {
 		classes[i] = string(c)
 	}
-	st := statement(prefixed("kms:", k.Actions), in.value(vaultKeyParam))
+	st := statement(prefixed("kms:", k.Actions), in.vaultKeys()...)
 	st.Conditions = &map[string]any{
 		"StringEquals": map[string]any{
 			"kms:EncryptionContext:app":   topology.App,

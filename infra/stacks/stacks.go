@@ -12,6 +12,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/jsii-runtime-go"
@@ -22,6 +23,12 @@ import (
 	"github.com/latchkey/latchkey/shared/topology"
 )
 
+// vaultKeysContext is the context value for [Props.VaultKeys].
+const vaultKeysContext = "latchkey:vault-keys"
+
+// maxVaultKeys bounds the keys: every function's role names all of them.
+const maxVaultKeys = 5
+
 // Props are the choices of one deployment.
 type Props struct {
 	// Stage names the deployment; it is part of every resource name.
@@ -30,14 +37,25 @@ type Props struct {
 	Build string
 	// LogDays is how long function logs are kept.
 	LogDays float64
+	// VaultKeys is how many keys wrap data keys. The first is the default; a second
+	// one is made before a rotation to it. A number that gets smaller leaves keys
+	// behind that no function may use: their records must be moved before.
+	VaultKeys int
 	// Platform maps a provider to the vault reference of the platform's own key.
 	Platform map[taxonomy.Provider]string
 }
 
 // FromContext reads the props from the CDK context: stage (default dev), build
-// (default build), and platform, a map of provider to <org>/<credential>.
+// (default build), latchkey:vault-keys (default 1), and platform, a map of
+// provider to <org>/<credential>.
 func FromContext(app awscdk.App) Props {
-	p := Props{Stage: "dev", Build: "build", LogDays: 30, Platform: map[taxonomy.Provider]string{}}
+	p := Props{Stage: "dev", Build: "build", LogDays: 30, VaultKeys: 1, Platform: map[taxonomy.Provider]string{}}
+	switch n := app.Node().TryGetContext(jsii.String(vaultKeysContext)).(type) {
+	case float64: // from cdk.json
+		p.VaultKeys = int(n)
+	case string: // from -c; what is no number is refused as 0
+		p.VaultKeys, _ = strconv.Atoi(n)
+	}
 	if s, ok := app.Node().TryGetContext(jsii.String("stage")).(string); ok && s != "" {
 		p.Stage = s
 	}
@@ -60,6 +78,9 @@ func (p Props) check() error {
 	}
 	if !table.ValidID(p.Stage) || len(p.Stage) > 16 {
 		return errors.New("the stage must be 1 to 16 letters, digits, - or _; set it with -c stage=NAME")
+	}
+	if p.VaultKeys < 1 || p.VaultKeys > maxVaultKeys {
+		return errors.New("context " + vaultKeysContext + " must be a number from 1 to " + strconv.Itoa(maxVaultKeys))
 	}
 	for _, f := range topology.Functions() {
 		if _, err := os.Stat(filepath.Join(p.Build, f.Name, "bootstrap")); err != nil {

@@ -62,7 +62,7 @@ func synth() error {
 		}
 	}
 	a := awscdk.NewApp(&awscdk.AppProps{Outdir: jsii.String(filepath.Join(dir, "out"))})
-	props := Props{Stage: "test", Build: build, LogDays: 30, Platform: map[taxonomy.Provider]string{taxonomy.OpenRouter: "platform/openrouter"}}
+	props := Props{Stage: "test", Build: build, LogDays: 30, VaultKeys: 2, Platform: map[taxonomy.Provider]string{taxonomy.OpenRouter: "platform/openrouter"}}
 	if err := Add(a, props); err != nil {
 		return err
 	}
@@ -195,9 +195,52 @@ func TestNobodyDecryptsWithoutAnEncryptionContext(t *testing.T) {
 			}
 		}
 	}
-	// conform, invoke, stt, tts, turn and webhook; nobody else.
-	if decrypts != 6 {
-		t.Errorf("%d roles may decrypt, want 6", decrypts)
+	// conform, invoke, rotate, stt, tts, turn and webhook; nobody else.
+	if decrypts != 7 {
+		t.Errorf("%d roles may decrypt, want 7", decrypts)
+	}
+}
+
+// TestEveryVaultKeyHasTheSameLimits: a function may do with the second key what
+// it may do with the first, under the same conditions, and is told of both.
+func TestEveryVaultKeyHasTheSameLimits(t *testing.T) {
+	first, second := "latchkeytestvaultkeyarn", "latchkeytestvaultkey2arn"
+	statements := 0
+	for _, line := range strings.Split(permissions(), "\n") {
+		if strings.Contains(line, "vaultkey") {
+			statements++
+			if !strings.Contains(line, first) || !strings.Contains(line, second) || !strings.Contains(line, "kms:EncryptionContext:cls") {
+				t.Errorf("not both keys, or no class: %s", line)
+			}
+		}
+	}
+	if statements != 8 { // seven that decrypt, and the console
+		t.Errorf("%d statements on vault keys", statements)
+	}
+	for _, f := range topology.Functions() {
+		env := find(t, app.ofType("AWS::Lambda::Function"), "FunctionName", "latchkey-test-"+f.Name)["Environment"].(map[string]any)["Variables"].(map[string]any)
+		if got := text(env["LATCHKEY_VAULT_KEY_ARN"]); f.Environment.Vault && (strings.Index(got, first) < 0 || strings.Index(got, second) < strings.Index(got, first)) {
+			t.Errorf("%s is told of %s", f.Name, got)
+		}
+	}
+	keys := data.ofType("AWS::KMS::Key")
+	if len(keys) != 3 {
+		t.Errorf("%d keys, want two of the vault and one for fingerprints", len(keys))
+	}
+}
+
+// TestOnlyRotateOpensEverything: it is the one role that opens the integrations
+// of customers, and nobody outside reaches it.
+func TestOnlyRotateOpensEverything(t *testing.T) {
+	for _, f := range topology.Functions() {
+		for _, k := range f.KMS {
+			if slices.Contains(k.Actions, "Decrypt") && slices.Contains(k.Classes, taxonomy.Integration) && f.Name != topology.Rotate {
+				t.Errorf("%s may open integrations", f.Name)
+			}
+		}
+		if f.Name == topology.Rotate && len(f.Routes)+len(f.Paths) > 0 {
+			t.Error("rotate is reachable from outside")
+		}
 	}
 }
 
@@ -436,9 +479,26 @@ func TestVersionsAreRetainedAndTriggersUseTheAlias(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	for _, p := range []Props{{Stage: "local", Build: "x"}, {Stage: "", Build: "x"}, {Stage: "a b", Build: "x"}, {Stage: "dev", Build: "does-not-exist"}} {
-		if err := p.check(); err == nil {
-			t.Errorf("%+v was accepted", p)
+	for _, p := range []Props{{Stage: "local", Build: "x", VaultKeys: 1}, {Stage: "", Build: "x", VaultKeys: 1}, {Stage: "a b", Build: "x", VaultKeys: 1},
+		{Stage: "dev", Build: "does-not-exist", VaultKeys: 1}, {Stage: "dev", Build: "x"}, {Stage: "dev", Build: "x", VaultKeys: 6}} {
+		err := p.check()
+		if err == nil || strings.Contains(err.Error(), vaultKeysContext) != (p.Stage == "dev" && p.VaultKeys != 1) {
+			t.Errorf("%+v: %v", p, err)
+		}
+	}
+}
+
+// TestVaultKeysFromContext: a number in cdk.json, a text after -c; a slip of the
+// hand is refused and not taken for one key.
+func TestVaultKeysFromContext(t *testing.T) {
+	for value, want := range map[any]int{nil: 1, 3: 3, "2": 2, "two": 0, "": 0} {
+		context := map[string]any{}
+		if value != nil {
+			context[vaultKeysContext] = value
+		}
+		app := awscdk.NewApp(&awscdk.AppProps{Context: &context})
+		if got := FromContext(app).VaultKeys; got != want {
+			t.Errorf("%v: %d keys, want %d", value, got, want)
 		}
 	}
 }

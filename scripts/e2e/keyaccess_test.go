@@ -41,7 +41,11 @@ func TestAWrongFunctionCannotOpenAKey(t *testing.T) {
 			if code := decryptAs(t, f.Name, version, map[string]string{"org": "another"}); code != "InvalidCiphertextException" {
 				t.Errorf("%s for another organisation: %q", f.Name, code)
 			}
-			if code := decryptAs(t, f.Name, version, map[string]string{"cls": string(taxonomy.Integration)}); code != "AccessDeniedException" {
+			want := "AccessDeniedException"
+			if f.Name == topology.Rotate { // may open every class, each in its own place
+				want = "InvalidCiphertextException"
+			}
+			if code := decryptAs(t, f.Name, version, map[string]string{"cls": string(taxonomy.Integration)}); code != want {
 				t.Errorf("%s for another class: %q", f.Name, code)
 			}
 		case "AccessDeniedException":

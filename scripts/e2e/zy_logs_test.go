@@ -24,6 +24,7 @@ var logKeys = []string{
 	"settled", "late", "released", "done", "undecided", "record", "of", "event", "reason", // settle
 	"expired", "poison", "complete", // sweep
 	"connection", "connections", "probe", "verdict", // probes
+	"job", "kind", "state", "pass", "failed", "why", // rotation
 	"request", "attempt", "cause", "status", "type", "message_id", // failures
 }
 

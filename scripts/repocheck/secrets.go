@@ -56,6 +56,7 @@ var harmless = map[string]string{
 	"shared/integration Integration.Credential":                       "the id of a credential",
 	"shared/redact Set.secrets":                                       "what must be found in text has to be compared with it; the set is cleared and wiped after each invocation",
 	"shared/admin postingBody.IdempotencyKey":                         "a client's word for one posting; it opens nothing",
+	"shared/admin rotationFailure.CredentialID":                       "names a credential",
 	"shared/admin usageRow.Key":                                       "the group that a row sums up",
 	"shared/agent/turn AnswerRequest.RequestKey":                      "names a model request of a turn",
 	"shared/channel Entry.SendSecret":                                 "the name of a field",
@@ -63,7 +64,7 @@ var harmless = map[string]string{
 	"shared/channel Envelope.ContentKey":                              "names a message for deduplication",
 	"shared/channel SetupInput.SecretsSet":                            "names of fields",
 	"shared/config Config.MACKeyARN":                                  "the address of a key that never leaves the key service",
-	"shared/config Config.VaultKeyARN":                                "the address of a key that never leaves the key service",
+	"shared/config Config.VaultKeyARNs":                               "the address of a key that never leaves the key service",
 	"shared/credit Entry.Key":                                         "names the API key that a request came with",
 	"shared/credit GrantRequest.IdempotencyKey":                       "a client's word for one posting; it opens nothing",
 	"shared/credit ReserveRequest.Key":                                "names the API key that a request came with",
@@ -77,7 +78,8 @@ var harmless = map[string]string{
 	"shared/vault Head.FingerprintKey":                                "names the key behind the fingerprints",
 	"shared/vault Rewrap.FromKey":                                     "the address of a wrapping key",
 	"shared/vault cacheEntry.key":                                     "a data key; it is overwritten when it leaves the cache, which a secret.Text cannot be",
-	"shared/vault/kmskey Options.KeyARN":                              "the address of a key that never leaves the key service",
+	"shared/rotation Failure.Credential":                              "names a credential",
+	"shared/vault/kmskey Options.KeyARNs":                             "the address of a key that never leaves the key service",
 	"shared/vault/kmskey Options.MACKeyARN":                           "the address of a key that never leaves the key service",
 }
 

@@ -36,6 +36,7 @@ import (
 	"github.com/latchkey/latchkey/shared/integration"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/redact"
+	"github.com/latchkey/latchkey/shared/rotation"
 	"github.com/latchkey/latchkey/shared/session"
 )
 
@@ -71,6 +72,7 @@ type Services struct {
 	Credits      Credits
 	Ledger       Ledger
 	Prices       Prices
+	Rotations    *rotation.Service
 	// Fields says what can be connected and what of it is shown.
 	Fields *credential.Registry
 	// NewID makes ids of 1 to 40 lower-case letters and digits.

@@ -69,12 +69,15 @@ func rowsOf() map[string][]string {
 		"POST /api/operator/prices":                    {"operator/prices.import"},
 		"POST /api/operator/prices/{version}/activate": {"operator/prices.activate"},
 		"POST /api/operator/reconcile":                 nil, // compares, changes nothing
+		"POST /api/operator/rotations":                 {"operator/rotation.start"},
+		"POST /api/operator/rotations/{id}/rollback":   {"operator/rotation.rollback"},
 	}
 }
 
 // allRows are the rows of every store of the world.
 func (w *world) allRows() []audit.Row {
 	out := append(append(w.rows.Rows(), w.installs.Rows...), w.integrations.Rows()...)
+	out = append(out, w.jobs.Rows()...)
 	for _, id := range []string{"acme", "other", org.Operator} {
 		rows, err := w.sealed.AuditRows(w.Context(), id)
 		if err != nil {

@@ -20,7 +20,7 @@ type example struct {
 func examples(w *world) map[string]example {
 	// path fills the parameters of a pattern with what the world has.
 	path := func(pattern string) string {
-		kind := strings.Split(strings.TrimPrefix(pattern, base+"/"), "/")[0]
+		kind := strings.Split(strings.TrimPrefix(strings.TrimPrefix(pattern, base+"/"), "/api/operator/"), "/")[0]
 		return strings.NewReplacer("{org}", "acme", "{id}", w.ids[kind], "{version}", w.ids["version"]).Replace(pattern)
 	}
 	out := map[string]example{}
@@ -36,7 +36,8 @@ func examples(w *world) map[string]example {
 		base+"/connections", base+"/connections/{id}", base+"/installs", base+"/installs/{id}", base+"/installs/{id}/setup", base+"/bindings",
 		base+"/bindings/{id}", base+"/sessions", base+"/sessions/{id}", base+"/sessions/{id}/messages", base+"/turns/{id}", base+"/credits",
 		base+"/entries", base+"/holds", base+"/requests/{id}", "/api/operator/tiers", "/api/operator/prices", "/api/operator/prices/{version}",
-		"/api/operator/audit", "/api/operator/audit/verify", base+"/audit/verify", base+"/integrations", base+"/integrations/{id}")
+		"/api/operator/audit", "/api/operator/audit/verify", base+"/audit/verify", base+"/integrations", base+"/integrations/{id}",
+		"/api/operator/rotations", "/api/operator/rotations/{id}")
 	add("GET", base+"/deliveries", "?install="+w.ids["installs"], "")
 	add("GET", base+"/usage", "?from=2026-11-01&to=2026-11-21&group_by=model,agent", "")
 
@@ -88,6 +89,8 @@ func examples(w *world) map[string]example {
 	add("POST", "/api/operator/prices", "", strings.Replace(prices, `"rate_pico":1`, `"rate_pico":2,"tier_from":0,"min_units":1`, 1))
 	add("POST", "/api/operator/prices/{version}/activate", "", "")
 	add("POST", "/api/operator/reconcile", "", `{"org_id":"acme"}`)
+	add("POST", "/api/operator/rotations", "", `{"kind":"kek","to":"`+w.kek.Keys()[1]+`","rate":10}`)
+	add("POST", "/api/operator/rotations/{id}/rollback", "", "{}")
 	return out
 }
 

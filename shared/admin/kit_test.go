@@ -26,6 +26,8 @@ import (
 	"github.com/latchkey/latchkey/shared/integration/integrationtest"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/org/orgtest"
+	"github.com/latchkey/latchkey/shared/rotation"
+	"github.com/latchkey/latchkey/shared/rotation/rotationtest"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/session/sessiontest"
@@ -42,6 +44,9 @@ type world struct {
 	rows     *orgtest.Memory
 	ledger   *fakeLedger
 	vault    *vault.Vault
+	kek      *vaulttest.KEK
+	jobs     *rotationtest.Memory
+	woken    int
 	sealed   *vaulttest.Store
 	installs *installtest.Memory
 	conns    *connectiontest.Memory
@@ -73,10 +78,11 @@ func newWorld(t *testing.T) *world {
 		keys: map[string]string{}, ids: map[string]string{}, now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
 	w.ledger.rows = w.rows
 	var err error
-	kek := vaulttest.NewKEK()
-	w.sealed = w.integrations.Vault
+	w.kek, w.sealed = vaulttest.NewKEK(), w.integrations.Vault
+	w.jobs = rotationtest.NewMemory(w.sealed)
+	w.kek.Add()
 	seal := func(s vault.Store) (*vault.Vault, error) {
-		return vault.New(vault.Options{Store: s, KEK: kek, Fields: vaulttest.Fields(), Now: func() time.Time { return w.now }, App: "latchkey", Stage: "test"})
+		return vault.New(vault.Options{Store: s, KEK: w.kek, Fields: vaulttest.Fields(), Now: func() time.Time { return w.now }, App: "latchkey", Stage: "test"})
 	}
 	if w.vault, err = seal(w.sealed); err != nil {
 		t.Fatal(err)
@@ -97,7 +103,8 @@ func newWorld(t *testing.T) *world {
 			Agents: agents, PublicURL: "https://latchkey.example"},
 		Integrations: &integration.Service{Store: w.integrations, Seal: seal, Hash: w.vault, NewID: w.newID},
 		Sessions:     sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Prices: &fakePrices{rows: w.rows},
-		Fields: vaulttest.Fields(), NewID: w.newID,
+		Rotations: &rotation.Service{Store: w.jobs, Keys: w.vault, Wake: func(context.Context) error { w.woken++; return nil }},
+		Fields:    vaulttest.Fields(), NewID: w.newID,
 	})
 	w.bootstrap()
 	return w
@@ -186,6 +193,13 @@ func (w *world) populate() {
 		w.Fatal(err)
 	}
 	w.ids["sessions"], w.ids["turns"], w.ids["requests"] = "s1", "t1", "r1"
+	keys := w.kek.Keys()
+	if err := w.jobs.Write(w.Context(), rotation.Write{Job: rotation.Job{ID: "rot1", Kind: rotation.KEK, From: keys[1], To: keys[0], State: rotation.Failed,
+		Pass: 2, Done: 7, FailedCount: 1, Failures: []rotation.Failure{{Org: "acme", Class: taxonomy.AIKey, Credential: "c1", Version: 1, Reason: vault.TagMismatch}},
+		CreatedBy: "operator:x", CreatedAt: w.now, UpdatedAt: w.now, EndedAt: w.now, Rev: 1}}); err != nil {
+		w.Fatal(err)
+	}
+	w.ids["rotations"] = "rot1"
 }
 
 const prices = `{"rows":[{"provider":"openrouter","model":"m","meter":"input_text","rate_pico":1,"source":"s","source_date":"2026-11-01"}],"activate":true}`
@@ -242,7 +256,7 @@ func (w *world) refused(resp Response, status int, code fault.Code, param string
 
 // changes counts the audit rows of changes that were made.
 func (w *world) changes() int {
-	n := len(w.installs.Rows) + len(w.integrations.Rows())
+	n := len(w.installs.Rows) + len(w.integrations.Rows()) + len(w.jobs.Rows())
 	for _, r := range w.rows.Rows() {
 		if r.Outcome == audit.Done {
 			n++

@@ -21,6 +21,7 @@ import (
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/integration"
 	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/rotation"
 	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/webhook"
@@ -149,6 +150,8 @@ var enums = map[reflect.Type][]string{
 	reflect.TypeFor[install.State]():           {"draft", "verifying", "active", "suspended", "revoked"},
 	reflect.TypeFor[install.Mode]():            {"platform", "byoa"},
 	reflect.TypeFor[channel.CheckResult]():     {"passed", "failed", "pending", "manual"},
+	reflect.TypeFor[rotation.Kind]():           {"kek", "material", "dek", "verify", "prune"},
+	reflect.TypeFor[rotation.State]():          {"planned", "running", "verifying", "rolling_back", "done", "failed"},
 	reflect.TypeFor[session.Role]():            {"user", "assistant"},
 	reflect.TypeFor[session.TurnState]():       {"running", "waiting", "answered", "done", "ended"},
 	reflect.TypeFor[session.PartState]():       {"planned", "claimed", "sent", "unknown", "failed"},

@@ -52,7 +52,7 @@ func (e *Env) Vault(db *dynamo.DB) (*vault.Vault, error) {
 
 // Vaults opens vaults over stores, all with one client of the key service.
 func (e *Env) Vaults() (func(vault.Store) (*vault.Vault, error), error) {
-	keys, err := kmskey.New(kmskey.Options{Client: kms.NewFromConfig(e.AWS), KeyARN: e.Config.VaultKeyARN, MACKeyARN: e.Config.MACKeyARN})
+	keys, err := kmskey.New(kmskey.Options{Client: kms.NewFromConfig(e.AWS), KeyARNs: e.Config.VaultKeyARNs, MACKeyARN: e.Config.MACKeyARN})
 	if err != nil {
 		return nil, err
 	}

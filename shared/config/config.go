@@ -27,7 +27,7 @@ const Local = "local"
 const (
 	Stage         = "LATCHKEY_STAGE"
 	PublicURL     = "LATCHKEY_PUBLIC_URL"
-	VaultKeyARN   = "LATCHKEY_VAULT_KEY_ARN"
+	VaultKeyARN   = "LATCHKEY_VAULT_KEY_ARN" // one or several, separated by commas
 	MACKeyARN     = "LATCHKEY_MAC_KEY_ARN"
 	TurnQueueURL  = "LATCHKEY_TURN_QUEUE_URL"
 	EndpointAllow = "LATCHKEY_ENDPOINT_ALLOW"
@@ -75,7 +75,7 @@ type Config struct {
 	Stage         string
 	PublicURL     string
 	Tables        map[table.Role]string
-	VaultKeyARN   string
+	VaultKeyARNs  []string // the first is the default
 	MACKeyARN     string
 	TurnQueueURL  string
 	Functions     map[string]string // name in the topology -> deployed name
@@ -101,6 +101,24 @@ func (l *loader) required(name string) string {
 		l.missing = append(l.missing, name)
 	}
 	return v
+}
+
+// keys reads a list of keys. One that is named twice is a slip of the hand that
+// would hide the key which is missing.
+func (l *loader) keys(name string) []string {
+	v := l.required(name)
+	if v == "" {
+		return nil
+	}
+	out := strings.Split(v, ",")
+	for i := range out {
+		out[i] = strings.TrimSpace(out[i])
+	}
+	if distinct := slices.Compact(slices.Sorted(slices.Values(out))); len(distinct) != len(out) || distinct[0] == "" {
+		l.refused = append(l.refused, name+" (a comma-separated list without empty or repeated entries)")
+		return nil
+	}
+	return out
 }
 
 // localOnly reads a variable that only the local stage may set.
@@ -131,7 +149,7 @@ func Load(lookup func(string) (string, bool), needs Needs) (Config, error) {
 		}
 	}
 	if needs.Vault {
-		c.VaultKeyARN = l.required(VaultKeyARN)
+		c.VaultKeyARNs = l.keys(VaultKeyARN)
 		c.MACKeyARN = l.required(MACKeyARN)
 	}
 	if needs.TurnQueue {

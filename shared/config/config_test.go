@@ -108,3 +108,15 @@ func TestFunctionNames(t *testing.T) {
 		t.Errorf("missing name: %v", err)
 	}
 }
+
+// TestVaultKeys: one key or several; a list with a slip in it is refused whole.
+func TestVaultKeys(t *testing.T) {
+	env := full("prod")
+	for value, want := range map[string]string{"arn:1": "arn:1", " arn:2 , arn:1": "arn:2|arn:1", "arn:1,,arn:2": "", "arn:1,arn:2,arn:1": "", "arn:1,": ""} {
+		env[VaultKeyARN] = value
+		c, err := Load(lookup(env), all)
+		if got := strings.Join(c.VaultKeyARNs, "|"); got != want || (err == nil) != (want != "") || err != nil && !strings.Contains(err.Error(), VaultKeyARN) {
+			t.Errorf("%q gives %q, %v; want %q", value, got, err, want)
+		}
+	}
+}

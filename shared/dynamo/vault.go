@@ -36,7 +36,7 @@ const vaultHeadLayout = "vh1"
 
 // vaultTries bounds the repetitions of a transaction that met another one in
 // flight on the same items; the condition decides once it is over.
-const vaultTries = 5
+const vaultTries = 8
 
 // Attributes of a head. They are listed because a projection needs them.
 const (
@@ -62,6 +62,7 @@ const (
 	vaultFieldVer    = "v"
 	vaultFieldHint   = "hint"
 	vaultFieldPrint  = "fp"
+	vaultFieldBroken = "broken"
 	vaultDrainUntil  = "until"
 	vaultSealedBytes = "ct"
 	vaultSealedBind  = "aadv"
@@ -146,12 +147,14 @@ func (s Vault) Heads(ctx context.Context, org string) ([]vault.Head, error) {
 
 // Write implements vault.Store.
 func (s Vault) Write(ctx context.Context, c vault.Change) error {
-	if c.Rewrap != nil {
-		return s.rewrap(ctx, *c.Rewrap)
-	}
 	actions, err := s.actions(c)
 	if err != nil {
 		return err
+	}
+	ring := -1
+	if c.Ring != nil {
+		ring = len(actions)
+		actions = append(actions, s.ringCheck(*c.Ring))
 	}
 	actions = append(actions, s.with...)
 	if s.with != nil || s.row != nil {
@@ -160,10 +163,10 @@ func (s Vault) Write(ctx context.Context, c vault.Change) error {
 	}
 	if c.Row != nil {
 		reasons, err := s.db.commitWithAudit(ctx, "dynamo.Vault", *c.Row, actions...)
-		if reasons != nil {
-			return vault.ErrLost
+		if reasons == nil {
+			return err
 		}
-		return err
+		return whichLost(reasons, ring)
 	}
 	for try := 0; ; try++ {
 		// The SDK adds a request token, so its own repetitions are the same write.
@@ -171,15 +174,12 @@ func (s Vault) Write(ctx context.Context, c vault.Change) error {
 		if err == nil {
 			return nil
 		}
-		lost, busy := false, false
-		for _, r := range cancellation(err) {
-			lost = lost || aws.ToString(r.Code) == reasonCondition
-			busy = busy || aws.ToString(r.Code) == reasonConflict
+		reasons := cancellation(err)
+		if lost := whichLost(reasons, ring); lost != nil {
+			return lost
 		}
-		switch {
-		case lost:
-			return vault.ErrLost
-		case !busy || try+1 >= vaultTries:
+		busy := slices.ContainsFunc(reasons, func(r types.CancellationReason) bool { return aws.ToString(r.Code) == reasonConflict })
+		if !busy || try+1 >= vaultTries {
 			return err
 		}
 		if err := backoff(ctx, try); err != nil {
@@ -188,7 +188,25 @@ func (s Vault) Write(ctx context.Context, c vault.Change) error {
 	}
 }
 
+// whichLost tells a lost condition of a record, which comes first, from that of
+// the ring, the action with index ring; nil if no condition was lost.
+func whichLost(reasons []types.CancellationReason, ring int) (lost error) {
+	for i, r := range reasons {
+		switch {
+		case !lostCondition(r):
+		case i != ring:
+			return vault.ErrLost
+		default:
+			lost = vault.ErrRing
+		}
+	}
+	return lost
+}
+
 func (s Vault) actions(c vault.Change) ([]types.TransactWriteItem, error) {
+	if c.Rewrap != nil {
+		return []types.TransactWriteItem{s.rewrap(*c.Rewrap)}, nil
+	}
 	if c.Head == nil {
 		return nil, errors.New("dynamo: a credential change needs a head or a rewrap")
 	}
@@ -218,17 +236,13 @@ func (s Vault) actions(c vault.Change) ([]types.TransactWriteItem, error) {
 	return actions, nil
 }
 
-func (s Vault) rewrap(ctx context.Context, r vault.Rewrap) error {
-	_, err := s.db.api.PutItem(ctx, &dynamodb.PutItemInput{
+func (s Vault) rewrap(r vault.Rewrap) types.TransactWriteItem {
+	return types.TransactWriteItem{Put: &types.Put{
 		TableName: s.db.name(table.Vault), Item: encodeVaultVersion(r.Ref, r.Version),
 		ConditionExpression:       aws.String("#rv = :rv AND #kek = :kek"),
 		ExpressionAttributeNames:  map[string]string{"#rv": vaultVersionRev, "#kek": vaultVersionKEK},
 		ExpressionAttributeValues: item{":rv": num(r.FromRevision), ":kek": str(r.FromKey)},
-	})
-	if _, lost := conditionFailed(err); lost {
-		return vault.ErrLost
-	}
-	return err
+	}}
 }
 
 func vaultPartition(org string) string { return table.CredentialHead(org, "", "").PK }
@@ -298,9 +312,13 @@ func encodeVaultHead(h vault.Head) item {
 	it[vaultOrigin] = str(h.Origin)
 	fields := make([]types.AttributeValue, len(h.Fields))
 	for i, f := range h.Fields {
-		fields[i] = mapping(item{
+		e := item{
 			vaultFieldName: str(f.Name), vaultFieldVer: num(int64(f.Version)), vaultFieldHint: str(f.Hint), vaultFieldPrint: str(f.Fingerprint),
-		})
+		}
+		if f.Broken {
+			e[vaultFieldBroken] = boolean(true)
+		}
+		fields[i] = mapping(e)
 	}
 	it[vaultHeadFields] = list(fields...)
 	drains := make([]types.AttributeValue, len(h.Drains))
@@ -331,6 +349,7 @@ func decodeVaultHead(ref vault.Ref, it item) vault.Head {
 		f := vaultElement(r, vaultHeadFields, e)
 		h.Fields = append(h.Fields, vault.Field{
 			Name: f.str(vaultFieldName), Version: int(f.num(vaultFieldVer)), Hint: f.str(vaultFieldHint), Fingerprint: f.str(vaultFieldPrint),
+			Broken: f.bool(vaultFieldBroken),
 		})
 		vaultAdopt(r, f)
 	}
@@ -341,7 +360,7 @@ func decodeVaultHead(ref vault.Ref, it item) vault.Head {
 		vaultAdopt(r, d)
 	}
 	known := r.str(vaultHeadFormat) == vaultHeadLayout && r.str(vaultClass) == string(ref.Class) &&
-		(h.Status == vault.Active || h.Status == vault.Revoked) && h.Epoch > 0 && h.ActiveVersion > 0 && len(h.Fields) > 0
+		(h.Status == vault.Active || h.Status == vault.Revoked || h.Status == vault.NeedsReentry) && h.Epoch > 0 && h.ActiveVersion > 0 && len(h.Fields) > 0
 	if r.err != nil || !known {
 		return vault.Head{Ref: h.Ref, Status: vault.Unreadable, Epoch: h.Epoch}
 	}

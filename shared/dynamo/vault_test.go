@@ -75,6 +75,11 @@ const vaultCanary = "CNRY-5b1f0c9e7a33d214"
 func newVaultEnv(t *testing.T) vaultEnv {
 	t.Helper()
 	store, fx := vaultStore(t)
+	return newVaultEnvOn(t, store, fx)
+}
+
+func newVaultEnvOn(t *testing.T, store dynamo.Vault, fx dynamotest.Fixture) vaultEnv {
+	t.Helper()
 	clock := vaulttest.NewClock()
 	v, err := vault.New(vault.Options{Store: store, KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: clock.Now, App: "latchkey", Stage: "test"})
 	if err != nil {

@@ -157,7 +157,7 @@ func TestVaultWriteOutcomes(t *testing.T) {
 		"condition":              {[]string{vaultLostAnswer}, true, true, 1},
 		"conflict, then written": {[]string{vaultBusyAnswer, `{}`}, false, false, 2},
 		"conflict, then lost":    {[]string{vaultBusyAnswer, vaultLostAnswer}, true, true, 2},
-		"conflict for ever":      {[]string{vaultBusyAnswer}, false, true, 5},
+		"conflict for ever":      {[]string{vaultBusyAnswer}, false, true, 8},
 		"throttled":              {[]string{vaultSlowAnswer}, false, true, 1},
 	} {
 		w := &vaultWire{answers: c.answers}
@@ -191,8 +191,8 @@ func TestVaultRotationIsOneConditionalTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range [][]string{
-		{"attribute_not_exists(#pk)", "attribute_not_exists(#pk)", "credential.create", "AUDITHEAD#o1"},
-		{"#epoch = :epoch", "attribute_not_exists(#pk)", "Delete", "credential.rotate", "AUDITHEAD#o1"},
+		{"attribute_not_exists(#pk)", "attribute_not_exists(#pk)", "ConditionCheck", "credential.create", "AUDITHEAD#o1"},
+		{"#epoch = :epoch", "attribute_not_exists(#pk)", "Delete", "ConditionCheck", "credential.rotate", "AUDITHEAD#o1"},
 	} {
 		w := &vaultWire{}
 		if err := w.store(t).Write(context.Background(), recorder.changes[i]); err != nil {
@@ -210,6 +210,29 @@ func TestVaultRotationIsOneConditionalTransaction(t *testing.T) {
 			text, err := json.Marshal(action)
 			if err != nil || !strings.Contains(string(text), want[j]) {
 				t.Errorf("write %d, action %d lacks %q: %s", i, j, want[j], text)
+			}
+		}
+	}
+}
+
+// The ring's condition is told apart from the record's, which comes first.
+func TestVaultTellsWhichConditionWasLost(t *testing.T) {
+	for answer, want := range map[string]error{
+		`{"__type":"x#TransactionCanceledException","CancellationReasons":[{"Code":"None"},{"Code":"ConditionalCheckFailed"}]}`:                   vault.ErrRing,
+		`{"__type":"x#TransactionCanceledException","CancellationReasons":[{"Code":"ConditionalCheckFailed"},{"Code":"None"}]}`:                   vault.ErrLost,
+		`{"__type":"x#TransactionCanceledException","CancellationReasons":[{"Code":"ConditionalCheckFailed"},{"Code":"ConditionalCheckFailed"}]}`: vault.ErrLost,
+	} {
+		for _, ring := range []vault.Ring{{Current: "k"}, {Current: "k", Epoch: 3}} {
+			w := &vaultWire{answers: []string{answer}}
+			if err := w.store(t).Write(context.Background(), vault.Change{Head: vaultWritableHead(), Ring: &ring}); err != want {
+				t.Errorf("%s: %v, want %v", answer, err, want)
+			}
+			condition := "attribute_not_exists(#pk)"
+			if ring.Epoch > 0 {
+				condition = `":epoch":{"N":"3"}`
+			}
+			if body := w.only(t, "TransactWriteItems").body; !strings.Contains(body, "ConditionCheck") || !strings.Contains(body, condition) || !strings.Contains(body, `"S":"RING"`) {
+				t.Errorf("epoch %d: %s", ring.Epoch, body)
 			}
 		}
 	}

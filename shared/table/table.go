@@ -156,6 +156,9 @@ func AuditHead(org string) Key { return Key{"AUDITHEAD#" + org, "HEAD"} }
 // AuditRows matches the partitions of audit rows.
 const AuditRows = "AUDIT#*"
 
+// AuditHeads matches the partitions of the ends of their chains.
+const AuditHeads = "AUDITHEAD#*"
+
 // PriceIndex holds which price book version applies from when.
 func PriceIndex() Key { return Key{"PRICES", "INDEX"} }
 
@@ -184,6 +187,15 @@ func Integration(org, id string) Key { return Key{"INTEG#" + org, id} }
 // LegacyCopy is the legacy copy of an integration's values, in a partition of
 // its own so that policies can tell it from the heads.
 func LegacyCopy(org, id string) Key { return Key{"LEGACY#" + org, id} }
+
+// Ring names the key that new data keys are wrapped under.
+func Ring() Key { return Key{"RING", "RING"} }
+
+// Rotation is one vault job.
+func Rotation(id string) Key { return Key{"ROT", "JOB#" + id} }
+
+// RotationSlot makes one open vault job of a sort.
+func RotationSlot(slot string) Key { return Key{"ROT", "OPEN#" + slot} }
 
 // Sessions table.
 

@@ -32,7 +32,7 @@ func callTables() []TableAccess {
 
 // Functions lists every function, sorted by name.
 func Functions() []Function {
-	return []Function{conform(), console(), invoke(), settle(), stt(), sweep(), tts(), turn(), webhook()}
+	return []Function{conform(), console(), invoke(), rotate(), settle(), stt(), sweep(), tts(), turn(), webhook()}
 }
 
 // conform is invoked by console and sweep, which may not open keys.
@@ -52,10 +52,10 @@ func console() Function {
 	return Function{
 		Name: Console, MemoryMB: 256, Timeout: 29 * time.Second,
 		Routes:  []string{"ANY /api/{proxy+}"},
-		Invokes: []string{Conform},
+		Invokes: []string{Conform, Rotate},
 		Tables: []TableAccess{
 			{Table: table.Config, Actions: []string{"BatchWriteItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"}},
-			{Table: table.Vault, Actions: []string{"DeleteItem", "GetItem", "PutItem", "Query"}},
+			{Table: table.Vault, Actions: []string{"ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query"}},
 			{Table: table.Sessions, Actions: []string{"GetItem", "Query"}},
 			{Table: table.Ledger, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
 			{Table: table.Usage, Actions: []string{"GetItem", "Query"}},
@@ -91,6 +91,23 @@ func stt() Function { return voice(STT, "/v1/audio/transcriptions", "/v1/audio/t
 
 func tts() Function { return voice(TTS, "/v1/audio/speech") }
 
+// rotate alone opens every class, and only to seal the value again or to see
+// whether it opens. Nobody outside can call it. Its lease, not a reserved
+// concurrency, keeps two of them apart.
+func rotate() Function {
+	return Function{
+		Name: Rotate, MemoryMB: 256, Timeout: 300 * time.Second,
+		Tables: []TableAccess{
+			{Table: table.Vault, Actions: []string{"ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "Scan"}},
+			{Table: table.Config, Actions: []string{"GetItem", "PutItem"}, Keys: []string{table.AuditRows, table.AuditHeads}},
+		},
+		KMS: []KeyAccess{
+			{Actions: []string{"Decrypt", "GenerateDataKey", "ReEncryptFrom", "ReEncryptTo"}, Classes: taxonomy.CredentialClasses()},
+		},
+		Environment: Environment{Tables: true, Vault: true},
+	}
+}
+
 func settle() Function {
 	return Function{
 		Name: Settle, MemoryMB: 256, Timeout: 60 * time.Second,
@@ -109,11 +126,12 @@ func settle() Function {
 func sweep() Function {
 	return Function{
 		Name: Sweep, MemoryMB: 256, Timeout: 55 * time.Second, Schedule: time.Minute,
-		Invokes: []string{Conform},
+		Invokes: []string{Conform, Rotate},
 		Tables: []TableAccess{
 			// Of the configuration it sees only which probes are due.
 			{Table: table.Config, Actions: []string{"Query"}, Index: true, Keys: []string{table.ProbesDue}},
 			{Table: table.Ledger, Actions: []string{"BatchGetItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
+			{Table: table.Vault, Actions: []string{"GetItem", "Query"}, Keys: []string{"ROT"}},
 		},
 		Environment: Environment{Tables: true},
 	}

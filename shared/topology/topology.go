@@ -97,7 +97,7 @@ func (f Function) Denied() []TableAccess {
 // changingActions write to items that exist.
 var changingActions = []string{"BatchWriteItem", "DeleteItem", "UpdateItem"}
 
-// KeyAccess grants actions ("Decrypt") on the vault key for the credential
+// KeyAccess grants actions ("Decrypt") on every vault key for the credential
 // classes, or on the MAC key when Classes is empty.
 type KeyAccess struct {
 	Actions []string
@@ -115,6 +115,7 @@ const (
 	TTS     = "tts"
 	Settle  = "settle"
 	Console = "console"
+	Rotate  = "rotate"
 	Sweep   = "sweep"
 	Conform = "conform"
 )

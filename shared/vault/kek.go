@@ -31,15 +31,17 @@ type DataKey struct {
 // KEK wraps data keys and computes fingerprints. Errors are *[KeyError]. It is
 // safe for concurrent use.
 type KEK interface {
-	// KeyARN is the key that new data keys are wrapped with.
-	KeyARN() string
-	// GenerateDataKey makes a data key bound to the encryption context.
-	GenerateDataKey(ctx context.Context, ectx map[string]string) (DataKey, error)
+	// Keys lists the ARNs of the configured wrapping keys. The first is the one to
+	// use as long as no ring is stored.
+	Keys() []string
+	// GenerateDataKey makes a data key bound to the encryption context, wrapped
+	// under a configured key.
+	GenerateDataKey(ctx context.Context, arn string, ectx map[string]string) (DataKey, error)
 	// Decrypt unwraps a data key; it fails for any other encryption context and
 	// for wrapping keys that were not configured.
 	Decrypt(ctx context.Context, key WrappedKey, ectx map[string]string) ([]byte, error)
-	// ReEncrypt wraps the same data key under KeyARN without showing it.
-	ReEncrypt(ctx context.Context, key WrappedKey, ectx map[string]string) (WrappedKey, error)
+	// ReEncrypt wraps the same data key under a configured key without showing it.
+	ReEncrypt(ctx context.Context, key WrappedKey, to string, ectx map[string]string) (WrappedKey, error)
 	// MAC authenticates at most 4,096 bytes; keyID names the key used.
 	MAC(ctx context.Context, message []byte) (mac []byte, keyID string, err error)
 }
@@ -75,6 +77,7 @@ const (
 	VersionMissing  Reason = "version_missing"
 	MalformedRecord Reason = "malformed_record"
 	IsRevoked       Reason = "revoked"
+	AwaitsReentry   Reason = "needs_reentry"
 	StoreFailed     Reason = "store_failed"
 )
 
@@ -82,6 +85,7 @@ const (
 const (
 	Duplicate     Reason = "duplicate"
 	LostRace      Reason = "lost_race"
+	RingMoved     Reason = "ring_moved"
 	Masked        Reason = "masked_value"
 	TooManyDrains Reason = "too_many_drains"
 )
@@ -135,6 +139,7 @@ var messages = map[Reason]string{
 	UnknownField:         "the stored credential is damaged; rotate it by entering the value again",
 	NoSuchField:          "the credential has no such field",
 	IsRevoked:            "the credential was revoked; store a new one",
+	AwaitsReentry:        "the stored credential can no longer be opened; rotate it by entering the value again",
 }
 
 // reasonFault makes the fault for a reason. cause may be nil.
@@ -171,6 +176,9 @@ func storeFault(op string, err error) error {
 	case errors.Is(err, ErrLost):
 		return fault.Wrap(fault.Conflict, op, "the credential was changed by someone else at the same time; read it and try again",
 			errors.Join(LostRace, err))
+	}
+	if errors.Is(err, ErrRing) {
+		return fault.Wrap(fault.Conflict, op, "the vault's key was changed at the same time; try again", errors.Join(RingMoved, err))
 	}
 	return reasonFault(op, StoreFailed, errors.Join(StoreFailed, err))
 }

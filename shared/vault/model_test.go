@@ -102,7 +102,13 @@ func TestAnyHistory(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, _ = v.Rewrap(ctx, c, rapid.Bool().Draw(t, "force"))
+				for _, ver := range c.Versions {
+					if rapid.Bool().Draw(t, "reseal") {
+						_, _ = v.Reseal(ctx, c, ver.Number, vault.Ring{Current: kek.Keys()[0]}, clock.Now())
+					} else {
+						_, _, _ = v.Rewrap(ctx, c, ver.Number, vault.Ring{Current: kek.Keys()[0]})
+					}
+				}
 			case "kek":
 				kek.Rotate()
 			case "revoke":

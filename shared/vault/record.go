@@ -13,12 +13,15 @@ import (
 // Status is the state of a credential.
 type Status string
 
-// Statuses. Unreadable marks a stored head that this version does not
-// understand; it is never written.
+// Statuses. NeedsReentry is the quarantine of a credential whose stored value
+// opens under no key: nothing of it is opened or deleted until every broken
+// field was entered again with [Vault.Rotate]. Unreadable marks a stored head
+// that this version does not understand; it is never written.
 const (
-	Active     Status = "active"
-	Revoked    Status = "revoked"
-	Unreadable Status = "unreadable"
+	Active       Status = "active"
+	Revoked      Status = "revoked"
+	NeedsReentry Status = "needs_reentry"
+	Unreadable   Status = "unreadable"
 )
 
 // Format and algorithm of a version. Others are refused, never guessed at.
@@ -70,6 +73,9 @@ type Field struct {
 	// Fingerprint is a keyed hash of provider, organisation and value, 32
 	// hexadecimal digits.
 	Fingerprint string
+	// Broken says that the live value opens under no key and must be entered
+	// again.
+	Broken bool
 }
 
 // Drain is a replaced value of a field that is still accepted before Until.
@@ -119,14 +125,14 @@ func (h Head) field(name string) (Field, bool) {
 	return Field{}, false
 }
 
-// uses reports whether a live or draining field needs the version.
-func (h Head) uses(version int) bool {
+// Uses reports whether a live or draining field needs the version.
+func (h Head) Uses(version int) bool {
 	return slices.ContainsFunc(h.Fields, func(f Field) bool { return f.Version == version }) ||
 		slices.ContainsFunc(h.Drains, func(d Drain) bool { return d.Version == version })
 }
 
-// Version is one immutable set of sealed fields. Only [Vault.Rewrap] changes
-// its key wrapping.
+// Version is one set of sealed fields. Its values never change; [Vault.Rewrap]
+// replaces the key wrapping, [Vault.Reseal] the data key.
 type Version struct {
 	Number int
 	Format string
@@ -179,6 +185,14 @@ func (c Credential) torn() bool {
 	return false
 }
 
+// Ring says which key data keys are wrapped under.
+type Ring struct {
+	// Current is the full ARN of the key.
+	Current string
+	// Epoch counts the changes of the ring; 0 is a ring that was never stored.
+	Epoch int64
+}
+
 // Change is one conditional write. Either Head is set, or Rewrap is.
 type Change struct {
 	// Head is written if its stored epoch is Head.Epoch-1; for epoch 1 the
@@ -191,12 +205,16 @@ type Change struct {
 	// Rewrap replaces one version if it is stored with the expected revision and
 	// key. The head is not touched.
 	Rewrap *Rewrap
+	// Ring, if set, must still be the stored ring, by its epoch. Every change that
+	// stores a wrapped key has it: a key that is being retired gets no new records.
+	Ring *Ring
 	// Row is the audit row that is written with the change or not at all; nil for
 	// what no person decided (pruning, re-wrapping).
 	Row *audit.Row
 }
 
-// Rewrap is the replacement of one version's key wrapping.
+// Rewrap is the replacement of one version's key wrapping, or of its data key
+// with all ciphertexts.
 type Rewrap struct {
 	Ref          Ref
 	Version      Version
@@ -204,12 +222,24 @@ type Rewrap struct {
 	FromKey      string
 }
 
-// Store keeps records. Implementations return [ErrAbsent] and [ErrLost] where
-// stated, any other error for an unknown outcome; they never return secrets or
-// parts of items in errors. A stored record that cannot be decoded is returned
+// Store keeps records. Implementations return [ErrAbsent], [ErrLost] and
+// [ErrRing] where stated, any other error for an unknown outcome; they never
+// return secrets or parts of items in errors.
+type Store interface {
+	Reader
+	// Ring reads the key ring with strong consistency; a ring that was never
+	// stored is the zero Ring.
+	Ring(ctx context.Context) (Ring, error)
+	// Write applies a change completely or not at all, or fails with ErrLost if
+	// one of its conditions does not hold, or with ErrRing if only the ring's does
+	// not.
+	Write(ctx context.Context, c Change) error
+}
+
+// Reader reads credentials. A stored record that cannot be decoded is returned
 // as a head with status [Unreadable] or a version without a format, so that one
 // damaged record does not hide the others.
-type Store interface {
+type Reader interface {
 	// LoadClass reads all credentials of a class with strong consistency.
 	LoadClass(ctx context.Context, org string, class taxonomy.CredentialClass) ([]Credential, error)
 	// Load reads one credential with strong consistency, or ErrAbsent.
@@ -218,13 +248,11 @@ type Store interface {
 	Head(ctx context.Context, org string, class taxonomy.CredentialClass, id string) (Head, error)
 	// Heads lists the heads of an organisation without reading ciphertext.
 	Heads(ctx context.Context, org string) ([]Head, error)
-	// Write applies a change with its audit row completely or not at all, or
-	// fails with ErrLost if one of its conditions does not hold.
-	Write(ctx context.Context, c Change) error
 }
 
 // Errors of a [Store].
 var (
 	ErrAbsent = errors.New("vault: no such credential")
 	ErrLost   = errors.New("vault: the credential was changed by another writer")
+	ErrRing   = errors.New("vault: the key ring was changed")
 )

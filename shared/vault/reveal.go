@@ -76,6 +76,8 @@ func (v *Vault) usable(ctx context.Context, op string, cred Credential, use Use)
 	switch {
 	case h.Status == Revoked:
 		reason = IsRevoked
+	case h.Status == NeedsReentry:
+		reason = AwaitsReentry
 	case h.Status != Active || checkRef(op, h.Ref) != nil:
 	case !ok:
 		reason = NoSuchField

@@ -17,6 +17,9 @@
 //     drain: one conditional transaction on the head's epoch is a rotation, and
 //     there is no half-finished one. Revoking deletes the versions and acts on
 //     the next load.
+//   - The key ring names the key that data keys are wrapped under. Every write
+//     that stores a wrapped key holds in its transaction that the ring has not
+//     changed since, so a key that is being retired gets no new records.
 //   - Nothing here returns an empty or partial secret: what does not open is an
 //     error with a [Reason].
 //   - Only declared fields are stored and opened, under the rules of their
@@ -28,11 +31,14 @@
 // ([Vault.LoadClass]) and reveals one from that result ([Vault.Reveal]); with a
 // warm data key that costs no further call. Writers ([Vault.Create],
 // [Vault.Rotate], [Vault.FinishRotation], [Vault.Revoke]) never decrypt, so the
-// console needs no permission to.
+// console needs no permission to. Jobs of package rotation move records to
+// another key ([Vault.Rewrap], no secret is opened), replace data keys
+// ([Vault.Reseal]), open everything as a test ([Vault.Examine]) and deal with
+// what does not open ([Vault.Quarantine], [Vault.Repair]).
 //
 // # Limits
 //
-// The record revision that [Vault.Rewrap] counts is not part of what a
+// The record revision that [Vault.Rewrap] and [Vault.Reseal] count is not part of what a
 // ciphertext is bound to: otherwise a key could not be re-wrapped without
 // opening the secret. Whoever can write the table can therefore put back an
 // older head with its versions; the epoch makes that visible, not impossible.

@@ -349,16 +349,35 @@ func TestTornReadIsRepeated(t *testing.T) {
 	wantFault(t, "a version that stays away", err, fault.VaultUnavailable, vault.VersionMissing, "")
 }
 
-func TestRewrapMovesToTheNewKeyAndSkipsOthers(t *testing.T) {
+// rewrap moves every version of a credential to the ring's key.
+func (e *env) rewrap(c vault.Credential) (moved int) {
+	e.Helper()
+	ring, err := e.v.Ring(context.Background())
+	if err != nil {
+		e.Fatal(err)
+	}
+	for _, ver := range c.Versions {
+		out, _, err := e.v.Rewrap(context.Background(), c, ver.Number, ring)
+		if err != nil {
+			e.Fatal(err)
+		}
+		if out == vault.Moved {
+			moved++
+		}
+	}
+	return moved
+}
+
+func TestRewrapMovesToTheNewKey(t *testing.T) {
 	e := newEnv(t)
 	e.create("c1", key1)
 	before := e.load("c1")
 	e.kek.Rotate()
-	if n, err := e.v.Rewrap(context.Background(), before, false); n != 1 || err != nil {
-		t.Fatalf("%d, %v", n, err)
+	if n := e.rewrap(before); n != 1 {
+		t.Fatalf("%d", n)
 	}
 	c := e.load("c1")
-	if c.Versions[0].Key.KEK != e.kek.KeyARN() || c.Versions[0].Key.KEK == before.Versions[0].Key.KEK || c.Head.Epoch != before.Head.Epoch {
+	if c.Versions[0].Key.KEK != e.kek.Keys()[0] || c.Versions[0].Key.KEK == before.Versions[0].Key.KEK || c.Head.Epoch != before.Head.Epoch {
 		t.Errorf("%+v", c)
 	}
 	if e.kek.Calls("Decrypt") != 0 {
@@ -367,15 +386,15 @@ func TestRewrapMovesToTheNewKeyAndSkipsOthers(t *testing.T) {
 	if got, err := e.reveal(c); err != nil || got != key1 {
 		t.Errorf("%q, %v", got, err)
 	}
-	if n, err := e.v.Rewrap(context.Background(), c, false); n != 0 || err != nil {
-		t.Errorf("again: %d, %v", n, err)
-	}
 	c.Versions[0].Format = "bv2"
-	_, err := e.v.Rewrap(context.Background(), c, true)
+	_, _, err := e.v.Rewrap(context.Background(), c, 1, vault.Ring{Current: e.kek.Keys()[0]})
 	wantFault(t, "unknown format", err, fault.VaultUnavailable, vault.UnknownFormat, "")
 	e.kek.Refuse(vault.KeyThrottled)
-	_, err = e.v.Rewrap(context.Background(), before, true)
+	_, _, err = e.v.Rewrap(context.Background(), before, 1, vault.Ring{Current: e.kek.Keys()[0]})
 	wantFault(t, "throttled", err, fault.VaultUnavailable, vault.KeyThrottled, "")
+	if !vault.IsOutage(err) {
+		t.Error("a throttled call says nothing about the record")
+	}
 }
 
 // A rewrap and a rotation at the same time: both may happen, none is lost.
@@ -386,8 +405,8 @@ func TestRewrapBesideARotation(t *testing.T) {
 	if _, err := e.v.Rotate(context.Background(), vault.Rotation{Op: vaulttest.Op(), Ref: ref("c1"), Fields: apiKey(key1 + "2"), Overlap: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := e.v.Rewrap(context.Background(), seen, true); n != 1 || err != nil {
-		t.Errorf("%d, %v", n, err)
+	if n := e.rewrap(seen); n != 1 {
+		t.Errorf("%d", n)
 	}
 	c := e.load("c1")
 	if got, err := e.reveal(c); err != nil || got != key1+"2" || c.Head.ActiveVersion != 2 {
@@ -397,8 +416,8 @@ func TestRewrapBesideARotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Version 1 drains, version 2 is gone.
-	if n, err := e.v.Rewrap(context.Background(), c, true); n != 1 || err != nil || len(e.load("c1").Versions) != 2 {
-		t.Errorf("a rewrap brought a deleted version back: %d, %v", n, err)
+	if n := e.rewrap(c); n != 1 || len(e.load("c1").Versions) != 2 {
+		t.Errorf("a rewrap brought a deleted version back: %d", n)
 	}
 }
 
@@ -447,8 +466,8 @@ type keeper struct {
 	plain [][]byte
 }
 
-func (k *keeper) GenerateDataKey(ctx context.Context, ectx map[string]string) (vault.DataKey, error) {
-	key, err := k.KEK.GenerateDataKey(ctx, ectx)
+func (k *keeper) GenerateDataKey(ctx context.Context, arn string, ectx map[string]string) (vault.DataKey, error) {
+	key, err := k.KEK.GenerateDataKey(ctx, arn, ectx)
 	k.plain = append(k.plain, key.Plain)
 	return key, err
 }
@@ -472,8 +491,10 @@ func TestRewrapLeavesRevokedCredentialsAlone(t *testing.T) {
 	e := newEnv(t)
 	c := e.create("c1", key1)
 	c.Head.Status = vault.Revoked
-	if n, err := e.v.Rewrap(context.Background(), c, true); n != 0 || err != nil || e.kek.Calls("ReEncrypt") != 0 {
-		t.Errorf("%d, %v, %d calls", n, err, e.kek.Calls("ReEncrypt"))
+	_, _, err := e.v.Rewrap(context.Background(), c, 1, vault.Ring{Current: e.kek.Keys()[0]})
+	wantFault(t, "revoked", err, fault.NotFound, vault.IsRevoked, "")
+	if e.kek.Calls("ReEncrypt") != 0 {
+		t.Errorf("%d calls", e.kek.Calls("ReEncrypt"))
 	}
 }
 

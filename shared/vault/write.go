@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -63,15 +62,12 @@ func (v *Vault) Create(ctx context.Context, c NewCredential) (Head, error) {
 	if err := v.refuseDuplicates(ctx, op, h, c.Fields); err != nil {
 		return Head{}, err
 	}
-	ver, err := v.seal(ctx, op, h, c.Fields)
-	if err != nil {
-		return Head{}, err
-	}
-	return v.commit(ctx, op, h, Change{Put: &ver, Row: h.row(c.Op, "create", c.Fields)})
+	return v.sealAndCommit(ctx, op, h, c.Fields, Change{Row: h.row(c.Op, "create", c.Fields)})
 }
 
 // Rotate stores new values and keeps the replaced ones accepted for the
-// overlap. Of simultaneous rotations exactly one succeeds. Errors:
+// overlap. Of simultaneous rotations exactly one succeeds. Entering the broken
+// fields of a credential that needs it again makes it active. Errors:
 // invalid_request, not_found (also reason revoked), conflict (reason duplicate,
 // lost_race), vault_unavailable.
 func (v *Vault) Rotate(ctx context.Context, r Rotation) (Head, error) {
@@ -103,11 +99,7 @@ func (v *Vault) Rotate(ctx context.Context, r Rotation) (Head, error) {
 	if err := v.refuseDuplicates(ctx, op, h, r.Fields); err != nil {
 		return Head{}, err
 	}
-	ver, err := v.seal(ctx, op, h, r.Fields)
-	if err != nil {
-		return Head{}, err
-	}
-	return v.commit(ctx, op, h, Change{Put: &ver, Delete: released(old, h), Row: h.row(r.Op, "rotate", r.Fields)})
+	return v.sealAndCommit(ctx, op, h, r.Fields, Change{Delete: released(old, h), Row: h.row(r.Op, "rotate", r.Fields)})
 }
 
 // FinishRotation ends the overlap of a field now, of all fields if field is
@@ -167,42 +159,6 @@ func (v *Vault) Revoke(ctx context.Context, ref Ref, by audit.Op) (Head, error) 
 	return v.commit(ctx, op, h, Change{Delete: versionsOf(old), Row: h.row(by, "revoke", nil)})
 }
 
-// Rewrap wraps the data keys of a loaded credential under the current key, for
-// those still wrapped by another one, or for all if force is set (after a key's
-// material was rotated). Secrets are not opened. It returns how many versions
-// were rewritten; losing a race against another writer is not an error, a later
-// run sees the result. Errors: vault_unavailable.
-func (v *Vault) Rewrap(ctx context.Context, c Credential, force bool) (int, error) {
-	const op = "vault.Rewrap"
-	done := 0
-	for _, ver := range c.Versions {
-		if ver.Format != Format {
-			return done, reasonFault(op, UnknownFormat, nil)
-		}
-		if c.Head.Status != Active || !force && ver.Key.KEK == v.kek.KeyARN() {
-			continue
-		}
-		if !maps.Equal(ver.Context, v.encryptionContext(c.Head.Ref)) {
-			return done, reasonFault(op, ContextMismatch, nil)
-		}
-		key, err := v.kek.ReEncrypt(ctx, ver.Key, v.encryptionContext(c.Head.Ref))
-		if err != nil {
-			return done, keyFault(op, err)
-		}
-		change := Rewrap{Ref: c.Head.Ref, Version: ver, FromRevision: ver.Revision, FromKey: ver.Key.KEK}
-		change.Version.Key, change.Version.WrappedAt = key, v.stamp()
-		change.Version.Revision++
-		switch err := v.store.Write(ctx, Change{Rewrap: &change}); {
-		case errors.Is(err, ErrLost):
-		case err != nil:
-			return done, storeFault(op, err)
-		default:
-			done++
-		}
-	}
-	return done, nil
-}
-
 // TokenHash is a keyed hash of a value without the organisation, to find one
 // token in use by two. It must never be shown to a tenant: it would tell them
 // that the other exists. Errors: invalid_request, vault_unavailable.
@@ -224,7 +180,7 @@ func (v *Vault) writable(ctx context.Context, op string, ref Ref) (Head, error) 
 		return Head{}, storeFault(op, err)
 	case h.Status == Revoked && h.Ref == ref:
 		return h, reasonFault(op, IsRevoked, nil)
-	case h.Status != Active:
+	case h.Status != Active && h.Status != NeedsReentry:
 		return Head{}, reasonFault(op, MalformedRecord, nil)
 	case h.Ref != ref:
 		return Head{}, fault.Wrap(fault.NotFound, op, "no such credential", ContextMismatch)
@@ -265,7 +221,7 @@ func replaceFields(op string, h *Head, old Head, r Rotation) error {
 	now := h.UpdatedAt
 	h.Drains = slices.DeleteFunc(h.Drains, func(d Drain) bool { return !now.Before(d.Until) })
 	for _, f := range old.Fields {
-		if _, replaced := r.Fields[f.Name]; replaced && r.Overlap > 0 {
+		if _, replaced := r.Fields[f.Name]; replaced && r.Overlap > 0 && !f.Broken {
 			h.Drains = append(h.Drains, Drain{Field: f.Name, Version: f.Version, Until: now.Add(r.Overlap),
 				Hint: f.Hint, Fingerprint: f.Fingerprint})
 		}
@@ -304,6 +260,9 @@ func (v *Vault) describe(ctx context.Context, op string, h *Head, fields map[str
 		return invalid(op, "fields", "a credential has too many secret fields")
 	}
 	slices.SortFunc(h.Fields, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
+	if h.Status == NeedsReentry && !slices.ContainsFunc(h.Fields, func(f Field) bool { return f.Broken }) {
+		h.Status = Active
+	}
 	return nil
 }
 
@@ -331,6 +290,9 @@ func unchanged(op string, old, h Head, fields map[string]secret.Text) error {
 	for name, text := range fields {
 		was, _ := old.field(name)
 		now, _ := h.field(name)
+		if was.Broken {
+			continue // the same value entered again is what it waits for
+		}
 		if was.Fingerprint != "" && was.Fingerprint == now.Fingerprint && old.FingerprintKey == h.FingerprintKey && old.Origin == h.Origin {
 			return fault.Wrap(fault.Conflict, op, "the value is the one already stored; enter the new one", Duplicate).WithParam(name)
 		}
@@ -367,9 +329,30 @@ func (v *Vault) refuseDuplicates(ctx context.Context, op string, h Head, fields 
 	return nil
 }
 
-func (v *Vault) seal(ctx context.Context, op string, h Head, fields map[string]secret.Text) (Version, error) {
+// sealAndCommit seals the fields into the head's newest version and writes both
+// on condition that the key ring stayed as it was. A lost ring condition is
+// repeated once: the ring changes twice in a human's life, not in a request's.
+func (v *Vault) sealAndCommit(ctx context.Context, op string, h Head, fields map[string]secret.Text, c Change) (Head, error) {
+	for try := 0; ; try++ {
+		ring, err := v.ring(ctx, op)
+		if err != nil {
+			return Head{}, err
+		}
+		ver, err := v.seal(ctx, op, ring.Current, h, fields)
+		if err != nil {
+			return Head{}, err
+		}
+		c.Put, c.Ring = &ver, &ring
+		stored, err := v.commit(ctx, op, h, c)
+		if !errors.Is(err, ErrRing) || try > 0 {
+			return stored, err
+		}
+	}
+}
+
+func (v *Vault) seal(ctx context.Context, op, arn string, h Head, fields map[string]secret.Text) (Version, error) {
 	ectx := v.encryptionContext(h.Ref)
-	key, err := v.kek.GenerateDataKey(ctx, ectx)
+	key, err := v.kek.GenerateDataKey(ctx, arn, ectx)
 	if err != nil {
 		return Version{}, keyFault(op, err)
 	}
@@ -421,7 +404,7 @@ func versionsOf(h Head) []int {
 
 // released lists the versions that old needs and h does not.
 func released(old, h Head) []int {
-	return slices.DeleteFunc(versionsOf(old), h.uses)
+	return slices.DeleteFunc(versionsOf(old), h.Uses)
 }
 
 // stamp is now as it is stored: wall clock, milliseconds, UTC.

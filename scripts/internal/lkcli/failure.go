@@ -28,8 +28,8 @@ type failure struct {
 func (f *failure) Error() string { return f.line() }
 
 // failed makes an error of the tool itself. Such codes are unreachable,
-// bad_answer, output, file, failed, not_balanced, not_judged, rejected and
-// provider_not_available; usage belongs to wrong calls.
+// bad_answer, output, file, failed, interrupted, not_balanced, not_judged,
+// rejected, rotation_failed and provider_not_available; usage belongs to wrong calls.
 func failed(code, message string) *failure {
 	return &failure{Code: code, Type: "client_error", Message: message}
 }

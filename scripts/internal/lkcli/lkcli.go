@@ -5,7 +5,8 @@
 // flags that fill its body and query, columns for people. A test compares each
 // of them with the API's OpenAPI document, in both directions, so that tool and
 // API cannot drift apart. Three commands are code and call nobody: webhook
-// verify, webhook sign and translate.
+// verify, webhook sign and translate. Two are code that calls several operations:
+// rotate and vault verify.
 //
 // Guarantees: the API key goes to the given origin only (redirects are not
 // followed) and never in clear text to another machine; a secret is read from
@@ -41,8 +42,8 @@ const (
 	ExitUsage   = 2
 )
 
-// Env is the world of one run. Transport may be nil for the default one; the
-// other fields are required.
+// Env is the world of one run. Transport may be nil for the default one, and
+// Sleep; the other fields are required.
 type Env struct {
 	Args      []string // without the program's name
 	Stdin     io.Reader
@@ -51,6 +52,8 @@ type Env struct {
 	Getenv    func(string) string
 	Now       func() time.Time
 	Transport http.RoundTripper
+	// Sleep waits between two looks at a running job; nil means really.
+	Sleep func(time.Duration)
 	// Terminal says that a person types standard input.
 	Terminal bool
 }

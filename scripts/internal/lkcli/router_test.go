@@ -26,6 +26,8 @@ import (
 	"github.com/latchkey/latchkey/shared/install/installtest"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/org/orgtest"
+	"github.com/latchkey/latchkey/shared/rotation"
+	"github.com/latchkey/latchkey/shared/rotation/rotationtest"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/session/sessiontest"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -103,6 +105,10 @@ type deployment struct {
 	*testing.T
 	url, operator string
 	key           string
+	// turn lets the worker of the vault's jobs run once.
+	turn func()
+	kek  *vaulttest.KEK
+	v    *vault.Vault
 }
 
 func deploy(t *testing.T) *deployment {
@@ -110,10 +116,13 @@ func deploy(t *testing.T) *deployment {
 	rows, installs := orgtest.NewMemory(), installtest.NewMemory()
 	conns := connectiontest.NewMemory(rows)
 	ledger, people := &money{postings: map[string]credit.Posting{}}, &agents{m: map[string]agent.Agent{}, rows: rows}
-	v, err := vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: instant, App: "latchkey", Stage: "test"})
+	credentials, kek := vaulttest.NewStore(), vaulttest.NewKEK()
+	kek.Add()
+	v, err := vault.New(vault.Options{Store: credentials, KEK: kek, Fields: vaulttest.Fields(), Now: instant, App: "latchkey", Stage: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	jobs := rotationtest.NewMemory(credentials)
 	orgs := &org.Service{Orgs: rows, Keys: rows, Config: rows, Ledger: ledger, Random: rand.Reader}
 	n := 0
 	api := admin.New(admin.Services{
@@ -126,8 +135,9 @@ func deploy(t *testing.T) *deployment {
 		Installs: &install.Service{Store: installs, Bindings: installs, Vault: v, Index: v, Catalog: catalog.New(catalog.Entries()), Agents: people,
 			PublicURL: "https://latchkey.example"},
 		Sessions: sessiontest.NewMemory(), Audit: rows, Credits: ledger, Ledger: ledger,
-		Fields: vaulttest.Fields(),
-		NewID:  func(time.Time) string { n++; return fmt.Sprintf("id%06d", n) },
+		Rotations: &rotation.Service{Store: jobs, Keys: v, Wake: func(context.Context) error { return nil }},
+		Fields:    vaulttest.Fields(),
+		NewID:     func(time.Time) string { n++; return fmt.Sprintf("id%06d", n) },
 	})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -145,7 +155,17 @@ func deploy(t *testing.T) *deployment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &deployment{T: t, url: s.URL}
+	d := &deployment{T: t, url: s.URL, kek: kek, v: v}
+	worker, err := rotation.NewRunner(rotation.Options{Store: jobs, Vault: v, Pages: credentials, Now: instant,
+		Sleep: func(context.Context, time.Duration) {}, NewID: func(time.Time) string { return "worker" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.turn = func() {
+		if _, err := worker.RunAll(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
 	_ = text.Use(func(b []byte) error { d.operator = string(b); return nil })
 	d.key = d.operator
 	return d

@@ -35,7 +35,8 @@ type endpoints struct {
 	servers []*http.Server
 
 	dynamodb, kms, sqs, lambda, events string
-	vaultKey, macKey                   string
+	vaultKeys                          []string
+	macKey                             string
 }
 
 // serve starts a server on a free loopback port and returns its URL.
@@ -94,13 +95,18 @@ func (s *Stack) startEndpoints() error {
 		Log: func(a localkms.Access) { s.observe(a.Principal, "kms", a.Operation, 0) }}); err != nil {
 		return err
 	}
-	if e.vaultKey, err = s.KMS.EnsureKey("alias/latchkey-vault", localkms.Symmetric); err != nil {
-		return err
+	// Two, so that a rotation from one to the other can be tried.
+	for _, alias := range []string{"alias/latchkey-vault", "alias/latchkey-vault2"} {
+		arn, err := s.KMS.EnsureKey(alias, localkms.Symmetric)
+		if err != nil {
+			return err
+		}
+		e.vaultKeys = append(e.vaultKeys, arn)
 	}
 	if e.macKey, err = s.KMS.EnsureKey("alias/latchkey-mac", localkms.HMAC256); err != nil {
 		return err
 	}
-	s.KMS.SetPolicy(keyPolicy(e.vaultKey, e.macKey))
+	s.KMS.SetPolicy(keyPolicy(e.vaultKeys, e.macKey))
 	if s.Queues, err = localsqs.New(localsqs.Config{Dir: s.path("sqs"), Clock: s.Clock, Faults: s.Faults, Allow: queueAllow(), Admin: AdminKey}); err != nil {
 		return err
 	}
@@ -168,14 +174,20 @@ func (s *Stack) createQueues() error {
 	return nil
 }
 
+// VaultKeys are the ARNs of the keys that wrap data keys, the default first, and
+// MACKey that of the key for fingerprints.
+func (s *Stack) VaultKeys() (wrapping []string, mac string) {
+	return slices.Clone(s.endpoints.vaultKeys), s.endpoints.macKey
+}
+
 // keyPolicy is the topology's key permissions as the key service enforces them.
-func keyPolicy(vaultKey, macKey string) localkms.Policy {
+func keyPolicy(vaultKeys []string, macKey string) localkms.Policy {
 	p := localkms.Policy{}
 	for _, f := range topology.Functions() {
 		for _, k := range f.KMS {
 			st := localkms.Statement{Keys: []string{macKey}}
 			if len(k.Classes) > 0 {
-				st.Keys, st.RequireContext, st.OnlyContext = []string{vaultKey}, []string{"org"}, topology.ContextKeys()
+				st.Keys, st.RequireContext, st.OnlyContext = vaultKeys, []string{"org"}, topology.ContextKeys()
 				st.ContextEquals = map[string][]string{"app": {topology.App}, "stage": {stage}}
 				for _, c := range k.Classes {
 					st.ContextEquals["cls"] = append(st.ContextEquals["cls"], string(c))

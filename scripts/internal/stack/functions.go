@@ -102,7 +102,7 @@ func (s *Stack) environment(f topology.Function) map[string]string {
 		}
 	}
 	if want.Vault {
-		env[config.VaultKeyARN], env[config.MACKeyARN] = e.vaultKey, e.macKey
+		env[config.VaultKeyARN], env[config.MACKeyARN] = strings.Join(e.vaultKeys, ","), e.macKey
 	}
 	if want.TurnQueue {
 		env[config.TurnQueueURL] = s.Queues.URL(e.sqs, queueName(topology.TurnQueue))

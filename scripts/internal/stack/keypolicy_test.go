@@ -18,8 +18,9 @@ import (
 // keyService is the local key service with the policy of the real stack.
 type keyService struct {
 	*testing.T
-	server             *localkms.Server
-	vault, mac, second string
+	server        *localkms.Server
+	vault, vault2 string // those of the policy
+	mac, second   string
 }
 
 func newKeyService(t *testing.T) *keyService {
@@ -29,7 +30,7 @@ func newKeyService(t *testing.T) *keyService {
 		t.Fatal(err)
 	}
 	k := &keyService{T: t, server: s}
-	for name, key := range map[string]*string{"alias/vault": &k.vault, "alias/second": &k.second} {
+	for name, key := range map[string]*string{"alias/vault": &k.vault, "alias/vault2": &k.vault2, "alias/second": &k.second} {
 		if *key, err = s.EnsureKey(name, localkms.Symmetric); err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +38,7 @@ func newKeyService(t *testing.T) *keyService {
 	if k.mac, err = s.EnsureKey("alias/mac", localkms.HMAC256); err != nil {
 		t.Fatal(err)
 	}
-	s.SetPolicy(keyPolicy(k.vault, k.mac))
+	s.SetPolicy(keyPolicy([]string{k.vault, k.vault2}, k.mac))
 	return k
 }
 
@@ -131,8 +132,10 @@ func TestKeyMatrix(t *testing.T) {
 					want = ""
 					allowed++
 				}
-				if got, _ := k.call(accessKey(f.Name), operation, k.body(operation, k.vault, contextOf(class))); got != want {
-					t.Errorf("%s %s of %s: %q, want %q", f.Name, operation, class, got, want)
+				for _, key := range []string{k.vault, k.vault2} {
+					if got, _ := k.call(accessKey(f.Name), operation, k.body(operation, key, contextOf(class))); got != want {
+						t.Errorf("%s %s of %s under %s: %q, want %q", f.Name, operation, class, key, got, want)
+					}
 				}
 				if want == "" {
 					k.wrongPlaces(f.Name, operation, class)
@@ -156,8 +159,10 @@ func (k *keyService) wrongPlaces(function, operation string, class taxonomy.Cred
 	} {
 		context := contextOf(class)
 		change(context)
-		if got, _ := k.call(accessKey(function), operation, k.body(operation, k.vault, context)); got != denied {
-			k.Errorf("%s %s of %s with another context (%s): %q", function, operation, class, what, got)
+		for _, key := range []string{k.vault, k.vault2} {
+			if got, _ := k.call(accessKey(function), operation, k.body(operation, key, context)); got != denied {
+				k.Errorf("%s %s of %s with another context (%s) under %s: %q", function, operation, class, what, key, got)
+			}
 		}
 	}
 	if got, _ := k.call(accessKey(function), operation, k.body(operation, k.second, contextOf(class))); got != denied {
@@ -197,6 +202,7 @@ func TestTheMatrixIsTheDesigns(t *testing.T) {
 		topology.TTS:     {taxonomy.AIKey, taxonomy.VoiceKey},
 		topology.Turn:    {taxonomy.AIKey, taxonomy.VoiceKey, taxonomy.ChannelSend},
 		topology.Webhook: {taxonomy.ChannelVerify},
+		topology.Rotate:  taxonomy.CredentialClasses(),
 		topology.Console: nil, topology.Settle: nil, topology.Sweep: nil,
 	} {
 		for _, class := range taxonomy.CredentialClasses() {

@@ -190,3 +190,5 @@ func (p *paired) Write(ctx context.Context, c vault.Change) error {
 	p.m.apply(p.c)
 	return nil
 }
+
+func (p *paired) Ring(ctx context.Context) (vault.Ring, error) { return p.m.Vault.Ring(ctx) }

@@ -40,10 +40,8 @@ type API interface {
 // Options name the keys.
 type Options struct {
 	Client API
-	// KeyARN wraps new data keys.
-	KeyARN string
-	// RetiredARNs still unwrap, until every record has been wrapped again.
-	RetiredARNs []string
+	// KeyARNs wrap and unwrap data keys; at least one. The first is the default.
+	KeyARNs []string
 	// MACKeyARN is an HMAC_256 key for fingerprints.
 	MACKeyARN string
 	// Timeout bounds one call with its retries; zero means 3 s.
@@ -53,7 +51,6 @@ type Options struct {
 // Keys implements vault.KEK. It is safe for concurrent use.
 type Keys struct {
 	api     API
-	current string
 	known   []string
 	mac     string
 	timeout time.Duration
@@ -64,8 +61,10 @@ func New(o Options) (*Keys, error) {
 	if o.Client == nil {
 		return nil, errors.New("kmskey: a client is required")
 	}
-	known := append([]string{o.KeyARN}, o.RetiredARNs...)
-	for _, arn := range append(slices.Clone(known), o.MACKeyARN) {
+	if len(o.KeyARNs) == 0 {
+		return nil, errors.New("kmskey: at least one key is required")
+	}
+	for _, arn := range append(slices.Clone(o.KeyARNs), o.MACKeyARN) {
 		if !isKeyARN(arn) {
 			return nil, errors.New("kmskey: keys are named by their full ARN (arn:…:kms:…:key/…), not by id or alias")
 		}
@@ -73,7 +72,7 @@ func New(o Options) (*Keys, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
-	return &Keys{api: o.Client, current: o.KeyARN, known: known, mac: o.MACKeyARN, timeout: o.Timeout}, nil
+	return &Keys{api: o.Client, known: slices.Clone(o.KeyARNs), mac: o.MACKeyARN, timeout: o.Timeout}, nil
 }
 
 func isKeyARN(s string) bool {
@@ -85,33 +84,44 @@ func isKeyARN(s string) bool {
 	return ok && id != "" && p[1] != "" && p[3] != "" && p[4] != ""
 }
 
-// KeyARN implements vault.KEK.
-func (k *Keys) KeyARN() string { return k.current }
+// Keys implements vault.KEK.
+func (k *Keys) Keys() []string { return slices.Clone(k.known) }
+
+// check refuses a key that was not configured, whatever a record or a ring says.
+func (k *Keys) check(arn string) error {
+	if !slices.Contains(k.known, arn) {
+		return &vault.KeyError{Reason: vault.KeyIncorrect}
+	}
+	return nil
+}
 
 // GenerateDataKey implements vault.KEK.
-func (k *Keys) GenerateDataKey(ctx context.Context, ectx map[string]string) (vault.DataKey, error) {
+func (k *Keys) GenerateDataKey(ctx context.Context, arn string, ectx map[string]string) (vault.DataKey, error) {
+	if err := k.check(arn); err != nil {
+		return vault.DataKey{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
 	out, err := k.api.GenerateDataKey(ctx, &kms.GenerateDataKeyInput{
-		KeyId: aws.String(k.current), KeySpec: types.DataKeySpecAes256, EncryptionContext: ectx,
+		KeyId: aws.String(arn), KeySpec: types.DataKeySpecAes256, EncryptionContext: ectx,
 	})
 	if err != nil {
 		return vault.DataKey{}, classify(err)
 	}
-	if aws.ToString(out.KeyId) != k.current || len(out.Plaintext) != vault.KeySize || len(out.CiphertextBlob) == 0 {
+	if aws.ToString(out.KeyId) != arn || len(out.Plaintext) != vault.KeySize || len(out.CiphertextBlob) == 0 {
 		clear(out.Plaintext)
 		return vault.DataKey{}, &vault.KeyError{Reason: vault.KeyUnexpected}
 	}
 	return vault.DataKey{
 		Plain:   out.Plaintext,
-		Wrapped: vault.WrappedKey{Blob: out.CiphertextBlob, KEK: k.current, Material: aws.ToString(out.KeyMaterialId)},
+		Wrapped: vault.WrappedKey{Blob: out.CiphertextBlob, KEK: arn, Material: aws.ToString(out.KeyMaterialId)},
 	}, nil
 }
 
 // Decrypt implements vault.KEK.
 func (k *Keys) Decrypt(ctx context.Context, key vault.WrappedKey, ectx map[string]string) ([]byte, error) {
-	if !slices.Contains(k.known, key.KEK) {
-		return nil, &vault.KeyError{Reason: vault.KeyIncorrect}
+	if err := k.check(key.KEK); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
@@ -129,23 +139,23 @@ func (k *Keys) Decrypt(ctx context.Context, key vault.WrappedKey, ectx map[strin
 }
 
 // ReEncrypt implements vault.KEK.
-func (k *Keys) ReEncrypt(ctx context.Context, key vault.WrappedKey, ectx map[string]string) (vault.WrappedKey, error) {
-	if !slices.Contains(k.known, key.KEK) {
-		return vault.WrappedKey{}, &vault.KeyError{Reason: vault.KeyIncorrect}
+func (k *Keys) ReEncrypt(ctx context.Context, key vault.WrappedKey, to string, ectx map[string]string) (vault.WrappedKey, error) {
+	if err := errors.Join(k.check(key.KEK), k.check(to)); err != nil {
+		return vault.WrappedKey{}, &vault.KeyError{Reason: vault.KeyIncorrect, Err: err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
 	out, err := k.api.ReEncrypt(ctx, &kms.ReEncryptInput{
 		CiphertextBlob: key.Blob, SourceKeyId: aws.String(key.KEK), SourceEncryptionContext: ectx,
-		DestinationKeyId: aws.String(k.current), DestinationEncryptionContext: ectx,
+		DestinationKeyId: aws.String(to), DestinationEncryptionContext: ectx,
 	})
 	if err != nil {
 		return vault.WrappedKey{}, classify(err)
 	}
-	if aws.ToString(out.KeyId) != k.current || len(out.CiphertextBlob) == 0 {
+	if aws.ToString(out.KeyId) != to || len(out.CiphertextBlob) == 0 {
 		return vault.WrappedKey{}, &vault.KeyError{Reason: vault.KeyUnexpected}
 	}
-	return vault.WrappedKey{Blob: out.CiphertextBlob, KEK: k.current, Material: aws.ToString(out.DestinationKeyMaterialId)}, nil
+	return vault.WrappedKey{Blob: out.CiphertextBlob, KEK: to, Material: aws.ToString(out.DestinationKeyMaterialId)}, nil
 }
 
 // MAC implements vault.KEK.

@@ -24,22 +24,23 @@ func TestConformance(t *testing.T) {
 func TestOnlyFullKeyARNs(t *testing.T) {
 	client := kmskeytest.Client("http://127.0.0.1:1")
 	for name, o := range map[string]kmskey.Options{
-		"alias arn":      {Client: client, KeyARN: "arn:aws:kms:us-east-1:111122223333:alias/latchkey", MACKeyARN: arn},
-		"alias":          {Client: client, KeyARN: "alias/latchkey", MACKeyARN: arn},
-		"key id":         {Client: client, KeyARN: "1234abcd", MACKeyARN: arn},
+		"alias arn":      {Client: client, KeyARNs: []string{"arn:aws:kms:us-east-1:111122223333:alias/latchkey"}, MACKeyARN: arn},
+		"alias":          {Client: client, KeyARNs: []string{"alias/latchkey"}, MACKeyARN: arn},
+		"key id":         {Client: client, KeyARNs: []string{"1234abcd"}, MACKeyARN: arn},
 		"empty":          {Client: client, MACKeyARN: arn},
-		"mac alias":      {Client: client, KeyARN: arn, MACKeyARN: "alias/mac"},
-		"retired alias":  {Client: client, KeyARN: arn, MACKeyARN: arn, RetiredARNs: []string{"alias/old"}},
-		"no client":      {KeyARN: arn, MACKeyARN: arn},
-		"other service":  {Client: client, KeyARN: "arn:aws:s3:us-east-1:111122223333:key/1234abcd", MACKeyARN: arn},
-		"no account":     {Client: client, KeyARN: "arn:aws:kms:us-east-1::key/1234abcd", MACKeyARN: arn},
-		"empty key name": {Client: client, KeyARN: "arn:aws:kms:us-east-1:111122223333:key/", MACKeyARN: arn},
+		"an empty name":  {Client: client, KeyARNs: []string{arn, ""}, MACKeyARN: arn},
+		"mac alias":      {Client: client, KeyARNs: []string{arn}, MACKeyARN: "alias/mac"},
+		"second alias":   {Client: client, KeyARNs: []string{arn, "alias/old"}, MACKeyARN: arn},
+		"no client":      {KeyARNs: []string{arn}, MACKeyARN: arn},
+		"other service":  {Client: client, KeyARNs: []string{"arn:aws:s3:us-east-1:111122223333:key/1234abcd"}, MACKeyARN: arn},
+		"no account":     {Client: client, KeyARNs: []string{"arn:aws:kms:us-east-1::key/1234abcd"}, MACKeyARN: arn},
+		"empty key name": {Client: client, KeyARNs: []string{"arn:aws:kms:us-east-1:111122223333:key/"}, MACKeyARN: arn},
 	} {
 		if _, err := kmskey.New(o); err == nil {
 			t.Errorf("%s was accepted", name)
 		}
 	}
-	if _, err := kmskey.New(kmskey.Options{Client: client, KeyARN: arn, MACKeyARN: arn}); err != nil {
+	if _, err := kmskey.New(kmskey.Options{Client: client, KeyARNs: []string{arn}, MACKeyARN: arn}); err != nil {
 		t.Error(err)
 	}
 }
@@ -50,14 +51,14 @@ func TestReasons(t *testing.T) {
 	k := srv.Keys(t)
 	ctx := context.Background()
 	ectx := map[string]string{"org": "o"}
-	key, err := k.GenerateDataKey(ctx, ectx)
+	key, err := k.GenerateDataKey(ctx, k.Keys()[0], ectx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	operations := map[string]func() error{
-		"GenerateDataKey": func() error { _, err := k.GenerateDataKey(ctx, ectx); return err },
+		"GenerateDataKey": func() error { _, err := k.GenerateDataKey(ctx, k.Keys()[0], ectx); return err },
 		"Decrypt":         func() error { _, err := k.Decrypt(ctx, key.Wrapped, ectx); return err },
-		"ReEncrypt":       func() error { _, err := k.ReEncrypt(ctx, key.Wrapped, ectx); return err },
+		"ReEncrypt":       func() error { _, err := k.ReEncrypt(ctx, key.Wrapped, k.Keys()[1], ectx); return err },
 		"MAC":             func() error { _, _, err := k.MAC(ctx, []byte("m")); return err },
 	}
 	for code, want := range map[string]vault.Reason{
@@ -99,7 +100,7 @@ func TestReasons(t *testing.T) {
 }
 
 func TestConnectionRefused(t *testing.T) {
-	k, err := kmskey.New(kmskey.Options{Client: kmskeytest.Client("http://127.0.0.1:1"), KeyARN: arn, MACKeyARN: arn})
+	k, err := kmskey.New(kmskey.Options{Client: kmskeytest.Client("http://127.0.0.1:1"), KeyARNs: []string{arn}, MACKeyARN: arn})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,11 +109,11 @@ func TestConnectionRefused(t *testing.T) {
 	}
 }
 
-func TestRetiredKeysUnwrapAndForeignOnesDoNot(t *testing.T) {
+func TestEveryConfiguredKeyUnwrapsAndForeignOnesDoNot(t *testing.T) {
 	srv := kmskeytest.NewServer(t)
 	old, other := srv.Keys(t), srv.Keys(t)
 	ctx, ectx := context.Background(), map[string]string{"org": "o"}
-	key, err := old.GenerateDataKey(ctx, ectx)
+	key, err := old.GenerateDataKey(ctx, old.Keys()[0], ectx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,14 +121,21 @@ func TestRetiredKeysUnwrapAndForeignOnesDoNot(t *testing.T) {
 	if _, err := other.Decrypt(ctx, key.Wrapped, ectx); vault.ReasonOf(err) != vault.KeyIncorrect {
 		t.Errorf("a key that is not configured: %q", vault.ReasonOf(err))
 	}
-	if _, err := other.ReEncrypt(ctx, key.Wrapped, ectx); vault.ReasonOf(err) != vault.KeyIncorrect {
+	if _, err := other.ReEncrypt(ctx, key.Wrapped, other.Keys()[0], ectx); vault.ReasonOf(err) != vault.KeyIncorrect {
 		t.Errorf("a key that is not configured: %q", vault.ReasonOf(err))
+	}
+	if _, err := old.ReEncrypt(ctx, key.Wrapped, other.Keys()[0], ectx); vault.ReasonOf(err) != vault.KeyIncorrect {
+		t.Errorf("to a key that is not configured: %q", vault.ReasonOf(err))
+	}
+	made := srv.Calls("GenerateDataKey")
+	if _, err := old.GenerateDataKey(ctx, other.Keys()[0], ectx); vault.ReasonOf(err) != vault.KeyIncorrect || srv.Calls("GenerateDataKey") != made {
+		t.Errorf("a data key under a key that is not configured: %q", vault.ReasonOf(err))
 	}
 	if srv.Calls("Decrypt") != before || srv.Calls("ReEncrypt") != 0 {
 		t.Error("a foreign key was asked for")
 	}
 	next, err := kmskey.New(kmskey.Options{
-		Client: kmskeytest.Client(srv.URL), KeyARN: other.KeyARN(), RetiredARNs: []string{old.KeyARN()}, MACKeyARN: arn,
+		Client: kmskeytest.Client(srv.URL), KeyARNs: []string{other.Keys()[0], old.Keys()[0]}, MACKeyARN: arn,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -136,8 +144,8 @@ func TestRetiredKeysUnwrapAndForeignOnesDoNot(t *testing.T) {
 	if err != nil || !bytes.Equal(plain, key.Plain) {
 		t.Errorf("retired key: %v", err)
 	}
-	moved, err := next.ReEncrypt(ctx, key.Wrapped, ectx)
-	if err != nil || moved.KEK != other.KeyARN() || moved.Material == "" {
+	moved, err := next.ReEncrypt(ctx, key.Wrapped, other.Keys()[0], ectx)
+	if err != nil || moved.KEK != other.Keys()[0] || moved.Material == "" {
 		t.Fatalf("ReEncrypt: %+v, %v", moved, err)
 	}
 	if plain, err := other.Decrypt(ctx, moved, ectx); err != nil || !bytes.Equal(plain, key.Plain) {
@@ -180,15 +188,15 @@ func (answers) GenerateMac(context.Context, *kms.GenerateMacInput, ...func(*kms.
 }
 
 func TestAnswerForAnotherKeyIsRefused(t *testing.T) {
-	k, err := kmskey.New(kmskey.Options{Client: answers{}, KeyARN: arn, MACKeyARN: arn})
+	k, err := kmskey.New(kmskey.Options{Client: answers{}, KeyARNs: []string{arn}, MACKeyARN: arn})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx := context.Background()
 	key := vault.WrappedKey{Blob: []byte("x"), KEK: arn}
-	_, e1 := k.GenerateDataKey(ctx, nil)
+	_, e1 := k.GenerateDataKey(ctx, arn, nil)
 	_, e2 := k.Decrypt(ctx, key, nil)
-	_, e3 := k.ReEncrypt(ctx, key, nil)
+	_, e3 := k.ReEncrypt(ctx, key, arn, nil)
 	_, _, e4 := k.MAC(ctx, []byte("m"))
 	for i, err := range []error{e1, e2, e3, e4} {
 		if vault.ReasonOf(err) != vault.KeyUnexpected {

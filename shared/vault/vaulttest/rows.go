@@ -35,15 +35,18 @@ func (e *env) auditRows() {
 	}
 	finish()
 	finish() // changes nothing
-	if _, err := e.v.Rewrap(ctx, e.load(ref("c1")), true); err != nil {
-		e.Fatal(err)
+	e.mustMove(e.load(ref("c1")), 3, e.second())
+	for range 2 {
+		if _, err := e.v.Quarantine(ctx, ref("c1"), 3, Op()); err != nil {
+			e.Fatal(err)
+		}
 	}
 	for range 2 {
 		if _, err := e.v.Revoke(ctx, ref("c1"), Op()); err != nil {
 			e.Fatal(err)
 		}
 	}
-	want := []audit.Row{e.want("create", "1", f), e.want("rotate", "2", f), e.want("rotate", "3", f), e.want("finish", "3", ""), e.want("revoke", "3", "")}
+	want := []audit.Row{e.want("create", "1", f), e.want("rotate", "2", f), e.want("rotate", "3", f), e.want("finish", "3", ""), e.want("quarantine", "3", ""), e.want("revoke", "3", "")}
 	e.wantRows(want)
 
 	// A row that cannot be written takes the write with it.

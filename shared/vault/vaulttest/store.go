@@ -32,6 +32,7 @@ type Store struct {
 	// FailWrite, if set, is asked before each write; see [WriteFault].
 	failWrite func() WriteFault
 	reads     int
+	ring      vault.Ring
 	rows      []audit.Row
 }
 
@@ -125,6 +126,63 @@ func (s *Store) Heads(_ context.Context, org string) ([]vault.Head, error) {
 	return out, nil
 }
 
+// Ring implements [vault.Store].
+func (s *Store) Ring(context.Context) (vault.Ring, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ring, nil
+}
+
+// SetRing stores a ring over the one before it; it fails with vault.ErrRing if
+// the stored epoch is not the one before the new one's.
+func (s *Store) SetRing(r vault.Ring) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ring.Epoch != r.Epoch-1 {
+		return vault.ErrRing
+	}
+	s.ring = r
+	return nil
+}
+
+// Page lists credentials like the store of package dynamo. The position is the
+// last address of the page before.
+func (s *Store) Page(_ context.Context, org, cursor string, limit int) ([]vault.Credential, string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads++
+	var names []string
+	byName := map[string]vault.Credential{}
+	for a, c := range s.creds {
+		name := a.org + "|" + string(a.class) + "#" + a.id
+		if (org == "" || a.org == org) && name > cursor {
+			names = append(names, name)
+			byName[name] = c
+		}
+	}
+	slices.Sort(names)
+	next := ""
+	if len(names) > limit {
+		names = names[:limit]
+		next = names[limit-1]
+	}
+	out := make([]vault.Credential, len(names))
+	for i, n := range names {
+		out[i] = copyCredential(byName[n])
+	}
+	return out, next, nil
+}
+
+// Edit changes a stored credential past every rule, as damage does.
+func (s *Store) Edit(ref vault.Ref, f func(*vault.Credential)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := address{ref.Org, ref.Class, ref.ID}
+	c := copyCredential(s.creds[a])
+	f(&c)
+	s.creds[a] = c
+}
+
 // Write implements [vault.Store].
 func (s *Store) Write(_ context.Context, c vault.Change) error {
 	s.mu.Lock()
@@ -145,42 +203,56 @@ func (s *Store) Write(_ context.Context, c vault.Change) error {
 	return nil
 }
 
+// apply checks the record's conditions before the ring's, which is only told of
+// if it alone does not hold.
 func (s *Store) apply(c vault.Change) error {
+	commit, err := s.prepare(c)
+	if err != nil {
+		return err
+	}
+	if c.Ring != nil && c.Ring.Epoch != s.ring.Epoch {
+		return vault.ErrRing
+	}
+	commit()
+	return nil
+}
+
+func (s *Store) prepare(c vault.Change) (commit func(), err error) {
 	if r := c.Rewrap; r != nil {
 		return s.rewrap(*r)
 	}
 	a := address{c.Head.Ref.Org, c.Head.Ref.Class, c.Head.Ref.ID}
 	old, exists := s.creds[a]
 	if exists != (c.Head.Epoch > 1) || exists && old.Head.Epoch != c.Head.Epoch-1 {
-		return vault.ErrLost
+		return nil, vault.ErrLost
 	}
 	next := copyCredential(vault.Credential{Head: *c.Head, Versions: old.Versions})
 	if c.Put != nil {
 		if slices.ContainsFunc(old.Versions, func(v vault.Version) bool { return v.Number == c.Put.Number }) {
-			return vault.ErrLost
+			return nil, vault.ErrLost
 		}
 		next.Versions = append(next.Versions, copyVersion(*c.Put))
 	}
 	next.Versions = slices.DeleteFunc(next.Versions, func(v vault.Version) bool { return slices.Contains(c.Delete, v.Number) })
-	if c.Row != nil {
-		if slices.ContainsFunc(s.rows, func(r audit.Row) bool { return r.Org == c.Row.Org && r.ID == c.Row.ID && r.At.Equal(c.Row.At) }) {
-			return errRowExists
-		}
-		s.rows = append(s.rows, *c.Row)
+	if c.Row != nil && slices.ContainsFunc(s.rows, func(r audit.Row) bool { return r.Org == c.Row.Org && r.ID == c.Row.ID && r.At.Equal(c.Row.At) }) {
+		return nil, errRowExists
 	}
-	s.creds[a] = next
-	return nil
+	return func() {
+		s.creds[a] = next
+		if c.Row != nil {
+			s.rows = append(s.rows, *c.Row)
+		}
+	}, nil
 }
 
-func (s *Store) rewrap(r vault.Rewrap) error {
+func (s *Store) rewrap(r vault.Rewrap) (commit func(), err error) {
 	c := s.creds[address{r.Ref.Org, r.Ref.Class, r.Ref.ID}]
 	for i, v := range c.Versions {
 		if v.Number == r.Version.Number && v.Revision == r.FromRevision && v.Key.KEK == r.FromKey {
-			c.Versions[i] = copyVersion(r.Version)
-			return nil
+			return func() { c.Versions[i] = copyVersion(r.Version) }, nil
 		}
 	}
-	return vault.ErrLost
+	return nil, vault.ErrLost
 }
 
 func copyCredential(c vault.Credential) vault.Credential {

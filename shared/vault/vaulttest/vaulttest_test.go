@@ -8,5 +8,9 @@ import (
 )
 
 func TestInMemory(t *testing.T) {
-	vaulttest.Run(t, func(*testing.T) (vault.Store, vault.KEK) { return vaulttest.NewStore(), vaulttest.NewKEK() })
+	vaulttest.Run(t, func(*testing.T) (vault.Store, vault.KEK) {
+		kek := vaulttest.NewKEK()
+		kek.Add()
+		return vaulttest.NewStore(), kek
+	})
 }

@@ -68,7 +68,7 @@ func Client(endpoint string) *kms.Client {
 func keys(t testing.TB, client *kms.Client) *kmskey.Keys {
 	t.Helper()
 	k, err := kmskey.New(kmskey.Options{
-		Client: client, KeyARN: create(t, client, &kms.CreateKeyInput{}),
+		Client: client, KeyARNs: []string{create(t, client, &kms.CreateKeyInput{}), create(t, client, &kms.CreateKeyInput{})},
 		MACKeyARN: create(t, client, &kms.CreateKeyInput{KeySpec: types.KeySpecHmac256, KeyUsage: types.KeyUsageTypeGenerateVerifyMac}),
 	})
 	if err != nil {
@@ -106,7 +106,7 @@ func NewServer(t testing.TB) *Server {
 	return s
 }
 
-// Keys makes two keys and returns them.
+// Keys makes two wrapping keys and one for fingerprints and returns them.
 func (s *Server) Keys(t testing.TB) *kmskey.Keys {
 	t.Helper()
 	return keys(t, Client(s.URL))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/dynamo"
+	"github.com/latchkey/latchkey/shared/integration/opener"
 	"github.com/latchkey/latchkey/shared/rotation"
 	"github.com/latchkey/latchkey/shared/topology"
 )
@@ -22,12 +23,24 @@ func main() {
 	if err != nil {
 		boot.Exit(err)
 	}
-	keys, err := env.Vault(db)
+	seal, err := env.Vaults()
+	if err != nil {
+		boot.Exit(err)
+	}
+	keys, err := seal(dynamo.NewVault(db))
+	if err != nil {
+		boot.Exit(err)
+	}
+	integrations, err := opener.New(opener.Options{
+		Store: db.Integrations(), Vault: keys, Seal: seal, LegacyKey: opener.KeyFromVault(keys), Now: env.Clock.Now, NewID: boot.NewID,
+		Random: boot.Rand(), Actor: "function:" + topology.Rotate,
+	})
 	if err != nil {
 		boot.Exit(err)
 	}
 	runner, err := rotation.NewRunner(rotation.Options{
 		Store: db.Rotations(), Vault: keys, Pages: dynamo.NewVault(db), Now: env.Clock.Now, Sleep: sleep, NewID: boot.NewID,
+		Imports: imports{integrations},
 		OnEvent: logEvent(env.Log),
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 const (
@@ -64,4 +65,47 @@ func TestIntegrationsThroughTheConsole(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 	x.call(http.MethodPost, "/integrations", map[string]any{"provider": "smtp", "payload": integrationSecret}, nil) // for the leak test
+}
+
+// TestImportJob: a row as the old store had it is copied into the vault, opened
+// and compared by the one function that may, and then needs no legacy copy.
+func TestImportJob(t *testing.T) {
+	x := newTenant(t, "enterprise", 0)
+	row := map[string]any{"id": "plain1", "provider": "hubspot", "fields": map[string]any{
+		"accessToken": map[string]any{"shape": "legacy_plaintext", "value": integrationSecret + "\n"}}}
+	x.call(http.MethodPost, "/integrations/import", map[string]any{"rows": []any{row}}, nil)
+	var i struct {
+		Mode       string
+		VerifiedAt *time.Time `json:"verified_at"`
+	}
+	x.call(http.MethodPost, "/integrations/plain1/mode", map[string]any{"mode": "dual_write"}, &i)
+	var refused struct{ Code string }
+	err := operator().Call(t.Context(), http.MethodPost, "/api/operator/rotations", map[string]any{"kind": "import"}, &refused)
+	if err == nil || !strings.Contains(err.Error(), "org_id") && !strings.Contains(err.Error(), "organisation") {
+		t.Errorf("an import of everybody: %v", err)
+	}
+	var job struct {
+		ID, State string
+		Done      int64
+		Failures  []struct{ Reason string }
+	}
+	must(t, operator().Call(t.Context(), http.MethodPost, "/api/operator/rotations", map[string]any{"kind": "import", "org_id": x.ID}, &job))
+	eventually(t, "the import ends", func() bool {
+		must(t, operator().Call(t.Context(), http.MethodGet, "/api/operator/rotations/"+job.ID, nil, &job))
+		return job.State == "done" || job.State == "failed"
+	})
+	if job.State != "done" || job.Done != 1 {
+		t.Errorf("%+v", job)
+	}
+	x.call(http.MethodGet, "/integrations/plain1", nil, &i)
+	if i.VerifiedAt == nil {
+		t.Errorf("not verified: %+v", i)
+	}
+	for _, mode := range []string{"dual_read", "new_only"} {
+		x.call(http.MethodPost, "/integrations/plain1/mode", map[string]any{"mode": mode}, &i)
+		if i.Mode != mode {
+			t.Errorf("%+v", i)
+		}
+	}
+	x.call(http.MethodDelete, "/integrations/plain1", nil, nil)
 }

@@ -59,10 +59,13 @@ const (
 	Verify Kind = "verify"
 	// Prune removes values whose overlap has ended.
 	Prune Kind = "prune"
+	// Import brings the integrations of one organisation to where their storage
+	// mode wants them and compares both copies.
+	Import Kind = "import"
 )
 
 // slots: jobs that rewrite records exclude each other.
-var slots = map[Kind]string{KEK: "rewrite", Material: "rewrite", DEK: "rewrite", Verify: "verify", Prune: "prune"}
+var slots = map[Kind]string{KEK: "rewrite", Material: "rewrite", DEK: "rewrite", Verify: "verify", Prune: "prune", Import: "import"}
 
 // Slot names what only one open job may hold.
 func (k Kind) Slot() string { return slots[k] }

@@ -16,12 +16,15 @@ type Event struct {
 	What    string  // "begun" "passed" "ended" "stopped" "failure" "quarantined" "repaired"
 }
 
-// Options are the dependencies of a [Runner]. All but OnEvent are required.
+// Options are the dependencies of a [Runner]. All but Imports and OnEvent are
+// required.
 type Options struct {
 	Store Store
 	Vault *vault.Vault
 	Pages Pages
-	Now   func() time.Time
+	// Imports works for jobs of kind [Import]; without it they fail.
+	Imports Importer
+	Now     func() time.Time
 	// Sleep waits, or returns early when ctx ends.
 	Sleep func(ctx context.Context, d time.Duration)
 	// NewID makes ids of jobs, leases and audit rows.
@@ -55,7 +58,7 @@ func (r *Runner) RunAll(ctx context.Context) ([]Job, error) {
 		return nil, storeFault("rotation.RunAll", err)
 	}
 	var out []Job
-	for _, slot := range []string{slots[KEK], slots[Verify], slots[Prune]} {
+	for _, slot := range []string{slots[KEK], slots[Verify], slots[Prune], slots[Import]} {
 		if id := open[slot]; id != "" && ctx.Err() == nil {
 			job, err := r.Run(ctx, id)
 			if err != nil && !errors.Is(err, ErrAbsent) {
@@ -290,6 +293,9 @@ const pageItems = 64
 
 // pass walks the pages from the cursor on and decides what comes after the last.
 func (w *worker) pass(ctx context.Context) error {
+	if w.job.Kind == Import {
+		return w.importPass(ctx)
+	}
 	for {
 		creds, next, err := w.Pages.Page(ctx, w.job.Org, w.job.Cursor, pageItems)
 		if err != nil {

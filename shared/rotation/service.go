@@ -43,8 +43,11 @@ type Draft struct {
 // conflict (another job is open), vault_unavailable, unavailable.
 func (s *Service) Start(ctx context.Context, op audit.Op, id string, d Draft) (Job, error) {
 	const at = "rotation.Start"
-	if d.Kind != KEK && d.Kind != Material && d.Kind != DEK && d.Kind != Verify {
-		return Job{}, fault.New(fault.InvalidRequest, at, "kind is kek, material, dek or verify").WithParam("kind")
+	if d.Kind != KEK && d.Kind != Material && d.Kind != DEK && d.Kind != Verify && d.Kind != Import {
+		return Job{}, fault.New(fault.InvalidRequest, at, "kind is kek, material, dek, verify or import").WithParam("kind")
+	}
+	if d.Kind == Import && d.Org == "" {
+		return Job{}, fault.New(fault.InvalidRequest, at, "an import is for one organisation; name it").WithParam("org_id")
 	}
 	if d.Org != "" && !table.ValidID(d.Org) {
 		return Job{}, fault.New(fault.InvalidRequest, at, "this is not the id of an organisation").WithParam("org_id")

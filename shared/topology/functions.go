@@ -103,6 +103,7 @@ func rotate() Function {
 		},
 		KMS: []KeyAccess{
 			{Actions: []string{"Decrypt", "GenerateDataKey", "ReEncryptFrom", "ReEncryptTo"}, Classes: taxonomy.CredentialClasses()},
+			{Actions: []string{"GenerateMac"}},
 		},
 		Environment: Environment{Tables: true, Vault: true},
 	}

@@ -345,19 +345,17 @@ func (v *Vault) Repair(ctx context.Context, ref Ref, by audit.Op) (Head, error) 
 				continue
 			}
 			changed = true
-			best := 0
+			best := Drain{}
 			for _, d := range h.Drains {
-				if d.Field == f.Name && now.Before(d.Until) && d.Version > best && stored(d.Version, d.Field) {
-					best = d.Version
+				if d.Field == f.Name && now.Before(d.Until) && d.Version > best.Version && stored(d.Version, d.Field) {
+					best = d
 				}
 			}
-			// Hint and fingerprint were those of the value that is gone.
-			f.Hint, f.Fingerprint = "", ""
-			if best == 0 {
+			if best.Version == 0 {
 				f.Broken, h.Status = true, NeedsReentry
 				continue
 			}
-			f.Version = best
+			f.Version, f.Hint, f.Fingerprint = best.Version, best.Hint, best.Fingerprint
 		}
 		before := len(h.Drains)
 		h.Drains = slices.DeleteFunc(h.Drains, func(d Drain) bool { return !stored(d.Version, d.Field) || h.live(d.Field, d.Version) })
@@ -397,6 +395,13 @@ func (c Credential) Sound() bool {
 		}
 	}
 	return true
+}
+
+// heal ends the quarantine of a head whose fields are all whole again.
+func (h *Head) heal() {
+	if h.Status == NeedsReentry && !slices.ContainsFunc(h.Fields, func(f Field) bool { return f.Broken }) {
+		h.Status = Active
+	}
 }
 
 // amend changes a head and nothing else; change reports whether there is

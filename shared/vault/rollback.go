@@ -49,6 +49,7 @@ func (v *Vault) Rollback(ctx context.Context, ref Ref, field string, by audit.Op
 		return Head{}, reasonFault(op, NoSuchField, nil)
 	}
 	h.Fields[i] = Field{Name: field, Version: back.Version, Hint: back.Hint, Fingerprint: back.Fingerprint}
+	h.heal()
 	// Another credential may have taken the value while it was only draining.
 	if err := v.refuseDuplicates(ctx, op, h, map[string]secret.Text{field: {}}); err != nil {
 		return Head{}, err

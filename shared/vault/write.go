@@ -260,9 +260,7 @@ func (v *Vault) describe(ctx context.Context, op string, h *Head, fields map[str
 		return invalid(op, "fields", "a credential has too many secret fields")
 	}
 	slices.SortFunc(h.Fields, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
-	if h.Status == NeedsReentry && !slices.ContainsFunc(h.Fields, func(f Field) bool { return f.Broken }) {
-		h.Status = Active
-	}
+	h.heal()
 	return nil
 }
 

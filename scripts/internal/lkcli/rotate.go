@@ -26,7 +26,7 @@ func rotationCommands() []command {
 			method: http.MethodPost, path: rotationsPath, local: rotate,
 			examples: []string{"lk rotate --all --to arn:aws:kms:eu-central-1:111122223333:key/2b7e --wait", "lk rotate --org acme --kind dek --wait"},
 			flags: []option{plain(boolean, "all", "the credentials of all organisations"),
-				plain(text, "kind", "kek: to the key --to; material: to the newest material of the key; dek: fresh data keys; default kek"),
+				plain(text, "kind", "kek: to the key --to; material: to the newest material of the key; dek: fresh data keys; import: copies of the integrations of --org as their mode wants them; default kek"),
 				plain(text, "to", "full ARN of a configured key, for kek; default the present one"),
 				plain(integer, "rate", "records per second, default 50"),
 				plain(boolean, "wait", "show the progress until the job has ended; exit code 1 if it failed")}},
@@ -65,8 +65,8 @@ func rotate(ctx context.Context, in *invocation) error {
 	if kind == "" {
 		kind = "kek"
 	}
-	if kind != "kek" && kind != "material" && kind != "dek" {
-		return wrongCall("--kind is kek, material or dek")
+	if kind != "kek" && kind != "material" && kind != "dek" && kind != "import" {
+		return wrongCall("--kind is kek, material, dek or import")
 	}
 	body := map[string]any{"kind": kind}
 	if in.has("to") {

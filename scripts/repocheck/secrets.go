@@ -55,6 +55,8 @@ var harmless = map[string]string{
 	"shared/admin entryJSON.KeyID":                                    "names an API key",
 	"shared/integration Integration.Credential":                       "the id of a credential",
 	"shared/redact Set.secrets":                                       "what must be found in text has to be compared with it; the set is cleared and wiped after each invocation",
+	"shared/limit Subject.Key":                                        "the id of an API key",
+	"shared/model Request.CacheKey":                                   "names a prompt cache; a hash of public ids",
 	"shared/admin postingBody.IdempotencyKey":                         "a client's word for one posting; it opens nothing",
 	"shared/admin rotationFailure.CredentialID":                       "names a credential",
 	"shared/admin usageRow.Key":                                       "the group that a row sums up",

@@ -67,7 +67,10 @@ type Error struct {
 	RetryAfter time.Duration
 	// RequestID names the finished or running request of an idempotency answer.
 	RequestID string
-	Err       error
+	// Final says that waiting does not help, although errors of this code usually
+	// may be retried.
+	Final bool
+	Err   error
 }
 
 // New makes an error without a cause.
@@ -87,6 +90,9 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // WithParam returns a copy that names the offending request field.
 func (e *Error) WithParam(param string) *Error { c := *e; c.Param = param; return &c }
+
+// Retryable reports whether the same request may succeed later.
+func (e *Error) Retryable() bool { return e.Code.Retryable() && !e.Final }
 
 // As returns the first *Error in err's chain, or an [Internal] one made for it.
 // It returns nil for nil.

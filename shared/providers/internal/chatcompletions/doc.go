@@ -56,6 +56,8 @@ type Config struct {
 	// ReasoningOutside says that completion_tokens does not hold the reasoning
 	// tokens, unless total_tokens shows that it does.
 	ReasoningOutside bool
+	// CacheKey sends the key of the prompt cache (prompt_cache_key).
+	CacheKey bool
 	// CacheControl sends cache markers on parts (cache_control).
 	CacheControl bool
 	// DoneEnds accepts [DONE] without a finish reason as the end, for servers

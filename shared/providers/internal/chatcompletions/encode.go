@@ -61,6 +61,9 @@ func (c *encoder) request(r *model.Request, stream bool) ([]byte, error) {
 	if !c.c.NoUser {
 		o.StringIf("user", r.User)
 	}
+	if c.c.CacheKey {
+		o.StringIf(cacheKey, r.CacheKey)
+	}
 	if stream {
 		o.Bool("stream", true)
 		if !c.c.NoStreamOptions {
@@ -317,7 +320,7 @@ func (c *encoder) extra(o *jsonwire.Object, r *model.Request) error {
 		if slices.Contains(c.c.RefuseExtra, name) {
 			return c.refuse(name, "this field would let the provider choose another model, set the model here instead")
 		}
-		if owned[name] || name == c.c.SeedField && r.Sampling.Seed != nil || !json.Valid(r.Extra[name]) {
+		if owned[name] || name == c.c.SeedField && r.Sampling.Seed != nil || name == cacheKey && c.c.CacheKey && r.CacheKey != "" || !json.Valid(r.Extra[name]) {
 			continue
 		}
 		o.B = append(o.B, ',')
@@ -327,6 +330,9 @@ func (c *encoder) extra(o *jsonwire.Object, r *model.Request) error {
 	}
 	return nil
 }
+
+// cacheKey routes requests with the same prefix to the same cache.
+const cacheKey = "prompt_cache_key"
 
 // owned are the fields this package writes itself. A second value for one of
 // them would leave it to the vendor which holds.

@@ -48,7 +48,7 @@ func finish(resp *Response, requestID string) {
 func failure(err error, requestID string) Response {
 	f := fault.As(err)
 	d := errorDetail{Message: f.Message, Type: errorType(f.Code.Status()), Code: f.Code, RequestID: requestID,
-		Provider: f.Provider, Retryable: f.Code.Retryable()}
+		Provider: f.Provider, Retryable: f.Retryable()}
 	if f.Param != "" {
 		d.Param = &f.Param
 	}

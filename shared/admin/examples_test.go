@@ -38,9 +38,9 @@ func examples(w *world) map[string]example {
 	add("GET", base+"/deliveries", "?install="+w.ids["installs"], "")
 	add("GET", base+"/usage", "?from=2026-11-01&to=2026-11-21&group_by=model,agent", "")
 
-	add("POST", "/api/orgs", "", `{"name":"New","tier":"free","limits":{}}`)
-	add("PATCH", base, "", `{"name":"Renamed","tier":"agency","status":"active","limits":{}}`)
-	add("POST", base+"/keys", "", `{"name":"CI","scopes":["invoke","read"],"agent_id":"`+w.ids["agents"]+`","expires_at":"2027-01-01T00:00:00Z","limits":{}}`)
+	add("POST", "/api/orgs", "", `{"name":"New","tier":"free","limits":{"requests_per_minute":60}}`)
+	add("PATCH", base, "", `{"name":"Renamed","tier":"agency","status":"active","limits":{"concurrent":5}}`)
+	add("POST", base+"/keys", "", `{"name":"CI","scopes":["invoke","read"],"agent_id":"`+w.ids["agents"]+`","expires_at":"2027-01-01T00:00:00Z","limits":{"requests_per_minute":60,"tokens_per_minute":100000,"concurrent":5,"budget":{"amount":5000000,"period":"month"}}}`)
 	add("DELETE", base+"/keys/{id}", "", "")
 	add("PUT", base+"/settings", "", `{"default_model":"openrouter/m","enabled_models":["openrouter/m"],"fallback":[],"routing":{"general":{"text":"openrouter/m"}},`+
 		`"aliases":{"Fast":"openrouter/m"},"privacy_mode":"off","quality_floor":"gold","billing_preference":"byok_required","allow_platform_fallback":true,"version":0}`)

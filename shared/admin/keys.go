@@ -76,11 +76,7 @@ func createKey(c *call, b newKey) (any, error) {
 			return nil, err
 		}
 	}
-	limits, err := b.Limits.in()
-	if err != nil {
-		return nil, err
-	}
-	d := org.KeyDraft{ID: c.NewID(c.req.Now), Name: b.Name, Scopes: scopes, AgentID: b.AgentID, Limits: limits}
+	d := org.KeyDraft{ID: c.NewID(c.req.Now), Name: b.Name, Scopes: scopes, AgentID: b.AgentID, Limits: b.Limits.in()}
 	if b.ExpiresAt != nil {
 		d.ExpiresAt = *b.ExpiresAt
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/limit"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -128,7 +129,7 @@ var enums = map[reflect.Type][]string{
 	reflect.TypeFor[taxonomy.BillingSource]():  {"platform", "byok", "private"},
 	reflect.TypeFor[org.Status]():              {"active", "suspended"},
 	reflect.TypeFor[org.LedgerMode]():          {"legacy", "shadow", "draining", "credit", "rolled_back"},
-	reflect.TypeFor[org.Period]():              {"day", "month", "total"},
+	reflect.TypeFor[limit.Period]():            {"day", "month", "total"},
 	reflect.TypeFor[org.Scope]():               words(org.Scopes()),
 	reflect.TypeFor[org.PrivacyMode]():         {"off", "prefer_local", "local_only"},
 	reflect.TypeFor[org.QualityFloor]():        {"gold", "silver", "bronze", "unrated"},

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/limit"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -35,8 +36,8 @@ type limitsJSON struct {
 }
 
 type budgetJSON struct {
-	Amount int64      `json:"amount" api:"required"`
-	Period org.Period `json:"period" api:"required"`
+	Amount int64        `json:"amount" api:"required"`
+	Period limit.Period `json:"period" api:"required"`
 }
 
 func limitsOut(l org.Limits) limitsJSON {
@@ -47,13 +48,13 @@ func limitsOut(l org.Limits) limitsJSON {
 	return out
 }
 
-// in refuses every limit: a limit that is stored and not enforced would be
-// trusted with money.
-func (l limitsJSON) in() (org.Limits, error) {
-	if l.RequestsPerMinute != 0 || l.TokensPerMinute != 0 || l.Concurrent != 0 || l.Budget != nil {
-		return org.Limits{}, malformed("limits", "limits and budgets are not enforced in this version, so none can be set; leave limits out")
+// in is checked where it is stored; see [limit.Limits.Check].
+func (l limitsJSON) in() org.Limits {
+	out := org.Limits{RequestsPerMinute: l.RequestsPerMinute, TokensPerMinute: l.TokensPerMinute, Concurrent: l.Concurrent}
+	if l.Budget != nil {
+		out.Budget = limit.Budget{Amount: l.Budget.Amount, Period: l.Budget.Period}
 	}
-	return org.Limits{}, nil
+	return out
 }
 
 type newOrg struct {
@@ -68,11 +69,7 @@ func createOrg(c *call, b newOrg) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	limits, err := b.Limits.in()
-	if err != nil {
-		return nil, err
-	}
-	o, err := c.Orgs.Create(c, c.op, org.Draft{ID: id, Name: b.Name, Tier: b.Tier, ParentID: b.ParentOrgID, Limits: limits})
+	o, err := c.Orgs.Create(c, c.op, org.Draft{ID: id, Name: b.Name, Tier: b.Tier, ParentID: b.ParentOrgID, Limits: b.Limits.in()})
 	return orgOut(o), err
 }
 
@@ -128,10 +125,7 @@ func updateOrg(c *call, b patchOrg) (any, error) {
 	}
 	p := org.Patch{Name: b.Name, Tier: b.Tier, Status: b.Status}
 	if b.Limits != nil {
-		limits, err := b.Limits.in()
-		if err != nil {
-			return nil, err
-		}
+		limits := b.Limits.in()
 		p.Limits = &limits
 	}
 	o, err := c.Orgs.Update(c, c.op, c.org.ID, p)

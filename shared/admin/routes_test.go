@@ -274,9 +274,13 @@ func TestAgencies(t *testing.T) {
 	w.must("PATCH", "/api/orgs/other", operatorKey, `{"tier":"agency"}`, 200)
 	client := w.must("POST", "/api/orgs", operatorKey, `{"name":"Client","tier":"free","parent_org_id":"other"}`, 201)["id"].(string)
 	w.must("GET", "/api/orgs/"+client+"/settings", otherKey, "", 200)
-	w.must("PATCH", "/api/orgs/"+client, otherKey, `{"limits":{}}`, 200)
-	// A limit that nobody enforces is refused.
-	w.refused(w.do("PATCH", "/api/orgs/"+client, otherKey, `{"limits":{"concurrent":1}}`), 400, fault.InvalidRequest, "limits")
+	w.must("PATCH", "/api/orgs/"+client, otherKey, `{"limits":{"concurrent":3,"budget":{"amount":5000000,"period":"month"}}}`, 200)
+	if got := fmt.Sprint(w.must("GET", "/api/orgs/"+client, otherKey, "", 200)["limits"]); got != "map[budget:map[amount:5e+06 period:month] concurrent:3]" {
+		t.Errorf("limits %s", got)
+	}
+	if got := w.must("PATCH", "/api/orgs/"+client, otherKey, `{"limits":{}}`, 200)["limits"]; fmt.Sprint(got) != "map[]" {
+		t.Errorf("limits %v after they were removed", got)
+	}
 	w.refused(w.do("PATCH", "/api/orgs/"+client, otherKey, `{"tier":"enterprise"}`), 403, fault.ScopeMissing, "")
 	w.refused(w.do("PATCH", "/api/orgs/other", otherKey, `{"limits":{}}`), 403, fault.ScopeMissing, "")
 	w.refused(w.do("GET", "/api/orgs/acme", otherKey, ""), 404, fault.NotFound, "")

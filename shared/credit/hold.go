@@ -6,6 +6,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/billing"
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/limit"
 	"github.com/latchkey/latchkey/shared/table"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -35,6 +36,10 @@ type ReserveRequest struct {
 	// Idempotent says that the request id was derived from a client's
 	// idempotency key, so that meeting it again is the client's doing.
 	Idempotent bool
+	// Limits are what this attempt counts against the limits of its key and its
+	// organisation, written together with the hold. They may be written by a state
+	// that is newer than the one they have seen.
+	Limits []limit.Claim
 }
 
 // Hold is a successful reserve: the right to call the vendor, once.
@@ -91,7 +96,8 @@ const (
 // stayed unknown is resolved inside: by the same token, then by reading the
 // attempt and comparing the owner.
 //
-// Errors: insufficient_credits; billing_denied for an organisation that is not
+// Errors: insufficient_credits; rate_limited, with a [limit.Refusal] as cause;
+// billing_denied for an organisation that is not
 // on the credit ledger; for a request that exists already idempotency_conflict
 // (another fingerprint), idempotency_in_progress or idempotency_completed, each
 // with an [Existing] as cause, or conflict if the id is not a client's key;

@@ -20,9 +20,9 @@ type Gateway struct {
 // Gateway returns the reads of a metered call.
 func (db *DB) Gateway() Gateway { return Gateway{db, db.Orgs(), db.Keys()} }
 
-// Key implements [gateway.Store].
+// Key implements [gateway.Store]: the key with what counts against its limits.
 func (s Gateway) Key(ctx context.Context, orgID, id string) (*org.Key, error) {
-	return s.Keys.Key(ctx, orgID, id)
+	return s.Keys.counted(ctx, orgID, id)
 }
 
 // OrgConfig implements [gateway.Store]: one query of the organisation's
@@ -42,6 +42,10 @@ func (s Gateway) OrgConfig(ctx context.Context, orgID string) (gateway.OrgConfig
 		case "ORG":
 			found = true
 			if c.Org, err = decodeOrg(it); err != nil {
+				return c, storedBadly(op, err)
+			}
+		case "COUNTS":
+			if c.Counted, err = decodeCounts(it); err != nil {
 				return c, storedBadly(op, err)
 			}
 		case "SETTINGS":

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -78,13 +79,19 @@ func (s Keys) Key(ctx context.Context, orgID, id string) (*org.Key, error) {
 // Keys implements [org.KeyStore].
 func (s Keys) Keys(ctx context.Context, orgID, after string, limit int) ([]org.Key, string, error) {
 	k := table.APIKey(orgID, "")
-	q := query{role: table.Config, pk: k.PK, prefix: k.SK, consistent: true}
+	// Each key may be followed by what counts against its limits.
+	q := query{role: table.Config, pk: k.PK, prefix: k.SK, consistent: true, limit: 2*int32(limit) + 2}
 	if after != "" {
-		q.after = table.APIKey(orgID, after).SK
+		q.after = table.KeyCounts(orgID, after).SK
 	}
-	items, next, err := s.db.page(ctx, "dynamo.Keys", q, limit)
+	items, err := s.db.query(ctx, q)
 	if err != nil {
-		return nil, "", err
+		return nil, "", configDown("dynamo.Keys", err)
+	}
+	items = slices.DeleteFunc(items, isCounts)
+	next := ""
+	if len(items) > limit {
+		items, next = items[:limit], "more"
 	}
 	keys := make([]org.Key, len(items))
 	for i, it := range items {

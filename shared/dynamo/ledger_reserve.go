@@ -2,7 +2,9 @@ package dynamo
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -19,7 +21,8 @@ import (
 // reservation is the transaction of one reserve and the places of its actions.
 type reservation struct {
 	in              *dynamodb.TransactWriteItemsInput
-	balance, parent int // -1 if absent; the attempt is action 0
+	balance, parent int   // -1 if absent; the attempt is action 0
+	limits          []int // action of each claim, -1 if it changes nothing
 }
 
 var (
@@ -27,7 +30,7 @@ var (
 	parentNames  = map[string]string{"#own": aOwner, "#last": aLast}
 )
 
-func (s *LedgerStore) reservation(r credit.ReserveRequest) reservation {
+func (s *LedgerStore) reservation(r credit.ReserveRequest, round int) reservation {
 	ledger := s.db.name(table.Ledger)
 	acts := make([]types.TransactWriteItem, 0, 4)
 	acts = append(acts, ledgerPut(ledger, requestItem(r), ifAbsent), ledgerPut(ledger, decisionItem(r), ""))
@@ -52,17 +55,28 @@ func (s *LedgerStore) reservation(r credit.ReserveRequest) reservation {
 			ExpressionAttributeValues: item{":n": num(int64(r.Attempt)), ":me": str(r.Owner)},
 		}})
 	}
+	acts, res.limits = s.claims(acts, r.Limits)
 	res.in = &dynamodb.TransactWriteItemsInput{TransactItems: acts,
 		ClientRequestToken: s.token(table.Ledger, "reserve", r.Org, r.Request, strconv.Itoa(r.Attempt), r.Owner,
 			strconv.FormatInt(int64(r.Hold), 10), strconv.FormatInt(r.Expires.UnixMilli(), 10),
-			strconv.FormatInt(r.Now.UnixMilli(), 10), r.DecisionHash)}
+			strconv.FormatInt(r.Now.UnixMilli(), 10), r.DecisionHash, strconv.Itoa(round))}
 	return res
 }
 
 // Reserve implements credit.HoldStore.
 func (s *LedgerStore) Reserve(ctx context.Context, r credit.ReserveRequest) (credit.Hold, error) {
+	r.Limits = slices.Clone(r.Limits)
+	for round := range claimRounds {
+		if hold, err := s.reserve(ctx, r, round); !errors.Is(err, errNewerState) {
+			return hold, err
+		}
+	}
+	return credit.Hold{}, ledgerUnavailable("dynamo.Reserve", errNewerState)
+}
+
+func (s *LedgerStore) reserve(ctx context.Context, r credit.ReserveRequest, round int) (credit.Hold, error) {
 	const op = "dynamo.Reserve"
-	res := s.reservation(r)
+	res := s.reservation(r, round)
 	out, reasons, unanswered := s.act(ctx, res.in)
 	switch out {
 	case didWrite:
@@ -73,6 +87,8 @@ func (s *LedgerStore) Reserve(ctx context.Context, r credit.ReserveRequest) (cre
 		switch {
 		case failedCondition(reasons, 0), failedCondition(reasons, res.parent):
 			return s.met(ctx, r)
+		case res.overLimit(reasons) && !unanswered:
+			return credit.Hold{}, reclaim(r.Limits, res, reasons)
 		case failedCondition(reasons, res.balance) && !unanswered:
 			return credit.Hold{}, refusal(r, reasons[res.balance].Item)
 		}
@@ -84,6 +100,8 @@ func (s *LedgerStore) Reserve(ctx context.Context, r credit.ReserveRequest) (cre
 		return credit.Hold{}, ledgerUnavailable(op, err)
 	case found:
 		return hold, nil
+	case out == didCancel && res.overLimit(reasons):
+		return credit.Hold{}, reclaim(r.Limits, res, reasons)
 	case out == didCancel && failedCondition(reasons, res.balance):
 		return credit.Hold{}, refusal(r, reasons[res.balance].Item)
 	}

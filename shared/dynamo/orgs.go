@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/limit"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/table"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -33,7 +34,7 @@ func encodeLimits(l org.Limits) types.AttributeValue {
 func decodeLimits(it item) (org.Limits, error) {
 	r := read(it)
 	l := org.Limits{RequestsPerMinute: r.num("rpm"), TokensPerMinute: r.num("tpm"), Concurrent: r.num("conc"),
-		Budget: org.Budget{Amount: r.num("bud"), Period: org.Period(r.str("per"))}}
+		Budget: limit.Budget{Amount: r.num("bud"), Period: limit.Period(r.str("per"))}}
 	return l, r.err
 }
 

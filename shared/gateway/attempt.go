@@ -75,6 +75,7 @@ type call struct {
 	maxOutput int64
 	// platform says that the platform pays.
 	platform bool
+	org      string
 }
 
 // run tries the candidates of a request in order. It returns the first answer
@@ -97,12 +98,15 @@ func run[T any](ctx context.Context, g *Gateway, c *Caller, q Query, s service[T
 		return none, nil, err
 	}
 	a := &attempts{g: g, c: c, q: q, agent: ag.ID, request: id, n: 1, plan: plan, owner: g.o.NewID(c.now())}
+	a.limits = a.newTicket(ctx, s.expect)
+	defer a.limits.close()
 	for _, cand := range plan.Candidates {
 		if a.made == maxAttempts {
 			break
 		}
 		answer, meter, err := try(ctx, a, cand, s)
 		if err == nil {
+			a.limits.keep()
 			return answer, meter, nil
 		}
 		if a.final {
@@ -138,6 +142,7 @@ type attempts struct {
 	tried   []string // candidate:reason, for the header
 	last    error    // of the last vendor call
 	denied  error    // of the first candidate that was not called
+	limits  *ticket
 }
 
 // failure is what the client hears when no candidate answered: the last
@@ -267,7 +272,7 @@ func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s servic
 	if err != nil {
 		// A request that exists already is the client's answer, not a reason to
 		// try elsewhere; so is a ledger that cannot be asked.
-		a.final = fault.CodeOf(err) != fault.InsufficientCredits
+		a.final = fault.CodeOf(err) != fault.InsufficientCredits && !overBudget(err)
 		return none, nil, a.deny(cand, err)
 	}
 	a.made++
@@ -282,7 +287,7 @@ func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s servic
 	err = access.reveal(spanCtx, a.g.o.Vault, s.name, func(key secret.Text) error {
 		target.Key = key
 		var err error
-		answer, err = s.do(spanCtx, call{entry, cand.Model, target, maxOutput, cand.Connection == nil})
+		answer, err = s.do(spanCtx, call{entry, cand.Model, target, maxOutput, cand.Connection == nil, a.c.Org})
 		return err
 	})
 	meter.upstream = a.c.now().Sub(upstream)
@@ -436,6 +441,11 @@ func (a *attempts) reserve(ctx context.Context, cand route.Candidate, in billing
 	if a.c.Key != nil {
 		r.Key = a.c.Key.ID
 	}
+	claims, err := a.limits.claims(hold)
+	if err != nil {
+		return nil, err
+	}
+	r.Limits = claims
 	spanCtx, span := a.g.o.Trace.Start(ctx, "ledger.reserve")
 	h, err := a.g.o.Ledger.Reserve(spanCtx, r)
 	if err != nil {
@@ -445,6 +455,7 @@ func (a *attempts) reserve(ctx context.Context, cand route.Candidate, in billing
 	}
 	span.End()
 	a.n++
+	a.limits.took(claims)
 	return &Meter{a: a, cand: cand, hold: h, decision: d, reservedAt: now, attempt: r.Attempt}, nil
 }
 

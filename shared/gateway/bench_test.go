@@ -17,6 +17,7 @@ import (
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/dialect/openaichat"
 	"github.com/latchkey/latchkey/shared/gateway"
+	"github.com/latchkey/latchkey/shared/limit/limittest"
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/providers"
@@ -157,7 +158,7 @@ func newBenchRig(b *testing.B, v benchVendor, provider taxonomy.Provider, stream
 		{Provider: string(or.ID), Model: "m", Meter: billing.OutputText, RatePico: 2_000_000, Source: "bench", SourceDate: "2026-11-21"}})
 	benchMust(b, err)
 	serial := 0
-	r.g, err = gateway.New(gateway.Options{Store: store, Vault: v2, Ledger: r.ledger, Prices: benchPrices{book}, Replays: noReplays{}, Cooldown: benchCooldown{},
+	r.g, err = gateway.New(gateway.Options{Store: store, Vault: v2, Ledger: r.ledger, Prices: benchPrices{book}, Replays: noReplays{}, Limits: &limittest.Store{}, Cooldown: benchCooldown{},
 		Providers: []providers.Entry{or, own}, Client: func(*providers.Entry) *http.Client { return r.client },
 		Platform: map[taxonomy.Provider]config.PlatformCredential{or.ID: {Key: secret.FromString("sk-bench-platform"), BaseURL: benchBase}},
 		Classes:  []taxonomy.CredentialClass{taxonomy.AIKey}, Timeout: time.Minute, Trace: trace.None(),

@@ -35,6 +35,9 @@ func (a *Answer) Defer() Pending { return a.meter.pending(a.outcome) }
 // model_not_enabled), of the idempotency key, invalid_request, and
 // ledger_unavailable or vault_unavailable.
 func (g *Gateway) Complete(ctx context.Context, c *Caller, q Query, r *model.Request) (*Answer, error) {
+	if err := checkMedia(r); err != nil {
+		return nil, err
+	}
 	response, meter, err := run(ctx, g, c, q, chatService(r, func(ctx context.Context, chat model.Chat, mc model.Call) (*model.Response, error) {
 		return chat.Complete(ctx, mc)
 	}))
@@ -52,6 +55,9 @@ func (g *Gateway) Complete(ctx context.Context, c *Caller, q Query, r *model.Req
 // the first content has arrived; the caller must Close the stream. Errors as
 // [Gateway.Complete].
 func (g *Gateway) Stream(ctx context.Context, c *Caller, q Query, r *model.Request) (*ChatStream, error) {
+	if err := checkMedia(r); err != nil {
+		return nil, err
+	}
 	s, meter, err := run(ctx, g, c, q, chatService(r, func(ctx context.Context, chat model.Chat, mc model.Call) (model.Stream, error) {
 		return chat.Stream(ctx, mc)
 	}))
@@ -73,7 +79,7 @@ func chatService[T any](r *model.Request, do func(context.Context, model.Chat, m
 	return service[T]{
 		name: "chat", model: r.Model, needs: needs, whole: !r.Stream,
 		has:    func(e *providers.Entry) bool { return e.NewChat != nil },
-		expect: billing.Expected{InputTokens: inputTokens(r, holdBytesPerToken), MaxOutput: int64(r.MaxOutputTokens)},
+		expect: billing.Expected{InputTokens: inputTokens(r, holdBytesPerToken) + saltTokens, MaxOutput: int64(r.MaxOutputTokens)},
 		do: func(ctx context.Context, c call) (T, error) {
 			return do(ctx, c.entry.NewChat(), model.Call{Target: c.target, Request: outgoing(r, c)})
 		},
@@ -88,6 +94,7 @@ func outgoing(r *model.Request, c call) *model.Request {
 		// The hold was sized for this much output.
 		out.MaxOutputTokens = int(c.maxOutput)
 		out.Extra = platformExtra(r.Extra)
+		separate(&out, c.org)
 	}
 	return &out
 }

@@ -32,6 +32,7 @@ import (
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/limit"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/providers"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -41,7 +42,9 @@ import (
 
 // OrgConfig is what one query of an organisation's partition yields.
 type OrgConfig struct {
-	Org             org.Org
+	Org org.Org
+	// Counted is what counts against the organisation's limits.
+	Counted         limit.State
 	Settings        org.Settings
 	SettingsVersion int64
 	Connections     []connection.Connection
@@ -90,6 +93,7 @@ type Options struct {
 	Ledger    Ledger
 	Prices    Prices
 	Replays   ReplayStore
+	Limits    LimitStore
 	Cooldown  connection.CooldownStore
 	Providers []providers.Entry
 	// Client returns the HTTP client that may reach a provider.
@@ -117,7 +121,7 @@ type Gateway struct {
 
 // New returns a Gateway. It fails if a dependency is missing.
 func New(o Options) (*Gateway, error) {
-	if o.Store == nil || o.Vault == nil || o.Ledger == nil || o.Prices == nil || o.Replays == nil || o.Cooldown == nil || o.Client == nil ||
+	if o.Store == nil || o.Vault == nil || o.Ledger == nil || o.Prices == nil || o.Replays == nil || o.Limits == nil || o.Cooldown == nil || o.Client == nil ||
 		o.NewID == nil || o.Trace == nil || o.Timeout <= 0 || len(o.Classes) == 0 || len(o.Providers) == 0 {
 		return nil, errors.New("gateway: a dependency is missing")
 	}

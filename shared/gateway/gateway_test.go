@@ -19,6 +19,7 @@ import (
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/gateway"
+	"github.com/latchkey/latchkey/shared/limit/limittest"
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/providers"
@@ -49,6 +50,7 @@ type rig struct {
 	replays     map[string][]byte
 	replayUntil time.Time
 	lost        []string
+	limits      limittest.Store
 }
 
 func newRig(t *testing.T) *rig {
@@ -100,7 +102,7 @@ func (r *rig) gateway() *gateway.Gateway {
 		Capabilities: []taxonomy.Capability{taxonomy.CapText, taxonomy.CapTools}, KeyRequired: true, DefaultBilling: taxonomy.BYOK,
 		NewChat: func() model.Chat { return r }}
 	ids := 0
-	g, err := gateway.New(gateway.Options{Store: &r.store, Vault: r.vault, Ledger: r, Prices: benchPrices{book}, Replays: r, Cooldown: r,
+	g, err := gateway.New(gateway.Options{Store: &r.store, Vault: r.vault, Ledger: r, Prices: benchPrices{book}, Replays: r, Limits: &r.limits, Cooldown: r,
 		Providers: []providers.Entry{entry, {ID: taxonomy.Bedrock, DefaultBaseURL: "https://unserved.example"}}, Client: func(*providers.Entry) *http.Client { return http.DefaultClient }, Platform: r.platform,
 		Classes: []taxonomy.CredentialClass{taxonomy.AIKey}, Timeout: time.Minute, Trace: trace.None(),
 		NewID:        func(time.Time) string { ids++; return fmt.Sprintf("id%d", ids) },
@@ -147,6 +149,9 @@ func (r *rig) Reserve(_ context.Context, q credit.ReserveRequest) (credit.Hold, 
 	r.note("reserve %d %s %s hold=%v", q.Attempt, q.Source, q.Rule, q.Hold > 0)
 	if r.reserveErr != nil {
 		return credit.Hold{}, r.reserveErr
+	}
+	if err := r.limits.Claim(q.Limits); err != nil {
+		return credit.Hold{}, err
 	}
 	return credit.Hold{Org: q.Org, Request: q.Request, Attempt: q.Attempt, Owner: q.Owner, Amount: q.Hold, Created: q.Now, Expires: q.Expires}, nil
 }

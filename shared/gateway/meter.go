@@ -9,6 +9,7 @@ import (
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/limit"
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/route"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -24,6 +25,9 @@ type Info struct {
 	Rule       string
 	// Fallback lists the candidates that did not serve, as candidate:reason.
 	Fallback []string
+	// RequestsLeft and TokensLeft are what is left of limits per minute, nil
+	// without such limits.
+	RequestsLeft, TokensLeft *limit.Standing
 	// Overhead is our own time until now: everything but the vendor's.
 	Overhead time.Duration
 }
@@ -55,6 +59,7 @@ const (
 func (m *Meter) Info() Info {
 	i := Info{RequestID: m.a.request, Provider: m.cand.Provider, Model: m.cand.Name(), Source: m.decision.Source,
 		Rule: m.decision.Rule, Fallback: m.a.tried, Overhead: m.a.c.now().Sub(m.a.c.started) - m.upstream}
+	i.RequestsLeft, i.TokensLeft = m.a.limits.standings()
 	if m.cand.Connection != nil {
 		i.Connection = m.cand.Connection.ID
 	}
@@ -145,6 +150,9 @@ func (m *Meter) record(ctx context.Context, o credit.Outcome) error {
 	o.At = m.a.c.now()
 	rctx, cancel := detached(ctx)
 	defer cancel()
+	if o.Kind != credit.Refused { // then the next candidate takes the limits over
+		defer m.a.limits.finish(o)()
+	}
 	err := m.a.g.o.Ledger.Used(rctx, m.hold, o)
 	if err != nil {
 		m.a.g.o.OnUnrecorded(m.a.c.Org, m.a.request, m.attempt, fault.CodeOf(err))
@@ -171,6 +179,7 @@ func (m *Meter) pending(o Outcome) Pending {
 	}
 	out := m.outcome(o)
 	out.At = m.a.c.now()
+	m.a.limits.finish(out)()
 	return Pending{Hold: m.hold, Outcome: out}
 }
 

@@ -225,6 +225,9 @@ type Request struct {
 	Stream          bool      `json:"stream,omitempty"`
 	// User is the client's word for its end user, sent to the vendor.
 	User string `json:"user,omitempty"`
+	// CacheKey groups requests that may share a prompt cache. It is sent to
+	// vendors that have a field for it.
+	CacheKey string `json:"cache_key,omitempty"`
 	// Extra holds top-level fields the parser did not know. Dialect names the
 	// dialect they belong to; adapters of another dialect drop them.
 	Extra   map[string]json.RawMessage `json:"extra,omitempty"`

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/limit"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/table"
 )
@@ -47,6 +48,9 @@ type Key struct {
 	RevokedAt time.Time // zero = live
 	Hash      Digest
 	Limits    Limits
+	// Counted is what counts against Limits. Only the read of a metered call
+	// fills it in.
+	Counted limit.State
 }
 
 // Has reports whether the key carries exactly this scope.

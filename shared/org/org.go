@@ -24,6 +24,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/limit"
 	"github.com/latchkey/latchkey/shared/table"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -72,54 +73,8 @@ func (o Org) Allow() error {
 	return fault.New(fault.ScopeMissing, "org.Allow", "this organisation is suspended; ask the operator to resume it")
 }
 
-// Period is a budget window in UTC.
-type Period string
-
-// Budget periods.
-const (
-	Day   Period = "day"
-	Month Period = "month"
-	Total Period = "total"
-)
-
-// Budget is a ceiling of micro-credits per period.
-type Budget struct {
-	Amount int64
-	Period Period
-}
-
-// Limits bound a key or an organisation; zero means unlimited.
-type Limits struct {
-	RequestsPerMinute int64
-	TokensPerMinute   int64
-	Concurrent        int64
-	Budget            Budget // Amount 0 = none
-}
-
-// maxLimit keeps limits far from overflow and exact in a JSON double.
-const maxLimit = 1 << 52
-
-// Check refuses negative or absurd limits.
-func (l Limits) Check() error {
-	for _, n := range []int64{l.RequestsPerMinute, l.TokensPerMinute, l.Concurrent, l.Budget.Amount} {
-		if n < 0 || n > maxLimit {
-			return invalid("limits", "limits are whole numbers from 0 (unlimited) to 2^52")
-		}
-	}
-	switch l.Budget.Period {
-	case Day, Month, Total:
-		if l.Budget.Amount == 0 {
-			return invalid("limits", "a budget needs an amount above 0; leave it out for no budget")
-		}
-	case "":
-		if l.Budget.Amount != 0 {
-			return invalid("limits", "a budget needs a period: day, month or total")
-		}
-	default:
-		return invalid("limits", "the period of a budget is day, month or total")
-	}
-	return nil
-}
+// Limits bound a key or an organisation. They are enforced by package gateway.
+type Limits = limit.Limits
 
 // CheckID refuses ids that cannot be an organisation of a customer: bad
 // characters, an underscore (it separates the parts of a key), reserved names.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/limit"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/org/orgtest"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -91,7 +92,7 @@ func TestCreateRefuses(t *testing.T) {
 		"long name":      {org.Draft{ID: "n", Name: strings.Repeat("n", 121), Tier: "free"}, fault.InvalidRequest, "name"},
 		"tier":           {org.Draft{ID: "n", Name: "x", Tier: "gold"}, fault.InvalidRequest, "tier"},
 		"limits":         {org.Draft{ID: "n", Name: "x", Tier: "free", Limits: org.Limits{Concurrent: -1}}, fault.InvalidRequest, "limits"},
-		"budget period":  {org.Draft{ID: "n", Name: "x", Tier: "free", Limits: org.Limits{Budget: org.Budget{Amount: 1}}}, fault.InvalidRequest, "limits"},
+		"budget period":  {org.Draft{ID: "n", Name: "x", Tier: "free", Limits: org.Limits{Budget: limit.Budget{Amount: 1}}}, fault.InvalidRequest, "limits"},
 		"no parent":      {org.Draft{ID: "n", Name: "x", Tier: "free", ParentID: "ghost"}, fault.InvalidRequest, "parent_org_id"},
 		"two levels":     {org.Draft{ID: "n", Name: "x", Tier: "free", ParentID: "client"}, fault.InvalidRequest, "parent_org_id"},
 		"not an agency":  {org.Draft{ID: "n", Name: "x", Tier: "free", ParentID: "free"}, fault.BillingDenied, ""},

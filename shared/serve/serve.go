@@ -173,6 +173,8 @@ func (x *Exchange) Describe(i gateway.Info, streaming bool) {
 	h.Set("x-latchkey-fallback", headerText(i.FallbackHeader()))
 	// No conformance evidence exists yet, so nothing may claim to be verified.
 	h.Set("x-latchkey-model-status", "unverified")
+	x.standing(requestsPer, i.RequestsLeft)
+	x.standing(tokensPer, i.TokensLeft)
 	if !streaming {
 		h.Set("x-latchkey-overhead-ms", Milliseconds(i.Overhead))
 	}
@@ -242,10 +244,11 @@ func (x *Exchange) fail(err error) {
 	} else if f.Code == fault.IdempotencyInProgress {
 		h.Set("retry-after", "1")
 	}
-	h.Set("x-should-retry", strconv.FormatBool(f.Code.Retryable()))
+	h.Set("x-should-retry", strconv.FormatBool(f.Retryable()))
 	if f.Provider != "" {
 		h.Set("x-latchkey-provider", f.Provider)
 	}
+	x.refusal(f)
 	x.Begin(f.Code.Status(), "application/json")
 	_, _ = x.W.Write(x.server.EncodeError(nil, f, id))
 }

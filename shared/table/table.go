@@ -107,6 +107,15 @@ func KeyUse(org, use string) Key { return Key{"KEYUSE#" + org, use} }
 // keys do not make the request-time query longer.
 func APIKey(org, kid string) Key { return Key{"KEYS#" + org, "KEY#" + kid} }
 
+// OrgCounts holds what counts against the limits of an organisation. It lies
+// beside the organisation, so that the request-time query yields it.
+func OrgCounts(org string) Key { return Key{"ORG#" + org, "COUNTS"} }
+
+// KeyCounts holds what counts against the limits of a virtual key. It sorts
+// right after the key, because '#' sorts before every character of an id, so that
+// one query yields both.
+func KeyCounts(org, kid string) Key { return Key{"KEYS#" + org, "KEY#" + kid + "#COUNTS"} }
+
 // Install is one channel install; its bindings share the partition.
 func Install(id string) Key { return Key{"INSTALL#" + id, "INSTALL"} }
 

@@ -17,17 +17,27 @@ func orgCommands() []command {
 			columns: []string{"id", "name", "tier", "status", "ledger_mode", "parent_org_id", "created_at"}},
 		{name: "org create", about: "create an organisation (operator)", method: http.MethodPost, path: "/api/orgs",
 			examples: []string{"lk org create --name 'Acme Inc' --tier agency --idempotency-key acme-1"},
-			flags: []option{opt(text, "name", "").must(), opt(text, "tier", tierList).must(),
-				opt(text, "parent_org_id", "the agency it belongs to"), idempotency}},
+			flags: append([]option{opt(text, "name", "").must(), opt(text, "tier", tierList).must(),
+				opt(text, "parent_org_id", "the agency it belongs to"), idempotency}, limitFlags("")...)},
 		{name: "org get", about: "an organisation", method: http.MethodGet, path: orgPath, args: one, examples: []string{"lk org get"}},
 		{name: "org update", about: "change an organisation", method: http.MethodPatch, path: orgPath, args: one,
-			examples: []string{"lk org update o1a2b3 --tier enterprise"},
-			flags: []option{opt(text, "name", ""), opt(text, "tier", tierList+" (operator)"),
-				opt(text, "status", "active or suspended (operator)")}},
+			examples: []string{"lk org update o1a2b3 --tier enterprise", "lk org update o1a2b3 --requests-per-minute 600 --budget 50cr --budget-period month"},
+			flags: append([]option{opt(text, "name", ""), opt(text, "tier", tierList+" (operator)"),
+				opt(text, "status", "active or suspended (operator)")}, limitFlags(" (operator or agency; limits that are not given are removed)")...)},
 		{name: "org settings", about: "the AI settings", method: http.MethodGet, path: orgPath + "/settings", documents: []string{"routing", "aliases"}},
 		{name: "org settings-put", about: "replace the AI settings by a JSON document", method: http.MethodPut, path: orgPath + "/settings",
 			examples: []string{"lk org settings --json > s.json   # edit", "lk org settings-put s.json"},
 			args:     []arg{{name: "file", about: "JSON as `lk org settings --json` prints it; - = standard input", file: true}}, documents: []string{"routing", "aliases"}},
+	}
+}
+
+// limitFlags bound a key or an organisation. Setting some removes the others.
+func limitFlags(who string) []option {
+	return []option{
+		opt(integer, "limits.requests_per_minute", who), opt(integer, "limits.tokens_per_minute", who),
+		opt(integer, "limits.concurrent", "requests at a time"+who),
+		opt(amount, "limits.budget.amount", "micro-credits (5000000), or credits as 5cr, per --budget-period"+who).as("budget"),
+		opt(text, "limits.budget.period", "day, month or total"+who).as("budget-period"),
 	}
 }
 
@@ -38,12 +48,13 @@ func auditColumns() []string {
 func keyCommands() []command {
 	return []command{
 		{name: "key list", about: "the API keys, without the keys themselves", method: http.MethodGet, path: orgPath + "/keys", list: true, paged: true,
-			columns: []string{"id", "name", "scopes", "status", "agent_id", "expires_at", "created_at"}},
+			columns: []string{"id", "name", "scopes", "status", "agent_id", "limits", "expires_at", "created_at"}},
 		{name: "key create", about: "create an API key; it is printed once", method: http.MethodPost, path: orgPath + "/keys",
-			examples: []string{"lk key create --name backend --scopes invoke,audio", "lk key create --name ci --scopes read --json | jq -r .key > ci.key"},
-			notice:   "this is the only time the key is shown",
-			flags: []option{opt(text, "name", "").must(), opt(words, "scopes", "of invoke, audio, admin, billing, read").must(),
-				opt(text, "agent_id", "the key may act for this agent only"), opt(text, "expires_at", "RFC 3339, as 2027-01-31T00:00:00Z")}},
+			examples: []string{"lk key create --name backend --scopes invoke,audio", "lk key create --name ci --scopes read --json | jq -r .key > ci.key",
+				"lk key create --name trial --scopes invoke --requests-per-minute 10 --budget 2cr --budget-period month"},
+			notice: "this is the only time the key is shown",
+			flags: append([]option{opt(text, "name", "").must(), opt(words, "scopes", "of invoke, audio, admin, billing, read").must(),
+				opt(text, "agent_id", "the key may act for this agent only"), opt(text, "expires_at", "RFC 3339, as 2027-01-31T00:00:00Z")}, limitFlags("")...)},
 		{name: "key revoke", aliases: []string{"key delete"}, about: "revoke an API key at once", method: http.MethodDelete, path: orgPath + "/keys/{id}",
 			args: id("of the key"), examples: []string{"lk key revoke k1a2b3"}},
 	}

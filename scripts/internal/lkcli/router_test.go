@@ -263,22 +263,16 @@ func (d *deployment) refusals(installID, agentID string) {
 	}
 }
 
-// TestLimitsAreStillRefused: lk has no flags for limits because the API refuses
-// every one of them. When that ends, the flags are due.
-func TestLimitsAreStillRefused(t *testing.T) {
+// TestLimitFlags: what lk sends for limits is what the API stores and shows.
+func TestLimitFlags(t *testing.T) {
 	d := deploy(t)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.url+"/api/orgs", strings.NewReader(`{"name":"A","tier":"pro","limits":{"concurrent":1}}`))
-	if err != nil {
-		t.Fatal(err)
+	acme := d.do("", "org", "create", "--name", "Acme", "--tier", "pro")["id"].(string)
+	got := d.run("", "key", "create", "--org", acme, "--name", "trial", "--scopes", "invoke", "--requests-per-minute", "10", "--tokens-per-minute", "5000",
+		"--concurrent", "2", "--budget", "2.5cr", "--budget-period", "month", "--json")
+	if want := `"limits":{"requests_per_minute":10,"tokens_per_minute":5000,"concurrent":2,"budget":{"amount":2500000,"period":"month"}}`; got.code != 0 || !strings.Contains(string(compact([]byte(got.out))), want) {
+		d.Errorf("%+v", got)
 	}
-	req.Header.Set("Authorization", "Bearer "+d.operator)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, _ := io.ReadAll(resp.Body)
-	if resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(body), `"param":"limits"`) {
-		t.Errorf("%d %s: limits are accepted, give lk their flags", resp.StatusCode, body)
+	if got := d.run("", "key", "create", "--org", acme, "--name", "trial", "--scopes", "invoke", "--budget", "2cr"); got.code == 0 || !strings.Contains(got.errOut, "period") {
+		d.Errorf("a budget without a period: %+v", got)
 	}
 }

@@ -200,7 +200,7 @@ func (x *run) refused(ctx context.Context, err error) *end {
 		x.turn.RequestIDs = merge(x.turn.RequestIDs, []string{f.RequestID})
 	}
 	switch {
-	case errors.Is(err, session.ErrFenced), f.Code.Retryable(), f.Code == fault.Internal:
+	case errors.Is(err, session.ErrFenced), f.Retryable(), f.Code == fault.Internal:
 		return again(err)
 	case f.Code == fault.InsufficientCredits:
 		x.turn.Notice = string(f.Code)

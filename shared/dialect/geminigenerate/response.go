@@ -168,7 +168,7 @@ func EncodeError(dst []byte, err error, requestID string) []byte {
 	}
 	o.String("request_id", requestID)
 	o.StringIf("provider", f.Provider)
-	o.Bool("retryable", f.Code.Retryable())
+	o.Bool("retryable", f.Retryable())
 	o.Name("details")
 	o.B = append(o.B, `[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":`...)
 	o.B = jsonwire.AppendString(o.B, string(f.Code))

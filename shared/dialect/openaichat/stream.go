@@ -200,7 +200,7 @@ func EncodeError(dst []byte, err error, requestID string) []byte {
 	}
 	o.String("request_id", requestID)
 	o.StringIf("provider", f.Provider)
-	o.Bool("retryable", f.Code.Retryable())
+	o.Bool("retryable", f.Retryable())
 	if f.RetryAfter > 0 {
 		o.Int("retry_after", int64((f.RetryAfter+999_999_999)/1_000_000_000))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/limit"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -39,7 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) Stores) {
 
 func sample(id string) org.Org {
 	return org.Org{ID: id, Name: "Übung " + id, Tier: taxonomy.Agency, Status: org.Active, LedgerMode: org.LedgerCredit, Version: 1,
-		CreatedAt: Now(), Limits: org.Limits{RequestsPerMinute: 1, TokensPerMinute: 2, Concurrent: 3, Budget: org.Budget{Amount: 4, Period: org.Month}}}
+		CreatedAt: Now(), Limits: org.Limits{RequestsPerMinute: 1, TokensPerMinute: 2, Concurrent: 3, Budget: limit.Budget{Amount: 4, Period: limit.Month}}}
 }
 
 func wantCode(t *testing.T, err error, code fault.Code) {

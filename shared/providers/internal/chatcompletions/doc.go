@@ -57,6 +57,8 @@ type Config struct {
 	MaxTokensField string
 	Reasoning      ReasoningStyle
 	Replay         ReplayStyle
+	// CacheKey sends the key of the prompt cache (prompt_cache_key).
+	CacheKey bool
 	// CacheControl sends cache markers on parts (cache_control).
 	CacheControl bool
 	// TopK says that top_k is a known parameter.

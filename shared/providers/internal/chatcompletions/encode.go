@@ -46,6 +46,9 @@ func (c *Chat) encode(r *model.Request, stream bool) ([]byte, error) {
 		return nil, err
 	}
 	o.StringIf("user", r.User)
+	if c.c.CacheKey {
+		o.StringIf(cacheKey, r.CacheKey)
+	}
 	if stream {
 		o.Bool("stream", true)
 		o.Raw("stream_options", []byte(`{"include_usage":true}`))
@@ -243,7 +246,7 @@ func (c *Chat) extra(o *jsonwire.Object, r *model.Request) error {
 		if slices.Contains(c.c.RefuseExtra, name) {
 			return c.refuse(name, "this field would let the provider choose another model, set the model here instead")
 		}
-		if owned[name] || !json.Valid(r.Extra[name]) {
+		if owned[name] || name == cacheKey && c.c.CacheKey && r.CacheKey != "" || !json.Valid(r.Extra[name]) {
 			continue
 		}
 		o.B = append(o.B, ',')
@@ -253,6 +256,9 @@ func (c *Chat) extra(o *jsonwire.Object, r *model.Request) error {
 	}
 	return nil
 }
+
+// cacheKey routes requests with the same prefix to the same cache.
+const cacheKey = "prompt_cache_key"
 
 // owned are the fields this package writes itself. A second value for one of
 // them would leave it to the vendor which holds.

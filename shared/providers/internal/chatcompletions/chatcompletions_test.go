@@ -263,3 +263,23 @@ func TestFastTextIsNarrow(t *testing.T) {
 		}
 	}
 }
+
+// TestCacheKey: a vendor that groups requests by a key gets ours, not a client's,
+// and any other gets none.
+func TestCacheKey(t *testing.T) {
+	r := ask(model.Text("x"))
+	r.Dialect, r.CacheKey = model.DialectChat, "ours"
+	r.Extra = map[string]json.RawMessage{"prompt_cache_key": json.RawMessage(`"theirs"`)}
+	with := plain()
+	with.CacheKey = true
+	for want, c := range map[string]Config{`"prompt_cache_key":"ours"`: with, `"prompt_cache_key":"theirs"`: plain()} {
+		body, err := New(c).Encode(r, false)
+		if err != nil || strings.Count(string(body), "prompt_cache_key") != 1 || !strings.Contains(string(body), want) {
+			t.Errorf("%s, %v; want %s", body, err, want)
+		}
+	}
+	r.CacheKey = ""
+	if body, _ := New(with).Encode(r, false); !strings.Contains(string(body), `"prompt_cache_key":"theirs"`) {
+		t.Errorf("a call on an own key lost its field: %s", body)
+	}
+}

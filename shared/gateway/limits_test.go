@@ -201,6 +201,26 @@ func TestFallbackReplacesTheHold(t *testing.T) {
 	}
 }
 
+// TestLimitsOfTheOrganisationBindThePlatformsOwnCalls: an agent's turn has no key.
+func TestLimitsOfTheOrganisationBindThePlatformsOwnCalls(t *testing.T) {
+	r := newRig(t)
+	r.store.key.Limits = limit.Limits{RequestsPerMinute: 1}
+	r.store.config.Org.Limits = limit.Limits{RequestsPerMinute: 2}
+	for i := range 3 {
+		r.read()
+		g := r.gateway()
+		c, err := g.Internal(t.Context(), "acme", func() time.Time { return r.now })
+		check(t, err)
+		a, err := g.Complete(t.Context(), c, gateway.Query{}, ask("openrouter/m"))
+		if i == 2 {
+			wantRefusal(t, err, limit.Requests, orgSubject)
+			return
+		}
+		check(t, err)
+		a.Defer()
+	}
+}
+
 func TestNothingIsCountedWithoutLimits(t *testing.T) {
 	r := newRig(t)
 	_, err := r.complete(gateway.Query{}, ask("openrouter/m"))

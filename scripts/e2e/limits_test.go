@@ -223,3 +223,52 @@ func TestSequentialCallsWithLimits(t *testing.T) {
 		t.Errorf("%d sequential rounds before the first upstream byte: %v", len(rounds), rounds)
 	}
 }
+
+// TestMediaCaps: too many pieces are 400, too many bytes 413, in every dialect's
+// own words, before anything is reserved.
+func TestMediaCaps(t *testing.T) {
+	x := newTenant(t, "free", 1_000_000)
+	dialects := map[string]struct {
+		image func(data string) any
+		wrap  func(images []any) any
+		large string
+	}{
+		"/v1/chat/completions": {func(d string) any {
+			return map[string]any{"type": "image_url", "image_url": map[string]any{"url": "data:image/png;base64," + d}}
+		}, func(images []any) any {
+			return map[string]any{"model": simChat, "messages": []any{map[string]any{"role": "user", "content": images}}}
+		}, `"code":"too_large"`},
+		"/v1/responses": {func(d string) any {
+			return map[string]any{"type": "input_image", "image_url": "data:image/png;base64," + d}
+		}, func(images []any) any {
+			return map[string]any{"model": simChat, "store": false, "input": []any{map[string]any{"role": "user", "content": images}}}
+		}, `"code":"too_large"`},
+		"/v1/messages": {func(d string) any {
+			return map[string]any{"type": "image", "source": map[string]any{"type": "base64", "media_type": "image/png", "data": d}}
+		}, func(images []any) any {
+			return map[string]any{"model": simChat, "max_tokens": 10, "messages": []any{map[string]any{"role": "user", "content": images}}}
+		}, `"type":"request_too_large"`},
+		"/v1beta/models/" + simChat + ":generateContent": {func(d string) any {
+			return map[string]any{"inlineData": map[string]any{"mimeType": "image/png", "data": d}}
+		}, func(images []any) any {
+			return map[string]any{"contents": []any{map[string]any{"role": "user", "parts": images}}}
+		}, `"type":"too_large"`},
+	}
+	calls := len(vendor.Calls())
+	for path, d := range dialects {
+		var many []any
+		for range 101 {
+			many = append(many, d.image("AAAA"))
+		}
+		if a := post(t, world.BaseURL+path, x.Key, d.wrap(many)); a.Status != http.StatusBadRequest || !strings.Contains(string(a.Body), "100 images") {
+			t.Errorf("%s: %d %.300s", path, a.Status, a.Body)
+		}
+		if a := post(t, world.BaseURL+path, x.Key, d.wrap([]any{d.image(strings.Repeat("A", 5_600_000))})); a.Status != http.StatusRequestEntityTooLarge ||
+			!strings.Contains(string(a.Body), d.large) || a.Header.Get("x-should-retry") != "false" {
+			t.Errorf("%s: %d %.300s", path, a.Status, a.Body)
+		}
+	}
+	if c := x.credits(); c.Held != 0 || len(vendor.Calls()) != calls {
+		t.Errorf("held %d, the vendor saw %d more calls", c.Held, len(vendor.Calls())-calls)
+	}
+}

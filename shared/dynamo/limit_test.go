@@ -262,13 +262,14 @@ func TestLimitStoreIsTheMemoryStore(t *testing.T) {
 	r := newLimitRig(t)
 	var memory limittest.Store
 	dice := ledgertest.NewDice(7)
-	l := limit.Limits{RequestsPerMinute: 5, TokensPerMinute: 400, Concurrent: 3, Budget: limit.Budget{Amount: 300, Period: limit.Day}}
+	l := limit.Limits{RequestsPerMinute: 3, TokensPerMinute: 300, Concurrent: 3, Budget: limit.Budget{Amount: 3000, Period: limit.Day}}
 	now := limitNow
 	var running [][]limit.Claim
 	var old limit.State
-	for step := range 120 {
-		now = now.Add(time.Duration(dice.Below(20)) * time.Second)
-		if len(running) > 0 && dice.Chance(30) {
+	met := map[limit.Kind]int{}
+	for step := range 240 {
+		now = now.Add(time.Duration(dice.Below(15)) * time.Second)
+		if len(running) > 0 && dice.Chance(40) {
 			i := dice.Below(len(running))
 			for _, c := range running[i] {
 				end := c.Finish(now, int64(dice.Below(100)), int64(dice.Below(100)))
@@ -279,7 +280,11 @@ func TestLimitStoreIsTheMemoryStore(t *testing.T) {
 			running = append(running[:i], running[i+1:]...)
 			continue
 		}
-		q := r.request(l, billing.Micro(dice.Below(90)), int64(dice.Below(120)))
+		tokens := int64(dice.Below(120))
+		if dice.Chance(20) {
+			tokens = l.TokensPerMinute + 1 // never fits, not even into a new minute
+		}
+		q := r.request(l, billing.Micro(dice.Below(90)), tokens)
 		q.Now, q.Expires = now, now.Add(time.Minute)
 		for i := range q.Limits {
 			c := &q.Limits[i]
@@ -297,12 +302,18 @@ func TestLimitStoreIsTheMemoryStore(t *testing.T) {
 		if err == nil {
 			running = append(running, q.Limits)
 		}
+		if refused := new(limit.Refusal); errors.As(err, &refused) {
+			met[refused.Kind]++
+		}
 		for _, s := range limitSubjects {
 			got, want := r.state(s), memory.State(s)
 			if !maps.Equal(got.Counters, want.Counters) || !maps.EqualFunc(got.Slots, want.Slots, time.Time.Equal) {
 				t.Fatalf("step %d, %v: %+v, want %+v", step, s, got, want)
 			}
 		}
+	}
+	if len(met) != 4 {
+		t.Errorf("the run met only %v", met)
 	}
 }
 

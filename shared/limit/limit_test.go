@@ -3,6 +3,7 @@ package limit_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -210,6 +211,25 @@ func TestLaterAttempt(t *testing.T) {
 	st := s.State(a.Subject)
 	if st.Counters["bt"] != 0 || st.Counters["c"] != 0 || len(st.Slots) != 0 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// TestOldWindowsAreDropped: the minute before stays, for callers whose clock is
+// behind.
+func TestOldWindowsAreDropped(t *testing.T) {
+	var s limittest.Store
+	l := limit.Limits{RequestsPerMinute: 5, TokensPerMinute: 50}
+	for i := range 4 {
+		c := claim(&s, l, "a", noon.Add(time.Duration(i)*time.Minute))
+		c.Tokens = 1
+		if err := s.Claim([]limit.Claim{c}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := noon.Unix()/60 + 3
+	want := map[string]int64{fmt.Sprint("r", m): 1, fmt.Sprint("t", m): 1, fmt.Sprint("r", m-1): 1, fmt.Sprint("t", m-1): 1}
+	if got := s.State(limit.Subject{Org: "acme", Key: "k1"}).Counters; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 

@@ -44,7 +44,7 @@ func vendor() wire.Vendor {
 }
 
 func chat() chatcompletions.Config {
-	return chatcompletions.Config{Vendor: vendor(), MaxTokensField: "max_completion_tokens", Models: models()}
+	return chatcompletions.Config{Vendor: vendor(), MaxTokensField: "max_completion_tokens", CacheKey: true, Models: models()}
 }
 
 // Registration describes the vendor.

@@ -203,7 +203,12 @@ func TestEveryChangeIsOneTransactionWithItsRow(t *testing.T) {
 	client := dynamodb.New(fx.Client.Options(), func(o *dynamodb.Options) { w.next, o.HTTPClient = o.HTTPClient, w })
 	s := stackOver(t, client, fx.Tables)
 	ids := map[string]string{}
-	covered := map[string]bool{"POST /api/operator/reconcile": true} // compares, changes nothing
+	covered := map[string]bool{
+		"POST /api/operator/reconcile":               true, // compares, changes nothing
+		"POST /api/orgs/{org}/connections/{id}/test": true, // what it saw is nobody's decision
+		// Needs a copy that was compared a week ago; the suite of integrations has it.
+		"POST /api/orgs/{org}/integrations/{id}/purge": true,
+	}
 	for _, st := range append(steps(ids), rotationSteps(s, fx, ids)...) {
 		covered[st.route] = true
 		method, _, _ := strings.Cut(st.route, " ")
@@ -219,7 +224,7 @@ func TestEveryChangeIsOneTransactionWithItsRow(t *testing.T) {
 			t.Fatalf("%s: no audit row was tried", st.route)
 		}
 		for key, was := range dump(t, fx) {
-			if was != before[key] && (st.apart == "" || !strings.Contains(key, st.apart)) {
+			if was != before[key] && !counter(key) && (st.apart == "" || !strings.Contains(key, st.apart)) {
 				t.Errorf("%s failed, yet it changed %s", st.route, key)
 			}
 		}
@@ -233,7 +238,7 @@ func TestEveryChangeIsOneTransactionWithItsRow(t *testing.T) {
 			st.keep(answer)
 		}
 		for _, b := range w.bare {
-			if st.apart == "" || !strings.Contains(b, st.apart) {
+			if !counter(b) && (st.apart == "" || !strings.Contains(b, st.apart)) {
 				t.Errorf("%s: a write without an audit row: %.200s", st.route, b)
 			}
 		}
@@ -241,6 +246,7 @@ func TestEveryChangeIsOneTransactionWithItsRow(t *testing.T) {
 		if got := slices.Compact(slices.Clone(w.rows)); !slices.Equal(unnamed(got, ids), st.rows) {
 			t.Errorf("%s: rows %v, want %v", st.route, unnamed(got, ids), st.rows)
 		}
+		s.now = s.now.Add(time.Minute) // keys may be tried five times a minute
 	}
 	var document struct{ Paths map[string]map[string]any }
 	raw, err := json.Marshal(s.do(200, "operator", "GET", "/api/openapi.json", ""))
@@ -263,6 +269,9 @@ func TestEveryChangeIsOneTransactionWithItsRow(t *testing.T) {
 		}
 	}
 }
+
+// counter reports whether a write only counts attempts, which is nobody's change.
+func counter(key string) bool { return strings.Contains(key, "COUNT#") }
 
 func (w *tableWire) reset(fail bool) {
 	w.mu.Lock()
@@ -310,6 +319,7 @@ func steps(ids map[string]string) []step {
 		making(one("POST", "/connections", "", fmt.Sprintf(`{"provider":%q,%s}`, taxonomy.OpenRouter, key(1)), 201, "connection.create", "credential.create"), "conn"),
 		one("PATCH", "/connections/{id}", "conn", `{"label":"New"}`, 200, "connection.update"),
 		one("POST", "/connections/{id}/rotate", "conn", `{`+key(2)+`}`, 200, "connection.rotate", "credential.rotate"),
+		one("POST", "/connections/{id}/rotate/rollback", "conn", "", 200, "connection.rollback", "credential.rollback"),
 		one("POST", "/connections/{id}/revoke", "conn", "", 200, "connection.revoke", "credential.revoke"),
 		making(one("POST", "/connections", "", fmt.Sprintf(`{"provider":%q,%s}`, taxonomy.OpenRouter, key(3)), 201, "connection.create", "credential.create"), "conn"),
 		one("DELETE", "/connections/{id}", "conn", "", 204, "connection.delete", "connection.revoke", "credential.revoke"),
@@ -328,6 +338,12 @@ func steps(ids map[string]string) []step {
 		making(one("POST", "/installs", "", fmt.Sprintf(`{"provider":%q,"config":{"app_id":"A1","team_id":"T1"}}`, taxonomy.Slack), 201, "install.create"), "inst"),
 		one("DELETE", inst, "inst", "", 204, "install.revoke"),
 		one("DELETE", "/agents/{id}", "agent", "", 204, "agent.delete"),
+		making(one("POST", "/integrations", "", `{"provider":"smtp","label":"Mail","payload":"a secret of some length"}`, 201, "integration.create"), "integ"),
+		one("POST", "/integrations/import", "", `{"rows":[{"id":"old1","provider":"crm","fields":{"token":{"shape":"legacy_plaintext","value":"an older secret value"}}}]}`, 200, "integration.import"),
+		{route: "POST " + base + "/integrations/{id}/mode", target: base + "/integrations/old1/mode", body: `{"mode":"dual_write"}`, status: 200, rows: []string{"integration.mode"}},
+		one("POST", "/integrations/migrate", "", `{"to":"dual_read","apply":true}`, 200, "integration.mode"),
+		one("DELETE", "/integrations/{id}", "integ", "", 204, "integration.delete"),
+		{route: "PUT /api/operator/legacy-key", target: "/api/operator/legacy-key", body: `{"key":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}`, status: 204, rows: []string{"operator/legacy_key.put"}},
 		one("POST", "/grants", "", `{"kind":"purchased","amount":5000000,"idempotency_key":"first"}`, 201, "grant.create"),
 		one("POST", "/adjustments", "", `{"kind":"purchased","amount":-5,"idempotency_key":"second"}`, 201, "adjustment.create"),
 		{route: "PUT /api/operator/tiers", target: "/api/operator/tiers", body: `{"pro":{"byok":true}}`, status: 200, rows: []string{"operator/tiers.update"}},

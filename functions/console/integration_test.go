@@ -24,6 +24,7 @@ import (
 	"github.com/latchkey/latchkey/shared/dynamo/dynamotest"
 	"github.com/latchkey/latchkey/shared/egress"
 	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/integration"
 	"github.com/latchkey/latchkey/shared/org"
 	vendors "github.com/latchkey/latchkey/shared/providers/catalog"
 	"github.com/latchkey/latchkey/shared/rotation"
@@ -55,7 +56,10 @@ func stackOver(t *testing.T, client *dynamodb.Client, tables dynamo.Tables) *sta
 	s := &stack{T: t, keys: map[string]string{}, now: time.UnixMilli(1795262400000).UTC()}
 	s.kek = vaulttest.NewKEK()
 	s.kek.Add()
-	keys, err := vault.New(vault.Options{Store: dynamo.NewVault(db), KEK: s.kek, Fields: vaulttest.Fields(), Now: func() time.Time { return s.now }, App: "latchkey", Stage: "test"})
+	seal := func(store vault.Store) (*vault.Vault, error) {
+		return vault.New(vault.Options{Store: store, KEK: s.kek, Fields: vaulttest.Fields(), Now: func() time.Time { return s.now }, App: "latchkey", Stage: "test"})
+	}
+	keys, err := seal(dynamo.NewVault(db))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +77,8 @@ func stackOver(t *testing.T, client *dynamodb.Client, tables dynamo.Tables) *sta
 		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys, Catalog: catalog.New(catalog.Entries()),
 			Agents: db.Agents(), PublicURL: "https://latchkey.example"},
 		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Prices: db.Prices(), Fields: vaulttest.Fields(), NewID: boot.NewID,
-		Rotations: &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(context.Context) error { return nil }},
+		Integrations: &integration.Service{Store: db.Integrations(), Seal: seal, Hash: keys, NewID: boot.NewID},
+		Rotations:    &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(context.Context) error { return nil }},
 	})}
 	_, text, err := orgs.IssueKey(t.Context(), audit.Op{Actor: "function:test", ID: boot.NewID(s.now), At: s.now}, org.Operator,
 		org.KeyDraft{ID: boot.NewID(s.now), Name: "op", Scopes: []org.Scope{org.ScopeAdmin}})

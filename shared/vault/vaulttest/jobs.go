@@ -286,6 +286,16 @@ func (e *env) quarantine() {
 	if slices.ContainsFunc(c.Versions, func(v vault.Version) bool { return v.Number == 1 }) {
 		e.Error("the broken version is still stored")
 	}
+	// Going back to a value that still opens heals, too.
+	e.create(ref("c2"), signing, "one")
+	e.rotate(ref("c2"), time.Hour, signing, "two")
+	if h, err = e.v.Quarantine(ctx, ref("c2"), 2, Op()); err != nil || h.Status != vault.NeedsReentry || len(h.Drains) != 1 {
+		e.Fatalf("%v, %+v", err, h)
+	}
+	if h, err = e.v.Rollback(ctx, ref("c2"), signing, Op()); err != nil || h.Status != vault.Active {
+		e.Fatalf("%v, %+v", err, h)
+	}
+	e.wantAll(e.load(ref("c2")), signing, "+one")
 	// A drain alone ends without taking the live value along.
 	h, err = e.v.Quarantine(ctx, ref("c1"), 2, Op())
 	if err != nil || h.Status != vault.Active || len(h.Drains) != 0 {
@@ -317,6 +327,7 @@ func (e *env) repair() {
 	without := func(n int) *vault.Vault { return e.vault(missing{e.store, n}, "latchkey", "test") }
 	e.create(ref("c1"), signing, "one", "other_secret", "other")
 	e.rotate(ref("c1"), time.Hour, signing, "two")
+	second := e.load(ref("c1")).Head
 	e.rotate(ref("c1"), time.Hour, signing, "three")
 	whole, err := e.v.Repair(ctx, ref("c1"), Op())
 	if err != nil || whole.Epoch != 3 || !e.load(ref("c1")).Sound() {
@@ -326,7 +337,10 @@ func (e *env) repair() {
 	if err != nil || h.Status != vault.Active || h.Epoch != 4 {
 		e.Fatalf("%v, %+v", err, h)
 	}
-	// The newest value that still drains takes over.
+	// The newest value that still drains takes over, with what is shown of it.
+	if print := h.Fields[1].Fingerprint; print == "" || print != second.Fields[1].Fingerprint {
+		e.Errorf("fingerprint %q of another value: %+v", print, second)
+	}
 	e.wantAll(e.load(ref("c1")), signing, "+two", "one")
 	e.wantAll(e.load(ref("c1")), "other_secret", "+other")
 

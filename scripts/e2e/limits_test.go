@@ -136,10 +136,21 @@ func TestLimitOfConcurrentRequests(t *testing.T) {
 		barrier := vendor.Hold(mockvendor.BeforeHeaders)
 		var group sync.WaitGroup
 		for range 2 {
-			group.Go(func() { _, _ = tryPost(context.Background(), url, key, chatBody(simChat, "slow", false)) })
+			group.Go(func() {
+				if a, err := tryPost(context.Background(), url, key, chatBody(simChat, "slow", false)); !kill && (err != nil || a.Status != http.StatusOK) {
+					t.Errorf("%v %d %s", err, a.Status, a.Body)
+				}
+			})
 		}
-		<-barrier.Reached()
-		<-barrier.Reached()
+		for range 2 {
+			select {
+			case <-barrier.Reached():
+			case <-time.After(30 * time.Second):
+				barrier.Release()
+				group.Wait()
+				t.Fatal("two calls are allowed, and one did not reach the vendor")
+			}
+		}
 		if wait := refused(t, post(t, url, key, chatBody(simChat, "third", false)), "key:concurrent", true); wait != 1 {
 			t.Errorf("retry-after %d", wait)
 		}

@@ -19,12 +19,13 @@ func callLedger() TableAccess {
 	return TableAccess{Table: table.Ledger, Actions: []string{"GetItem", "PutItem", "Query", "UpdateItem"}, Keys: []string{"R#*", "A#*"}}
 }
 
-// callTables is what every metered call needs. The one write to config is the
-// cooldown of a connection.
+// callTables is what every metered call needs. It writes two things to config:
+// the cooldown of a connection, and the counters of limits, which lie beside the
+// organisation and its keys so that they are read with them.
 func callTables() []TableAccess {
 	return []TableAccess{
 		{Table: table.Config, Actions: []string{"GetItem", "Query"}},
-		{Table: table.Config, Actions: []string{"UpdateItem"}, Keys: []string{"ORG#*"}},
+		{Table: table.Config, Actions: []string{"UpdateItem"}, Keys: []string{"ORG#*", "KEYS#*"}},
 		{Table: table.Vault, Actions: []string{"Query"}},
 		callLedger(),
 	}

@@ -219,7 +219,7 @@ func TestEveryVaultKeyHasTheSameLimits(t *testing.T) {
 	}
 	for _, f := range topology.Functions() {
 		env := find(t, app.ofType("AWS::Lambda::Function"), "FunctionName", "latchkey-test-"+f.Name)["Environment"].(map[string]any)["Variables"].(map[string]any)
-		if got := text(env["LATCHKEY_VAULT_KEY_ARN"]); f.Environment.Vault && (strings.Index(got, first) < 0 || strings.Index(got, second) < strings.Index(got, first)) {
+		if got := text(env["LATCHKEY_VAULT_KEY_ARN"]); f.Environment.Vault && (!strings.Contains(got, first) || strings.Index(got, second) < strings.Index(got, first)) {
 			t.Errorf("%s is told of %s", f.Name, got)
 		}
 	}

@@ -109,7 +109,7 @@ func addFunction(stack awscdk.Stack, p Props, f topology.Function, in shared) aw
 	fn := awslambda.NewFunction(stack, jsii.String("Function"+title(f.Name)), &awslambda.FunctionProps{
 		FunctionName: jsii.String(name), Runtime: awslambda.Runtime_PROVIDED_AL2023(), Architecture: awslambda.Architecture_ARM_64(),
 		Handler: jsii.String("bootstrap"), Code: awslambda.Code_FromAsset(jsii.String(filepath.Join(p.Build, f.Name)), nil),
-		MemorySize: jsii.Number(f.MemoryMB), ReservedConcurrentExecutions: reserved(f), Timeout: awscdk.Duration_Seconds(jsii.Number(f.Timeout.Seconds())),
+		MemorySize: jsii.Number(f.MemoryMB), Timeout: awscdk.Duration_Seconds(jsii.Number(f.Timeout.Seconds())),
 		Tracing: awslambda.Tracing_ACTIVE, LoggingFormat: awslambda.LoggingFormat_JSON, LogGroup: group,
 		// Frozen: the CDK's own grants would widen what the topology says.
 		Role:        role(stack, p, f, in).WithoutPolicyUpdates(nil),
@@ -130,14 +130,6 @@ func addFunction(stack awscdk.Stack, p Props, f topology.Function, in shared) aw
 		})
 	}
 	return alias
-}
-
-// reserved is nil for functions that share the account's concurrency.
-func reserved(f topology.Function) *float64 {
-	if f.Reserved == 0 {
-		return nil
-	}
-	return jsii.Number(f.Reserved)
 }
 
 // environment is what the function reads; none of it is secret.

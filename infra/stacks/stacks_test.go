@@ -337,9 +337,6 @@ func TestTemplateEqualsTopology(t *testing.T) {
 			}
 			invoked[name] = true
 		}
-		if got, _ := props["ReservedConcurrentExecutions"].(float64); got != float64(f.Reserved) {
-			t.Errorf("%s: reserved concurrency %v", f.Name, got)
-		}
 		for name := range env {
 			if strings.HasSuffix(name, "_KEY") {
 				t.Errorf("%s: %s would put a key into the environment", f.Name, name)

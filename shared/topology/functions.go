@@ -41,7 +41,8 @@ func conform() Function {
 	return Function{
 		Name: Conform, MemoryMB: 256, Timeout: 60 * time.Second,
 		Tables: []TableAccess{
-			{Table: table.Config, Actions: []string{"GetItem", "UpdateItem"}},
+			// The health of a connection is all that it writes.
+			{Table: table.Config, Actions: []string{"GetItem", "UpdateItem"}, Keys: []string{"ORG#*"}},
 			{Table: table.Vault, Actions: []string{"Query"}},
 		},
 		KMS:         []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{taxonomy.AIKey, taxonomy.VoiceKey}}},

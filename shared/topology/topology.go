@@ -34,9 +34,6 @@ type Function struct {
 	Sends []string
 	// Invokes names the functions it may invoke.
 	Invokes []string
-	// Reserved is the reserved concurrency; zero means none. It is also the
-	// function's limit.
-	Reserved int
 	// Tables lists the exact DynamoDB actions per table.
 	Tables []TableAccess
 	// KMS lists the exact key permissions.

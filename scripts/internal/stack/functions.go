@@ -49,21 +49,13 @@ func (s *Stack) startFunctions() error {
 	for _, f := range topology.Functions() {
 		err := s.Host.Register(lambdahost.Spec{
 			Name: f.Name, Binary: filepath.Join(s.opts.Binaries, f.Name), Env: s.environment(f),
-			Timeout: f.Timeout, MemoryMB: f.MemoryMB, MaxEnvironments: s.environments(f),
+			Timeout: f.Timeout, MemoryMB: f.MemoryMB, MaxEnvironments: s.opts.MaxEnvironments,
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// environments is how many of a function may run at once.
-func (s *Stack) environments(f topology.Function) int {
-	if f.Reserved > 0 {
-		return f.Reserved
-	}
-	return s.opts.MaxEnvironments
 }
 
 // Environment is what a function sees, for a test that runs a changed build of it

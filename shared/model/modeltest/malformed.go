@@ -2,7 +2,6 @@ package modeltest
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/latchkey/latchkey/shared/fault"
-	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/model/modeltest/replay"
 	"github.com/latchkey/latchkey/shared/providers"
 )
@@ -163,20 +161,4 @@ func (s *Scenario) repeatUsage(t *testing.T, entry providers.Entry) {
 	if repeated == 0 {
 		t.Error("no event of usage_stream holds usage")
 	}
-}
-
-// Encoded is the body that a vendor is sent for a request, or the fault that
-// came before anything was sent.
-func Encoded(entry providers.Entry, r *model.Request) (body []byte, err error) {
-	x := &replay.Exchange{Reply: replay.Reply{Status: 500, Header: http.Header{}}}
-	if r.Stream {
-		_, err = entry.NewChat().Stream(context.Background(), call(r, x))
-	} else {
-		_, err = entry.NewChat().Complete(context.Background(), call(r, x))
-	}
-	if x.Calls == 0 {
-		return nil, err
-	}
-	_, body, _ = bytes.Cut(x.Sent, []byte("\n\n"))
-	return body, nil
 }

@@ -19,8 +19,11 @@
 // golden sections and nothing else.
 //
 // A vendor that makes embeddings has testdata/embeddings/*.txtar of the same
-// form. [RunTranslations] compares what a vendor would be sent for a fixed set of
-// requests.
+// form.
+//
+// The other half is [RunTranslations]: tables of requests, the same for all vendors,
+// with what each vendor is sent and how its answers and streams are read. A scenario
+// here is about a way an answer can be, a row there about something a caller asks for.
 //
 // Which scenarios must exist follows from the declared capabilities; a scenario
 // of a capability that is not declared fails as well. A vendor that lacks one

@@ -91,6 +91,7 @@ func (s *Scenario) run(t *testing.T, entry providers.Entry) {
 	checkHeld(t, o)
 	if s.Section("wire-response.sse") != nil {
 		s.recut(t, entry, o)
+		s.truncate(t, entry, o)
 	}
 }
 
@@ -187,10 +188,15 @@ func (s *Scenario) recut(t *testing.T, entry providers.Entry, want outcome) {
 	}
 	same("byte by byte", s.try(entry, &replay.Exchange{Reply: s.Reply, Pieces: bytewise}))
 	for name, end := range map[string]string{"CRLF": "\r\n", "CR": "\r"} {
-		x := &replay.Exchange{Reply: s.Reply, Pieces: [][]byte{bytes.ReplaceAll(body, []byte("\n"), []byte(end))}}
-		same(name, s.try(entry, x))
+		body := bytes.ReplaceAll(body, []byte("\n"), []byte(end))
+		same(name, s.try(entry, &replay.Exchange{Reply: s.Reply, Pieces: [][]byte{body}}))
+		// Between other bytes it was cut above.
+		for i := 1; i < len(body); i++ {
+			if body[i-1] == '\r' || body[i] == '\r' {
+				same(fmt.Sprintf("%s cut at %d", name, i), s.try(entry, &replay.Exchange{Reply: s.Reply, Pieces: [][]byte{body[:i:i], body[i:]}}))
+			}
+		}
 	}
-	s.truncate(t, entry, want)
 }
 
 // truncate ends the stream after every byte, cleanly and with a broken

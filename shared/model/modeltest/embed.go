@@ -76,8 +76,8 @@ func runEmbedding(t *testing.T, entry providers.Entry, tr *replay.Transcript) {
 	}
 	tr.Compare(t, "response.json", replay.Pretty(got))
 	tr.Save(t)
-	if len(got.Vectors) != len(r.Inputs) {
-		t.Errorf("%d vectors for %d inputs", len(got.Vectors), len(r.Inputs))
+	if len(got.Vectors) != r.Len() {
+		t.Errorf("%d vectors for %d inputs", len(got.Vectors), r.Len())
 	}
 	for i, v := range got.Vectors {
 		if len(v) != len(got.Vectors[0]) || r.Dimensions > 0 && len(v) != r.Dimensions || len(v) == 0 {

@@ -1,5 +1,6 @@
 // Package gemini speaks the Gemini API: models/{model}:generateContent, its
-// streamed form with alt=sse, and the list of models, at version v1beta. The key
+// streamed form with alt=sse, embeddings ([Embedder]) and the list of models, at
+// version v1beta. The key
 // travels in the x-goog-api-key header, never in the URL, where proxies and logs
 // would keep it.
 //
@@ -72,6 +73,7 @@ func Registration() providers.Entry {
 		KeyRequired:    true,
 		DefaultBilling: taxonomy.BYOK,
 		NewChat:        func() model.Chat { return New() },
+		NewEmbedder:    func() model.Embedder { return NewEmbedder() },
 		ListModels: func(ctx context.Context, t model.Target) ([]model.Listed, error) {
 			return listModels(ctx, t, &v)
 		},

@@ -61,7 +61,7 @@ func Registration() providers.Entry {
 		KeyRequired:    true,
 		DefaultBilling: taxonomy.BYOK,
 		NewChat:        newChat,
-		NewEmbedder:    func() model.Embedder { return embeddings.New(embeddings.Config{Vendor: v, Base64: true}) },
+		NewEmbedder:    func() model.Embedder { return embeddings.New(embeddings.Config{Vendor: v, Base64: true, Tokens: true}) },
 		NewTranscriber: func() speech.Transcriber { return audioapi.NewTranscriber(v) },
 		NewSynthesizer: func() speech.Synthesizer { return audioapi.NewSynthesizer(v) },
 		ListModels: func(ctx context.Context, t model.Target) ([]model.Listed, error) {

@@ -5,7 +5,8 @@
 // the size of decimal numbers and exact; both forms are read whatever was asked
 // for, because compatible servers ignore the field. An answer is only accepted
 // whole: one vector per input, each index once, equal lengths (the one asked
-// for, if any), finite numbers.
+// for, if any), finite numbers. Fields that the dialect's parser did not know go
+// to the vendor as they are, unless this package writes them itself.
 //
 // Source: openai-go v3.96.0, EmbeddingNewParams and CreateEmbeddingResponse,
 // read 2026-11.
@@ -17,8 +18,11 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/latchkey/latchkey/shared/fault"
@@ -29,9 +33,6 @@ import (
 
 const op = "embeddings.Embed"
 
-// maxDimensions bounds a vector; models have up to 8192.
-const maxDimensions = 1 << 16
-
 // Config is a vendor's variant of the format. It is not changed once in use.
 type Config struct {
 	Vendor wire.Vendor
@@ -41,6 +42,9 @@ type Config struct {
 	Base64 bool
 	// NoUser leaves out the client's word for its end user.
 	NoUser bool
+	// Tokens says that the vendor takes arrays of token numbers; otherwise they are
+	// refused.
+	Tokens bool
 }
 
 // Embedder is the adapter. It is stateless and safe for concurrent use.
@@ -77,6 +81,14 @@ func (e *Embedder) Embed(ctx context.Context, call model.EmbedCall) (*model.Embe
 	return r, nil
 }
 
+// Uncarried implements [model.EmbedCarrier].
+func (e *Embedder) Uncarried(r *model.EmbedRequest) []string {
+	if e.c.NoUser && r.User != "" {
+		return []string{"user"}
+	}
+	return nil
+}
+
 func (e *Embedder) refuse(param, message string) error {
 	return e.c.Vendor.Refuse(op, fault.InvalidRequest, param, message)
 }
@@ -85,16 +97,21 @@ func (e *Embedder) encode(r *model.EmbedRequest) ([]byte, error) {
 	switch {
 	case r.Model == "":
 		return nil, e.refuse("model", "a model name is required")
-	case len(r.Inputs) == 0:
+	case r.Len() == 0 || len(r.Inputs) > 0 && len(r.Tokens) > 0:
 		return nil, e.refuse("input", "the input is empty")
-	case len(r.Inputs) > model.MaxEmbedInputs:
+	case r.Len() > model.MaxEmbedInputs:
 		return nil, e.refuse("input", "the input has more than 2048 texts, split it")
-	case r.Dimensions < 0 || r.Dimensions > maxDimensions:
+	case len(r.Tokens) > 0 && !e.c.Tokens:
+		return nil, e.refuse("input", "this provider takes no token arrays, send the texts themselves")
+	case r.Dimensions < 0 || r.Dimensions > model.MaxEmbedDimensions:
 		return nil, e.refuse("dimensions", "the dimensions must be between 1 and 65536")
 	}
 	n := 256
 	for _, s := range r.Inputs {
 		n += len(s) + len(s)/16 + 4
+	}
+	for _, list := range r.Tokens {
+		n += 7*len(list) + 4
 	}
 	o := jsonwire.Begin(make([]byte, 0, n))
 	o.String("model", r.Model)
@@ -109,6 +126,15 @@ func (e *Embedder) encode(r *model.EmbedRequest) ([]byte, error) {
 		}
 		o.B = jsonwire.AppendString(o.B, s)
 	}
+	for i, list := range r.Tokens {
+		if len(list) == 0 {
+			return nil, e.refuse("input", "the input holds an empty text")
+		}
+		if i > 0 {
+			o.B = append(o.B, ',')
+		}
+		o.B = appendTokens(o.B, list)
+	}
 	o.B = append(o.B, ']')
 	if r.Dimensions > 0 {
 		o.Int(e.c.DimensionsField, int64(r.Dimensions))
@@ -121,7 +147,34 @@ func (e *Embedder) encode(r *model.EmbedRequest) ([]byte, error) {
 	if !e.c.NoUser {
 		o.StringIf("user", r.User)
 	}
+	e.extra(&o, r)
 	return o.End(), nil
+}
+
+func appendTokens(b []byte, list []int64) []byte {
+	b = append(b, '[')
+	for i, n := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, n, 10)
+	}
+	return append(b, ']')
+}
+
+// owned are the fields this package writes itself. A second value for one of
+// them would leave it to the vendor which holds.
+var owned = map[string]bool{"model": true, "input": true, "encoding_format": true, "dimensions": true, "user": true}
+
+// extra passes on fields we do not know, in the order of their names.
+func (e *Embedder) extra(o *jsonwire.Object, r *model.EmbedRequest) {
+	for _, name := range slices.Sorted(maps.Keys(r.Extra)) {
+		if owned[name] || name == e.c.DimensionsField && r.Dimensions > 0 || !json.Valid(r.Extra[name]) {
+			continue
+		}
+		o.B = append(o.B, ',')
+		o.B = append(append(jsonwire.AppendString(o.B, name), ':'), r.Extra[name]...)
+	}
 }
 
 type wireResponse struct {
@@ -145,7 +198,7 @@ func (e *Embedder) decode(body []byte, r *model.EmbedRequest, h http.Header) (*m
 	if len(in.Error) > 0 && string(in.Error) != "null" {
 		return nil, v.DecideInBand(op, in.Error, h)
 	}
-	if len(in.Data) != len(r.Inputs) {
+	if len(in.Data) != r.Len() {
 		return nil, v.Malformed(op)
 	}
 	out := &model.EmbedResult{Vectors: make([][]float32, len(in.Data)), Usage: model.Usage{Source: model.UsageNone}}
@@ -158,7 +211,7 @@ func (e *Embedder) decode(body []byte, r *model.EmbedRequest, h http.Header) (*m
 		if in.Data[i].Index != nil {
 			at = *in.Data[i].Index
 		}
-		vector, ok := floats(in.Data[i].Embedding)
+		vector, ok := Vector(in.Data[i].Embedding)
 		if dimensions == 0 {
 			dimensions = len(vector)
 		}
@@ -177,22 +230,24 @@ func (e *Embedder) decode(body []byte, r *model.EmbedRequest, h http.Header) (*m
 	return out, nil
 }
 
-// floats reads a vector in either form; ok is false unless it is whole.
-func floats(raw json.RawMessage) (v []float32, ok bool) {
+// Vector reads a vector, as an array of numbers or as base64 of float32 values in
+// little endian; ok is false unless it is whole: some numbers, all finite.
+func Vector(raw json.RawMessage) (v []float32, ok bool) {
 	if len(raw) > 0 && raw[0] == '"' {
 		var text string
 		if json.Unmarshal(raw, &text) != nil {
 			return nil, false
 		}
 		b, err := base64.StdEncoding.DecodeString(text)
-		if err != nil || len(b)%4 != 0 || len(b) > 4*maxDimensions {
+		if err != nil || len(b)%4 != 0 || len(b) > 4*model.MaxEmbedDimensions {
 			return nil, false
 		}
 		v = make([]float32, len(b)/4)
 		for i := range v {
 			v[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
 		}
-	} else if json.Unmarshal(raw, &v) != nil {
+	} else if bytes.Contains(raw, []byte("null")) || json.Unmarshal(raw, &v) != nil {
+		// The decoder would read null as 0.
 		return nil, false
 	}
 	for _, f := range v {
@@ -200,5 +255,5 @@ func floats(raw json.RawMessage) (v []float32, ok bool) {
 			return nil, false
 		}
 	}
-	return v, len(v) > 0 && len(v) <= maxDimensions
+	return v, len(v) > 0 && len(v) <= model.MaxEmbedDimensions
 }

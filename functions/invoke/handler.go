@@ -25,6 +25,7 @@ func handler(s *serve.Server) http.Handler {
 	mux.Handle("GET /v1/models", s.Handle(org.ScopeInvoke, models))
 	mux.Handle("GET /v1/models/{model...}", s.Handle(org.ScopeInvoke, oneModel))
 	mux.Handle("POST /v1/responses", s.Handle(org.ScopeInvoke, responses))
+	mux.Handle("POST /v1/embeddings", s.Handle(org.ScopeInvoke, embeddings))
 	m := s.Speaking(anthropicmessages.EncodeError)
 	mux.Handle("POST /v1/messages", m.Handle(org.ScopeInvoke, messages))
 	mux.Handle("POST /v1/messages/count_tokens", m.Handle(org.ScopeInvoke, countTokens))

@@ -1,6 +1,6 @@
-// Command invoke is the model API behind a streaming function URL: OpenAI chat
-// completions and the model list, over any provider, on platform credits or the
-// organisation's own keys.
+// Command invoke is the model API behind a streaming function URL: chat in the
+// dialects of OpenAI, Anthropic and Gemini, embeddings and the model lists, over
+// any provider, on platform credits or the organisation's own keys.
 package main
 
 import (

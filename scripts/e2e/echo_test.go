@@ -146,6 +146,7 @@ var echoModes = []struct {
 	{"stream-error", "/v1/chat/completions", true, 200, "provider_error"}, {"stream-broken", "/v1/chat/completions", true, 200, "provider_error"},
 	{"stream-cut", "/v1/chat/completions", true, 200, "provider_error"},
 	{"400", "/v1/audio/speech", false, 400, "invalid_request"}, {"500", "/v1/audio/speech", false, 502, "provider_error"},
+	{"401", "/v1/embeddings", false, 424, "provider_key_invalid"}, {"html", "/v1/embeddings", false, 502, "provider_error"},
 }
 
 // echoTenant has a connection of its own, with a key of its own, per mode.
@@ -162,6 +163,9 @@ func echoTenant(t *testing.T) (x *tenant, connections []string) {
 func echoBody(path string, stream bool) any {
 	if strings.HasSuffix(path, "/speech") {
 		return map[string]any{"model": "openai_compatible/sim-voice", "input": "hello", "voice": "alloy"}
+	}
+	if strings.HasSuffix(path, "/embeddings") {
+		return map[string]any{"model": "openai_compatible/own-model", "input": "hello"}
 	}
 	return chatBody("openai_compatible/own-model", "hello", stream)
 }

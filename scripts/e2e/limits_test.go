@@ -93,6 +93,7 @@ func TestLimitOfRequests(t *testing.T) {
 		"/v1/chat/completions": messages, "/v1/messages": messages, "/v1/responses": map[string]any{"model": simChat, "input": "x", "store": false},
 		"/v1beta/models/" + simChat + ":generateContent": map[string]any{"contents": []any{map[string]any{"role": "user", "parts": []any{map[string]any{"text": "x"}}}}},
 		"/v1/audio/speech": map[string]any{"model": "openai_compatible/sim-voice", "input": "x", "voice": "v"},
+		"/v1/embeddings":   map[string]any{"model": simEmbed, "input": "x"},
 	} {
 		if wait := refused(t, post(t, world.BaseURL+path, key, body), "key:requests_per_minute", true); wait < 1 || wait > 60 {
 			t.Errorf("%s: retry-after %d", path, wait)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -16,12 +17,18 @@ import (
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
 	"github.com/openai/openai-go/v3/responses"
+
+	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
 )
 
 var update = flag.Bool("update", false, "write the matrix of clients into the README")
 
 // matrixCells are the columns of the matrix, in order.
-var matrixCells = []string{"whole", "streamed", "tools", "tools streamed", "structured"}
+var matrixCells = []string{"whole", "streamed", "tools", "tools streamed", "structured", embeddingsCell}
+
+// embeddingsCell is empty for clients that have no embeddings, or whose own
+// dialect has none here.
+const embeddingsCell = "embeddings"
 
 const (
 	matrixBegin = "<!-- clients: written by go test ./scripts/e2e -run TestClientMatrix -update -->\n"
@@ -33,7 +40,7 @@ const (
 func TestClientMatrix(t *testing.T) {
 	x := newTenant(t, "free", 10_000_000)
 	cmd := exec.CommandContext(t.Context(), "node", "../testdata/sdk/matrix.mjs")
-	cmd.Env = append(cmd.Environ(), "BASE_URL="+world.BaseURL, "API_KEY="+x.Key, "CHAT_MODEL="+simChat)
+	cmd.Env = append(cmd.Environ(), "BASE_URL="+world.BaseURL, "API_KEY="+x.Key, "CHAT_MODEL="+simChat, "EMBED_MODEL="+simEmbed)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -46,11 +53,12 @@ func TestClientMatrix(t *testing.T) {
 	must(t, json.Unmarshal(lines[len(lines)-1], &seen))
 	client := openai.NewClient(option.WithBaseURL(world.BaseURL+"/v1"), option.WithAPIKey(x.Key), option.WithMaxRetries(0))
 	seen["Go openai-go, chat completions"] = goChat(t, client)
+	seen["Go openai-go, chat completions"][embeddingsCell] = goEmbeddings(t, client)
 	seen["Go openai-go, responses"] = goResponses(t, client)
 	seen["Go anthropic-sdk-go"] = goMessages(t, anthropic.NewClient(anthropicoption.WithBaseURL(world.BaseURL), anthropicoption.WithAPIKey(x.Key), anthropicoption.WithMaxRetries(0)))
 	for name, cells := range seen {
 		for _, cell := range matrixCells {
-			if cells[cell] != "ok" {
+			if cells[cell] != "ok" && (cell != embeddingsCell || cells[cell] != "") {
 				t.Errorf("%s, %s: %s", name, cell, cells[cell])
 			}
 		}
@@ -80,7 +88,11 @@ func matrixTable(seen map[string]map[string]string) string {
 		b.WriteString("| " + name)
 		for _, cell := range matrixCells {
 			mark := "yes"
-			if seen[name][cell] != "ok" {
+			switch seen[name][cell] {
+			case "ok":
+			case "":
+				mark = "–"
+			default:
 				mark = "no"
 			}
 			b.WriteString(" | " + mark)
@@ -153,6 +165,17 @@ func goChat(t *testing.T, client openai.Client) map[string]string {
 		JSONSchema: openai.ResponseFormatJSONSchemaJSONSchemaParam{Name: "answer", Schema: matrixSchema, Strict: openai.Bool(true)}}}
 	return map[string]string{"whole": cell(t, saidHello, content(whole, params("hello"))), "streamed": cell(t, saidHello, content(collect, params("hello"))),
 		"tools": cell(t, toolArgs, calls(whole)), "tools streamed": cell(t, toolArgs, calls(collect)), "structured": cell(t, toolArgs, content(whole, structured))}
+}
+
+func goEmbeddings(t *testing.T, client openai.Client) string {
+	return cell(t, fmt.Sprint(mockvendor.Embedding("two", 4)), func() (string, error) {
+		r, err := client.Embeddings.New(t.Context(), openai.EmbeddingNewParams{Model: simEmbed, Dimensions: openai.Int(4),
+			Input: openai.EmbeddingNewParamsInputUnion{OfArrayOfStrings: []string{"one", "two"}}})
+		if err != nil || len(r.Data) != 2 {
+			return "", err
+		}
+		return fmt.Sprint(r.Data[1].Embedding), nil
+	})
 }
 
 func goResponses(t *testing.T, client openai.Client) map[string]string {

@@ -9,7 +9,7 @@ import (
 )
 
 // simModels are the priced models of the simulated vendor.
-var simModels = []string{"openrouter/sim-chat", "openai_compatible/sim-chat", "openai_compatible/sim-voice"}
+var simModels = []string{"openrouter/sim-chat", "openai_compatible/sim-chat", "openrouter/sim-embed", "openai_compatible/sim-embed", "openai_compatible/sim-voice"}
 
 // simulated is the vendor that stands in for the platform's own model access.
 type simulated struct{ server *mockvendor.Listener }

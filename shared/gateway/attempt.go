@@ -38,6 +38,8 @@ type Query struct {
 	Forced     taxonomy.BillingSource
 	Connection string
 	Agent      string
+	// Strict refuses a candidate that would not be given every field.
+	Strict bool
 }
 
 const (
@@ -63,6 +65,9 @@ type service[T any] struct {
 	// whole says that the vendor answers only when it is done, so that waiting
 	// for its headers is bounded by the function's time alone.
 	whole bool
+	// dropped names the fields of the request that a candidate would not be given,
+	// sorted; nil = it is given all.
+	dropped func(*call) []string
 	do    func(ctx context.Context, call call) (T, error)
 }
 
@@ -76,6 +81,8 @@ type call struct {
 	// platform says that the platform pays.
 	platform bool
 	org      string
+	// dropped are the fields that the candidate is not given.
+	dropped []string
 }
 
 // run tries the candidates of a request in order. It returns the first answer
@@ -262,9 +269,13 @@ func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s servic
 	if err := access.check(entry, s.has(entry)); err != nil {
 		return none, nil, a.deny(cand, err)
 	}
-	hold, maxOutput := billing.Micro(0), int64(0)
+	cl := call{entry: entry, model: cand.Model, platform: cand.Connection == nil, org: a.c.Org}
+	if err := s.admit(&cl, a.q.Strict); err != nil {
+		return none, nil, a.deny(cand, err)
+	}
+	hold := billing.Micro(0)
 	if decision.Metered() {
-		if hold, maxOutput, err = billing.Estimate(a.c.book, string(cand.Provider), cand.Model, s.expect); err != nil {
+		if hold, cl.maxOutput, err = billing.Estimate(a.c.book, string(cand.Provider), cand.Model, s.expect); err != nil {
 			return none, nil, a.deny(cand, err)
 		}
 	}
@@ -275,19 +286,20 @@ func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s servic
 		a.final = fault.CodeOf(err) != fault.InsufficientCredits && !overBudget(err)
 		return none, nil, a.deny(cand, err)
 	}
+	meter.dropped = cl.dropped
 	a.made++
 	var answer T
 	callCtx, cancel := callContext(ctx)
 	spanCtx, span := a.g.o.Trace.Start(callCtx, string(cand.Provider)+"."+s.name)
-	target := model.Target{BaseURL: access.baseURL, HTTP: a.g.o.Client(entry), RequestID: a.request, Now: a.c.now()}
+	cl.target = model.Target{BaseURL: access.baseURL, HTTP: a.g.o.Client(entry), RequestID: a.request, Now: a.c.now()}
 	if s.whole {
-		target.HeaderTimeout = a.g.o.Timeout
+		cl.target.HeaderTimeout = a.g.o.Timeout
 	}
 	upstream := a.c.now()
 	err = a.withKey(spanCtx, access, cand, s.name, func(key secret.Text) error {
-		target.Key = key
+		cl.target.Key = key
 		var err error
-		answer, err = s.do(spanCtx, call{entry, cand.Model, target, maxOutput, cand.Connection == nil, a.c.Org})
+		answer, err = s.do(spanCtx, cl)
 		return err
 	})
 	meter.upstream = a.c.now().Sub(upstream)

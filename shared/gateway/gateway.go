@@ -2,11 +2,11 @@
 //
 // The flow of a request: [Gateway.Authenticate] reads, in one round of parallel
 // reads, everything the request depends on and checks the virtual key; then
-// [Gateway.Chat], [Gateway.Transcribe] or [Gateway.Synthesize] plan the
-// candidates (package route) and, for each in turn until one answers: decide who
-// pays (package billing), reserve credits (package credit), reveal the key for
-// the one call (package vault), call, and record the usage. Settlement happens
-// elsewhere, from the ledger's stream.
+// [Gateway.Complete], [Gateway.Stream], [Gateway.Embed], [Gateway.Transcribe] or
+// [Gateway.Synthesize] plan the candidates (package route) and, for each in turn
+// until one answers: decide who pays (package billing), reserve credits (package
+// credit), reveal the key for the one call (package vault), call, and record the
+// usage. Settlement happens elsewhere, from the ledger's stream.
 //
 // Guarantees: the vendor is called only after the reservation of this attempt
 // committed under our owner id; a candidate with another billing source gets its

@@ -101,7 +101,7 @@ func (r *rig) gateway() *gateway.Gateway {
 	check(r.t, err)
 	entry := providers.Entry{ID: taxonomy.OpenRouter, DefaultBaseURL: "https://vendor.example/v1", Hosts: []string{"vendor.example"},
 		Capabilities: []taxonomy.Capability{taxonomy.CapText, taxonomy.CapTools}, KeyRequired: true, DefaultBilling: taxonomy.BYOK,
-		NewChat: func() model.Chat { return r }}
+		NewChat: func() model.Chat { return r }, NewEmbedder: func() model.Embedder { return embedRig{r} }}
 	ids := 0
 	g, err := gateway.New(gateway.Options{Store: &r.store, Vault: r.vault, Ledger: r, Prices: benchPrices{book}, Replays: r, Limits: &r.limits, Cooldown: r,
 		Providers: []providers.Entry{entry, {ID: taxonomy.Bedrock, DefaultBaseURL: "https://unserved.example"}}, Client: func(*providers.Entry) *http.Client { return http.DefaultClient }, Platform: r.platform,

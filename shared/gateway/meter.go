@@ -25,6 +25,8 @@ type Info struct {
 	Rule       string
 	// Fallback lists the candidates that did not serve, as candidate:reason.
 	Fallback []string
+	// Dropped names the fields of the request that the vendor was not given, sorted.
+	Dropped []string
 	// RequestsLeft and TokensLeft are what is left of limits per minute, nil
 	// without such limits.
 	RequestsLeft, TokensLeft *limit.Standing
@@ -43,6 +45,7 @@ type Meter struct {
 	upstream   time.Duration
 	cancel     context.CancelFunc
 	done       bool
+	dropped    []string
 
 	checkpointAt     time.Time
 	checkpointOutput int64
@@ -58,7 +61,7 @@ const (
 // Info describes the attempt so far.
 func (m *Meter) Info() Info {
 	i := Info{RequestID: m.a.request, Provider: m.cand.Provider, Model: m.cand.Name(), Source: m.decision.Source,
-		Rule: m.decision.Rule, Fallback: m.a.tried, Overhead: m.a.c.now().Sub(m.a.c.started) - m.upstream}
+		Rule: m.decision.Rule, Fallback: m.a.tried, Dropped: shown(m.dropped), Overhead: m.a.c.now().Sub(m.a.c.started) - m.upstream}
 	i.RequestsLeft, i.TokensLeft = m.a.limits.standings()
 	if m.cand.Connection != nil {
 		i.Connection = m.cand.Connection.ID

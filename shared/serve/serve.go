@@ -178,6 +178,7 @@ func (x *Exchange) Describe(i gateway.Info, streaming bool) {
 	h.Set("x-latchkey-fallback", headerText(i.FallbackHeader()))
 	// No conformance evidence exists yet, so nothing may claim to be verified.
 	h.Set("x-latchkey-model-status", "unverified")
+	x.Dropped(i.Dropped)
 	x.standing(requestsPer, i.RequestsLeft)
 	x.standing(tokensPer, i.TokensLeft)
 	if !streaming {

@@ -73,7 +73,7 @@ func console() Function {
 func invoke() Function {
 	return Function{
 		Name: Invoke, MemoryMB: 512, Timeout: 300 * time.Second,
-		Paths:       []string{"/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", "/v1/responses", "/v1/models", "/v1/models/{proxy+}", "/v1beta/{proxy+}"},
+		Paths:       []string{"/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", "/v1/responses", "/v1/embeddings", "/v1/models", "/v1/models/{proxy+}", "/v1beta/{proxy+}"},
 		Tables:      callTables(),
 		KMS:         []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{taxonomy.AIKey}}},
 		Environment: Environment{Tables: true, Vault: true, Providers: true},

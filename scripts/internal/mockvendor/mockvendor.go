@@ -8,7 +8,7 @@
 // stops at scripted barriers, so that a process can be killed at a known point.
 //
 // It answers the OpenAI dialect below /v1 (chat completions with streams and
-// tools, transcriptions, speech, models, key checks) and the two Slack methods the product
+// tools, embeddings, transcriptions, speech, models, key checks) and the two Slack methods the product
 // uses below /api. Not imitated: moderation, rate limits unless scripted,
 // tokenisation (a token is four bytes here), real speech.
 package mockvendor
@@ -107,6 +107,7 @@ type Server struct {
 func New() *Server {
 	s := &Server{}
 	s.mux.HandleFunc("POST /v1/chat/completions", s.chat)
+	s.mux.HandleFunc("POST /v1/embeddings", s.embed)
 	s.mux.HandleFunc("GET /v1/models", s.models)
 	s.mux.HandleFunc("GET /v1/key", s.account)
 	s.mux.HandleFunc("POST /v1/audio/transcriptions", s.transcribe)

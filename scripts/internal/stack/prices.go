@@ -6,14 +6,16 @@ import (
 )
 
 // simulatedRates are the meters of each simulated model in pico-USD per unit:
-// 1 USD per million input tokens, 2 per million output tokens, 0.006 per audio
-// minute, 15 per million characters.
+// 1 USD per million input tokens, 2 per million output tokens, 0.02 per million
+// embedded tokens, 0.006 per audio minute, 15 per million characters.
 var simulatedRates = []struct {
 	provider, model string
 	meters          map[string]int64
 }{
 	{"openrouter", "sim-chat", map[string]int64{"input_text": 1_000_000, "output_text": 2_000_000}},
 	{"openai_compatible", "sim-chat", map[string]int64{"input_text": 1_000_000, "output_text": 2_000_000}},
+	{"openrouter", "sim-embed", map[string]int64{"input_text": 20_000}},
+	{"openai_compatible", "sim-embed", map[string]int64{"input_text": 20_000}},
 	{"openai_compatible", "sim-voice", map[string]int64{"audio_second_in": 100_000_000, "character_in": 15_000_000}},
 }
 

@@ -1,21 +1,25 @@
 // Drives official SDKs, unchanged, against a running stack: every client runs the
 // same cells, and one JSON object says which of them held.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import Anthropic from "@anthropic-ai/sdk";
 import { GoogleGenAI } from "@google/genai";
 import { ChatAnthropic } from "@langchain/anthropic";
-import { ChatOpenAI } from "@langchain/openai";
+import { ChatOpenAI, OpenAIEmbeddings } from "@langchain/openai";
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { createGoogleGenerativeAI } from "@ai-sdk/google";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { generateText, Output, stepCountIs, streamText, tool } from "ai";
+import { embed, embedMany, generateText, Output, stepCountIs, streamText, tool } from "ai";
 import OpenAI from "openai";
 import { z } from "zod";
 
 const base = process.env.BASE_URL;
 const apiKey = process.env.API_KEY;
 const model = process.env.CHAT_MODEL;
+const embedModel = process.env.EMBED_MODEL;
+// What the simulated vendor makes of a text.
+const vector = (text, dimensions = 8) => [...createHash("sha256").update(text).digest()].slice(0, dimensions).map((b) => b - 127.5);
 const ask = "hello";
 const said = "You said: hello";
 const useTool = "please use tool";
@@ -63,6 +67,20 @@ const chat = {
   async structured() {
     const r = await openai.chat.completions.create({ model, messages: [{ role: "user", content: ask }], response_format: { type: "json_schema", json_schema: { name: "answer", schema, strict: true } } });
     assert.deepEqual(JSON.parse(r.choices[0].message.content), args);
+  },
+};
+
+const withEmbeddings = {
+  ...chat,
+  async embeddings() {
+    // Without encoding_format this client asks for base64 and decodes it.
+    const r = await openai.embeddings.create({ model: embedModel, input: ["one", "two"] });
+    assert.deepEqual(r.data.map((d) => [...d.embedding]), [vector("one"), vector("two")]);
+    assert.ok(r.usage.prompt_tokens > 0);
+    const short = await openai.embeddings.create({ model: embedModel, input: "one", dimensions: 4, encoding_format: "float" });
+    assert.deepEqual(short.data[0].embedding, vector("one", 4));
+    const cut = await openai.embeddings.create({ model: embedModel, input: [[1, 2], [3]] });
+    assert.deepEqual(cut.data.map((d) => [...d.embedding]), [vector("[1,2]"), vector("[3]")]);
   },
 };
 
@@ -168,6 +186,16 @@ const genai = {
 };
 
 // The AI SDK has one surface for all its providers.
+const aiEmbeddings = (m) => ({
+  async embeddings() {
+    const one = await embed({ model: m, value: "one", maxRetries: 0 });
+    assert.deepEqual(one.embedding, vector("one"));
+    assert.ok(one.usage.tokens > 0);
+    const many = await embedMany({ model: m, values: ["one", "two"], maxRetries: 0 });
+    assert.deepEqual(many.embeddings, [vector("one"), vector("two")]);
+  },
+});
+
 const aiSDK = (m) => {
   const tools = { lookup: tool({ description: "looks up", inputSchema: z.object({ value: z.string() }), execute: async () => toolAnswer }) };
   return {
@@ -233,18 +261,27 @@ const langchain = (m, method) => {
   };
 };
 
+const langchainEmbeddings = {
+  async embeddings() {
+    const m = new OpenAIEmbeddings({ model: embedModel, apiKey, maxRetries: 0, configuration: { baseURL: `${base}/v1` } });
+    assert.deepEqual(await m.embedQuery("one"), vector("one"));
+    assert.deepEqual(await m.embedDocuments(["one", "two"]), [vector("one"), vector("two")]);
+  },
+};
+
+const compatible = createOpenAICompatible({ name: "latchkey", baseURL: `${base}/v1`, apiKey, includeUsage: true, supportsStructuredOutputs: true });
 const vercel = createOpenAI({ baseURL: `${base}/v1`, apiKey });
 const clients = {
-  "npm openai, chat completions": chat,
+  "npm openai, chat completions": withEmbeddings,
   "npm openai, responses": responses,
   "npm @anthropic-ai/sdk": messages,
   "npm @google/genai": genai,
   "npm ai, openai (responses)": aiSDK(vercel(model)),
-  "npm ai, openai (chat)": aiSDK(vercel.chat(model)),
+  "npm ai, openai (chat)": { ...aiSDK(vercel.chat(model)), ...aiEmbeddings(vercel.textEmbeddingModel(embedModel)) },
   "npm ai, anthropic": aiSDK(createAnthropic({ baseURL: `${base}/v1`, apiKey })(model)),
   "npm ai, google": aiSDK(createGoogleGenerativeAI({ baseURL: `${base}/v1beta`, apiKey })(model)),
-  "npm ai, openai-compatible": aiSDK(createOpenAICompatible({ name: "latchkey", baseURL: `${base}/v1`, apiKey, includeUsage: true, supportsStructuredOutputs: true })(model)),
-  "npm @langchain/openai": langchain(new ChatOpenAI({ model, apiKey, maxRetries: 0, configuration: { baseURL: `${base}/v1` } }), "jsonSchema"),
+  "npm ai, openai-compatible": { ...aiSDK(compatible(model)), ...aiEmbeddings(compatible.textEmbeddingModel(embedModel)) },
+  "npm @langchain/openai": { ...langchain(new ChatOpenAI({ model, apiKey, maxRetries: 0, configuration: { baseURL: `${base}/v1` } }), "jsonSchema"), ...langchainEmbeddings },
   "npm @langchain/anthropic": langchain(new ChatAnthropic({ model, apiKey, maxRetries: 0, anthropicApiUrl: base, maxTokens: 100 }), "jsonSchema"),
 };
 

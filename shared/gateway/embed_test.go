@@ -56,6 +56,16 @@ func texts(name string, inputs ...string) *model.EmbedRequest {
 	return &model.EmbedRequest{Model: name, Inputs: inputs}
 }
 
+// TestEmbedNeedsNoPriceForOutput: there is none.
+func TestEmbedNeedsNoPriceForOutput(t *testing.T) {
+	r := newRig(t)
+	_, err := r.embed(gateway.Query{}, texts("openrouter/vectors", "a"))
+	check(t, err)
+	if r.used[0].Amount != 40 || r.used[0].Estimated {
+		t.Errorf("%+v", r.used[0])
+	}
+}
+
 func TestEmbedOnThePlatform(t *testing.T) {
 	r := newRig(t)
 	m := texts("openrouter/m", "hello")

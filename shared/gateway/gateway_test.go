@@ -95,7 +95,7 @@ func (r *rig) connect(id, origin string, change func(*connection.Connection)) {
 func (r *rig) gateway() *gateway.Gateway {
 	r.t.Helper()
 	book, err := billing.NewBook("p1", r.now, []billing.Row{
-		price("m", billing.InputText, 1_000_000), price("m", billing.OutputText, 2_000_000),
+		price("m", billing.InputText, 1_000_000), price("m", billing.OutputText, 2_000_000), price("vectors", billing.InputText, 1_000_000),
 		price("second", billing.InputText, 1_000_000), price("second", billing.OutputText, 2_000_000),
 		price("agent-model", billing.InputText, 1_000_000), price("agent-model", billing.OutputText, 2_000_000)})
 	check(r.t, err)

@@ -68,7 +68,7 @@ type service[T any] struct {
 	// dropped names the fields of the request that a candidate would not be given,
 	// sorted; nil = it is given all.
 	dropped func(*call) []string
-	do    func(ctx context.Context, call call) (T, error)
+	do      func(ctx context.Context, call call) (T, error)
 }
 
 // call is one attempt as the service makes it.

@@ -86,7 +86,9 @@ func FuzzEncode(f *testing.F) {
 			}
 		}
 		r := &model.EmbedResult{Vectors: [][]float32{v}}
-		var floats struct{ Data []struct{ Embedding []float32 } }
+		var floats struct {
+			Data []struct{ Embedding []float32 }
+		}
 		var text struct{ Data []struct{ Embedding string } }
 		if err := json.Unmarshal(EncodeResponse(nil, r, Shape{}), &floats); err != nil || !slices.Equal(floats.Data[0].Embedding, v) {
 			t.Fatalf("%v: %v, %v", v, floats, err)

@@ -4,9 +4,9 @@
 // runs it. Almost every command is data: a method and path of the admin API,
 // flags that fill its body and query, columns for people. A test compares each
 // of them with the API's OpenAPI document, in both directions, so that tool and
-// API cannot drift apart. Three commands are code and call nobody: webhook
-// verify, webhook sign and translate. Two are code that calls several operations:
-// rotate and vault verify.
+// API cannot drift apart. Code that calls nobody are webhook verify,
+// webhook sign, translate, models curated and models import. Two commands are code
+// that calls several operations: rotate and vault verify.
 //
 // Guarantees: the API key goes to the given origin only (redirects are not
 // followed) and never in clear text to another machine; a secret is read from

@@ -13,19 +13,19 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/latchkey/latchkey/shared/dialect/openaichat"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/model/jsonwire"
 	"github.com/latchkey/latchkey/shared/providers"
 	"github.com/latchkey/latchkey/shared/providers/catalog"
+	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
 // placeholderURL stands for an endpoint that the call does not name.
 const placeholderURL = "https://your-endpoint.example/v1"
 
-// sent is a request as the vendor would get it.
+// sent is a request as the vendor would get it, its key masked.
 type sent struct {
 	Method  string          `json:"method"`
 	URL     string          `json:"url"`
@@ -37,7 +37,12 @@ type sent struct {
 
 // translation is the whole output.
 type translation struct {
-	Request *sent `json:"request,omitempty"`
+	Dialect string `json:"dialect"`
+	Request *sent  `json:"request,omitempty"`
+	// Dropped are fields of the request that make no difference to what is sent,
+	// Warnings what else whoever sends it should know.
+	Dropped  []string `json:"dropped,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
 	// Response and Client are a whole answer in our form and in the client's.
 	Response *model.Response `json:"response,omitempty"`
 	Client   json.RawMessage `json:"client,omitempty"`
@@ -45,6 +50,8 @@ type translation struct {
 	Events []model.Event   `json:"events,omitempty"`
 	Frames []string        `json:"frames,omitempty"`
 	Error  json.RawMessage `json:"error,omitempty"`
+
+	dialect *dialect
 }
 
 var errNotSent = errors.New("lkcli: nothing is sent")
@@ -78,12 +85,20 @@ func (w *wiretap) RoundTrip(req *http.Request) (*http.Response, error) {
 	if w.answer == nil {
 		return nil, errNotSent
 	}
-	kind := "text/event-stream"
-	if json.Valid(w.answer) {
-		kind = "application/json"
-	}
-	return &http.Response{StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{"Content-Type": {kind}},
+	return &http.Response{StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{"Content-Type": {mediaType(w.answer)}},
 		Body: io.NopCloser(bytes.NewReader(w.answer)), ContentLength: int64(len(w.answer)), Request: req}, nil
+}
+
+// mediaType tells the forms of answers apart. Frames of AWS event streams begin
+// with their length, of which the first byte is 0 below 16 MiB.
+func mediaType(answer []byte) string {
+	switch {
+	case json.Valid(answer):
+		return "application/json"
+	case len(answer) > 0 && answer[0] == 0:
+		return "application/vnd.amazon.eventstream"
+	}
+	return "text/event-stream"
 }
 
 // translate is lk translate.
@@ -92,11 +107,15 @@ func translate(ctx context.Context, in *invocation) error {
 	if err != nil {
 		return err
 	}
+	d, err := in.dialect()
+	if err != nil {
+		return err
+	}
 	tap := &wiretap{status: http.StatusOK}
 	if err := in.recordedAnswer(tap); err != nil {
 		return err
 	}
-	req, meta, asked, err := in.chatRequest()
+	req, speaks, asked, err := in.clientRequest(d, entry)
 	if err != nil {
 		return err
 	}
@@ -104,16 +123,12 @@ func translate(ctx context.Context, in *invocation) error {
 	if err != nil {
 		return err
 	}
-	call := model.Call{Target: model.Target{BaseURL: base, HTTP: &http.Client{Transport: tap,
+	key := placeholderKey(&entry)
+	call := model.Call{Target: model.Target{BaseURL: base, Key: secret.FromString(key), Now: in.Now(), HTTP: &http.Client{Transport: tap,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, Request: req}
-	shape := openaichat.Shape{Model: string(entry.ID) + "/" + req.Model, Created: in.Now().Unix(), IncludeUsage: meta.IncludeUsage || !asked}
-	t := &translation{}
-	var failure error
-	if req.Stream {
-		failure = t.stream(ctx, entry.NewChat(), call, shape)
-	} else {
-		failure = t.complete(ctx, entry.NewChat(), call, shape)
-	}
+	t := &translation{Dialect: d.name, dialect: d}
+	chat := entry.NewChat()
+	failure := t.call(ctx, chat, call, speaks)
 	if tap.request == nil && failure != nil {
 		return refused(failure)
 	}
@@ -122,9 +137,18 @@ func translate(ctx context.Context, in *invocation) error {
 	}
 	if asked && tap.request != nil {
 		t.Request = tap.request
-		t.Request.KeyIn = strings.TrimSpace(entry.Key.Header + ": " + entry.Key.Scheme)
+		t.Request.mask(&entry, key)
+		t.Dropped = dropped(ctx, chat, call, t.Request.Body)
+		t.Warnings = warnings(&entry, req)
 	}
 	return t.show(in, failure)
+}
+
+func (t *translation) call(ctx context.Context, chat model.Chat, call model.Call, speaks speaker) error {
+	if call.Request.Stream {
+		return t.stream(ctx, chat, call, speaks)
+	}
+	return t.complete(ctx, chat, call, speaks)
 }
 
 // vendor finds a provider that has chat.
@@ -169,27 +193,32 @@ func (in *invocation) recordedAnswer(tap *wiretap) (err error) {
 	return err
 }
 
-// chatRequest reads the request. Decoding an answer needs none, so that a
+// clientRequest reads the request. Decoding an answer needs none, so that a
 // recording can be looked at alone; asked says whether there was one.
-func (in *invocation) chatRequest() (req *model.Request, meta openaichat.Meta, asked bool, err error) {
+func (in *invocation) clientRequest(d *dialect, entry providers.Entry) (req *model.Request, speaks speaker, asked bool, err error) {
+	name := in.text("model")
+	shown := string(entry.ID) + "/" + name
+	stream := in.has("stream") && in.text("stream") != "false"
 	asked = in.has("file") || !in.has("response")
-	req = &model.Request{Messages: []model.Message{{Role: model.RoleUser, Parts: []model.Part{model.Text("-")}}}, Dialect: model.DialectChat}
-	if asked {
-		name := in.text("file")
-		if name == "" {
-			name = "-"
+	if !asked {
+		req = &model.Request{Messages: []model.Message{{Role: model.RoleUser, Parts: []model.Part{model.Text("-")}}}, Dialect: d.request}
+		speaks = d.speaks(shape{name: shown, created: in.Now().Unix(), usage: true})
+	} else {
+		file := in.text("file")
+		if file == "" {
+			file = "-"
 		}
-		body, err := in.file(name, "the chat request", maxInput)
+		body, err := in.file(file, "the request", maxInput)
 		if err != nil {
-			return nil, meta, asked, err
+			return nil, speaks, asked, err
 		}
-		if req, meta, err = openaichat.ParseRequest(withModel(body, in.text("model"))); err != nil {
-			return nil, meta, asked, refused(err)
+		if req, speaks, err = d.parse(body, shape{name: shown, vendors: name, created: in.Now().Unix(), stream: stream}); err != nil {
+			return nil, speaks, asked, refused(err)
 		}
 	}
-	req.Model = in.text("model")
-	req.Stream = req.Stream || in.has("stream") && in.text("stream") != "false"
-	return req, meta, asked, nil
+	req.Model = name
+	req.Stream = req.Stream || stream
+	return req, speaks, asked, nil
 }
 
 // withModel adds the model to a request that names none, because --model does.
@@ -227,22 +256,23 @@ func refused(err error) error {
 		RetryAfter: int64((f.RetryAfter + 999_999_999) / 1_000_000_000)}
 }
 
-func (t *translation) complete(ctx context.Context, chat model.Chat, call model.Call, shape openaichat.Shape) error {
+func (t *translation) complete(ctx context.Context, chat model.Chat, call model.Call, speaks speaker) error {
 	resp, err := chat.Complete(ctx, call)
 	if err != nil {
 		return err
 	}
-	t.Response, t.Client = resp, openaichat.EncodeResponse(nil, resp, shape)
-	return nil
+	t.Response = resp
+	t.Client, err = speaks.whole(resp)
+	return err
 }
 
-func (t *translation) stream(ctx context.Context, chat model.Chat, call model.Call, shape openaichat.Shape) error {
+func (t *translation) stream(ctx context.Context, chat model.Chat, call model.Call, speaks speaker) error {
 	s, err := chat.Stream(ctx, call)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	frames := openaichat.NewStreamEncoder(shape)
+	frames := speaks.stream()
 	for {
 		ev, err := s.Next()
 		if errors.Is(err, io.EOF) {
@@ -269,7 +299,7 @@ func (t *translation) show(in *invocation, err error) error {
 		var doc struct {
 			Error json.RawMessage `json:"error"`
 		}
-		_ = json.Unmarshal(openaichat.EncodeError(nil, err, ""), &doc)
+		_ = json.Unmarshal(t.dialect.fail(nil, err, ""), &doc)
 		t.Error = doc.Error
 	}
 	if in.json {
@@ -291,19 +321,28 @@ func (t *translation) print(out *bytes.Buffer) {
 		}
 		fmt.Fprintf(out, "(the connection's key goes into %s)\n\n", r.KeyIn)
 		indented(out, r.Body)
+		for _, d := range t.Dropped {
+			fmt.Fprintf(out, "dropped: %s\n", clean(d))
+		}
+		for _, w := range t.Warnings {
+			fmt.Fprintf(out, "warning: %s\n", clean(w))
+		}
 	}
+	to := "to " + t.dialect.client
 	if t.Response != nil {
 		out.WriteString("# normalised\n")
 		indented(out, encode(t.Response))
-		out.WriteString("\n# to an OpenAI client\n")
-		indented(out, t.Client)
+		if t.Client != nil {
+			out.WriteString("\n# " + to + "\n")
+			indented(out, t.Client)
+		}
 	}
 	if len(t.Events) > 0 || len(t.Frames) > 0 {
 		out.WriteString("# events\n")
 		for _, ev := range t.Events {
 			out.WriteString(clean(strings.TrimRight(string(encode(ev)), "\n")) + "\n")
 		}
-		out.WriteString("\n# to an OpenAI client\n")
+		out.WriteString("\n# " + to + "\n")
 		for _, frame := range t.Frames {
 			for line := range strings.SplitSeq(frame, "\n") {
 				out.WriteString(clean(line) + "\n")
@@ -311,7 +350,7 @@ func (t *translation) print(out *bytes.Buffer) {
 		}
 	}
 	if t.Error != nil {
-		out.WriteString("# error to an OpenAI client\n")
+		out.WriteString("# error " + to + "\n")
 		indented(out, t.Error)
 	}
 }

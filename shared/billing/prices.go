@@ -59,9 +59,9 @@ type BookStore interface {
 	Activate(ctx context.Context, version string, now time.Time, row audit.Row) error
 }
 
-// Prices keeps books in front of a [BookStore]. The index is read each time, so
-// that an activated price applies to the next request; a book is immutable and
-// kept. Safe for concurrent use.
+// Prices keeps books in front of a [BookStore]. The index is read with each
+// request, so that an activated price applies to the next one; a book is
+// immutable and kept. Safe for concurrent use.
 type Prices struct {
 	store BookStore
 
@@ -72,14 +72,10 @@ type Prices struct {
 // NewPrices returns an empty cache.
 func NewPrices(store BookStore) *Prices { return &Prices{store: store, books: map[string]*Book{}} }
 
-// At returns the book that applies at now. A book without rows is returned when
-// nothing is active, so that every model is price_missing. Errors are those of
-// the store.
-func (p *Prices) At(ctx context.Context, now time.Time) (*Book, error) {
-	index, err := p.store.Index(ctx)
-	if err != nil {
-		return nil, err
-	}
+// At returns the book that the index names for now. A book without rows is
+// returned when nothing is active, so that every model is price_missing. Errors
+// are those of the store.
+func (p *Prices) At(ctx context.Context, index Index, now time.Time) (*Book, error) {
 	version := index.At(now)
 	if version == "" {
 		return NewBook("", time.Time{}, nil)

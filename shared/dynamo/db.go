@@ -54,6 +54,53 @@ func (db *DB) get(ctx context.Context, r table.Role, k table.Key, consistent boo
 	return out.Item, nil
 }
 
+// place is where an item lies.
+type place struct {
+	role table.Role
+	key  table.Key
+}
+
+// batchTries bounds how often what a batch left out is asked for again.
+const batchTries = 5
+
+// batchGet reads at most 100 different items of any tables in one call,
+// consistently. Absent ones are not in the result. It is whole or it fails.
+func (db *DB) batchGet(ctx context.Context, places []place) (map[place]item, error) {
+	ask := make(map[string]types.KeysAndAttributes, 2)
+	roles := make(map[string]table.Role, 2)
+	for _, p := range places {
+		name := db.tables[p.role]
+		roles[name] = p.role
+		of := ask[name]
+		of.ConsistentRead, of.Keys = aws.Bool(true), append(of.Keys, keyItem(p.key))
+		ask[name] = of
+	}
+	found := make(map[place]item, len(places))
+	for try := range batchTries {
+		if try > 0 {
+			if err := backoff(ctx, try-1); err != nil {
+				return nil, err
+			}
+		}
+		out, err := db.api.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: ask})
+		if err != nil {
+			return nil, err
+		}
+		for name, items := range out.Responses {
+			for _, it := range items {
+				r := read(it)
+				found[place{roles[name], table.Key{PK: r.str(table.PK), SK: r.str(table.SK)}}] = it
+			}
+		}
+		if ask = out.UnprocessedKeys; len(ask) == 0 {
+			return found, nil
+		}
+	}
+	return nil, errUnprocessed
+}
+
+var errUnprocessed = errors.New("dynamo: a batch was left unfinished")
+
 // query is the shape of every query we make: one partition, an optional sort
 // key prefix or lower bound, a page.
 type query struct {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/limit"
-	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/table"
 )
 
@@ -59,35 +58,6 @@ func decodeCounts(it item) (limit.State, error) {
 	}
 	return st, r.err
 }
-
-// counted reads a key and what counts against its limits, consistently.
-func (s Keys) counted(ctx context.Context, orgID, id string) (*org.Key, error) {
-	const op = "dynamo.Key"
-	k := table.APIKey(orgID, id)
-	out, err := s.db.api.Query(ctx, &dynamodb.QueryInput{
-		TableName: s.db.name(table.Config), ConsistentRead: aws.Bool(true),
-		KeyConditionExpression:   aws.String("#pk = :pk AND #sk BETWEEN :key AND :counts"),
-		ExpressionAttributeNames: countedNames,
-		ExpressionAttributeValues: item{":pk": str(k.PK), ":key": str(k.SK),
-			":counts": str(table.KeyCounts(orgID, id).SK)},
-	})
-	if err != nil {
-		return nil, configDown(op, err)
-	}
-	if len(out.Items) == 0 || isCounts(out.Items[0]) {
-		return nil, nil
-	}
-	key, err := decodeKey(out.Items[0])
-	if err == nil && len(out.Items) > 1 {
-		key.Counted, err = decodeCounts(out.Items[1])
-	}
-	if err != nil {
-		return nil, storedBadly(op, err)
-	}
-	return &key, nil
-}
-
-var countedNames = map[string]string{"#pk": table.PK, "#sk": table.SK}
 
 // claimRounds bounds how often a reserve is built anew because the state of a
 // limit had changed. Each further round means that somebody else cleared slots.

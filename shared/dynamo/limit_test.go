@@ -335,7 +335,7 @@ func TestKeysWithCounts(t *testing.T) {
 		}
 	}
 	for i, id := range ids {
-		k, err := db.Gateway().Key(ctx, "acme", id)
+		k, err := callKey(ctx, db, "acme", id)
 		if err != nil || k == nil || k.ID != id || len(k.Counted.Counters) != i%2 {
 			t.Errorf("%s: %+v, %v", id, k, err)
 		}
@@ -363,7 +363,7 @@ func TestKeysWithCounts(t *testing.T) {
 	if err := db.Ledger().FinishLimit(ctx, c.Change()); err != nil {
 		t.Fatal(err)
 	}
-	if k, err := db.Gateway().Key(ctx, "acme", "ghost"); k != nil || err != nil {
+	if k, err := callKey(ctx, db, "acme", "ghost"); k != nil || err != nil {
 		t.Errorf("%+v %v", k, err)
 	}
 	for name, k := range map[string]table.Key{"key": table.KeyCounts("acme", "k0"), "org": table.OrgCounts("acme")} {
@@ -372,7 +372,7 @@ func TestKeysWithCounts(t *testing.T) {
 		if _, err := db.api.PutItem(ctx, &dynamodb.PutItemInput{TableName: aws.String(*db.name(table.Config)), Item: it}); err != nil {
 			t.Fatal(err)
 		}
-		_, err := db.Gateway().Key(ctx, "acme", "k0")
+		_, err := callKey(ctx, db, "acme", "k0")
 		if name == "org" {
 			_, err = db.Gateway().OrgConfig(ctx, "acme")
 		}
@@ -380,4 +380,9 @@ func TestKeysWithCounts(t *testing.T) {
 			t.Errorf("%s: unreadable counts: %v", name, err)
 		}
 	}
+}
+
+func callKey(ctx context.Context, db *DB, orgID, id string) (*org.Key, error) {
+	c, err := db.Gateway().CallConfig(ctx, orgID, id, nil)
+	return c.Key, err
 }

@@ -199,6 +199,11 @@ func (s Orgs) Tiers(ctx context.Context) (org.Tiers, int64, error) {
 	if err != nil {
 		return nil, 0, configDown("dynamo.Tiers", err)
 	}
+	return decodeTiers(it)
+}
+
+// decodeTiers gives no overrides for an absent item.
+func decodeTiers(it item) (org.Tiers, int64, error) {
 	r := read(it)
 	tiers, version := org.Tiers{}, r.num("v")
 	stored := read(r.sub("tiers"))

@@ -54,6 +54,11 @@ func (s *PriceStore) index(ctx context.Context) (priceIndex, error) {
 	if err != nil {
 		return priceIndex{}, fault.Wrap(fault.Unavailable, op, "the price list cannot be read, try again", err)
 	}
+	return decodePriceIndex(op, it)
+}
+
+// decodePriceIndex gives an empty index for an absent item.
+func decodePriceIndex(op string, it item) (priceIndex, error) {
 	r := read(it)
 	ix := priceIndex{ver: r.num(aVersion)}
 	for _, v := range r.list(aBooks) {

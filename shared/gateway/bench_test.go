@@ -16,6 +16,7 @@ import (
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/dialect/openaichat"
+	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/gateway"
 	"github.com/latchkey/latchkey/shared/limit/limittest"
 	"github.com/latchkey/latchkey/shared/model"
@@ -77,13 +78,29 @@ func benchStream() benchVendor {
 type benchStore struct {
 	config gateway.OrgConfig
 	key    org.Key
+	vault  *vault.Vault // of the platform's credentials
 }
 
 func (s *benchStore) OrgConfig(context.Context, string) (gateway.OrgConfig, error) {
 	return s.config, nil
 }
-func (s *benchStore) Key(context.Context, string, string) (*org.Key, error) { return &s.key, nil }
-func (s *benchStore) Tiers(context.Context) (org.Tiers, int64, error)       { return nil, 0, nil }
+
+func (s *benchStore) CallConfig(ctx context.Context, _, keyID string, platform []vault.Ref) (c gateway.CallConfig, err error) {
+	if keyID != "" {
+		c.Key = &s.key
+	}
+	for _, ref := range platform {
+		cred, err := s.vault.Load(ctx, ref.Org, ref.Class, ref.ID)
+		if fault.CodeOf(err) == fault.NotFound {
+			continue
+		}
+		if err != nil {
+			return c, err
+		}
+		c.Platform = append(c.Platform, cred)
+	}
+	return c, nil
+}
 
 // benchLedger grants everything and counts what is recorded.
 type benchLedger struct{ used int }
@@ -101,7 +118,9 @@ func (l *benchLedger) Used(context.Context, credit.Hold, credit.Outcome) error {
 
 type benchPrices struct{ book *billing.Book }
 
-func (p benchPrices) At(context.Context, time.Time) (*billing.Book, error) { return p.book, nil }
+func (p benchPrices) At(context.Context, billing.Index, time.Time) (*billing.Book, error) {
+	return p.book, nil
+}
 
 // benchCooldown is never asked: no call fails.
 type benchCooldown struct{}

@@ -11,7 +11,6 @@ import (
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/org"
-	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/vault"
 )
 
@@ -67,24 +66,23 @@ func (g *Gateway) Internal(ctx context.Context, orgID string, now func() time.Ti
 func (g *Gateway) load(ctx context.Context, orgID, keyID string, now func() time.Time) (*Caller, error) {
 	c := &Caller{Org: orgID, now: now, started: now()}
 	lists := make([][]vault.Credential, len(g.o.Classes))
-	platform := make([][]vault.Credential, len(g.platformOrgs))
+	var shared CallConfig
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) { c.config, err = g.o.Store.OrgConfig(gctx, orgID); return err })
-	group.Go(func() (err error) { c.tiers, _, err = g.o.Store.Tiers(gctx); return err })
-	group.Go(func() (err error) { c.book, err = g.o.Prices.At(gctx, c.started); return err })
-	if keyID != "" {
-		group.Go(func() (err error) { c.Key, err = g.o.Store.Key(gctx, orgID, keyID); return err })
-	}
+	group.Go(func() (err error) {
+		if shared, err = g.o.Store.CallConfig(gctx, orgID, keyID, g.platform); err == nil {
+			c.book, err = g.o.Prices.At(gctx, shared.Prices, c.started)
+		}
+		return err
+	})
 	for i, class := range g.o.Classes {
 		group.Go(func() (err error) { lists[i], err = g.o.Vault.LoadClass(gctx, orgID, class); return err })
-	}
-	for i, owner := range g.platformOrgs {
-		group.Go(func() (err error) { platform[i], err = g.o.Vault.LoadClass(gctx, owner, taxonomy.AIKey); return err })
 	}
 	if err := group.Wait(); err != nil {
 		return nil, loadFault(ctx, err)
 	}
-	c.creds, c.platform = index(lists...), index(platform...)
+	c.Key, c.tiers = shared.Key, shared.Tiers
+	c.creds, c.platform = index(lists...), index(shared.Platform)
 	return c, nil
 }
 

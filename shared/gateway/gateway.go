@@ -58,13 +58,24 @@ type Agent struct {
 	Fallback []string
 }
 
-// Store reads configuration. Each method is one call to the table.
+// CallConfig is what a call depends on outside of its organisation's partitions.
+type CallConfig struct {
+	// Key is nil if there is no such key, or none was asked for.
+	Key    *org.Key
+	Tiers  org.Tiers
+	Prices billing.Index
+	// Platform are the platform's credentials that were asked for and exist.
+	Platform []vault.Credential
+}
+
+// Store reads configuration. Each method is one call to AWS.
 type Store interface {
 	// OrgConfig fails with not_found.
 	OrgConfig(ctx context.Context, org string) (OrgConfig, error)
-	// Key returns nil without error when there is no such key.
-	Key(ctx context.Context, org, id string) (*org.Key, error)
-	Tiers(ctx context.Context) (org.Tiers, int64, error)
+	// CallConfig reads a key with what counts against its limits (none if keyID is
+	// empty), the tiers, the price index and credentials of the platform. It asks
+	// once more, of the credentials alone, when one of them is new to the process.
+	CallConfig(ctx context.Context, org, keyID string, platform []vault.Ref) (CallConfig, error)
 }
 
 // Vault loads and opens credentials.
@@ -82,9 +93,9 @@ type Ledger interface {
 	Used(ctx context.Context, h credit.Hold, o credit.Outcome) error
 }
 
-// Prices returns the price book that applies at a time.
+// Prices returns the price book that an index names for a time.
 type Prices interface {
-	At(ctx context.Context, now time.Time) (*billing.Book, error)
+	At(ctx context.Context, index billing.Index, now time.Time) (*billing.Book, error)
 }
 
 // Options are the dependencies of a [Gateway]. All but OnUnrecorded and
@@ -121,8 +132,8 @@ type Options struct {
 type Gateway struct {
 	o       Options
 	entries map[taxonomy.Provider]*providers.Entry
-	// platformOrgs are the organisations whose vault holds platform keys.
-	platformOrgs []string
+	// platform are the platform's own keys that are in the vault.
+	platform []vault.Ref
 }
 
 // New returns a Gateway. It fails if a dependency is missing.
@@ -142,8 +153,9 @@ func New(o Options) (*Gateway, error) {
 		g.entries[o.Providers[i].ID] = &o.Providers[i]
 	}
 	for _, p := range o.Platform {
-		if owner, _, ok := strings.Cut(p.VaultRef, "/"); ok && !slices.Contains(g.platformOrgs, owner) {
-			g.platformOrgs = append(g.platformOrgs, owner)
+		owner, id, ok := strings.Cut(p.VaultRef, "/")
+		if ref := (vault.Ref{Org: owner, ID: id, Class: taxonomy.AIKey}); ok && !slices.Contains(g.platform, ref) {
+			g.platform = append(g.platform, ref)
 		}
 	}
 	return g, nil

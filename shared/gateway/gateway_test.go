@@ -67,6 +67,7 @@ func newRig(t *testing.T) *rig {
 			Agents: []gateway.Agent{{ID: "helper", Model: "openrouter/agent-model", Fallback: []string{"openrouter/second"}}}}}
 	r.vault, err = vault.New(vault.Options{Store: vaulttest.NewStore(), KEK: vaulttest.NewKEK(), Fields: vaulttest.Fields(), Now: func() time.Time { return r.now }, App: "latchkey", Stage: "test"})
 	check(t, err)
+	r.store.vault = r.vault
 	return r
 }
 

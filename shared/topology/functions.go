@@ -24,9 +24,9 @@ func callLedger() TableAccess {
 // organisation and its keys so that they are read with them.
 func callTables() []TableAccess {
 	return []TableAccess{
-		{Table: table.Config, Actions: []string{"GetItem", "Query"}},
+		{Table: table.Config, Actions: []string{"BatchGetItem", "GetItem", "Query"}},
 		{Table: table.Config, Actions: []string{"UpdateItem"}, Keys: []string{"ORG#*", "KEYS#*"}},
-		{Table: table.Vault, Actions: []string{"Query"}},
+		{Table: table.Vault, Actions: []string{"BatchGetItem", "Query"}},
 		callLedger(),
 	}
 }

@@ -172,8 +172,9 @@ func (c Credential) version(n int) (Version, bool) {
 	return Version{}, false
 }
 
-// torn reports whether the head names a version that was not loaded.
-func (c Credential) torn() bool {
+// Torn reports whether the head names a version that was not loaded. Such a
+// credential must be read again.
+func (c Credential) Torn() bool {
 	if c.Head.Status != Active {
 		return false
 	}

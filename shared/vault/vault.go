@@ -160,7 +160,7 @@ func (v *Vault) LoadClass(ctx context.Context, org string, class taxonomy.Creden
 	for i, c := range creds {
 		// One read over several items may cross a rotation's commit and see the new
 		// head without its new version; a second read sees both.
-		if c.torn() {
+		if c.Torn() {
 			if again, err := v.store.Load(ctx, org, class, c.Head.Ref.ID); err == nil {
 				creds[i] = again
 			}
@@ -180,7 +180,7 @@ func (v *Vault) Load(ctx context.Context, org string, class taxonomy.CredentialC
 		return Credential{}, err
 	}
 	c, err := v.store.Load(ctx, org, class, id)
-	if err == nil && c.torn() {
+	if err == nil && c.Torn() {
 		c, err = v.store.Load(ctx, org, class, id)
 	}
 	if err != nil {

@@ -8,8 +8,12 @@
 // Every cost is taken in rounds: in each, a slice of direct calls to the vendor
 // and a slice through the thing measured follow one another, and the round's
 // difference or ratio counts, because the speed of a machine drifts. The baseline
-// of the ratios is the standard library's reverse proxy in the same run; there
-// are no absolute limits.
+// of the whole system is the standard library's reverse proxy in the same run.
+//
+// The part lambda measures the model function alone, behind a Runtime API, with
+// an AWS that answers at once; its baseline is the least function that forwards
+// to the same vendor. It has bars, which are reported and fail nothing: a machine
+// with other work misses them.
 //
 // Load generator, vendor, proxy, and the stack (front, Lambda host and AWS
 // endpoints) are processes of their own; the functions and the database engine
@@ -33,19 +37,21 @@ import (
 	"time"
 )
 
-const usage = `usage: ./scripts/bench [--quick] [--only PARTS] [--streams N] [--json FILE] [--binaries DIR]
+const usage = `usage: ./scripts/bench [--quick] [--only PARTS] [--streams N] [--json FILE] [--binaries DIR] [--profiles DIR]
 
   --quick         few rounds, about a minute
-  --only PARTS    only these, with commas: serving ledger startup vault function sizes
+  --only PARTS    only these, with commas: lambda serving ledger startup vault function sizes
   --streams N     only this: N streamed calls while all cores are busy; fails if one breaks
   --json FILE     writes the result there, too (always: build/bench/<UTC time>.json)
-  --binaries DIR  measures the function binaries in DIR instead of building them`
+  --binaries DIR  measures the function binaries in DIR instead of building them
+  --profiles DIR  keeps the profiles of the part lambda there, for go tool pprof`
 
 type options struct {
 	quick          bool
 	streams        int
 	only           []string
 	json, binaries string
+	profiles       string
 	root           string
 }
 
@@ -84,14 +90,15 @@ func parse(args []string) (options, error) {
 	f.Func("only", "", func(list string) error {
 		o.only = strings.Split(list, ",")
 		for _, part := range o.only {
-			if !slices.Contains([]string{"serving", "ledger", "startup", "vault", "function", "sizes"}, part) {
-				return fmt.Errorf("--only takes serving, ledger, startup, vault, function and sizes, not %q", part)
+			if !slices.Contains([]string{partLambda, "serving", "ledger", "startup", "vault", "function", "sizes"}, part) {
+				return fmt.Errorf("--only takes lambda, serving, ledger, startup, vault, function and sizes, not %q", part)
 			}
 		}
 		return nil
 	})
 	f.StringVar(&o.json, "json", "", "")
 	f.StringVar(&o.binaries, "binaries", "", "")
+	f.StringVar(&o.profiles, "profiles", "", "")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -102,6 +109,15 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("--streams must be 1 to %d", maxStreams)
 	}
 	var err error
+	if o.profiles != "" {
+		// The measured function has no working folder of ours.
+		if o.profiles, err = filepath.Abs(o.profiles); err == nil {
+			err = os.MkdirAll(o.profiles, 0o755)
+		}
+		if err != nil {
+			return o, err
+		}
+	}
 	o.root, err = os.Getwd()
 	return o, err
 }
@@ -109,32 +125,59 @@ func parse(args []string) (options, error) {
 // run measures, prints, writes the result and returns what is wrong.
 func run(ctx context.Context, o options) error {
 	r := newReport(o)
-	w, err := start(ctx, o)
-	if err != nil {
+	wrong, err := measured(ctx, o, r)
+	if err = errors.Join(ctx.Err(), err); err != nil {
 		return err
 	}
-	var wrong error
-	if o.streams > 0 {
-		wrong = soak(ctx, o, w, r)
-	} else {
-		wrong = measure(ctx, o, w, r)
-	}
-	if ctx.Err() != nil {
-		return errors.Join(ctx.Err(), w.stop())
-	}
-	// A stack that could not be stopped is as wrong as a wrong figure.
-	wrong = errors.Join(wrong, w.stop())
 	r.finish(wrong)
 	r.print(os.Stdout)
 	return errors.Join(wrong, r.write(o))
 }
 
+// measured runs what was asked for. wrong is what the report has to say, err that
+// there is nothing to report.
+func measured(ctx context.Context, o options, r *report) (wrong, err error) {
+	if o.wants(partLambda) {
+		// Before the stack is there: its pollers never rest.
+		began := time.Now()
+		if wrong = lambdaCosts(ctx, o, o.plan(), r); wrong != nil {
+			wrong = fmt.Errorf("%s: %w", partLambda, wrong)
+		}
+		say("%s: %.0f s", partLambda, time.Since(began).Seconds())
+		if len(o.only) == 1 || ctx.Err() != nil {
+			return wrong, nil
+		}
+	}
+	w, err := start(ctx, o)
+	if err != nil {
+		return wrong, err
+	}
+	if o.streams > 0 {
+		wrong = soak(ctx, o, w, r)
+	} else {
+		wrong = errors.Join(wrong, measure(ctx, o, w, r))
+	}
+	// A stack that could not be stopped is as wrong as a wrong figure.
+	return errors.Join(wrong, w.stop()), nil
+}
+
+const partLambda = "lambda"
+
+// wants says whether a part was asked for.
+func (o options) wants(part string) bool {
+	return o.streams == 0 && (len(o.only) == 0 || slices.Contains(o.only, part))
+}
+
+func (o options) plan() plan {
+	if o.quick {
+		return quickPlan()
+	}
+	return fullPlan()
+}
+
 // measure runs the parts in the order of what disturbs the next one least.
 func measure(ctx context.Context, o options, w *world, r *report) error {
-	plan := fullPlan()
-	if o.quick {
-		plan = quickPlan()
-	}
+	plan := o.plan()
 	var wrong []error
 	for _, part := range []struct {
 		name string
@@ -149,7 +192,7 @@ func measure(ctx context.Context, o options, w *world, r *report) error {
 		{"function", func() error { return goBenchmarks(ctx, o, plan, r) }},
 		{"sizes", func() error { return sizes(ctx, o, w, r) }},
 	} {
-		if len(o.only) > 0 && !slices.Contains(o.only, part.name) {
+		if !o.wants(part.name) {
 			continue
 		}
 		began := time.Now()
@@ -181,16 +224,21 @@ type plan struct {
 	goRepeats int
 	ledger    time.Duration // of each ledger figure
 	reveals   int           // calls that open a credential, per figure
+	// Of the part lambda: rounds, calls of a slice, calls before each look at the
+	// memory, calls of a profile.
+	lambdaRounds, lambdaPlain, lambdaStreams, lambdaMemory, lambdaProfile int
 }
 
 func fullPlan() plan {
 	return plan{rounds: 8, slice: 700 * time.Millisecond, warm: 2 * time.Second, orgs: 100, starts: 15,
-		goTime: 500 * time.Millisecond, goRepeats: 5, ledger: 4 * time.Second, reveals: 1000}
+		goTime: 500 * time.Millisecond, goRepeats: 5, ledger: 4 * time.Second, reveals: 1000,
+		lambdaRounds: 12, lambdaPlain: 300, lambdaStreams: 25, lambdaMemory: 10_000, lambdaProfile: 10_000}
 }
 
 func quickPlan() plan {
 	return plan{rounds: 2, slice: 400 * time.Millisecond, warm: 500 * time.Millisecond, orgs: 100, starts: 3,
-		goTime: 100 * time.Millisecond, goRepeats: 1, ledger: time.Second, reveals: 200}
+		goTime: 100 * time.Millisecond, goRepeats: 1, ledger: time.Second, reveals: 200,
+		lambdaRounds: 3, lambdaPlain: 100, lambdaStreams: 8, lambdaMemory: 1000, lambdaProfile: 1000}
 }
 
 // outFile is where the result goes.

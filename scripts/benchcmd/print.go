@@ -20,6 +20,7 @@ func (r *report) print(out io.Writer) {
 	for _, w := range r.Warnings {
 		fmt.Fprintf(out, "WARNING: %s\n", w)
 	}
+	r.printLambda(out)
 	r.printServing(out)
 	r.printFunction(out)
 	r.printVault(out)

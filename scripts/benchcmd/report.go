@@ -18,15 +18,17 @@ import (
 // report is the result as it is written. Times are in milliseconds, sizes in
 // MiB, CPU in milliseconds per 1000 calls.
 type report struct {
-	Schema   int          `json:"schema"`
-	At       time.Time    `json:"at"`
-	Kind     string       `json:"kind"` // full, quick or streams
-	Seconds  float64      `json:"seconds"`
-	OK       bool         `json:"ok"`
-	Wrong    string       `json:"wrong,omitempty"`
-	Warnings []string     `json:"warnings"`
-	Machine  machine      `json:"machine"`
-	Serving  []servingRow `json:"serving,omitempty"`
+	Schema   int       `json:"schema"`
+	At       time.Time `json:"at"`
+	Kind     string    `json:"kind"` // full, quick or streams
+	Seconds  float64   `json:"seconds"`
+	OK       bool      `json:"ok"`
+	Wrong    string    `json:"wrong,omitempty"`
+	Warnings []string  `json:"warnings"`
+	Machine  machine   `json:"machine"`
+	// Lambda is what a call costs in the function's own process.
+	Lambda  *lambdaReport `json:"lambda,omitempty"`
+	Serving []servingRow  `json:"serving,omitempty"`
 	// Idle is what the stack uses at rest, in CPU-milliseconds per second; the
 	// figures of serving are less that.
 	Idle     float64     `json:"idle_cpu_ms_per_second"`
@@ -199,7 +201,8 @@ func (r *report) write(o options) error {
 			return err
 		}
 	}
-	say("written to %s", strings.Join(files, " and "))
+	// The last line on standard output, for scripts.
+	fmt.Println("written to", strings.Join(files, " and "))
 	return nil
 }
 

@@ -24,6 +24,8 @@ import (
 const (
 	baseFunction = "base"
 	basePackage  = "./scripts/internal/rig/testdata/base"
+	// forwardPackage is the least function that forwards, the baseline of calls.
+	forwardPackage = "./scripts/internal/rig/testdata/forward"
 )
 
 // buildFlags are the deployed functions' (scripts/build), without -trimpath:
@@ -34,7 +36,12 @@ func buildFlags(out string) []string {
 }
 
 func goBuild(ctx context.Context, root, arch, out string, pkgs ...string) error {
-	msg, err := goTool(ctx, root, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + arch}, append(buildFlags(out), pkgs...)...)
+	return goBuildWith(ctx, root, arch, nil, out, pkgs...)
+}
+
+// goBuildWith is goBuild with further flags.
+func goBuildWith(ctx context.Context, root, arch string, flags []string, out string, pkgs ...string) error {
+	msg, err := goTool(ctx, root, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + arch}, append(append(buildFlags(out), flags...), pkgs...)...)
 	if err != nil {
 		return fmt.Errorf("go build %s: %s", strings.Join(pkgs, " "), strings.TrimSpace(msg))
 	}

@@ -133,12 +133,16 @@ const (
 	chatPath      = "/v1/chat/completions"
 )
 
+// chatBody is a chat request.
+func chatBody(model string, stream bool) string {
+	const ask = "Describe in one short paragraph what a measurement of a gateway has to include, and what it must leave out, so that two readings can be compared."
+	return fmt.Sprintf(`{"model":%q,"stream":%t,"max_tokens":256,"messages":[{"role":"system","content":"You answer briefly."},{"role":"user","content":%q}]}`,
+		model, stream, ask)
+}
+
 // chatRequest renders a chat request as it goes over the wire.
 func chatRequest(base, key, model string, stream bool) []byte {
-	const ask = "Describe in one short paragraph what a measurement of a gateway has to include, and what it must leave out, so that two readings can be compared."
-	body := fmt.Sprintf(`{"model":%q,"stream":%t,"max_tokens":256,"messages":[{"role":"system","content":"You answer briefly."},{"role":"user","content":%q}]}`,
-		model, stream, ask)
-	return rig.Request(host(base), chatPath, key, []byte(body))
+	return rig.Request(host(base), chatPath, key, []byte(chatBody(model, stream)))
 }
 
 func host(base string) string { return strings.TrimPrefix(base, "http://") }

@@ -49,10 +49,15 @@ func ModelAPI(ctx context.Context, name string, classes ...taxonomy.CredentialCl
 	if err != nil {
 		return nil, err
 	}
-	g, err := env.Gateway(f.Timeout, classes...)
+	return env.ModelAPI(f, classes...)
+}
+
+// ModelAPI is [ModelAPI] over an environment that is open.
+func (e *Env) ModelAPI(f topology.Function, classes ...taxonomy.CredentialClass) (*serve.Server, error) {
+	g, err := e.Gateway(f.Timeout, classes...)
 	if err != nil {
 		return nil, err
 	}
-	return &serve.Server{Gateway: g, Observe: env.Clock.Request, Now: env.Clock.Now, NewID: NewID, Log: env.Log,
-		EncodeError: openaichat.EncodeError, Redact: env.Secrets}, nil
+	return &serve.Server{Gateway: g, Observe: e.Clock.Request, Now: e.Clock.Now, NewID: NewID, Log: e.Log,
+		EncodeError: openaichat.EncodeError, Redact: e.Secrets}, nil
 }

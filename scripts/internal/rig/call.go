@@ -53,6 +53,7 @@ type client struct {
 	conn    *countingConn
 	reader  *bufio.Reader
 	buf     []byte
+	read    func([]byte) // nil = nobody
 }
 
 type countingConn struct {
@@ -92,6 +93,24 @@ func (c *client) connect() error {
 	return nil
 }
 
+// Caller makes one call after another over one connection.
+type Caller struct{ c *client }
+
+// NewCaller returns a Caller; timeout is that of one call.
+func NewCaller(addr string, timeout time.Duration) *Caller {
+	return &Caller{newClient(addr, timeout)}
+}
+
+// Do sends a request of [Request]. read, if set, is told of every piece of the
+// body as it is read.
+func (c *Caller) Do(request []byte, read func(piece []byte)) (Reply, error) {
+	c.c.read = read
+	return c.c.do(request)
+}
+
+// Close closes the connection.
+func (c *Caller) Close() { c.c.close() }
+
 // do makes one call. An error means that the connection failed; what had arrived
 // by then is in the reply.
 func (c *client) do(request []byte) (r Reply, err error) {
@@ -124,6 +143,9 @@ func (c *client) do(request []byte) (r Reply, err error) {
 				r.First = time.Since(began)
 			}
 			got := c.buf[:n]
+			if c.read != nil {
+				c.read(got)
+			}
 			head = append(head, got[:min(n, headKept-len(head))]...)
 			tail = keepEnd(tail, got)
 		}

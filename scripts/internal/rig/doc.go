@@ -4,7 +4,7 @@
 // enough not to be most of what it measures. [Upstream] is the vendor it calls,
 // [Floor] the least a gateway can do, to which costs are compared. [CPU] and
 // [Processes] read what the scheduler counted per process, [FirstPoll] starts a
-// function the way Lambda does. [Spawn] runs each of these roles in a process of
+// function the way Lambda does, [StartFunction] hands events to one. [Spawn] runs each of these roles in a process of
 // its own, because costs are told apart by process.
 //
 // Guarantees: every loop is bounded by time and by count, every listener is on

@@ -27,6 +27,8 @@ func TestMain(m *testing.M) {
 	case os.Getenv("RIG_POLL") == "ask":
 		_, _ = http.Get("http://" + os.Getenv("AWS_LAMBDA_RUNTIME_API") + "/2018-06-01/runtime/invocation/next")
 		os.Exit(0)
+	case os.Getenv("RIG_POLL") == "serve":
+		serveEvents(os.Getenv("RIG_GATE"))
 	case os.Getenv("RIG_POLL") == "fail":
 		fmt.Println("missing: EVERYTHING")
 		os.Exit(1)

@@ -68,7 +68,9 @@ func messages(x *serve.Exchange) error {
 	if err != nil {
 		return err
 	}
-	shape := func(i gateway.Info) anthropicmessages.Shape { return anthropicmessages.Shape{Model: i.Model} }
+	shape := func(i gateway.Info) anthropicmessages.Shape {
+		return anthropicmessages.Shape{Model: i.Model, RequestID: i.RequestID}
+	}
 	return answer(x, request, dialect{
 		whole: func(r *model.Response, i gateway.Info) ([]byte, error) {
 			return anthropicmessages.EncodeResponse(nil, r, shape(i))

@@ -159,8 +159,10 @@ type ChatStream struct {
 	bytes     int64
 	usage     *model.Usage
 	requestID string
-	finished  bool
-	end       *model.Event // held back behind an estimated usage
+	// stopped: the model has finished; final: usage is the vendor's last word.
+	stopped, final bool
+	finished       bool
+	end            *model.Event // held back behind an estimated usage
 }
 
 // Info describes how the request was served.
@@ -192,9 +194,12 @@ func (s *ChatStream) Next() (model.Event, error) {
 	case model.EventUsage:
 		if ev.Usage != nil {
 			u := *ev.Usage
-			s.usage = &u
+			s.usage, s.final = &u, s.stopped
 		}
+	case model.EventFinish:
+		s.stopped = true
 	case model.EventEnd:
+		s.final = true
 		s.finish(Outcome{})
 		if !s.reported() {
 			// The client hears what it is charged for.
@@ -228,12 +233,13 @@ func (s *ChatStream) finish(o Outcome) {
 	_ = s.meter.Finish(s.ctx, o)
 }
 
-// current is the vendor's usage if it has come, else our estimate.
+// current is the vendor's usage as far as it has come, else our estimate.
 func (s *ChatStream) current() billing.Usage {
+	u := estimate(s.request, s.bytes)
 	if s.reported() {
-		return billable(*s.usage)
+		u = s.counted(u)
 	}
-	return billable(estimate(s.request, s.bytes))
+	return billable(u)
 }
 
 // bytesPerToken converts text to tokens where the vendor reported none; a hold

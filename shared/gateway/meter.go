@@ -83,7 +83,7 @@ func (m *Meter) cost(u billing.Usage) (amount billing.Micro, known bool) {
 	if err != nil {
 		return m.hold.Amount, false
 	}
-	return amount, true
+	return m.agreed(amount, u.Source == billing.Estimated), true
 }
 
 // progress writes a checkpoint when one is due. A checkpoint that fails is tried

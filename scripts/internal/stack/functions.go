@@ -69,6 +69,9 @@ func (s *Stack) Environment(function string) map[string]string {
 	return nil
 }
 
+// Binary is a function's executable, for a test that runs it in a host of its own.
+func (s *Stack) Binary(function string) string { return filepath.Join(s.opts.Binaries, function) }
+
 // environment is what a function sees: its own variables, the endpoints and its
 // own access key. It mirrors what infra/ sets on AWS, endpoints apart.
 func (s *Stack) environment(f topology.Function) map[string]string {

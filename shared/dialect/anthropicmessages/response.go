@@ -11,7 +11,11 @@ import (
 
 // Shape is what an answer needs beside the model's words. ID and Model replace
 // the vendor's, if set.
-type Shape struct{ ID, Model string }
+type Shape struct {
+	ID, Model string
+	// RequestID is ours, for the error that ends a stream.
+	RequestID string
+}
 
 func (s *Shape) over(id, name string) (string, string) {
 	if s.ID != "" {

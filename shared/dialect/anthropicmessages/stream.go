@@ -182,7 +182,7 @@ func (e *StreamEncoder) toolEnd(dst []byte, ev *model.Event) []byte {
 
 func (e *StreamEncoder) end(dst []byte) []byte {
 	if e.failed {
-		return e.AppendError(dst, fault.New(fault.ProviderError, "anthropicmessages.end", "the model did not finish its answer; try again"), "")
+		return e.AppendError(dst, fault.New(fault.ProviderError, "anthropicmessages.end", "the model did not finish its answer; try again"), e.shape.RequestID)
 	}
 	dst = append(frame(dst, "message_delta"), `,"delta":{"stop_reason":`...)
 	dst = jsonwire.AppendString(dst, e.stop)

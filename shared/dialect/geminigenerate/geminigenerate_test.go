@@ -218,7 +218,8 @@ func TestErrors(t *testing.T) {
 	f.RetryAfter = 1500e6
 	var a answerJSON
 	if raw := EncodeError(nil, &f, "req_1"); json.Unmarshal(raw, &a) != nil || a.Error.Code != 429 || a.Error.Status != "RESOURCE_EXHAUSTED" ||
-		len(a.Error.Details) != 2 || a.Error.Details[1]["retryDelay"] != "2s" || a.Error.Details[0]["reason"] != "rate_limited" {
+		len(a.Error.Details) != 3 || a.Error.Details[0]["reason"] != "rate_limited" || a.Error.Details[1]["requestId"] != "req_1" ||
+		a.Error.Details[2]["retryDelay"] != "2s" {
 		t.Errorf("%s", raw)
 	}
 }

@@ -173,6 +173,10 @@ func EncodeError(dst []byte, err error, requestID string) []byte {
 	o.B = append(o.B, `[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":`...)
 	o.B = jsonwire.AppendString(o.B, string(f.Code))
 	o.B = append(o.B, `,"domain":"latchkey"}`...)
+	if requestID != "" {
+		o.B = append(o.B, `,{"@type":"type.googleapis.com/google.rpc.RequestInfo","requestId":`...)
+		o.B = append(jsonwire.AppendString(o.B, requestID), '}')
+	}
 	if f.RetryAfter > 0 {
 		seconds := int64(math.Ceil(f.RetryAfter.Seconds()))
 		o.B = append(o.B, `,{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"`...)

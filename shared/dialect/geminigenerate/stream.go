@@ -63,7 +63,7 @@ func (e *StreamEncoder) Append(dst []byte, ev model.Event) []byte {
 		e.finish, e.native = ev.Finish, ev.Native
 	case model.EventEnd:
 		if e.finish == model.FinishError {
-			return e.AppendError(dst, fault.New(fault.ProviderError, "geminigenerate.end", "the model did not finish its answer; try again"), "")
+			return e.AppendError(dst, fault.New(fault.ProviderError, "geminigenerate.end", "the model did not finish its answer; try again"), e.shape.ID)
 		}
 		return e.frame(dst, nil, finishReason(e.finish, e.native), &e.usage)
 	}

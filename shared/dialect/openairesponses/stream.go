@@ -58,7 +58,7 @@ func (e *StreamEncoder) Append(dst []byte, ev model.Event) []byte {
 		return e.close(dst)
 	case model.EventEnd:
 		if e.finish == model.FinishError {
-			return e.AppendError(dst, fault.New(fault.ProviderError, "openairesponses.end", "the model did not finish its answer; try again"), "")
+			return e.AppendError(dst, fault.New(fault.ProviderError, "openairesponses.end", "the model did not finish its answer; try again"), e.shape.ID)
 		}
 		s := status(e.finish)
 		return e.whole(dst, "response."+s, s)
@@ -269,19 +269,32 @@ func (e *StreamEncoder) close(dst []byte) []byte {
 }
 
 // AppendError appends the frame that ends a broken stream. No completed response
-// follows, so that no SDK takes the answer for complete.
-func (e *StreamEncoder) AppendError(dst []byte, err error, _ string) []byte {
+// follows, so that no SDK takes the answer for complete. What the reference documents
+// stands at the top; the same once more under "error" is what the API really sends and
+// what the official SDKs throw for (openai-node core/streaming, read 2026-11).
+func (e *StreamEncoder) AppendError(dst []byte, err error, requestID string) []byte {
 	f := fault.As(err)
 	if f == nil {
 		f = fault.New(fault.Internal, "openairesponses.AppendError", "internal error, try again later")
 	}
-	o := e.frame(dst, "error")
-	o.String("code", string(f.Code))
-	o.String("message", f.Message)
-	if f.Param == "" {
-		o.Raw("param", []byte("null"))
-	} else {
-		o.String("param", f.Param)
+	if f.RequestID != "" {
+		requestID = f.RequestID
 	}
+	o := e.frame(dst, "error")
+	said := func(o *jsonwire.Object) {
+		o.String("code", string(f.Code))
+		o.String("message", f.Message)
+		if f.Param == "" {
+			o.Raw("param", []byte("null"))
+		} else {
+			o.String("param", f.Param)
+		}
+		o.String("request_id", requestID)
+	}
+	said(&o)
+	inner := jsonwire.Begin(nil)
+	inner.String("type", "server_error")
+	said(&inner)
+	o.Raw("error", inner.End())
 	return done(o)
 }

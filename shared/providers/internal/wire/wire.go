@@ -99,7 +99,7 @@ func Do(ctx context.Context, t model.Target, v *Vendor, r Request) (*Answer, err
 	b.inner, b.rc = inner, resp.Body
 	b.timer = time.AfterFunc(b.idle, func() { cancel(ErrIdle) })
 	b.timer.Stop()
-	if err := check(resp, b); err != nil {
+	if err := check(resp, b, r.Accept); err != nil {
 		_ = b.Close()
 		return nil, err
 	}
@@ -151,7 +151,7 @@ func orDuration(d, def time.Duration) time.Duration {
 }
 
 // check turns everything but a usable 2xx answer into an error.
-func check(resp *http.Response, b *Body) error {
+func check(resp *http.Response, b *Body, accept string) error {
 	v := b.vendor
 	switch {
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
@@ -164,8 +164,14 @@ func check(resp *http.Response, b *Body) error {
 		}
 		return v.Decide(b.op, resp.StatusCode, resp.Header, body)
 	}
-	if mt, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && mt == "text/html" {
+	mt, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err == nil && mt == "text/html" {
 		return v.fault(fault.ProviderError, b.op, "the provider answered with a web page, check the base URL", ErrContent)
+	}
+	// Endpoints mislabel JSON and events as text or bytes; nobody calls them a picture.
+	if kind, _, _ := strings.Cut(mt, "/"); err == nil && !strings.HasPrefix(accept, "audio/") &&
+		(kind == "image" || kind == "audio" || kind == "video" || kind == "font") {
+		return v.Malformed(b.op)
 	}
 	return nil
 }

@@ -158,7 +158,7 @@ func answer(x *serve.Exchange, request *model.Request, d dialect) error {
 	// gateway; the answer was produced and is the client's.
 	_ = a.Commit(x.R.Context())
 	info := a.Info()
-	describe(x, info, request, false)
+	x.Describe(info, false)
 	body, err := d.whole(a.Response, info)
 	if err != nil {
 		return err
@@ -173,7 +173,7 @@ func stream(x *serve.Exchange, request *model.Request, d dialect) error {
 	}
 	defer s.Close()
 	info := s.Info()
-	describe(x, info, request, true)
+	x.Describe(info, true)
 	encoder := d.stream(info)
 	// Status and headers wait for the first event.
 	first, err := s.Next()
@@ -201,14 +201,6 @@ func stream(x *serve.Exchange, request *model.Request, d dialect) error {
 			return err
 		}
 		buf = encoder.Append(buf, ev)
-	}
-}
-
-// describe sets the response headers and names what a platform call left out.
-func describe(x *serve.Exchange, i gateway.Info, r *model.Request, streaming bool) {
-	x.Describe(i, streaming)
-	if i.Connection == "" {
-		x.Dropped(gateway.DroppedFields(r))
 	}
 }
 

@@ -81,8 +81,10 @@ type call struct {
 	// platform says that the platform pays.
 	platform bool
 	org      string
-	// dropped are the fields that the candidate is not given.
+	// dropped are the fields that the candidate is not given, whatever strict says.
 	dropped []string
+	strict  bool
+	chat    model.Chat
 }
 
 // run tries the candidates of a request in order. It returns the first answer
@@ -269,8 +271,8 @@ func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s servic
 	if err := access.check(entry, s.has(entry)); err != nil {
 		return none, nil, a.deny(cand, err)
 	}
-	cl := call{entry: entry, model: cand.Model, platform: cand.Connection == nil, org: a.c.Org}
-	if err := s.admit(&cl, a.q.Strict); err != nil {
+	cl := call{entry: entry, model: cand.Model, platform: cand.Connection == nil, org: a.c.Org, strict: a.q.Strict}
+	if err := s.admit(&cl); err != nil {
 		return none, nil, a.deny(cand, err)
 	}
 	hold := billing.Micro(0)

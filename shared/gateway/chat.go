@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"maps"
 
@@ -38,7 +37,7 @@ func (g *Gateway) Complete(ctx context.Context, c *Caller, q Query, r *model.Req
 	if err := checkMedia(r); err != nil {
 		return nil, err
 	}
-	response, meter, err := run(ctx, g, c, q, chatService(r, func(ctx context.Context, chat model.Chat, mc model.Call) (*model.Response, error) {
+	response, meter, err := run(ctx, g, c, q.strict(r), chatService(r, func(ctx context.Context, chat model.Chat, mc model.Call) (*model.Response, error) {
 		return chat.Complete(ctx, mc)
 	}))
 	if err != nil {
@@ -58,7 +57,7 @@ func (g *Gateway) Stream(ctx context.Context, c *Caller, q Query, r *model.Reque
 	if err := checkMedia(r); err != nil {
 		return nil, err
 	}
-	s, meter, err := run(ctx, g, c, q, chatService(r, func(ctx context.Context, chat model.Chat, mc model.Call) (model.Stream, error) {
+	s, meter, err := run(ctx, g, c, q.strict(r), chatService(r, func(ctx context.Context, chat model.Chat, mc model.Call) (model.Stream, error) {
 		return chat.Stream(ctx, mc)
 	}))
 	if err != nil {
@@ -80,52 +79,28 @@ func chatService[T any](r *model.Request, do func(context.Context, model.Chat, m
 		name: "chat", model: r.Model, needs: needs, whole: !r.Stream,
 		has:    func(e *providers.Entry) bool { return e.NewChat != nil },
 		expect: billing.Expected{InputTokens: inputTokens(r, holdBytesPerToken) + saltTokens, MaxOutput: int64(r.MaxOutputTokens)},
+		dropped: func(c *call) []string {
+			c.chat = c.entry.NewChat()
+			return chatDropped(r, c)
+		},
 		do: func(ctx context.Context, c call) (T, error) {
-			return do(ctx, c.entry.NewChat(), model.Call{Target: c.target, Request: outgoing(r, c)})
+			return do(ctx, c.chat, model.Call{Target: c.target, Request: outgoing(r, &c)})
 		},
 	}
 }
 
 // outgoing is the request as this candidate gets it.
-func outgoing(r *model.Request, c call) *model.Request {
+func outgoing(r *model.Request, c *call) *model.Request {
 	out := *r
-	out.Model = c.model
+	out.Model, out.Strict = c.model, c.strict
+	out.Strip(c.dropped)
 	if c.platform {
 		// The hold was sized for this much output.
 		out.MaxOutputTokens = int(c.maxOutput)
-		out.Extra = platformExtra(r.Extra)
+		out.Extra = maps.Clone(out.Extra)
 		separate(&out, c.org)
 	}
 	return &out
-}
-
-// platformExtra keeps the extra fields that cannot change what the platform is
-// billed for: a vendor's own routing, plug-ins or service tiers could make
-// another, dearer model answer on the platform's key.
-func platformExtra(extra map[string]json.RawMessage) map[string]json.RawMessage {
-	if len(extra) == 0 {
-		return nil
-	}
-	out := maps.Clone(extra)
-	maps.DeleteFunc(out, func(name string, _ json.RawMessage) bool { return !harmless[name] })
-	return out
-}
-
-var harmless = map[string]bool{
-	"logit_bias": true, "logprobs": true, "top_logprobs": true, "metadata": true, "verbosity": true,
-	"prompt_cache_key": true, "safety_identifier": true, "min_p": true, "top_a": true, "repetition_penalty": true,
-}
-
-// DroppedFields lists the fields of a request that a platform call does not
-// forward, sorted.
-func DroppedFields(r *model.Request) []string {
-	dropped := map[string]bool{}
-	for name := range r.Extra {
-		if !harmless[name] {
-			dropped[name] = true
-		}
-	}
-	return sorted(dropped)
 }
 
 // CountTokens estimates the input tokens of a request for a model that the

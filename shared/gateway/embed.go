@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
-	"maps"
 	"slices"
 
 	"github.com/latchkey/latchkey/shared/billing"
@@ -81,38 +79,11 @@ func (c *Caller) alone() *Caller {
 func embedOutgoing(r *model.EmbedRequest, c *call) *model.EmbedRequest {
 	out := *r
 	out.Model = c.model
-	if c.platform {
-		if len(r.Extra) > 0 {
-			out.Extra = maps.Clone(r.Extra)
-			maps.DeleteFunc(out.Extra, func(name string, _ json.RawMessage) bool { return !harmlessEmbedding[name] })
-		}
-		if r.User != "" {
-			out.User = tenantName(c.org, "user\x00"+r.User)
-		}
+	out.Strip(c.dropped)
+	if c.platform && out.User != "" {
+		out.User = tenantName(c.org, "user\x00"+out.User)
 	}
 	return &out
-}
-
-// harmlessEmbedding are the extra fields that cannot change what the platform is
-// billed for.
-var harmlessEmbedding = map[string]bool{"input_type": true}
-
-// embedDropped names the fields that this candidate is not given.
-func embedDropped(r *model.EmbedRequest, c *call) []string {
-	dropped := map[string]bool{}
-	if c.platform {
-		for name := range r.Extra {
-			if !harmlessEmbedding[name] {
-				dropped[name] = true
-			}
-		}
-	}
-	if carrier, ok := c.entry.NewEmbedder().(model.EmbedCarrier); ok {
-		for _, name := range carrier.Uncarried(r) {
-			dropped[name] = true
-		}
-	}
-	return sorted(dropped)
 }
 
 // embedTokens estimates the input tokens; token arrays are counted.

@@ -102,7 +102,8 @@ func (r *rig) gateway() *gateway.Gateway {
 	check(r.t, err)
 	entry := providers.Entry{ID: taxonomy.OpenRouter, DefaultBaseURL: "https://vendor.example/v1", Hosts: []string{"vendor.example"},
 		Capabilities: []taxonomy.Capability{taxonomy.CapText, taxonomy.CapTools}, KeyRequired: true, DefaultBilling: taxonomy.BYOK,
-		NewChat: func() model.Chat { return r }, NewEmbedder: func() model.Embedder { return embedRig{r} }}
+		NewChat: func() model.Chat { return r }, NewEmbedder: func() model.Embedder { return embedRig{r} },
+		NewSynthesizer: func() speech.Synthesizer { return voiceRig{r} }, NewTranscriber: func() speech.Transcriber { return voiceRig{r} }}
 	ids := 0
 	g, err := gateway.New(gateway.Options{Store: &r.store, Vault: r.vault, Ledger: r, Prices: benchPrices{book}, Replays: r, Limits: &r.limits, Cooldown: r,
 		Providers: []providers.Entry{entry, {ID: taxonomy.Bedrock, DefaultBaseURL: "https://unserved.example"}}, Client: func(*providers.Entry) *http.Client { return http.DefaultClient }, Platform: r.platform,
@@ -324,12 +325,12 @@ func TestPlatformForwardsOnlyHarmlessFields(t *testing.T) {
 	r := newRig(t)
 	m := ask("openrouter/m")
 	m.Extra = map[string]json.RawMessage{"models": json.RawMessage(`["dear/model"]`), "logit_bias": json.RawMessage(`{}`)}
-	_, err := r.complete(gateway.Query{}, m)
+	a, err := r.complete(gateway.Query{}, m)
 	check(t, err)
 	if _, ok := r.calls[0].Request.Extra["models"]; ok || r.calls[0].Request.Extra["logit_bias"] == nil {
 		t.Errorf("extra: %v", r.calls[0].Request.Extra)
 	}
-	if got := gateway.DroppedFields(m); !slices.Equal(got, []string{"models"}) {
+	if got := a.Info().Dropped; !slices.Equal(got, []string{"models"}) {
 		t.Errorf("dropped: %v", got)
 	}
 	if m.Extra["models"] == nil {

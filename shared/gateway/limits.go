@@ -217,7 +217,7 @@ func separate(out *model.Request, org string) {
 	}
 	for _, name := range []string{"prompt_cache_key", "safety_identifier"} {
 		if v := out.Extra[name]; v != nil {
-			// platformExtra has made this map.
+			// outgoing has made this map.
 			out.Extra[name] = json.RawMessage(`"` + tenantName(org, name+"\x00"+string(v)) + `"`)
 		}
 	}

@@ -42,11 +42,15 @@ func (g *Gateway) Transcribe(ctx context.Context, c *Caller, q Query, r *speech.
 func hearing[T any](r *speech.TranscribeRequest, millis int64, do func(context.Context, speech.Transcriber, speech.TranscribeCall) (T, error)) service[T] {
 	return service[T]{
 		name: "transcribe", model: r.Model, whole: true,
-		has:    func(e *providers.Entry) bool { return e.NewTranscriber != nil },
-		expect: billing.Expected{AudioMillis: millis, NoOutput: true},
+		has:     func(e *providers.Entry) bool { return e.NewTranscriber != nil },
+		expect:  billing.Expected{AudioMillis: millis, NoOutput: true},
+		dropped: func(cl *call) []string { return heardDropped(r, cl) },
 		do: func(ctx context.Context, cl call) (T, error) {
 			out := *r
 			out.Model = cl.model
+			if len(cl.dropped) > 0 {
+				out.Extra = nil // all or nothing
+			}
 			return do(ctx, cl.entry.NewTranscriber(), speech.TranscribeCall{Target: cl.target, Request: &out})
 		},
 	}
@@ -181,8 +185,9 @@ func (g *Gateway) Synthesize(ctx context.Context, c *Caller, q Query, r *speech.
 	characters := int64(utf8.RuneCountInString(r.Input))
 	audio, meter, err := run(ctx, g, c, q, service[*speech.Audio]{
 		name: "synthesize", model: r.Model, whole: true,
-		has:    func(e *providers.Entry) bool { return e.NewSynthesizer != nil },
-		expect: billing.Expected{Characters: characters, NoOutput: true},
+		has:     func(e *providers.Entry) bool { return e.NewSynthesizer != nil },
+		expect:  billing.Expected{Characters: characters, NoOutput: true},
+		dropped: func(cl *call) []string { return spokenDropped(r, cl) },
 		do: func(ctx context.Context, cl call) (*speech.Audio, error) {
 			out := *r
 			out.Model = cl.model

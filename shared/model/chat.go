@@ -66,6 +66,17 @@ type Chat interface {
 	Stream(ctx context.Context, call Call) (Stream, error)
 }
 
+// Carrier is implemented by adapters of chat that do not send everything they are
+// given. Uncarried names what the model of that ID would not be sent of a
+// request: unknown fields of another dialect, the end user's name where the vendor
+// has no field for it, and sampling parameters that the model lacks. Names are
+// those of [Request.Strip]. Sampling parameters must be taken out before the
+// call, because adapters refuse what they cannot send; everything that is not
+// named is sent or refused.
+type Carrier interface {
+	Uncarried(id string, r *Request) []string
+}
+
 // TokenCounter is implemented by adapters whose vendor counts the input tokens of
 // a request without answering it. The count is the vendor's estimate. Errors are
 // those of [Chat].

@@ -232,14 +232,18 @@ type Request struct {
 	// dialect they belong to; adapters of another dialect drop them.
 	Extra   map[string]json.RawMessage `json:"extra,omitempty"`
 	Dialect string                     `json:"dialect,omitempty"`
+	// Strict asks that nothing of the request is left out. It is for the gateway;
+	// a vendor that passes requests on to others is told, if it has a word for it.
+	Strict bool `json:"strict,omitempty"`
 }
 
-// Values of [Request.Dialect]: OpenAI chat completions, Anthropic Messages and
-// Gemini generateContent.
+// Values of [Request.Dialect]: OpenAI chat completions, OpenAI Responses,
+// Anthropic Messages and Gemini generateContent.
 const (
-	DialectChat     = "chat_completions"
-	DialectMessages = "messages"
-	DialectGemini   = "generate_content"
+	DialectChat      = "chat_completions"
+	DialectResponses = "responses"
+	DialectMessages  = "messages"
+	DialectGemini    = "generate_content"
 )
 
 // Needs reports which optional abilities the request uses.

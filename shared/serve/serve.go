@@ -151,6 +151,13 @@ func (x *Exchange) query() error {
 		}
 		q.Forced = source
 	}
+	switch h.Get("x-latchkey-strict") {
+	case "", "false":
+	case "true":
+		q.Strict = true
+	default:
+		return badHeader("x-latchkey-strict", "x-latchkey-strict must be true or false")
+	}
 	q.Connection, q.Agent = h.Get("x-latchkey-connection"), h.Get("x-latchkey-agent")
 	for name, id := range map[string]string{"x-latchkey-connection": q.Connection, "x-latchkey-agent": q.Agent} {
 		if id != "" && !table.ValidID(id) {
@@ -178,7 +185,9 @@ func (x *Exchange) Describe(i gateway.Info, streaming bool) {
 	h.Set("x-latchkey-fallback", headerText(i.FallbackHeader()))
 	// No conformance evidence exists yet, so nothing may claim to be verified.
 	h.Set("x-latchkey-model-status", "unverified")
-	x.Dropped(i.Dropped)
+	if len(i.Dropped) > 0 {
+		h.Set("x-latchkey-dropped", strings.Join(i.Dropped, ", "))
+	}
 	x.standing(requestsPer, i.RequestsLeft)
 	x.standing(tokensPer, i.TokensLeft)
 	if !streaming {
@@ -289,13 +298,6 @@ func (x *Exchange) Now() time.Time { return x.server.Now() }
 
 // Gateway makes the calls of the request.
 func (x *Exchange) Gateway() *gateway.Gateway { return x.server.Gateway }
-
-// Dropped names request fields that were not forwarded.
-func (x *Exchange) Dropped(fields []string) {
-	if len(fields) > 0 {
-		x.W.Header().Set("x-latchkey-dropped", headerText(strings.Join(fields, ", ")))
-	}
-}
 
 // NotFound answers every other path and method.
 func (s *Server) NotFound() http.Handler {

@@ -53,6 +53,7 @@ func TestRefusalsBeforeAnythingIsRead(t *testing.T) {
 		{"too large", strings.Repeat("x", 6<<20+1), []string{"x-api-key", key}, 413, fault.TooLarge, "null"},
 		{"billing source", "", []string{"x-api-key", key, "x-latchkey-billing", "free"}, 400, fault.InvalidRequest, `"x-latchkey-billing"`},
 		{"connection id", "", []string{"x-api-key", key, "x-latchkey-connection", "a#b"}, 400, fault.InvalidRequest, `"x-latchkey-connection"`},
+		{"strict", "", []string{"x-api-key", key, "x-latchkey-strict", "yes"}, 400, fault.InvalidRequest, `"x-latchkey-strict"`},
 		{"agent id", "", []string{"x-api-key", key, "x-latchkey-agent", "a b"}, 400, fault.InvalidRequest, `"x-latchkey-agent"`},
 	} {
 		w := do(t, server(io.Discard), c.body, c.headers...)

@@ -129,6 +129,13 @@ func translate(ctx context.Context, in *invocation) error {
 	t := &translation{Dialect: d.name, dialect: d}
 	chat := entry.NewChat()
 	failure := t.call(ctx, chat, call, speaks)
+	var lacks []string
+	if tap.request == nil && failure != nil {
+		// What the model lacks the gateway takes out before the call.
+		if call.Request, lacks = stripped(chat, req); len(lacks) > 0 {
+			failure = t.call(ctx, chat, call, speaks)
+		}
+	}
 	if tap.request == nil && failure != nil {
 		return refused(failure)
 	}
@@ -138,7 +145,7 @@ func translate(ctx context.Context, in *invocation) error {
 	if asked && tap.request != nil {
 		t.Request = tap.request
 		t.Request.mask(&entry, key)
-		t.Dropped = dropped(ctx, chat, call, t.Request.Body)
+		t.Dropped = append(lacks, dropped(ctx, chat, call, t.Request.Body)...)
 		t.Warnings = warnings(&entry, req)
 	}
 	return t.show(in, failure)

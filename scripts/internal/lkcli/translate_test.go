@@ -203,6 +203,7 @@ func TestTranslateDropped(t *testing.T) {
 		{"openrouter", "deepseek/deepseek-v3.2", nil, []string{"the model is documented to have no vision", "the model is documented to write at most 64000 tokens", "on platform credits these fields are left out: odd_field"}},
 		{"openai_compatible", "nobody/knows", nil, []string{"on platform credits these fields are left out: odd_field"}},
 		{"mistral", "mistral-large-2512", []string{"user"}, []string{"the model is documented to write at most 262144 tokens", "on platform credits these fields are left out: odd_field"}},
+		{"anthropic", "claude-sonnet-4-5", []string{"odd_field", "seed", "image detail"}, []string{"the model is documented to write at most 64000 tokens", "on platform credits these fields are left out: odd_field"}},
 		{"gemini", "gemini-2.5-pro", []string{"user", "image detail", "odd_field"}, []string{"the model is documented to write at most 65535 tokens", "on platform credits these fields are left out: odd_field"}},
 	} {
 		got := decode(t, lk(t, asked, nil, "translate", "--json", "--provider", c.provider, "--model", c.model))

@@ -155,6 +155,19 @@ func (s *sent) mask(e *providers.Entry, key string) {
 	}
 }
 
+// stripped is the request without what the adapter says it cannot send.
+func stripped(chat model.Chat, r *model.Request) (*model.Request, []string) {
+	carrier, ok := chat.(model.Carrier)
+	if !ok {
+		return r, nil
+	}
+	names := carrier.Uncarried(r.Model, r)
+	slices.Sort(names)
+	out := *r
+	out.Strip(names)
+	return &out, names
+}
+
 // dropped names what a request asks for and what makes no difference to the bytes
 // that are sent: each is left out in turn, and the request made again. So it needs
 // to know no vendor.

@@ -116,6 +116,24 @@ func TestParseRefusals(t *testing.T) {
 	}
 }
 
+// TestRequireParameters: OpenRouter's word for strict mode; what else its field
+// says stays for the vendor.
+func TestRequireParameters(t *testing.T) {
+	for text, want := range map[string]struct{ strict, kept bool }{
+		`{"require_parameters":true}`: {true, false}, `{"require_parameters":false}`: {false, false}, `{"require_parameters":null}`: {false, true},
+		`{"require_parameters":true,"order":["x"]}`: {true, true}, `{"order":["x"]}`: {false, true}, `{}`: {false, true}, `"x"`: {false, true}, `{"REQUIRE_PARAMETERS":true}`: {false, true},
+	} {
+		r, _, err := ParseRequest([]byte(`{"model":"m",` + hi + `,"provider":` + text + `}`))
+		if err != nil || r.Strict != want.strict || (r.Extra["provider"] != nil) != want.kept || want.kept && string(r.Extra["provider"]) != text {
+			t.Errorf("%s: strict %v, extra %s, %v", text, r.Strict, r.Extra, err)
+		}
+	}
+	_, _, err := ParseRequest([]byte(`{"model":"m",` + hi + `,"provider":{"require_parameters":"yes"}}`))
+	if f := fault.As(err); f == nil || f.Code != fault.InvalidRequest || f.Param != "provider.require_parameters" {
+		t.Errorf("%v", err)
+	}
+}
+
 func FuzzParseRequest(f *testing.F) {
 	f.Add([]byte(`{"model":"m",` + hi + `,"stop":["a"],"tools":[{"type":"function","function":{"name":"f"}}]}`))
 	f.Add([]byte(`{"model":"m","messages":[{"role":"user","content":[{"type":"file","file":{"file_data":"data:a/b;base64,AA=="}}]}]}`))

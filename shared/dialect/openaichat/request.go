@@ -39,7 +39,7 @@ func ParseRequest(text []byte) (*model.Request, Meta, error) {
 	r := &model.Request{Dialect: model.DialectChat}
 	var meta Meta
 	for _, step := range []func(*model.Request, *Meta) error{f.basics, f.messages, f.tools, f.choice, f.output, f.limits,
-		f.sampling, f.stop, f.reasoning, f.refuse} {
+		f.sampling, f.stop, f.reasoning, f.provider, f.refuse} {
 		if err := step(r, &meta); err != nil {
 			return nil, Meta{}, err
 		}
@@ -178,6 +178,30 @@ func (f fields) reasoning(r *model.Request, _ *Meta) (err error) {
 	}
 	r.Reasoning = model.Reasoning{Effort: in.Effort, MaxTokens: in.MaxTokens, Enabled: in.Enabled,
 		Exclude: in.Exclude || include != nil && !*include}
+	return nil
+}
+
+// provider reads the one member of OpenRouter's routing preferences that asks
+// something of us: that nothing of the request is left out (its documentation,
+// provider routing, read 2026-11). Alone it is taken, because the gateway tells the
+// vendor; with others it stays among the unknown fields.
+func (f fields) provider(r *model.Request, _ *Meta) error {
+	v := f.Peek("provider")
+	if len(v) == 0 || v[0] != '{' {
+		return nil
+	}
+	preferences, err := body.Parse(op, v)
+	if err != nil {
+		return bad("provider", "provider must be an object")
+	}
+	strict, err := preferences.Bool("require_parameters")
+	if err != nil {
+		return bad("provider.require_parameters", "provider.require_parameters must be true or false")
+	}
+	r.Strict = strict != nil && *strict
+	if rest, err := preferences.Rest(); err == nil && len(rest) == 0 && strict != nil {
+		_ = f.Take("provider")
+	}
 	return nil
 }
 

@@ -12,7 +12,7 @@ import (
 const op = "openairesponses.ParseRequest"
 
 // Dialect is the [model.Request.Dialect] of this dialect.
-const Dialect = "responses"
+const Dialect = model.DialectResponses
 
 // nativeFormat is the [model.Reasoned] format of reasoning items of a vendor of
 // this dialect, as OpenRouter names it (its reasoning documentation, 2026-11).

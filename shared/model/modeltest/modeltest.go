@@ -18,6 +18,9 @@
 // An error scenario has error.json and no response.json. -update rewrites the
 // golden sections and nothing else.
 //
+// Whatever a request holds of unknown fields, sampling and the end user must be
+// sent or named ([model.Carrier]), for every model that a transcript names.
+//
 // A vendor that makes embeddings has testdata/embeddings/*.txtar of the same
 // form.
 //
@@ -79,6 +82,7 @@ func Run(t *testing.T, entry providers.Entry) {
 	}
 	t.Run("limits", func(t *testing.T) { runLimits(t, entry) })
 	t.Run("malformed", func(t *testing.T) { runMalformed(t, entry, list) })
+	t.Run("carried", func(t *testing.T) { runCarried(t, entry, list) })
 	if entry.NewEmbedder != nil {
 		t.Run("embeddings", func(t *testing.T) { runEmbeddings(t, entry) })
 	}

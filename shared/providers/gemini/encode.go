@@ -229,6 +229,19 @@ func (c *Chat) depth(t *jsonwire.Object, r model.Reasoning, p *profile) error {
 	return nil
 }
 
+// Uncarried implements [model.Carrier].
+func (c *Chat) Uncarried(_ string, r *model.Request) (out []string) {
+	if r.User != "" {
+		out = append(out, model.FieldUser)
+	}
+	for name := range r.Extra {
+		if r.Dialect != model.DialectGemini {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 // extra passes on fields of the same dialect that we do not know, in the order of
 // their names.
 func (c *Chat) extra(o *jsonwire.Object, r *model.Request) error {

@@ -79,6 +79,9 @@ func models() []chatcompletions.Model {
 // transcriber hides that the multipart transcriber can stream: Groq cannot.
 type transcriber struct{ speech.Transcriber }
 
+// CarriesExtra implements [speech.ExtraCarrier].
+func (transcriber) CarriesExtra() bool { return true }
+
 // Registration describes the vendor.
 func Registration() providers.Entry {
 	v := vendor()

@@ -27,10 +27,10 @@ func newChat() model.Chat {
 	return either{chatcompletions.New(chat()), responsesapi.New(responsesapi.Config{Vendor: vendor(), ImageTypes: imageTypes()})}
 }
 
-func (e either) of(call model.Call) model.Chat {
+func (e either) of(id string) model.Chat {
 	if slices.ContainsFunc(responsesOnly(), func(p string) bool {
 		head, open := strings.CutSuffix(p, "*")
-		return call.Request.Model == p || open && strings.HasPrefix(call.Request.Model, head)
+		return id == p || open && strings.HasPrefix(id, head)
 	}) {
 		return e.responses
 	}
@@ -39,10 +39,18 @@ func (e either) of(call model.Call) model.Chat {
 
 // Complete implements [model.Chat].
 func (e either) Complete(ctx context.Context, call model.Call) (*model.Response, error) {
-	return e.of(call).Complete(ctx, call)
+	return e.of(call.Request.Model).Complete(ctx, call)
 }
 
 // Stream implements [model.Chat].
 func (e either) Stream(ctx context.Context, call model.Call) (model.Stream, error) {
-	return e.of(call).Stream(ctx, call)
+	return e.of(call.Request.Model).Stream(ctx, call)
+}
+
+// Uncarried implements [model.Carrier].
+func (e either) Uncarried(id string, r *model.Request) []string {
+	if c, ok := e.of(id).(model.Carrier); ok {
+		return c.Uncarried(id, r)
+	}
+	return nil
 }

@@ -14,7 +14,8 @@
 //   - The native transcription body is JSON with base64 audio, not multipart.
 //
 // The optional headers HTTP-Referer and X-Title are not sent: they would tell a
-// third party which product an organisation uses. The fields models, route and
+// third party which product an organisation uses. A strict request is passed on as
+// provider.require_parameters (docs, provider routing, read 2026-11). The fields models, route and
 // preset are refused, because they would let the vendor answer with another
 // model than the one that was planned, priced and gated.
 package openrouter
@@ -50,6 +51,7 @@ func chat() chatcompletions.Config {
 		Vendor:       vendor(),
 		CacheControl: true,
 		RefuseExtra:  []string{"models", "preset", "route"},
+		Strict:       chatcompletions.Field{Name: "provider", JSON: `{"require_parameters":true}`},
 		// One row for all: what a model behind OpenRouter takes, it says itself.
 		Models: []chatcompletions.Model{{
 			Media: chatcompletions.Media{ImageURL: true, ImageData: true, Audio: chatcompletions.AudioObject,

@@ -20,6 +20,9 @@ type PlainTranscriber struct{ v wire.Vendor }
 // NewPlainTranscriber makes a transcriber without response formats.
 func NewPlainTranscriber(v wire.Vendor) *PlainTranscriber { return &PlainTranscriber{v: v} }
 
+// CarriesExtra implements [speech.ExtraCarrier].
+func (t *PlainTranscriber) CarriesExtra() bool { return true }
+
 // Transcribe implements [speech.Transcriber]. The fields this form does not have
 // are refused rather than dropped.
 func (t *PlainTranscriber) Transcribe(ctx context.Context, call speech.TranscribeCall) (*speech.Transcription, error) {

@@ -120,6 +120,9 @@ func writeFields(f *form, r *speech.TranscribeRequest, stream bool) {
 	}
 }
 
+// CarriesExtra implements [speech.ExtraCarrier].
+func (t *Transcriber) CarriesExtra() bool { return true }
+
 // writeExtra passes on fields we do not know, in the order of their names.
 func writeExtra(f *form, r *speech.TranscribeRequest) {
 	for _, name := range slices.Sorted(maps.Keys(r.Extra)) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,6 +71,55 @@ func TestForeignExtraIsDropped(t *testing.T) {
 	b, _ = New(plain()).Encode(r, false)
 	if !strings.Contains(string(b), `"thinking":{}`) || strings.Contains(string(b), "other") {
 		t.Errorf("%s", b)
+	}
+}
+
+// TestStrictIsPassedOn to a vendor with a word for it, beside what the client says
+// there, and overruling it; and to no other.
+func TestStrictIsPassedOn(t *testing.T) {
+	with := plain()
+	with.Strict = Field{Name: "provider", JSON: `{"require_parameters":true}`}
+	for extra, want := range map[string]string{
+		"": `"provider":{"require_parameters":true}}`, `{}`: `"provider":{"require_parameters":true}}`,
+		`{"order":["x"],"allow_fallbacks":false}`: `"provider":{"require_parameters":true,"allow_fallbacks":false,"order":["x"]}}`,
+		`{"require_parameters":false,"z":1}`:      `"provider":{"require_parameters":true,"z":1}}`, `7`: `"provider":7}`,
+	} {
+		r := ask(model.Text("x"))
+		r.Dialect, r.Strict = model.DialectChat, true
+		if extra != "" {
+			r.Extra = map[string]json.RawMessage{"provider": json.RawMessage(extra)}
+		}
+		b, err := New(with).Encode(r, false)
+		if err != nil || !strings.HasSuffix(string(b), want) || strings.Count(string(b), `"provider"`) != 1 || !json.Valid(b) {
+			t.Errorf("%s: %s, %v", extra, b, err)
+		}
+		r.Strict = false
+		if b, _ = New(with).Encode(r, false); extra == "" && strings.Contains(string(b), "require_parameters") || extra != "" && !strings.HasSuffix(string(b), `"provider":`+extra+`}`) {
+			t.Errorf("not strict, %s: %s", extra, b)
+		}
+	}
+	r := ask(model.Text("x"))
+	r.Strict = true
+	if b, _ := New(plain()).Encode(r, false); strings.Contains(string(b), "require_parameters") {
+		t.Errorf("%s", b)
+	}
+}
+
+// TestModelsWithoutAField: an unknown field that the model is known to lack is
+// named, so that the gateway takes it out.
+func TestModelsWithoutAField(t *testing.T) {
+	c := plain()
+	c.Models = []Model{{Without: []string{"logprobs", "seed"}, Fixed: []Fixed{{Name: "temperature", Values: []float64{1}}}}}
+	one, other, seed := 1.0, 0.5, int64(1)
+	r := ask(model.Text("x"))
+	r.Dialect, r.Extra = model.DialectChat, map[string]json.RawMessage{"logprobs": json.RawMessage(`true`), "kept": json.RawMessage(`1`)}
+	r.Sampling = model.Sampling{Temperature: &one, TopP: &other, Seed: &seed}
+	if got := New(c).Uncarried("m", r); !slices.Equal(got, []string{"seed", "logprobs"}) {
+		t.Errorf("%q", got)
+	}
+	r.Sampling.Temperature = &other
+	if got := New(c).Uncarried("m", r); !slices.Equal(got, []string{"seed", "temperature", "logprobs"}) {
+		t.Errorf("%q", got)
 	}
 }
 

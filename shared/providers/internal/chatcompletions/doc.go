@@ -63,6 +63,9 @@ type Config struct {
 	// DoneEnds accepts [DONE] without a finish reason as the end, for servers
 	// that never send one.
 	DoneEnds bool
+	// Strict is sent with requests that ask for [model.Request.Strict]: a member of
+	// the body that holds an object.
+	Strict Field
 	// RefuseExtra are fields of the same dialect that are refused, because they
 	// would make the vendor call another model than the one that was planned.
 	RefuseExtra []string

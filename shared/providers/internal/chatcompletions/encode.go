@@ -73,6 +73,9 @@ func (c *encoder) request(r *model.Request, stream bool) ([]byte, error) {
 	if err := c.extra(&o, r); err != nil {
 		return nil, err
 	}
+	if r.Strict && c.c.Strict.Name != "" && !c.says(r, c.c.Strict.Name) {
+		o.Raw(c.c.Strict.Name, []byte(c.c.Strict.JSON))
+	}
 	return o.End(), nil
 }
 
@@ -326,9 +329,31 @@ func (c *encoder) extra(o *jsonwire.Object, r *model.Request) error {
 		o.B = append(o.B, ',')
 		o.B = jsonwire.AppendString(o.B, name)
 		o.B = append(o.B, ':')
+		if r.Strict && name == c.c.Strict.Name {
+			o.B = appendMerged(o.B, c.c.Strict.JSON, r.Extra[name])
+			continue
+		}
 		o.B = append(o.B, r.Extra[name]...)
 	}
 	return nil
+}
+
+// appendMerged appends the object that the client sent with ours in front, whose
+// members hold. Anything but an object is the client's mistake, which the vendor
+// tells.
+func appendMerged(b []byte, ours string, theirs json.RawMessage) []byte {
+	var all, own map[string]json.RawMessage
+	if json.Unmarshal(theirs, &all) != nil || json.Unmarshal([]byte(ours), &own) != nil {
+		return append(b, theirs...)
+	}
+	b = append(b, ours[:len(ours)-1]...)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if own[name] == nil {
+			b = append(b, ',')
+			b = append(append(jsonwire.AppendString(b, name), ':'), all[name]...)
+		}
+	}
+	return append(b, '}')
 }
 
 // cacheKey routes requests with the same prefix to the same cache.

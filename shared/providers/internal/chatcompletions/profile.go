@@ -145,7 +145,7 @@ func (c *encoder) admit(r *model.Request) error {
 		}
 	}
 	for _, f := range m.Fixed {
-		if v := sampled(s, f.Name); v != nil && !slices.Contains(f.Values, *v) {
+		if v := s.Number(f.Name); v != nil && !slices.Contains(f.Values, *v) {
 			return c.refuse(f.Name, "this model does not let one choose this value, leave it out")
 		}
 	}
@@ -157,16 +157,29 @@ func (c *encoder) withoutParam(name string) error {
 	return c.refuse(param, "this model does not have this option, leave it out or choose another model")
 }
 
-func sampled(s *model.Sampling, name string) *float64 {
-	switch name {
-	case "temperature":
-		return s.Temperature
-	case "top_p":
-		return s.TopP
-	case "frequency_penalty":
-		return s.FrequencyPenalty
-	case "presence_penalty":
-		return s.PresencePenalty
+// Uncarried implements [model.Carrier].
+func (c *Chat) Uncarried(id string, r *model.Request) (out []string) {
+	m := c.c.row(id)
+	for _, name := range [...]string{model.FieldTemperature, model.FieldTopP, model.FieldFrequencyPenalty, model.FieldPresencePenalty, model.FieldSeed} {
+		if r.Sampling.Has(name) && slices.Contains(m.Without, name) {
+			out = append(out, name)
+		}
 	}
-	return nil
+	for _, f := range m.Fixed {
+		if v := r.Sampling.Number(f.Name); v != nil && !slices.Contains(f.Values, *v) {
+			out = append(out, f.Name)
+		}
+	}
+	if r.Sampling.TopK != nil && !m.TopK {
+		out = append(out, model.FieldTopK)
+	}
+	if c.c.NoUser && r.User != "" {
+		out = append(out, model.FieldUser)
+	}
+	for name := range r.Extra {
+		if r.Dialect != model.DialectChat || slices.Contains(m.Without, name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }

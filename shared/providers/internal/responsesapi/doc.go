@@ -5,8 +5,8 @@
 // the whole conversation is sent each time. Thinking is encrypted; it is asked
 // for, kept in [model.Reasoned.Data] with [Format], and goes back with the next
 // turn. What the format does not have is refused before anything is sent: stop
-// sequences, a seed, penalties, top_k, audio, names of speakers. Fields of the
-// chat dialect that mean the same here are passed on.
+// sequences, a seed, penalties, top_k, audio, names of speakers. Unknown fields of
+// this dialect are passed on, and those of the chat dialect that mean the same.
 //
 // Streams: one item is written after the other. A tool call ends with its item;
 // response.completed, response.incomplete and response.failed end the answer,

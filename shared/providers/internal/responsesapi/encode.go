@@ -2,7 +2,9 @@ package responsesapi
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/model/jsonwire"
@@ -60,14 +62,46 @@ func (c *Chat) encode(r *model.Request, stream bool) ([]byte, error) {
 	if stream {
 		o.Bool("stream", true)
 	}
-	if r.Dialect == model.DialectChat {
-		for _, name := range sameMeaning {
-			if v := r.Extra[name]; json.Valid(v) {
-				o.Raw(name, v)
-			}
+	for _, name := range slices.Sorted(maps.Keys(r.Extra)) {
+		if carries(r.Dialect, name) && json.Valid(r.Extra[name]) {
+			o.B = append(o.B, ',')
+			o.B = append(append(jsonwire.AppendString(o.B, name), ':'), r.Extra[name]...)
 		}
 	}
 	return o.End(), nil
+}
+
+// carries reports whether an unknown field of a dialect is sent.
+func carries(dialect, name string) bool {
+	switch dialect {
+	case model.DialectChat:
+		return slices.Contains(sameMeaning[:], name)
+	case model.DialectResponses:
+		return !owned[name]
+	}
+	return false
+}
+
+// owned are the fields this package writes itself, or that would make the vendor
+// keep state.
+var owned = map[string]bool{"model": true, "input": true, "instructions": true, "tools": true, "tool_choice": true, "text": true,
+	"max_output_tokens": true, "temperature": true, "top_p": true, "reasoning": true, "include": true, "store": true, "user": true,
+	"stream": true, "stream_options": true, "parallel_tool_calls": true, "previous_response_id": true, "conversation": true,
+	"background": true, "truncation": true, "prompt": true}
+
+// Uncarried implements [model.Carrier].
+func (c *Chat) Uncarried(_ string, r *model.Request) (out []string) {
+	for _, name := range [...]string{model.FieldTopK, model.FieldFrequencyPenalty, model.FieldPresencePenalty, model.FieldSeed} {
+		if r.Sampling.Has(name) {
+			out = append(out, name)
+		}
+	}
+	for name := range r.Extra {
+		if !carries(r.Dialect, name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 func (c *Chat) admit(r *model.Request) error {

@@ -2,7 +2,9 @@ package responsesapi
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/latchkey/latchkey/shared/fault"
@@ -81,4 +83,31 @@ func FuzzStream(f *testing.F) {
 		}
 		t.Fatal("endless")
 	})
+}
+
+// TestUnknownFields: those of this dialect go on, those of chat where they mean
+// the same, none may replace what is written here or make the vendor keep state.
+func TestUnknownFields(t *testing.T) {
+	c := New(Config{Vendor: wire.Vendor{ID: "test"}})
+	extra := map[string]json.RawMessage{"service_tier": json.RawMessage(`"flex"`), "max_tool_calls": json.RawMessage(`3`), "store": json.RawMessage(`true`),
+		"previous_response_id": json.RawMessage(`"x"`)}
+	for dialect, want := range map[string]struct {
+		end     string
+		dropped []string
+	}{
+		model.DialectResponses: {`"max_tool_calls":3,"service_tier":"flex"}`, []string{"previous_response_id", "store"}},
+		model.DialectChat:      {`"store":false,"service_tier":"flex"}`, []string{"max_tool_calls", "previous_response_id", "store"}},
+		model.DialectMessages:  {`"store":false}`, []string{"max_tool_calls", "previous_response_id", "service_tier", "store"}},
+	} {
+		r := &model.Request{Model: "m", Dialect: dialect, Extra: extra, Messages: []model.Message{{Role: model.RoleUser, Parts: []model.Part{model.Text("x")}}}}
+		b, err := c.encode(r, false)
+		if err != nil || !bytes.HasSuffix(b, []byte(want.end)) || bytes.Count(b, []byte(`"store"`)) != 1 {
+			t.Errorf("%s: %s, %v", dialect, b, err)
+		}
+		got := c.Uncarried("m", r)
+		slices.Sort(got)
+		if !slices.Equal(got, want.dropped) {
+			t.Errorf("%s: %q", dialect, got)
+		}
+	}
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 )
 
@@ -92,61 +90,4 @@ func vulnerabilities(ctx context.Context, s *suite) error {
 func isDir(p string) bool {
 	info, err := os.Stat(p)
 	return err == nil && info.IsDir()
-}
-
-var fuzzName = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
-
-// boundary are the parsers that read what strangers send; every run fuzzes them
-// for a moment. All targets run for longer in the soak.
-var boundary = map[string]string{
-	"./shared/webhook": "FuzzVerify", "./shared/channels/slack": "FuzzParse", "./shared/dialect/openaichat": "FuzzParseRequest",
-	"./shared/providers/internal/sse": "FuzzReader", "./shared/org": "FuzzParseKey",
-}
-
-func fuzz(ctx context.Context, s *suite) error {
-	var errs []error
-	for dir, target := range boundary {
-		errs = append(errs, s.fuzzOne(ctx, dir, target, "2s"))
-	}
-	return errors.Join(errs...)
-}
-
-func (s *suite) fuzzOne(ctx context.Context, dir, target, duration string) error {
-	out, err := s.output(ctx, "go", "test", "-run", "^$", "-fuzz", "^"+target+"$", "-fuzztime", duration, dir)
-	if err == nil && strings.Contains(out, "no fuzz tests to fuzz") {
-		err = errors.New("there is no such target")
-	}
-	if err != nil {
-		return fmt.Errorf("%s in %s: %w\n%s", target, dir, err, out)
-	}
-	return nil
-}
-
-// fuzzAll runs every target of the repository.
-func fuzzAll(ctx context.Context, s *suite) error {
-	var errs []error
-	err := filepath.WalkDir(s.root, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || ctx.Err() != nil {
-			return errors.Join(err, ctx.Err())
-		}
-		if d.IsDir() && (d.Name() == "node_modules" || d.Name() == "build" || strings.HasPrefix(d.Name(), ".") && p != s.root) {
-			return fs.SkipDir
-		}
-		if !strings.HasSuffix(p, "_test.go") {
-			return nil
-		}
-		b, err := os.ReadFile(p)
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(s.root, filepath.Dir(p))
-		if err != nil {
-			return err
-		}
-		for _, m := range fuzzName.FindAllStringSubmatch(string(b), -1) {
-			errs = append(errs, s.fuzzOne(ctx, "./"+filepath.ToSlash(rel), m[1], "10s"))
-		}
-		return nil
-	})
-	return errors.Join(append(errs, err)...)
 }

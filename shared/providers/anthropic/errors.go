@@ -23,6 +23,8 @@ func errorTable() wire.Errors {
 		{Code: "image_dimensions_too_large", Fault: fault.UnsupportedMedia},
 		{Code: "organization_on_hold", Fault: fault.ProviderKeyInvalid},
 		{Code: "authentication_error", Fault: fault.ProviderKeyInvalid},
+		// Whatever type stands beside it.
+		{Status: http.StatusUnauthorized, Fault: fault.ProviderKeyInvalid},
 		{Code: "permission_error", Fault: fault.ProviderKeyInvalid},
 		{Code: "rate_limit_error", Fault: fault.ProviderRateLimited},
 		{Code: "overloaded_error", Fault: fault.ProviderOverloaded},

@@ -1,10 +1,13 @@
 package audioapi
 
 import (
+	"bytes"
+	"io"
 	"testing"
 
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/model"
+	"github.com/latchkey/latchkey/shared/providers/internal/sse"
 	"github.com/latchkey/latchkey/shared/providers/internal/wire"
 )
 
@@ -27,5 +30,29 @@ func FuzzDecode(f *testing.F) {
 		if u.Tokens.Validate() != nil || u.AudioIn < 0 || got.Duration < 0 || u.AudioIn > 0 && u.AudioInSource != model.UsageProvider {
 			t.Fatalf("%q: %+v", body, u)
 		}
+	})
+}
+
+// FuzzStream: a stream of transcribed text ends once, with an end or an error of ours.
+func FuzzStream(f *testing.F) {
+	f.Add([]byte("data: {\"type\":\"transcript.text.delta\",\"delta\":\"a\"}\n\ndata: {\"type\":\"transcript.text.done\",\"text\":\"a\",\"usage\":{\"type\":\"tokens\",\"input_tokens\":14}}\n\n"))
+	f.Add([]byte("data: {\"error\":{\"message\":\"x\"}}\n\n"))
+	f.Add([]byte("data: {}\n\ndata: [DONE]\n\n"))
+	v := &wire.Vendor{ID: "test"}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		s := &textStream{v: v, ans: &wire.Answer{}, sse: sse.NewReader(bytes.NewReader(body))}
+		for range len(body) + 2 {
+			_, err := s.Next()
+			if err == io.EOF {
+				return
+			}
+			if err != nil {
+				if fault.As(err).Provider != "test" {
+					t.Fatalf("foreign error %v", err)
+				}
+				return
+			}
+		}
+		t.Fatal("endless")
 	})
 }

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// fuzzTime is shared out among all targets in every run; the soak gives each of
+// them soakTime.
+const (
+	fuzzTime = 60 * time.Second
+	soakTime = 10 * time.Second
+)
+
+var fuzzName = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
+
+// fuzz runs every target of the repository for its share of fuzzTime.
+func fuzz(ctx context.Context, s *suite) error {
+	return s.fuzzEach(ctx, func(targets int) time.Duration { return fuzzTime / time.Duration(max(targets, 1)) })
+}
+
+// fuzzAll runs every target for longer.
+func fuzzAll(ctx context.Context, s *suite) error {
+	return s.fuzzEach(ctx, func(int) time.Duration { return soakTime })
+}
+
+func (s *suite) fuzzEach(ctx context.Context, share func(targets int) time.Duration) error {
+	packages, n, err := fuzzTargets(s.root)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "latchkey-fuzz")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	var errs []error
+	for rel, targets := range packages {
+		errs = append(errs, s.fuzzPackage(ctx, dir, rel, targets, share(n)))
+	}
+	return errors.Join(errs...)
+}
+
+// fuzzPackage builds a package's tests once, instrumented, and runs its targets:
+// go test -fuzz would link the program anew for each of them.
+func (s *suite) fuzzPackage(ctx context.Context, dir, rel string, targets []string, each time.Duration) error {
+	bin := filepath.Join(dir, strings.ReplaceAll(rel, string(filepath.Separator), "-")+".test")
+	if out, err := s.output(ctx, "go", "test", "-c", "-fuzz=.", "-o", bin, "./"+filepath.ToSlash(rel)); err != nil {
+		return fmt.Errorf("building the fuzz targets of %s: %w\n%s", rel, err, out)
+	}
+	defer os.Remove(bin)
+	var errs []error
+	for _, target := range targets {
+		var out bytes.Buffer
+		cmd := exec.CommandContext(ctx, bin, "-test.run=^$", "-test.fuzz=^"+target+"$", "-test.fuzztime="+each.String(),
+			"-test.fuzzcachedir="+filepath.Join(dir, "cache", rel))
+		// A failing input is written below the package's testdata.
+		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = filepath.Join(s.root, rel), s.environ(), &out, &out
+		err := cmd.Run()
+		if err == nil && !strings.Contains(out.String(), "now fuzzing") {
+			err = errors.New("it did not run")
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s in %s: %w\n%s", target, rel, err, out.String()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// fuzzTargets finds every target by package folder, and counts them.
+func fuzzTargets(root string) (map[string][]string, int, error) {
+	out, n := map[string][]string{}, 0
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && p != root && (d.Name() == "node_modules" || d.Name() == "build" || d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".")) {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(p, "_test.go") {
+			return nil
+		}
+		b, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, filepath.Dir(p))
+		if err != nil {
+			return err
+		}
+		for _, m := range fuzzName.FindAllStringSubmatch(string(b), -1) {
+			out[rel], n = append(out[rel], m[1]), n+1
+		}
+		return nil
+	})
+	return out, n, err
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// TestFuzzTargets: every target is found, in a package of its own or beside others,
+// and none that is not the repository's.
+func TestFuzzTargets(t *testing.T) {
+	root := t.TempDir()
+	for path, text := range map[string]string{
+		"a/a_test.go":            "package a\n\nfunc FuzzOne(f *testing.F) {}\n\nfunc FuzzTwo(f *testing.F) {}\n",
+		"a/b_test.go":            "package a\n\nfunc FuzzThree(f *testing.F) {}\n// func FuzzNot(\n",
+		"a/c.go":                 "package a\n\nfunc FuzzNot(x int) {}\n",
+		"node_modules/x_test.go": "package x\n\nfunc FuzzNot(f *testing.F) {}\n",
+		"a/testdata/x_test.go":   "package x\n\nfunc FuzzNot(f *testing.F) {}\n",
+	} {
+		p := filepath.Join(root, path)
+		if err := os.MkdirAll(filepath.Dir(p), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, n, err := fuzzTargets(root)
+	if err != nil || n != 3 || len(got) != 1 || !slices.Equal(got["a"], []string{"FuzzOne", "FuzzTwo", "FuzzThree"}) {
+		t.Errorf("%v, %d, %v", got, n, err)
+	}
+	// Each gets a moment, not only a few of them.
+	if _, n, err := fuzzTargets("../.."); err != nil || n < 60 || fuzzTime/100 < 500_000_000 {
+		t.Errorf("%d targets, %v", n, err)
+	}
+}

@@ -1,0 +1,28 @@
+package session_test
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/latchkey/latchkey/shared/session"
+)
+
+// FuzzDecodeJob: what is read from the queue can be written again and says the same.
+func FuzzDecodeJob(f *testing.F) {
+	f.Add([]byte(`{"v":1,"kind":"message","org":"o","install":"i","event_id":"e","agent_id":"a","tenant":"t","envelope":{"space":"c","text":"hi"},"received_at":"2026-11-21T12:00:00Z"}`))
+	f.Add([]byte(`{"v":1,"kind":"revoked","org":"o","install":"i","event_id":"e"} `))
+	f.Add([]byte(`{} {}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		j, err := session.DecodeJob(b)
+		if err != nil {
+			return
+		}
+		again, err := j.Encode()
+		if err != nil {
+			return // JSON of ours is larger than the sender's
+		}
+		if k, err := session.DecodeJob(again); err != nil || !reflect.DeepEqual(j, k) {
+			t.Fatalf("%+v, %v; want %+v", k, err, j)
+		}
+	})
+}

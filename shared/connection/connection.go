@@ -148,8 +148,13 @@ func ForModel(conns []Connection, provider taxonomy.Provider, model string) []Co
 			out = append(out, c)
 		}
 	}
-	slices.SortFunc(out, func(a, b Connection) int {
-		return cmp.Or(cmp.Compare(a.Priority, b.Priority), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
-	})
+	slices.SortFunc(out, order)
 	return out
+}
+
+// InOrder returns all connections in the order of [ForModel].
+func InOrder(conns []Connection) []Connection { return slices.SortedFunc(slices.Values(conns), order) }
+
+func order(a, b Connection) int {
+	return cmp.Or(cmp.Compare(a.Priority, b.Priority), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
 }

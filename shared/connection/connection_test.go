@@ -53,7 +53,7 @@ func TestCooldownArithmetic(t *testing.T) {
 		{"200", 4, 200, 0, 4, 0},
 	} {
 		got := connection.Cooldown{Failures: c.failures}.After(c.status, c.after, at)
-		want := connection.Cooldown{Failures: c.want}
+		want := connection.Cooldown{Failures: c.want, Refused: c.status >= 401 && c.status <= 403}
 		if c.rest > 0 {
 			want.Until = at.Add(c.rest)
 		}
@@ -64,6 +64,43 @@ func TestCooldownArithmetic(t *testing.T) {
 	long := connection.Cooldown{Failures: 1, Until: at.Add(time.Hour)}
 	if got := long.After(429, time.Second, at); got.Until != long.Until {
 		t.Errorf("a running cooldown was shortened to %v", got.Until)
+	}
+}
+
+// TestCooldownRemembersARefusedKey: what decides about the last resort is the
+// failure that the rest is for, not the first one and not the count.
+func TestCooldownRemembersARefusedKey(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		statuses []int // one a second, -1 = two hours pass
+		want     bool
+	}{
+		{"refused", []int{401}, true},
+		{"no quota", []int{402}, true},
+		{"rate limited", []int{429}, false},
+		{"repeated 5xx", []int{500, 503, 502}, false},
+		{"no answer", []int{0, 0, 0}, false},
+		{"a limit during the rest of a refused key", []int{403, 429}, true},
+		{"refused during the rest of a limit", []int{429, 401}, true},
+		{"refused once, hours ago", []int{401, -1, 429}, false},
+		{"refused once, hours ago, then down", []int{401, -1, 500}, false},
+		{"a bad request says nothing", []int{401, 400}, true},
+	} {
+		var got connection.Cooldown
+		now := at
+		for _, s := range c.statuses {
+			if now = now.Add(time.Second); s < 0 {
+				now = now.Add(2 * time.Hour)
+				continue
+			}
+			got = got.After(s, 0, now)
+		}
+		if got.Refused != c.want {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+	if got := (connection.Cooldown{}).After(429, time.Hour, at).After(401, 0, at); !got.Refused || got.Until != at.Add(time.Hour) {
+		t.Errorf("refused during a longer rest: %+v", got)
 	}
 }
 
@@ -152,7 +189,7 @@ func TestNoFailureIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, _ := m.Connection(t.Context(), "o", "c")
-	if want := (connection.Cooldown{Failures: 4, Until: at.Add(40 * time.Minute)}); c.Cooldown != want {
+	if want := (connection.Cooldown{Failures: 4, Until: at.Add(40 * time.Minute), Refused: true}); c.Cooldown != want {
 		t.Fatalf("%+v, want %+v", c.Cooldown, want)
 	}
 	m.Before = func(string) error { return fault.New(fault.Conflict, "t", "always") }

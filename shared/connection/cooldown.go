@@ -12,6 +12,9 @@ import (
 type Cooldown struct {
 	Failures int64
 	Until    time.Time // zero = not resting
+	// Refused says that the rest is for 401, 402 or 403: another call cannot end
+	// differently before somebody replaces the key or pays.
+	Refused bool
 }
 
 const (
@@ -28,13 +31,14 @@ const (
 // shortened.
 func (c Cooldown) After(status int, retryAfter time.Duration, now time.Time) Cooldown {
 	var rest time.Duration
+	refused := status == http.StatusUnauthorized || status == http.StatusPaymentRequired || status == http.StatusForbidden
 	switch {
 	case status == http.StatusTooManyRequests:
 		rest = rateLimitRest
 		if retryAfter > 0 {
 			rest = min(retryAfter, longestRest)
 		}
-	case status == http.StatusUnauthorized, status == http.StatusPaymentRequired, status == http.StatusForbidden:
+	case refused:
 		rest = doubled(c.Failures)
 		c.Failures++
 	case status == 0, status >= 500 && status <= 599:
@@ -46,8 +50,9 @@ func (c Cooldown) After(status int, retryAfter time.Duration, now time.Time) Coo
 		return c
 	}
 	if until := now.Add(rest).UTC().Truncate(time.Millisecond); rest > 0 && until.After(c.Until) {
-		c.Until = until
+		c.Until, c.Refused = until, refused
 	}
+	c.Refused = c.Refused || refused
 	return c
 }
 
@@ -97,7 +102,7 @@ func change(ctx context.Context, store CooldownStore, org, id string, f func(Coo
 			return err
 		}
 		next := f(c.Cooldown)
-		if next.Failures == c.Cooldown.Failures && next.Until.Equal(c.Cooldown.Until) {
+		if next.Failures == c.Cooldown.Failures && next.Refused == c.Cooldown.Refused && next.Until.Equal(c.Cooldown.Until) {
 			return nil
 		}
 		err = store.SetCooldown(ctx, org, id, next, c.Version)

@@ -32,7 +32,7 @@ func encodeConnection(c connection.Connection) item {
 		"models": strs(c.Models), "prio": num(c.Priority), "on": boolean(c.Enabled), "src": str(string(c.BillingSource)),
 		"apf": boolean(c.AllowPlatformFallback), "voice": str(c.DefaultVoiceID), "caps": strs(caps),
 		"health": encodeHealth(c.Health), "prev": millis(c.PreviousUntil),
-		"fails": num(c.Cooldown.Failures), "cool": millis(c.Cooldown.Until), "st": str(string(c.Status)),
+		"fails": num(c.Cooldown.Failures), "cool": millis(c.Cooldown.Until), "ref": boolean(c.Cooldown.Refused), "st": str(string(c.Status)),
 		"cls": str(string(c.Class)), "keyless": boolean(c.Keyless), "hint": str(c.Hint), "fp": str(c.Fingerprint),
 		"at": millis(c.CreatedAt), "v": num(c.Version),
 	}
@@ -57,7 +57,7 @@ func decodeConnection(it item) (connection.Connection, error) {
 		Health: connection.Health{Status: connection.HealthStatus(h.str("st")), Reason: h.str("why"), Probe: connection.Probe(h.str("probe")),
 			HTTPStatus: int(h.num("http")), CheckedAt: h.time("at"), Since: h.time("since"),
 			LatencyMS: h.num("ms"), ModelCount: h.num("models"), VoiceCount: h.num("voices")},
-		Cooldown: connection.Cooldown{Failures: r.num("fails"), Until: r.time("cool")}, Status: connection.Status(r.str("st")),
+		Cooldown: connection.Cooldown{Failures: r.num("fails"), Until: r.time("cool"), Refused: r.bool("ref")}, Status: connection.Status(r.str("st")),
 		Class: taxonomy.CredentialClass(r.str("cls")), Keyless: r.bool("keyless"), Hint: r.str("hint"), Fingerprint: r.str("fp"),
 		PreviousUntil: r.time("prev"), CreatedAt: r.time("at"), Version: r.num("v"),
 	}
@@ -193,10 +193,10 @@ func (s Connections) DeleteConnection(ctx context.Context, old connection.Connec
 func (s Connections) SetCooldown(ctx context.Context, org, id string, c connection.Cooldown, seen int64) error {
 	_, err := s.db.api.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: s.db.name(table.Config), Key: keyItem(table.Connection(org, id)),
-		UpdateExpression:         aws.String("SET #fails = :fails, #cool = :cool, #v = :next"),
+		UpdateExpression:         aws.String("SET #fails = :fails, #cool = :cool, #ref = :ref, #v = :next"),
 		ConditionExpression:      aws.String("#v = :seen"),
-		ExpressionAttributeNames: map[string]string{"#fails": "fails", "#cool": "cool", "#v": "v"},
-		ExpressionAttributeValues: item{":fails": num(c.Failures), ":cool": millis(c.Until),
+		ExpressionAttributeNames: map[string]string{"#fails": "fails", "#cool": "cool", "#ref": "ref", "#v": "v"},
+		ExpressionAttributeValues: item{":fails": num(c.Failures), ":cool": millis(c.Until), ":ref": boolean(c.Refused),
 			":next": num(seen + 1), ":seen": num(seen)},
 	})
 	if _, lost := conditionFailed(err); lost {

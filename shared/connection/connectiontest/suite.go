@@ -128,7 +128,7 @@ func testCooldown(t *testing.T, ctx context.Context, s Store) {
 	code(t, s.CreateConnection(ctx, c, row("r1")), "", "")
 	code(t, connection.Cool(ctx, s, "a1", "c1", 401, 0, now()), "", "")
 	got, _ := s.Connection(ctx, "a1", "c1")
-	want := connection.Cooldown{Failures: 1, Until: now().Add(5 * time.Minute)}
+	want := connection.Cooldown{Failures: 1, Until: now().Add(5 * time.Minute), Refused: true}
 	if got.Cooldown != want || got.Version != 2 {
 		t.Fatalf("%+v version %d, want %+v", got.Cooldown, got.Version, want)
 	}

@@ -37,6 +37,9 @@ type Entry struct {
 	// means a tenant endpoint: any public host, checked by package egress.
 	Hosts        []string
 	Capabilities []taxonomy.Capability
+	// Lacks lists capabilities of the vendor that a model is documented not to
+	// have; nil = nothing is known of models.
+	Lacks func(model string) []taxonomy.Capability
 	// Key describes the one key of a vendor that has one; it becomes the field
 	// api_key. Without a header the vendor has none.
 	Key KeyField

@@ -6,7 +6,10 @@
 // served values are always the canonical ones.
 package taxonomy
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Provider names who serves a model or voice call.
 type Provider string
@@ -90,6 +93,55 @@ const (
 	CapTools    Capability = "tools"
 	CapJSON     Capability = "json"
 )
+
+// Intent is what a request is for; it chooses a row of the routing matrix.
+type Intent string
+
+// Intents. A request that names none is general.
+const (
+	General Intent = "general"
+	Tooling Intent = "tooling" // needs tools and json
+	Billing Intent = "billing"
+	Support Intent = "support"
+	Content Intent = "content"
+)
+
+// Intents lists the intents.
+func Intents() []Intent { return []Intent{General, Tooling, Billing, Support, Content} }
+
+// ParseIntent accepts exactly the five intents.
+func ParseIntent(s string) (Intent, bool) {
+	return Intent(s), slices.Contains(Intents(), Intent(s))
+}
+
+// Modality is what a request holds besides text; it chooses a column of the
+// routing matrix.
+type Modality string
+
+// Modalities.
+const (
+	ModalText    Modality = "text"
+	ModalVision  Modality = "vision"
+	ModalAudioIn Modality = "audio_in"
+)
+
+// Modalities lists the modalities.
+func Modalities() []Modality { return []Modality{ModalText, ModalVision, ModalAudioIn} }
+
+// ParseModality accepts exactly the three modalities.
+func ParseModality(s string) (Modality, bool) {
+	return Modality(s), slices.Contains(Modalities(), Modality(s))
+}
+
+// Capabilities lists the capabilities.
+func Capabilities() []Capability {
+	return []Capability{CapText, CapVision, CapAudioIn, CapAudioOut, CapTools, CapJSON}
+}
+
+// ParseCapability accepts exactly the six capabilities.
+func ParseCapability(s string) (Capability, bool) {
+	return Capability(s), slices.Contains(Capabilities(), Capability(s))
+}
 
 // BillingSource says who pays the vendor for one request.
 type BillingSource string

@@ -65,6 +65,7 @@ func Registration() providers.Entry {
 		KeyRequired:    true,
 		DefaultBilling: taxonomy.BYOK,
 		NewChat:        func() model.Chat { return chatcompletions.New(chat()) },
+		Lacks:          chat().Lacks,
 		ListModels: func(ctx context.Context, t model.Target) ([]model.Listed, error) {
 			return chatcompletions.ListModels(ctx, t, &v, "/models")
 		},

@@ -95,6 +95,7 @@ func Registration() providers.Entry {
 		KeyRequired:    true,
 		DefaultBilling: taxonomy.BYOK,
 		NewChat:        func() model.Chat { return chatcompletions.New(chat()) },
+		Lacks:          chat().Lacks,
 		NewTranscriber: func() speech.Transcriber { return transcriber{audioapi.NewTranscriber(v)} },
 		ListModels: func(ctx context.Context, t model.Target) ([]model.Listed, error) {
 			return chatcompletions.ListModels(ctx, t, &v, "/models")

@@ -89,6 +89,7 @@ func Registration() providers.Entry {
 		KeyRequired:    true,
 		DefaultBilling: taxonomy.BYOK,
 		NewChat:        func() model.Chat { return chatcompletions.New(chat()) },
+		Lacks:          chat().Lacks,
 		NewEmbedder: func() model.Embedder {
 			return embeddings.New(embeddings.Config{Vendor: v, DimensionsField: "output_dimension", NoUser: true})
 		},

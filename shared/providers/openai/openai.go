@@ -61,6 +61,7 @@ func Registration() providers.Entry {
 		KeyRequired:    true,
 		DefaultBilling: taxonomy.BYOK,
 		NewChat:        newChat,
+		Lacks:          chat().Lacks,
 		NewEmbedder:    func() model.Embedder { return embeddings.New(embeddings.Config{Vendor: v, Base64: true, Tokens: true}) },
 		NewTranscriber: func() speech.Transcriber { return audioapi.NewTranscriber(v) },
 		NewSynthesizer: func() speech.Synthesizer { return audioapi.NewSynthesizer(v) },

@@ -58,6 +58,7 @@ func Registration() providers.Entry {
 		Key:            key(),
 		DefaultBilling: taxonomy.Private,
 		NewChat:        func() model.Chat { return chatcompletions.New(chat()) },
+		Lacks:          chat().Lacks,
 		NewEmbedder:    func() model.Embedder { return embeddings.New(embeddings.Config{Vendor: v, Tokens: true}) },
 		NewTranscriber: func() speech.Transcriber { return audioapi.NewTranscriber(v) },
 		NewSynthesizer: func() speech.Synthesizer { return audioapi.NewSynthesizer(v) },

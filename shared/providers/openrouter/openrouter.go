@@ -77,6 +77,7 @@ func Registration() providers.Entry {
 		KeyRequired:    true,
 		DefaultBilling: taxonomy.BYOK,
 		NewChat:        func() model.Chat { return chatcompletions.New(chat()) },
+		Lacks:          chat().Lacks,
 		NewEmbedder:    func() model.Embedder { return embeddings.New(embeddings.Config{Vendor: v, Tokens: true}) },
 		NewTranscriber: func() speech.Transcriber { return audioapi.NewJSONTranscriber(v) },
 		NewSynthesizer: func() speech.Synthesizer { return audioapi.NewSynthesizer(v) },

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/latchkey/latchkey/shared/model"
+	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
 // ReasoningStyle is how a model is asked for thinking.
@@ -113,6 +114,22 @@ func (c *Config) row(id string) *Model {
 		}
 	}
 	return &Model{}
+}
+
+// Lacks lists the capabilities that a model's row refuses.
+func (c Config) Lacks(id string) []taxonomy.Capability {
+	m := c.row(id)
+	var out []taxonomy.Capability
+	if !m.Media.ImageURL && !m.Media.ImageData {
+		out = append(out, taxonomy.CapVision)
+	}
+	if m.Media.Audio == AudioNone {
+		out = append(out, taxonomy.CapAudioIn)
+	}
+	if slices.Contains(m.Without, "tools") {
+		out = append(out, taxonomy.CapTools)
+	}
+	return out
 }
 
 func matches(pattern, id string) bool {

@@ -205,6 +205,7 @@ func TestEveryChangeIsOneTransactionWithItsRow(t *testing.T) {
 	ids := map[string]string{}
 	covered := map[string]bool{
 		"POST /api/operator/reconcile":               true, // compares, changes nothing
+		"POST /api/orgs/{org}/routes/explain":        true, // reads
 		"POST /api/orgs/{org}/connections/{id}/test": true, // what it saw is nobody's decision
 		// Needs a copy that was compared a week ago; the suite of integrations has it.
 		"POST /api/orgs/{org}/integrations/{id}/purge": true,

@@ -10,11 +10,11 @@ import (
 )
 
 func main() {
-	env, _, err := boot.Open(context.Background(), topology.Console)
+	env, f, err := boot.Open(context.Background(), topology.Console)
 	if err != nil {
 		boot.Exit(err)
 	}
-	h, err := wire(env)
+	h, err := wire(env, f.Timeout)
 	if err != nil {
 		boot.Exit(err)
 	}

@@ -28,7 +28,7 @@ import (
 )
 
 // wire builds the handler over the deployed stores.
-func wire(env *boot.Env) (*Handler, error) {
+func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 	db, err := env.DB()
 	if err != nil {
 		return nil, err
@@ -56,6 +56,11 @@ func wire(env *boot.Env) (*Handler, error) {
 	ledger := credit.New(db.Ledger(), credit.Options{})
 	agents := db.Agents()
 	functions := invoker.Open(env)
+	// It plans only: this function may not open a key.
+	routes, err := env.Gateway(timeout, taxonomy.AIKey, taxonomy.VoiceKey)
+	if err != nil {
+		return nil, err
+	}
 	api := admin.New(admin.Services{
 		Orgs: &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Random: boot.Rand()},
 		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Drains: keys, Limits: db.Connections(),
@@ -69,7 +74,7 @@ func wire(env *boot.Env) (*Handler, error) {
 		Rotations: &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(ctx context.Context) error {
 			return functions.InvokeAsync(ctx, topology.Rotate, rotateEvent(env.Clock.Now()))
 		}},
-		Fields: fields, NewID: boot.NewID, OnError: logError(env.Log), Redact: env.Secrets,
+		Routes: routes, Fields: fields, NewID: boot.NewID, OnError: logError(env.Log), Redact: env.Secrets,
 	})
 	return &Handler{API: api, Clock: env.Clock, Log: env.Log}, nil
 }

@@ -73,6 +73,7 @@ type Services struct {
 	Ledger       Ledger
 	Prices       Prices
 	Rotations    *rotation.Service
+	Routes       Routes
 	// Fields says what can be connected and what of it is shown.
 	Fields *credential.Registry
 	// NewID makes ids of 1 to 40 lower-case letters and digits.

@@ -27,6 +27,8 @@ func rowsOf() map[string][]string {
 		"DELETE " + base + "/keys/{id}": {"key.revoke"},
 		"PUT " + base + "/settings":     {"settings.update"},
 
+		"POST " + base + "/routes/explain": nil, // reads
+
 		"POST " + base + "/agents":        {"agent.create"},
 		"PATCH " + base + "/agents/{id}":  {"agent.update"},
 		"DELETE " + base + "/agents/{id}": {"agent.delete"},

@@ -23,6 +23,7 @@ import (
 	"github.com/latchkey/latchkey/shared/limit"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/rotation"
+	routing "github.com/latchkey/latchkey/shared/route"
 	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/webhook"
@@ -163,6 +164,10 @@ var enums = map[reflect.Type][]string{
 	reflect.TypeFor[billing.UsageSource]():     {"provider", "estimated", "none"},
 	reflect.TypeFor[billing.Meter]():           meters(),
 	reflect.TypeFor[integration.Mode]():        words(integration.Modes()),
+	reflect.TypeFor[taxonomy.Intent]():         words(taxonomy.Intents()),
+	reflect.TypeFor[taxonomy.Modality]():       words(taxonomy.Modalities()),
+	reflect.TypeFor[routing.Reason]():          words(routing.Reasons()),
+	reflect.TypeFor[routing.Origin]():          {"request", "alias", "agent", "matrix", "settings", "connection"},
 	reflect.TypeFor[integration.Outcome]():     {"imported", "replaced", "unchanged", "quarantined", "refused"},
 }
 

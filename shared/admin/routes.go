@@ -64,9 +64,12 @@ func orgRoutes() []route {
 		lists(base+"/keys", orgAdmin, "The keys, without the keys themselves", keyJSON{}, listKeys),
 		remove(base+"/keys/{id}", orgAdmin, "Revoke a key at once", revokeKey),
 
-		get(base+"/settings", orgRead, "The AI settings", settingsJSON{}, getSettings),
-		change(http.MethodPut, base+"/settings", orgAdmin, "Replace the AI settings; with version only if nobody changed them since",
-			putSettingsBody{}, settingsJSON{}, with(putSettings)),
+		get(base+"/settings", orgRead, "The AI settings; a stored openrouter_v1 record is answered as it is", settingsJSON{}, getSettings),
+		change(http.MethodPut, base+"/settings", orgAdmin, "Replace the AI settings; with version only if nobody changed them since; an openrouter_v1 record without keys is accepted as it is",
+			putSettingsBody{}, settingsJSON{}, putSettings),
+
+		act(base+"/routes/explain", orgRead, "Which candidates a chat request would have, in order, with the reason of each and who would pay; calls nobody",
+			explainBody{}, explainJSON{}, with(explainRoute)),
 
 		create(base+"/agents", orgAdmin, "Create an agent", newAgent{}, agentJSON{}, with(createAgent)),
 		lists(base+"/agents", orgRead, "The agents", agentJSON{}, listAgents),

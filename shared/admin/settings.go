@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"encoding/json"
 	"strconv"
 	"time"
 
@@ -14,9 +15,17 @@ type settingsJSON struct {
 	Version int64 `json:"version"`
 }
 
+// settingsOut shows an older record exactly as it is stored.
+func settingsOut(s org.Settings, version int64) any {
+	if s.Legacy != nil {
+		return s.Legacy.Record
+	}
+	return settingsJSON{s, version}
+}
+
 func getSettings(c *call) (any, error) {
 	s, version, err := c.Orgs.Config.Settings(c, c.org.ID)
-	return settingsJSON{s, version}, err
+	return settingsOut(s, version), err
 }
 
 // putSettingsBody may name the version that was read; a change in between is
@@ -26,9 +35,15 @@ type putSettingsBody struct {
 	Version *int64 `json:"version"`
 }
 
-func (*putSettingsBody) checkDocument(doc map[string]any) error { return org.RefuseLegacySettings(doc) }
+func putSettings(c *call) (any, error) {
+	var doc map[string]json.RawMessage
+	if json.Unmarshal(c.req.Body, &doc) == nil && org.IsLegacy(doc) {
+		return putLegacySettings(c)
+	}
+	return with(replaceSettings)(c)
+}
 
-func putSettings(c *call, b putSettingsBody) (any, error) {
+func replaceSettings(c *call, b putSettingsBody) (any, error) {
 	seen := int64(-1)
 	if b.Version != nil {
 		if seen = *b.Version; seen < 0 {
@@ -36,7 +51,21 @@ func putSettings(c *call, b putSettingsBody) (any, error) {
 		}
 	}
 	s, version, err := c.Orgs.PutSettings(c, c.op, c.org.ID, b.Settings, seen)
-	return settingsJSON{s, version}, err
+	return settingsOut(s, version), err
+}
+
+// putLegacySettings stores an openrouter_v1 record. It names no version, so it
+// replaces whatever is stored.
+func putLegacySettings(c *call) (any, error) {
+	if err := decodeBody(c, org.LegacyRecord()); err != nil {
+		return nil, err
+	}
+	s, err := org.ParseLegacy(c.req.Body)
+	if err != nil {
+		return nil, err
+	}
+	s, version, err := c.Orgs.PutSettings(c, c.op, c.org.ID, s, -1)
+	return settingsOut(s, version), err
 }
 
 // tiersJSON maps each tier to its features.

@@ -18,6 +18,7 @@ import (
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/table"
+	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
 // Persona is one face of an agent.
@@ -175,6 +176,13 @@ func word(s string) bool {
 	return len(s) <= 200 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
+// modelName accepts what can be a model: provider/model, or a word without a
+// slash, which may be an alias.
+func modelName(s string) bool {
+	_, _, ok := taxonomy.SplitModel(s)
+	return ok || s != "" && !strings.Contains(s, "/")
+}
+
 func (a Agent) check() error {
 	total := len(a.Instructions)
 	switch {
@@ -188,8 +196,10 @@ func (a Agent) check() error {
 		return invalid("personas", "an agent has at most 20 personas")
 	case !word(a.Model) || !word(a.Voice):
 		return invalid("model", "model and voice are words of at most 200 characters")
-	case len(a.Fallback) > maxFallback || slices.ContainsFunc(a.Fallback, func(s string) bool { return s == "" || !word(s) }):
-		return invalid("fallback", "fallback is at most 8 model names")
+	case a.Model != "" && !modelName(a.Model):
+		return invalid("model", "model is provider/model with a known provider, an alias of the organisation, or auto")
+	case len(a.Fallback) > maxFallback || slices.ContainsFunc(a.Fallback, func(s string) bool { return !word(s) || !modelName(s) }):
+		return invalid("fallback", "fallback is at most 8 models, each provider/model with a known provider or an alias of the organisation")
 	case len(a.Tools) > maxTools || slices.ContainsFunc(a.Tools, func(s string) bool { return !table.ValidID(s) }):
 		return invalid("tools", "tools are at most 32 names of a-z, A-Z, 0-9, _ and -")
 	}

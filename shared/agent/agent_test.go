@@ -62,6 +62,8 @@ func TestService(t *testing.T) {
 		"not text":          {agent.Patch{Name: p("N"), Instructions: p("\xff")}, "instructions"},
 		"model":             {agent.Patch{Name: p("N"), Model: p("a b")}, "model"},
 		"fallback":          {agent.Patch{Name: p("N"), Fallback: &[]string{""}}, "fallback"},
+		"model's provider":  {agent.Patch{Name: p("N"), Model: p("nobody/x")}, "model"},
+		"fallback provider": {agent.Patch{Name: p("N"), Fallback: &[]string{"fast", "nobody/x"}}, "fallback"},
 		"tools":             {agent.Patch{Name: p("N"), Tools: &[]string{"a b"}}, "tools"},
 		"persona id":        {agent.Patch{Name: p("N"), Personas: ps(agent.Persona{ID: "a b"})}, "personas"},
 		"persona twice":     {agent.Patch{Name: p("N"), Personas: ps(agent.Persona{ID: "a"}, agent.Persona{ID: "a"})}, "personas"},
@@ -75,8 +77,8 @@ func TestService(t *testing.T) {
 	if err != nil || a.Version != 1 || a.System("p") != "I\n\nP" || a.System("") != "I" || a.System("gone") != "I" {
 		t.Fatalf("%+v %v", a, err)
 	}
-	a, err = s.Update(t.Context(), op, "o1", "a1", agent.Patch{Model: p("m/x")})
-	if err != nil || a.Version != 2 || a.Name != "N" || a.Model != "m/x" {
+	a, err = s.Update(t.Context(), op, "o1", "a1", agent.Patch{Model: p("openrouter/x"), Fallback: &[]string{"fast", "gemini/y"}})
+	if err != nil || a.Version != 2 || a.Name != "N" || a.Model != "openrouter/x" {
 		t.Fatalf("%+v %v", a, err)
 	}
 	if _, err := s.Update(t.Context(), op, "o2", "a1", agent.Patch{}); fault.CodeOf(err) != fault.NotFound {

@@ -40,6 +40,10 @@ type Query struct {
 	Agent      string
 	// Strict refuses a candidate that would not be given every field.
 	Strict bool
+	// Intent chooses the row of the routing matrix, empty = general.
+	Intent taxonomy.Intent
+	// Pin is what served the session before, zero = nothing did.
+	Pin route.Pin
 }
 
 const (
@@ -57,11 +61,14 @@ const (
 
 // service is one kind of call.
 type service[T any] struct {
-	name   string // for spans: chat, transcribe, synthesize
-	model  string
-	needs  []taxonomy.Capability
-	has    func(*providers.Entry) bool
-	expect billing.Expected
+	name  string // for spans: chat, transcribe, synthesize
+	model string
+	needs []taxonomy.Capability
+	// modality chooses the column of the routing matrix; empty for speech, which
+	// the matrix does not cover.
+	modality taxonomy.Modality
+	has      func(*providers.Entry) bool
+	expect   billing.Expected
 	// whole says that the vendor answers only when it is done, so that waiting
 	// for its headers is bounded by the function's time alone.
 	whole bool
@@ -102,7 +109,7 @@ func run[T any](ctx context.Context, g *Gateway, c *Caller, q Query, s service[T
 	if err != nil {
 		return none, nil, err
 	}
-	plan, err := g.plan(c, q, ag, s.model, s.needs)
+	plan, err := g.plan(c, q, ag, asked{s.model, s.modality, s.needs})
 	if err != nil {
 		return none, nil, err
 	}
@@ -125,17 +132,6 @@ func run[T any](ctx context.Context, g *Gateway, c *Caller, q Query, s service[T
 	return none, nil, a.failure()
 }
 
-// plan lists the candidates of a request.
-func (g *Gateway) plan(c *Caller, q Query, ag Agent, asked string, needs []taxonomy.Capability) (route.Result, error) {
-	if (asked == "" || asked == route.Auto) && ag.Model != "" {
-		asked = ag.Model
-	}
-	return route.Plan(route.Inputs{
-		Request:  route.Request{Model: asked, Fallback: ag.Fallback, Connection: q.Connection, Needs: needs},
-		Settings: c.config.Settings, Connections: c.config.Connections, Provider: g.capabilities, Now: c.now(),
-	})
-}
-
 // attempts carries one request over its candidates.
 type attempts struct {
 	g       *Gateway
@@ -152,35 +148,6 @@ type attempts struct {
 	last    error    // of the last vendor call
 	denied  error    // of the first candidate that was not called
 	limits  *ticket
-}
-
-// failure is what the client hears when no candidate answered: the last
-// vendor's word, else why the first candidate was not called.
-func (a *attempts) failure() error {
-	switch {
-	case a.last != nil:
-		return a.last
-	case a.denied != nil:
-		return a.denied
-	}
-	if len(a.plan.Excluded) > 0 {
-		// What was asked for stands first; fallbacks do not explain a refusal.
-		if entry := a.g.entries[a.plan.Excluded[0].Provider]; entry != nil && !entry.Served() {
-			return errNotServed()
-		}
-	}
-	for _, e := range a.plan.Excluded {
-		if e.Connection != nil {
-			return fault.New(fault.BYOKUnavailable, "gateway.run",
-				"the organisation's connection for this model cannot be used ("+string(e.Reason)+"); test it and replace its key")
-		}
-	}
-	for _, e := range a.plan.Excluded {
-		if e.Reason == route.CapabilityMissing {
-			return fault.New(fault.UnsupportedMedia, "gateway.run", "no provider of this model can take what the request contains").WithParam("model")
-		}
-	}
-	return fault.New(fault.ModelNotEnabled, "gateway.run", "no provider for this model is available here; GET /v1/models lists what is").WithParam("model")
 }
 
 // errNotServed refuses a model of a provider that has no adapter.
@@ -257,18 +224,8 @@ func (q Query) requestID(g *Gateway, c *Caller) (string, error) {
 func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s service[T]) (T, *Meter, error) {
 	var none T
 	entry := a.g.entries[cand.Provider]
-	if !entry.Served() {
-		return none, nil, a.deny(cand, errNotServed())
-	}
-	inputs, access, err := a.inputs(cand)
+	inputs, access, decision, err := a.weigh(cand, s.has)
 	if err != nil {
-		return none, nil, a.deny(cand, err)
-	}
-	decision := billing.Decide(inputs)
-	if err := decision.Fault(); err != nil {
-		return none, nil, a.deny(cand, err)
-	}
-	if err := access.check(entry, s.has(entry)); err != nil {
 		return none, nil, a.deny(cand, err)
 	}
 	cl := call{entry: entry, model: cand.Model, platform: cand.Connection == nil, org: a.c.Org, strict: a.q.Strict}

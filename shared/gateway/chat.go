@@ -37,6 +37,7 @@ func (g *Gateway) Complete(ctx context.Context, c *Caller, q Query, r *model.Req
 	if err := checkMedia(r); err != nil {
 		return nil, err
 	}
+	r = c.withDefaults(r)
 	response, meter, err := run(ctx, g, c, q.strict(r), chatService(r, func(ctx context.Context, chat model.Chat, mc model.Call) (*model.Response, error) {
 		return chat.Complete(ctx, mc)
 	}))
@@ -57,6 +58,7 @@ func (g *Gateway) Stream(ctx context.Context, c *Caller, q Query, r *model.Reque
 	if err := checkMedia(r); err != nil {
 		return nil, err
 	}
+	r = c.withDefaults(r)
 	s, meter, err := run(ctx, g, c, q.strict(r), chatService(r, func(ctx context.Context, chat model.Chat, mc model.Call) (model.Stream, error) {
 		return chat.Stream(ctx, mc)
 	}))
@@ -67,16 +69,9 @@ func (g *Gateway) Stream(ctx context.Context, c *Caller, q Query, r *model.Reque
 }
 
 func chatService[T any](r *model.Request, do func(context.Context, model.Chat, model.Call) (T, error)) service[T] {
-	vision, audioIn, tools, structured := r.Needs()
-	needs := []taxonomy.Capability{taxonomy.CapText}
-	for cap, needed := range map[taxonomy.Capability]bool{taxonomy.CapVision: vision, taxonomy.CapAudioIn: audioIn,
-		taxonomy.CapTools: tools, taxonomy.CapJSON: structured} {
-		if needed {
-			needs = append(needs, cap)
-		}
-	}
+	what := wants(r)
 	return service[T]{
-		name: "chat", model: r.Model, needs: needs, whole: !r.Stream,
+		name: "chat", model: what.model, needs: what.needs, modality: what.modality, whole: !r.Stream,
 		has:    func(e *providers.Entry) bool { return e.NewChat != nil },
 		expect: billing.Expected{InputTokens: inputTokens(r, holdBytesPerToken) + saltTokens, MaxOutput: int64(r.MaxOutputTokens)},
 		dropped: func(c *call) []string {
@@ -87,6 +82,22 @@ func chatService[T any](r *model.Request, do func(context.Context, model.Chat, m
 			return do(ctx, c.chat, model.Call{Target: c.target, Request: outgoing(r, &c)})
 		},
 	}
+}
+
+// wants is what a chat request asks of a model.
+func wants(r *model.Request) asked {
+	vision, audioIn, tools, structured := r.Needs()
+	what := asked{model: r.Model, needs: []taxonomy.Capability{taxonomy.CapText}}
+	for _, n := range []struct {
+		needed bool
+		cap    taxonomy.Capability
+	}{{vision, taxonomy.CapVision}, {audioIn, taxonomy.CapAudioIn}, {tools, taxonomy.CapTools}, {structured, taxonomy.CapJSON}} {
+		if n.needed {
+			what.needs = append(what.needs, n.cap)
+		}
+	}
+	what.modality = modalityOf(what.needs)
+	return what
 }
 
 // outgoing is the request as this candidate gets it.
@@ -114,7 +125,7 @@ func (g *Gateway) CountTokens(c *Caller, q Query, r *model.Request) (int64, erro
 	if err != nil {
 		return 0, err
 	}
-	plan, err := g.plan(c, q, ag, r.Model, nil)
+	plan, err := g.plan(c, q, ag, asked{model: r.Model, modality: taxonomy.ModalText})
 	if err != nil {
 		return 0, err
 	}

@@ -106,7 +106,7 @@ func (r *rig) gateway() *gateway.Gateway {
 		NewSynthesizer: func() speech.Synthesizer { return voiceRig{r} }, NewTranscriber: func() speech.Transcriber { return voiceRig{r} }}
 	ids := 0
 	g, err := gateway.New(gateway.Options{Store: &r.store, Vault: r.vault, Ledger: r, Prices: benchPrices{book}, Replays: r, Limits: &r.limits, Cooldown: r,
-		Providers: []providers.Entry{entry, {ID: taxonomy.Bedrock, DefaultBaseURL: "https://unserved.example"}}, Client: func(*providers.Entry) *http.Client { return http.DefaultClient }, Platform: r.platform,
+		Providers: []providers.Entry{entry, {ID: taxonomy.OpenAICompatible, Capabilities: entry.Capabilities, NewChat: entry.NewChat}, {ID: taxonomy.Bedrock, DefaultBaseURL: "https://unserved.example"}}, Client: func(*providers.Entry) *http.Client { return http.DefaultClient }, Platform: r.platform,
 		Classes: []taxonomy.CredentialClass{taxonomy.AIKey}, Timeout: time.Minute, Trace: trace.None(),
 		NewID:        func(time.Time) string { ids++; return fmt.Sprintf("id%d", ids) },
 		OnUnrecorded: func(_, request string, _ int, code fault.Code) { r.lost = append(r.lost, request+":"+string(code)) },

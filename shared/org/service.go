@@ -267,9 +267,11 @@ func (s *Service) Lookup(ctx context.Context, presented string, now time.Time) (
 // PutSettings replaces the settings. seen is the version the caller read, or
 // negative to replace whatever is stored.
 func (s *Service) PutSettings(ctx context.Context, op audit.Op, org string, next Settings, seen int64) (Settings, int64, error) {
-	next, err := next.Normalise()
-	if err != nil {
-		return Settings{}, 0, err
+	var err error
+	if next.Legacy == nil {
+		if next, err = next.Normalise(); err != nil {
+			return Settings{}, 0, err
+		}
 	}
 	if seen < 0 {
 		if _, seen, err = s.Config.Settings(ctx, org); err != nil {

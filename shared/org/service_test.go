@@ -183,12 +183,6 @@ func TestSettings(t *testing.T) {
 		_, err := bad.Normalise()
 		want(t, err, fault.InvalidRequest, param)
 	}
-	for _, doc := range []string{`{"llm":{}}`, `{"settingsContractVersion":"openrouter_v1"}`, `{"billingMode":"byok"}`} {
-		var m map[string]any
-		_ = json.Unmarshal([]byte(doc), &m)
-		want(t, org.RefuseLegacySettings(m), fault.InvalidRequest, "settingsContractVersion")
-	}
-	want(t, org.RefuseLegacySettings(map[string]any{"default_model": ""}), "", "")
 	_, err = org.DecodeSettings([]byte(`{"default_model":"","later":1}`))
 	want(t, err, fault.Internal, "")
 	var cells org.Routing

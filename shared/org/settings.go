@@ -21,7 +21,7 @@ const (
 	PrivacyLocalOnly   PrivacyMode = "local_only"
 )
 
-// QualityFloor is the least conformance grade a pool model needs.
+// QualityFloor is a quality tier: that of a model, or the least that one needs.
 type QualityFloor string
 
 // Quality floors.
@@ -74,6 +74,9 @@ type Settings struct {
 	// AllowPlatformFallback is only an upper bound: a connection must allow it
 	// too.
 	AllowPlatformFallback bool `json:"allow_platform_fallback"`
+	// Legacy is the openrouter_v1 record that these settings say in today's words,
+	// nil if they were written in them.
+	Legacy *Legacy `json:"-"`
 }
 
 // DefaultSettings are the settings of an organisation that stored none.
@@ -88,9 +91,6 @@ const (
 	maxModels     = 200
 	maxModelChars = 200
 )
-
-func intents() []string    { return []string{"general", "tooling", "billing", "support", "content"} }
-func modalities() []string { return []string{"text", "vision", "audio_in"} }
 
 // Normalise fills absent values with the defaults, maps provider aliases to
 // canonical ids, and refuses what is not allowed with invalid_request naming the
@@ -179,13 +179,13 @@ func models(param string, in []string) ([]string, error) {
 func (r Routing) normalise() (Routing, error) {
 	out := Routing{}
 	for intent, row := range r {
-		if !slices.Contains(intents(), intent) {
-			return nil, invalid("routing", "intents are "+strings.Join(intents(), ", "))
+		if _, ok := taxonomy.ParseIntent(intent); !ok {
+			return nil, invalid("routing", "intents are "+words(taxonomy.Intents()))
 		}
 		out[intent] = map[string]Models{}
 		for modality, cell := range row {
-			if !slices.Contains(modalities(), modality) {
-				return nil, invalid("routing", "modalities are "+strings.Join(modalities(), ", "))
+			if _, ok := taxonomy.ParseModality(modality); !ok {
+				return nil, invalid("routing", "modalities are "+words(taxonomy.Modalities()))
 			}
 			ms, err := models("routing", cell)
 			if err != nil {
@@ -195,6 +195,14 @@ func (r Routing) normalise() (Routing, error) {
 		}
 	}
 	return out, nil
+}
+
+func words[T ~string](in []T) string {
+	out := make([]string, len(in))
+	for i, w := range in {
+		out[i] = string(w)
+	}
+	return strings.Join(out, ", ")
 }
 
 func aliases(in map[string]string) (map[string]string, error) {
@@ -224,25 +232,13 @@ func printable(s string) bool {
 	return true
 }
 
-// RefuseLegacySettings fails with invalid_request when a record is written in an
-// older shape (marked openrouter_v1, or with its fields): such records are not
-// accepted by this version, and reading one as if it were current would drop
-// what it says.
-func RefuseLegacySettings(doc map[string]any) error {
-	_, hasLLM := doc["llm"]
-	_, hasMode := doc["billingMode"]
-	_, marked := doc["settingsContractVersion"]
-	if !hasLLM && !hasMode && !marked {
-		return nil
+// EncodeSettings writes the stored form: of an older record the record itself.
+func EncodeSettings(s Settings) ([]byte, error) {
+	if s.Legacy != nil {
+		return s.Legacy.Record, nil
 	}
-	return fault.New(fault.InvalidRequest, "org.Settings",
-		"settings in the openrouter_v1 shape are not supported by this version; send default_model, enabled_models, "+
-			"fallback, routing, aliases, privacy_mode, quality_floor, billing_preference and allow_platform_fallback").
-		WithParam("settingsContractVersion")
+	return json.Marshal(s)
 }
-
-// EncodeSettings writes the stored form.
-func EncodeSettings(s Settings) ([]byte, error) { return json.Marshal(s) }
 
 // DecodeSettings reads the stored form strictly: an unknown or extra field is an
 // error, because guessing at a record could change where requests go.
@@ -250,10 +246,14 @@ func DecodeSettings(b []byte) (Settings, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	var s Settings
-	if err := d.Decode(&s); err != nil || d.More() {
-		return Settings{}, fault.Wrap(fault.Internal, "org.DecodeSettings", "the stored settings cannot be read; ask the operator", err)
+	err := d.Decode(&s)
+	if err == nil && !d.More() {
+		return s, nil
 	}
-	return s, nil
+	if legacy, legacyErr := ParseLegacy(b); legacyErr == nil {
+		return legacy, nil
+	}
+	return Settings{}, fault.Wrap(fault.Internal, "org.DecodeSettings", "the stored settings cannot be read; ask the operator", err)
 }
 
 // CheckAgentID refuses an agent id that cannot be one; empty is allowed.

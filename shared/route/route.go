@@ -2,18 +2,25 @@
 // serve it, in the order they are tried.
 //
 // [Plan] is a pure function of the request, the organisation's settings and
-// connections, and the platform's own providers. A candidate is one model over
-// one connection, or over the platform's own credential. Every inclusion and
-// every exclusion carries a reason. Who pays is not decided here: each candidate
-// goes through billing.Decide afterwards, so that a platform candidate stands in
-// the list even where it will be denied, and the denial is recorded.
+// connections, and what is known of providers and models. A candidate is one
+// model over one connection, or over the platform's own credential. Every
+// inclusion and every exclusion carries a [Reason]; every connection of the
+// organisation is in one of the two lists. Who pays is not decided here: each
+// candidate goes through billing.Decide afterwards, so that a platform candidate
+// stands in the list even where it will be denied, and the denial is recorded.
 //
-// An explicit provider/model means that model only, plus the fallbacks that the
-// organisation configured by name. An alias, "auto" or nothing goes through the
-// organisation's default and its enabled models.
+// An explicit provider/model means that model only, plus the fallbacks that were
+// configured by name. An alias, "auto", nothing or an agent's own model goes
+// through the organisation's matrix: what was named, the agent's fallbacks, the
+// cell of the request's intent and modality, the default model, the enabled
+// models, models that private connections list (if the privacy mode asks for
+// them), the organisation's fallbacks. Each model is taken over its connections
+// by priority, then creation, then the platform. What a session was served with
+// last goes first while it is still in the list; see [Pin].
 package route
 
 import (
+	"slices"
 	"time"
 
 	"github.com/latchkey/latchkey/shared/connection"
@@ -29,24 +36,55 @@ const Auto = "auto"
 // maxCandidates bounds the attempts of one request.
 const maxCandidates = 16
 
-// Reason says why a candidate is in the list, or not.
+// Reason says why a candidate is in the list, or not. The values are frozen.
 type Reason string
 
 // Reasons of inclusion.
 const (
-	Preferred  Reason = "preferred"            // named by the request, its alias or its agent
-	OrgDefault Reason = "org_default"          // the organisation's default model
-	OrgPool    Reason = "org_enabled_pool"     // one of the organisation's enabled models
-	Fallback   Reason = "safe_fallback"        // a fallback configured by name
-	LastResort Reason = "cooldown_last_resort" // cooling after 429, and nothing else is left of its source
+	SessionPinned Reason = "session_pinned"       // it served the session last
+	Preferred     Reason = "preferred"            // named by the request, its alias, its agent, or the matrix
+	OrgDefault    Reason = "org_default"          // the organisation's default model
+	OrgPool       Reason = "org_enabled_pool"     // one of the organisation's enabled models
+	LocalPool     Reason = "local_connector_pool" // listed by a private connection
+	Fallback      Reason = "safe_fallback"        // a fallback configured by name
+	LastResort    Reason = "cooldown_last_resort" // cooling, and nothing else is left of its source
 )
 
-// Reasons of exclusion, besides those of package connection.
+// Reasons of exclusion, besides those of package connection: revoked, disabled,
+// unhealthy, unverified, cooldown.
 const (
 	ProviderUnknown   Reason = "provider_unavailable"
+	AliasUnknown      Reason = "alias_unknown"
+	ModalityMissing   Reason = "modality_unsupported"
+	IntentMissing     Reason = "intent_unsupported" // tooling needs tools and json
 	CapabilityMissing Reason = "capability_unsupported"
-	NotRequested      Reason = "other_connection_requested"
+	QualityBlocked    Reason = "quality_tier_blocked"
 	PrivacyBlocked    Reason = "privacy_mode_blocked"
+	NotRequested      Reason = "other_connection_requested"
+	OtherProvider     Reason = "other_provider"   // no model of the plan is of the connection's provider
+	ModelNotListed    Reason = "model_not_listed" // nor in the connection's list of models
+	TooMany           Reason = "candidate_limit"
+)
+
+// Reasons lists all reasons with their meaning frozen, inclusions first.
+func Reasons() []Reason {
+	return []Reason{SessionPinned, Preferred, OrgDefault, OrgPool, LocalPool, Fallback, LastResort,
+		ProviderUnknown, AliasUnknown, ModalityMissing, IntentMissing, CapabilityMissing, QualityBlocked, PrivacyBlocked, NotRequested, OtherProvider,
+		ModelNotListed, TooMany, Reason(connection.IsRevoked), Reason(connection.IsOff), Reason(connection.IsFailed), Reason(connection.IsUnverified),
+		Reason(connection.IsCooling)}
+}
+
+// Origin says who named the model of a candidate.
+type Origin string
+
+// Origins.
+const (
+	FromRequest    Origin = "request"
+	FromAlias      Origin = "alias"
+	FromAgent      Origin = "agent"
+	FromMatrix     Origin = "matrix"
+	FromSettings   Origin = "settings"
+	FromConnection Origin = "connection"
 )
 
 // Candidate is one way to serve the request.
@@ -57,10 +95,16 @@ type Candidate struct {
 	Connection *connection.Connection
 	Source     taxonomy.BillingSource
 	Reason     Reason
+	Origin     Origin
 }
 
 // Name is the candidate as headers and records show it.
-func (c Candidate) Name() string { return string(c.Provider) + "/" + c.Model }
+func (c Candidate) Name() string {
+	if c.Provider == "" {
+		return c.Model
+	}
+	return string(c.Provider) + "/" + c.Model
+}
 
 // Excluded is a candidate that is not tried.
 type Excluded struct {
@@ -68,14 +112,41 @@ type Excluded struct {
 	Reason Reason
 }
 
+// Pin is what a session was served with last. It moves a candidate to the front
+// and never adds one, so what the settings or the agent no longer name is gone.
+// Two preferences are stronger: a platform candidate never goes before an own
+// connection, because one failure of the organisation's key must not move a whole
+// conversation to credits; and under prefer_local nothing goes before a private
+// one.
+type Pin struct {
+	Model      string // provider/model
+	Connection string // empty = the platform's credential
+}
+
 // Request is what the client asked for.
 type Request struct {
 	Model string // as written by the client; empty = auto
-	// Fallback are further models, in order, tried after the first (an agent's).
+	// Agent says that Model is the agent's own and not the client's.
+	Agent bool
+	// Fallback is the agent's chain, in order: models or aliases.
 	Fallback []string
 	// Connection forces one connection by id, empty = any.
 	Connection string
 	Needs      []taxonomy.Capability
+	// Intent chooses the row of the matrix, empty = general. Modality chooses the
+	// column; empty = the matrix does not apply, as for speech.
+	Intent   taxonomy.Intent
+	Modality taxonomy.Modality
+	Pin      Pin
+}
+
+// Facts are what is known of a model.
+type Facts struct {
+	// Lacks are capabilities that the model surely does not have. What is not
+	// known is left to the vendor.
+	Lacks []taxonomy.Capability
+	// Tier is its quality; empty = unrated.
+	Tier org.QualityFloor
 }
 
 // Inputs are everything a plan depends on.
@@ -85,7 +156,9 @@ type Inputs struct {
 	Connections []connection.Connection
 	// Provider returns the capabilities of an implemented provider.
 	Provider func(taxonomy.Provider) ([]taxonomy.Capability, bool)
-	Now      time.Time
+	// Facts tells what is known of a model; nil = nothing is.
+	Facts func(p taxonomy.Provider, model string) Facts
+	Now   time.Time
 }
 
 // Result is the ordered plan.
@@ -94,116 +167,115 @@ type Result struct {
 	Excluded   []Excluded
 }
 
-type wanted struct {
-	model  string
-	reason Reason
-}
-
 // Plan lists the candidates. It fails with invalid_request if the model is
 // neither provider/model nor an alias, or the forced connection does not exist.
 func Plan(in Inputs) (Result, error) {
-	models, err := wantedModels(in)
+	in.Connections = legacyOrder(in.Settings.Legacy, in.Connections, in.Now)
+	var r Result
+	models, err := r.wanted(in)
 	if err != nil {
 		return Result{}, err
 	}
 	if id := in.Request.Connection; id != "" && !hasConnection(in.Connections, id) {
 		return Result{}, invalid("connection", "x-latchkey-connection names no connection of this organisation")
 	}
-	var r Result
 	for _, w := range models {
-		provider, name, _ := taxonomy.SplitModel(w.model)
-		r.addModel(in, provider, name, w.reason)
+		r.addModel(in, w)
 	}
 	r.lastResort()
+	r.pin(in.Request.Pin)
+	if in.Settings.PrivacyMode == org.PrivacyPreferLocal {
+		slices.SortStableFunc(r.Candidates, func(a, b Candidate) int { return public(a) - public(b) })
+	}
 	if len(r.Candidates) > maxCandidates {
+		for _, c := range r.Candidates[maxCandidates:] {
+			r.exclude(c, TooMany)
+		}
 		r.Candidates = r.Candidates[:maxCandidates]
 	}
+	r.others(in.Connections, models)
 	return r, nil
 }
 
+func public(c Candidate) int {
+	if c.Source == taxonomy.Private {
+		return 0
+	}
+	return 1
+}
+
 func hasConnection(conns []connection.Connection, id string) bool {
-	if !table.ValidID(id) {
-		return false
-	}
-	for _, c := range conns {
-		if c.ID == id {
-			return true
-		}
-	}
-	return false
+	return table.ValidID(id) && slices.ContainsFunc(conns, func(c connection.Connection) bool { return c.ID == id })
 }
 
-// wantedModels resolves aliases and the organisation's defaults, without
-// repeating a model.
-func wantedModels(in Inputs) ([]wanted, error) {
-	var out []wanted
-	seen := map[string]bool{}
-	add := func(m string, why Reason) {
-		if p, name, ok := taxonomy.SplitModel(m); ok && !seen[string(p)+"/"+name] {
-			seen[string(p)+"/"+name] = true
-			out = append(out, wanted{string(p) + "/" + name, why})
+// addModel adds a model over its connections and over the platform.
+func (r *Result) addModel(in Inputs, w wanted) {
+	base := Candidate{Provider: w.provider, Model: w.model, Source: taxonomy.Platform, Reason: w.reason, Origin: w.origin}
+	unfit := in.unfit(w.provider, w.model)
+	check := func(c Candidate, usable connection.Reason) {
+		switch {
+		case unfit != "":
+			r.exclude(c, unfit)
+		case in.Request.Connection != "" && (c.Connection == nil || c.Connection.ID != in.Request.Connection):
+			r.exclude(c, NotRequested)
+		case in.Settings.PrivacyMode == org.PrivacyLocalOnly && c.Source != taxonomy.Private:
+			r.exclude(c, PrivacyBlocked)
+		case usable != connection.IsUsable:
+			r.exclude(c, Reason(usable))
+		default:
+			r.Candidates = append(r.Candidates, c)
 		}
 	}
-	asked := in.Request.Model
-	if alias, ok := in.Settings.Aliases[asked]; ok {
-		asked = alias
-	}
-	if asked == "" || asked == Auto {
-		add(in.Settings.DefaultModel, OrgDefault)
-		for _, m := range in.Settings.EnabledModels {
-			add(m, OrgPool)
-		}
-	} else {
-		if _, _, ok := taxonomy.SplitModel(asked); !ok {
-			return nil, invalid("model", "the model must be written provider/model, or be an alias of this organisation; GET /v1/models lists what is available")
-		}
-		add(asked, Preferred)
-	}
-	for _, m := range in.Request.Fallback {
-		add(m, Fallback)
-	}
-	for _, m := range in.Settings.Fallback {
-		add(m, Fallback)
-	}
-	if len(out) == 0 {
-		return nil, invalid("model", "no model was named and the organisation has no default model; set default_model in the settings")
-	}
-	return out, nil
-}
-
-func (r *Result) addModel(in Inputs, provider taxonomy.Provider, name string, why Reason) {
-	base := Candidate{Provider: provider, Model: name, Source: taxonomy.Platform, Reason: why}
-	caps, known := in.Provider(provider)
-	switch {
-	case !known:
-		r.exclude(base, ProviderUnknown)
-		return
-	case !covers(caps, in.Request.Needs):
-		r.exclude(base, CapabilityMissing)
-		return
-	}
-	for _, c := range connection.ForModel(in.Connections, provider, name) {
+	for _, c := range connection.ForModel(in.Connections, w.provider, w.model) {
 		own := base
 		own.Connection, own.Source = &c, c.BillingSource
-		switch usable := connection.Usable(c, in.Now); {
-		case in.Request.Connection != "" && c.ID != in.Request.Connection:
-			r.exclude(own, NotRequested)
-		case in.Settings.PrivacyMode == org.PrivacyLocalOnly && c.BillingSource != taxonomy.Private:
-			r.exclude(own, PrivacyBlocked)
-		case usable != connection.IsUsable:
-			r.exclude(own, Reason(usable))
-		default:
-			r.Candidates = append(r.Candidates, own)
+		check(own, connection.Usable(c, in.Now))
+	}
+	check(base, connection.IsUsable)
+}
+
+// unfit says why no credential makes the model fit the request, empty if it fits.
+func (in *Inputs) unfit(p taxonomy.Provider, model string) Reason {
+	caps, known := in.Provider(p)
+	if !known {
+		return ProviderUnknown
+	}
+	var facts Facts
+	if in.Facts != nil {
+		facts = in.Facts(p, model)
+	}
+	can := func(c taxonomy.Capability) bool { return slices.Contains(caps, c) && !slices.Contains(facts.Lacks, c) }
+	// What a provider without any capability cannot do is the gateway's to say.
+	if len(caps) > 0 {
+		if why := in.Request.missing(can); why != "" {
+			return why
 		}
 	}
-	switch {
-	case in.Request.Connection != "":
-		r.exclude(base, NotRequested)
-	case in.Settings.PrivacyMode == org.PrivacyLocalOnly:
-		r.exclude(base, PrivacyBlocked)
-	default:
-		r.Candidates = append(r.Candidates, base)
+	if rank(facts.Tier) < rank(in.Settings.QualityFloor) {
+		return QualityBlocked
 	}
+	return ""
+}
+
+// missing names the first kind of need that cannot be met.
+func (q *Request) missing(can func(taxonomy.Capability) bool) Reason {
+	for _, n := range q.Needs {
+		if (n == taxonomy.CapVision || n == taxonomy.CapAudioIn) && !can(n) {
+			return ModalityMissing
+		}
+	}
+	if q.Intent == taxonomy.Tooling && q.Modality != "" && !(can(taxonomy.CapTools) && can(taxonomy.CapJSON)) {
+		return IntentMissing
+	}
+	if slices.ContainsFunc(q.Needs, func(n taxonomy.Capability) bool { return !can(n) }) {
+		return CapabilityMissing
+	}
+	return ""
+}
+
+// rank orders tiers; what is not a tier ranks with unrated.
+func rank(t org.QualityFloor) int {
+	return slices.Index([]org.QualityFloor{org.QualityBronze, org.QualitySilver, org.QualityGold}, t)
 }
 
 func (r *Result) exclude(c Candidate, why Reason) {
@@ -211,8 +283,8 @@ func (r *Result) exclude(c Candidate, why Reason) {
 }
 
 // lastResort puts the first cooling connection of a billing source back when
-// nothing else of that source is left. Only a rest after 429 counts: a
-// connection that failed with 401, 402 or 403 keeps its failures and stays out.
+// nothing else of that source is left, before the platform's turn. A connection
+// whose key was refused or has no quota (401, 402, 403) stays out.
 func (r *Result) lastResort() {
 	left := map[taxonomy.BillingSource]bool{}
 	for _, c := range r.Candidates {
@@ -220,10 +292,14 @@ func (r *Result) lastResort() {
 	}
 	kept := r.Excluded[:0]
 	for _, e := range r.Excluded {
-		if e.Reason == Reason(connection.IsCooling) && !left[e.Source] && e.Connection.Cooldown.Failures == 0 {
+		if e.Reason == Reason(connection.IsCooling) && !left[e.Source] && !e.Connection.Cooldown.Refused {
 			left[e.Source] = true
 			e.Candidate.Reason = LastResort
-			r.Candidates = append([]Candidate{e.Candidate}, r.Candidates...)
+			at := slices.IndexFunc(r.Candidates, func(c Candidate) bool { return c.Connection == nil })
+			if at < 0 {
+				at = len(r.Candidates)
+			}
+			r.Candidates = slices.Insert(r.Candidates, at, e.Candidate)
 			continue
 		}
 		kept = append(kept, e)
@@ -231,17 +307,39 @@ func (r *Result) lastResort() {
 	r.Excluded = kept
 }
 
-func covers(have, need []taxonomy.Capability) bool {
-	for _, n := range need {
-		found := false
-		for _, h := range have {
-			found = found || h == n
+// pin moves what served the session last to the front.
+func (r *Result) pin(p Pin) {
+	if p.Model == "" {
+		return
+	}
+	own := slices.ContainsFunc(r.Candidates, func(c Candidate) bool { return c.Connection != nil })
+	at := slices.IndexFunc(r.Candidates, func(c Candidate) bool {
+		return c.Name() == p.Model && (c.Connection == nil && p.Connection == "" && !own || c.Connection != nil && c.Connection.ID == p.Connection)
+	})
+	if at < 0 || r.Candidates[at].Reason == LastResort {
+		return
+	}
+	c := r.Candidates[at]
+	c.Reason = SessionPinned
+	r.Candidates = slices.Insert(slices.Delete(r.Candidates, at, at+1), 0, c)
+}
+
+// others lists the connections that no model of the plan concerns.
+func (r *Result) others(conns []connection.Connection, models []wanted) {
+	for i := range conns {
+		c := &conns[i]
+		why := OtherProvider
+		listed := false
+		for _, w := range models {
+			if w.provider == c.Provider {
+				why = ModelNotListed
+				listed = listed || c.Serves(w.model)
+			}
 		}
-		if !found {
-			return false
+		if !listed {
+			r.exclude(Candidate{Provider: c.Provider, Connection: c, Source: c.BillingSource}, why)
 		}
 	}
-	return true
 }
 
 func invalid(param, message string) error {

@@ -158,6 +158,13 @@ func (x *Exchange) query() error {
 	default:
 		return badHeader("x-latchkey-strict", "x-latchkey-strict must be true or false")
 	}
+	if v := h.Get("x-latchkey-intent"); v != "" {
+		intent, ok := taxonomy.ParseIntent(v)
+		if !ok {
+			return badHeader("x-latchkey-intent", "x-latchkey-intent must be general, tooling, billing, support or content")
+		}
+		q.Intent = intent
+	}
 	q.Connection, q.Agent = h.Get("x-latchkey-connection"), h.Get("x-latchkey-agent")
 	for name, id := range map[string]string{"x-latchkey-connection": q.Connection, "x-latchkey-agent": q.Agent} {
 		if id != "" && !table.ValidID(id) {

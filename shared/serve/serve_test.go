@@ -54,6 +54,7 @@ func TestRefusalsBeforeAnythingIsRead(t *testing.T) {
 		{"billing source", "", []string{"x-api-key", key, "x-latchkey-billing", "free"}, 400, fault.InvalidRequest, `"x-latchkey-billing"`},
 		{"connection id", "", []string{"x-api-key", key, "x-latchkey-connection", "a#b"}, 400, fault.InvalidRequest, `"x-latchkey-connection"`},
 		{"strict", "", []string{"x-api-key", key, "x-latchkey-strict", "yes"}, 400, fault.InvalidRequest, `"x-latchkey-strict"`},
+		{"intent", "", []string{"x-api-key", key, "x-latchkey-intent", "chat"}, 400, fault.InvalidRequest, `"x-latchkey-intent"`},
 		{"agent id", "", []string{"x-api-key", key, "x-latchkey-agent", "a b"}, 400, fault.InvalidRequest, `"x-latchkey-agent"`},
 	} {
 		w := do(t, server(io.Discard), c.body, c.headers...)

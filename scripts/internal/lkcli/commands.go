@@ -98,6 +98,16 @@ func connectionCommands() []command {
 	}
 }
 
+func routeCommands() []command {
+	return []command{
+		{name: "routes explain", about: "which models and connections a chat request would be tried with, and who would pay; calls nobody", method: http.MethodPost,
+			path: orgPath + "/routes/explain", examples: []string{"lk routes explain --model auto --intent tooling", "lk routes explain --agent a1b2 --modality vision --json"},
+			flags: []option{opt(text, "model", "provider/model, an alias or auto"), opt(text, "agent", "as if this agent asked"),
+				opt(text, "intent", "general, tooling, billing, support or content"), opt(text, "modality", "text, vision or audio_in"),
+				opt(words, "capabilities", "what the request needs besides: tools, json, vision, audio_in")}},
+	}
+}
+
 func agentFlags() []option {
 	return []option{
 		opt(document, "instructions", "the text, or @FILE, or - for standard input"),

@@ -10,6 +10,7 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/gateway"
 	"github.com/latchkey/latchkey/shared/model"
+	"github.com/latchkey/latchkey/shared/route"
 	"github.com/latchkey/latchkey/shared/session"
 )
 
@@ -42,7 +43,8 @@ func (m metered) Answer(ctx context.Context, q turn.AnswerRequest) (turn.Answer,
 		return turn.Answer{}, err
 	}
 	id := requestID(q)
-	answer, err := m.gateway.Complete(ctx, caller, gateway.Query{RequestID: id, Agent: q.Agent.ID, Body: []byte(id)}, conversation(q))
+	answer, err := m.gateway.Complete(ctx, caller, gateway.Query{RequestID: id, Agent: q.Agent.ID, Body: []byte(id),
+		Pin: route.Pin{Model: q.Pin.Model, Connection: q.Pin.Connection}}, conversation(q))
 	if err != nil {
 		named := *fault.As(err)
 		named.RequestID = id
@@ -52,12 +54,15 @@ func (m metered) Answer(ctx context.Context, q turn.AnswerRequest) (turn.Answer,
 	if err != nil {
 		return turn.Answer{}, fault.Wrap(fault.Internal, "turn.Answer", "internal error, try again later", err)
 	}
-	return turn.Answer{Text: answer.Response.Text(), RequestIDs: []string{id}, Receipt: receipt}, nil
+	info := answer.Info()
+	return turn.Answer{Text: answer.Response.Text(), RequestIDs: []string{id}, Receipt: receipt,
+		Pin: session.Pin{Model: info.Model, Connection: info.Connection}}, nil
 }
 
-// conversation is the request in no vendor's dialect.
+// conversation is the request in no vendor's dialect. It names no model: routing
+// takes the agent's.
 func conversation(q turn.AnswerRequest) *model.Request {
-	r := &model.Request{Model: q.Agent.Model}
+	r := new(model.Request)
 	if q.System != "" {
 		r.Messages = append(r.Messages, model.Message{Role: model.RoleSystem, Parts: []model.Part{model.Text(q.System)}})
 	}

@@ -129,13 +129,15 @@ func (s Sessions) Deliveries(ctx context.Context, install, after string, limit i
 
 func encodeSession(x session.Session) item {
 	return item{"org": str(x.Org), "id": str(x.ID), "key": str(x.Key), "inst": str(x.Install), "agent": str(x.AgentID), "pers": str(x.PersonaID),
-		"prov": str(x.Provider), "space": str(x.Space), "th": str(x.Thread), "at": millis(x.CreatedAt), "mod": millis(x.UpdatedAt), "nx": num(x.Next)}
+		"prov": str(x.Provider), "space": str(x.Space), "th": str(x.Thread), "at": millis(x.CreatedAt), "mod": millis(x.UpdatedAt), "nx": num(x.Next),
+		"pm": str(x.Pin.Model), "pc": str(x.Pin.Connection)}
 }
 
 func decodeSession(it item) (session.Session, error) {
 	r := read(it)
 	x := session.Session{Org: r.str("org"), ID: r.str("id"), Key: r.str("key"), Install: r.str("inst"), AgentID: r.str("agent"), PersonaID: r.str("pers"),
-		Provider: r.str("prov"), Space: r.str("space"), Thread: r.str("th"), CreatedAt: r.time("at"), UpdatedAt: r.time("mod"), Next: r.num("nx")}
+		Provider: r.str("prov"), Space: r.str("space"), Thread: r.str("th"), CreatedAt: r.time("at"), UpdatedAt: r.time("mod"), Next: r.num("nx"),
+		Pin: session.Pin{Model: r.str("pm"), Connection: r.str("pc")}}
 	return x, r.err
 }
 

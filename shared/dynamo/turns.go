@@ -206,7 +206,7 @@ func (s Sessions) commitMessage(ctx context.Context, op string, t session.Turn, 
 				return nil, err
 			}
 			m.Seq = x.Next
-			all = append(all, s.nextMessage(x, m.At), s.db.putNew(table.Sessions, table.Message(t.Org, t.Session, m.Seq), encodeMessage(*m)))
+			all = append(all, s.nextMessage(x, m), s.db.putNew(table.Sessions, table.Message(t.Org, t.Session, m.Seq), encodeMessage(*m)))
 		}
 		_, err := s.db.api.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: all})
 		if err == nil {
@@ -227,12 +227,17 @@ func (s Sessions) commitMessage(ctx context.Context, op string, t session.Turn, 
 }
 
 // nextMessage takes the next sequence number of a session.
-func (s Sessions) nextMessage(x session.Session, at time.Time) types.TransactWriteItem {
+// With a pin it becomes the session's.
+func (s Sessions) nextMessage(x session.Session, m *session.Message) types.TransactWriteItem {
+	pin := x.Pin
+	if m.Pin != (session.Pin{}) {
+		pin = m.Pin
+	}
 	return types.TransactWriteItem{Update: &types.Update{
 		TableName: s.db.name(table.Sessions), Key: keyItem(table.Session(x.Org, x.ID)),
-		UpdateExpression: aws.String("SET #nx = :next, #mod = :mod"), ConditionExpression: aws.String("#nx = :seen"),
-		ExpressionAttributeNames:  map[string]string{"#nx": "nx", "#mod": "mod"},
-		ExpressionAttributeValues: item{":next": num(x.Next + 1), ":seen": num(x.Next), ":mod": millis(at)},
+		UpdateExpression: aws.String("SET #nx = :next, #mod = :mod, #pm = :pm, #pc = :pc"), ConditionExpression: aws.String("#nx = :seen"),
+		ExpressionAttributeNames:  map[string]string{"#nx": "nx", "#mod": "mod", "#pm": "pm", "#pc": "pc"},
+		ExpressionAttributeValues: item{":next": num(x.Next + 1), ":seen": num(x.Next), ":mod": millis(m.At), ":pm": str(pin.Model), ":pc": str(pin.Connection)},
 	}}
 }
 

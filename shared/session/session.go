@@ -91,6 +91,15 @@ type Session struct {
 	UpdatedAt time.Time
 	// Next is the sequence number of the next message.
 	Next int64
+	// Pin is what the last answer was served with, zero before the first.
+	Pin Pin
+}
+
+// Pin names a model and the connection it was reached over, so that a
+// conversation stays where it is.
+type Pin struct {
+	Model      string // provider/model
+	Connection string // empty = the platform's credential
 }
 
 // Role says who wrote a message.
@@ -112,6 +121,8 @@ type Message struct {
 	TurnID    string    `json:"turn_id"`
 	EventID   string    `json:"event_id"`
 	At        time.Time `json:"at"`
+	// Pin of an answer that is stored becomes the session's. It is not read back.
+	Pin Pin `json:"-"`
 }
 
 // Reader reads conversations for people.

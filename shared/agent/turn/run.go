@@ -131,7 +131,7 @@ func (x *run) answer(ctx context.Context) *end {
 		return again(err)
 	}
 	j, now := x.job, x.d.Now()
-	_, err = x.d.Transcript.Open(ctx, session.Session{Org: j.Org, ID: x.turn.Session, Key: j.Key().String(), Install: j.Install, AgentID: j.AgentID,
+	conversation, err := x.d.Transcript.Open(ctx, session.Session{Org: j.Org, ID: x.turn.Session, Key: j.Key().String(), Install: j.Install, AgentID: j.AgentID,
 		PersonaID: j.PersonaID, Provider: string(j.Envelope.Provider), Space: j.Envelope.Space, Thread: j.Envelope.Thread}, now)
 	if err != nil {
 		return again(err)
@@ -140,24 +140,24 @@ func (x *run) answer(ctx context.Context) *end {
 		return again(err)
 	}
 	x.turn.Appended = true
-	got, err := x.ask(ctx, a)
+	got, err := x.ask(ctx, a, conversation.Pin)
 	if err != nil {
 		return x.refused(ctx, err)
 	}
 	x.turn.RequestIDs, x.turn.Receipt = merge(x.turn.RequestIDs, got.RequestIDs), got.Receipt
-	return x.plan(ctx, cut(got.Text, maxAnswer), session.Assistant)
+	return x.plan(ctx, cut(got.Text, maxAnswer), session.Assistant, got.Pin)
 }
 
 func (x *run) message(role session.Role, text string, at time.Time) session.Message {
 	return session.Message{Role: role, Text: text, AgentID: x.job.AgentID, PersonaID: x.job.PersonaID, TurnID: x.turn.ID, EventID: x.job.EventID, At: at}
 }
 
-func (x *run) ask(ctx context.Context, a agent.Agent) (Answer, error) {
+func (x *run) ask(ctx context.Context, a agent.Agent, pin session.Pin) (Answer, error) {
 	past, err := x.d.Transcript.Recent(ctx, x.job.Org, x.turn.Session, historyMessages)
 	if err != nil {
 		return Answer{}, err
 	}
-	q := AnswerRequest{Org: x.job.Org, Agent: a, Attempt: x.turn.Attempts, System: a.System(x.job.PersonaID),
+	q := AnswerRequest{Org: x.job.Org, Agent: a, Pin: pin, Attempt: x.turn.Attempts, System: a.System(x.job.PersonaID),
 		RequestKey: session.RequestKey(x.job.Install, x.job.EventID, x.job.AgentID, "answer"),
 		Messages:   history(past, x.turn.ID, x.job.Envelope.Text)}
 	if deadline, ok := ctx.Deadline(); ok {
@@ -204,14 +204,14 @@ func (x *run) refused(ctx context.Context, err error) *end {
 		return again(err)
 	case f.Code == fault.InsufficientCredits:
 		x.turn.Notice = string(f.Code)
-		return x.plan(ctx, Notice, "")
+		return x.plan(ctx, Notice, "", session.Pin{})
 	}
 	return &end{code: Ended, detail: string(f.Code)}
 }
 
 // plan stores text as parts to send. Without a role it does not become part of
-// the conversation.
-func (x *run) plan(ctx context.Context, text string, role session.Role) *end {
+// the conversation. pin is what the text was answered with.
+func (x *run) plan(ctx context.Context, text string, role session.Role, pin session.Pin) *end {
 	var parts []session.Part
 	for i, p := range x.entry.Adapter.Split(text) {
 		if i == maxParts {
@@ -222,6 +222,7 @@ func (x *run) plan(ctx context.Context, text string, role session.Role) *end {
 	m := session.Message{}
 	if role != "" {
 		m = x.message(role, text, x.d.Now())
+		m.Pin = pin
 	}
 	x.turn.Code = "" // of an earlier try
 	if err := x.d.Turns.Plan(ctx, x.turn, parts, m, x.d.Now()); err != nil {

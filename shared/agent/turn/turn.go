@@ -53,6 +53,8 @@ type AnswerRequest struct {
 	Attempt    int64
 	System     string
 	Messages   []Message // oldest first; the last is the user's
+	// Pin is what the session's last answer was served with.
+	Pin session.Pin
 	// Deadline leaves time to store and send the answer.
 	Deadline time.Time
 }
@@ -61,6 +63,8 @@ type AnswerRequest struct {
 type Answer struct {
 	Text       string
 	RequestIDs []string
+	// Pin is what it was served with; the session remembers it.
+	Pin session.Pin
 	// Receipt is everything [Model].Commit needs, in at most [MaxReceipt]
 	// bytes and without secrets. Empty means that nothing has to be committed.
 	Receipt []byte

@@ -247,6 +247,21 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
+// TestSessionRemembersWhatServed: the next turn is asked with it; a turn that
+// says nothing changes nothing.
+func TestSessionRemembersWhatServed(t *testing.T) {
+	e := newEnv(t)
+	want := session.Pin{Model: "openrouter/m", Connection: "c1"}
+	e.model.answer.Pin = want
+	e.deliver(e.job, 1)
+	e.model.answer.Pin = session.Pin{}
+	e.deliver(e.message("Ev2", "and then?"), 1)
+	e.deliver(e.message("Ev3", "and now?"), 1)
+	if len(e.model.asked) != 3 || e.model.asked[0].Pin != (session.Pin{}) || e.model.asked[1].Pin != want || e.model.asked[2].Pin != want {
+		t.Fatalf("%+v", e.model.asked)
+	}
+}
+
 // TestCrashes kills the run after each step; the next reception ends with one
 // answer, one commit's effect and one post.
 func TestCrashes(t *testing.T) {

@@ -153,6 +153,9 @@ func (m *Memory) add(t session.Turn, msg session.Message) {
 	s := m.sessions[k]
 	msg.Seq = s.Next
 	s.Next, s.UpdatedAt = s.Next+1, msg.At
+	if msg.Pin != (session.Pin{}) {
+		s.Pin, msg.Pin = msg.Pin, session.Pin{}
+	}
 	m.sessions[k] = s
 	m.messages[k] = append(m.messages[k], msg)
 }

@@ -232,12 +232,25 @@ func transcript(t *testing.T, s Store) {
 				t.Fatal(err)
 			}
 		}
-		if err := s.Plan(ctx, turn, nil, session.Message{Role: session.Assistant, Text: fmt.Sprintf("a%d", i), TurnID: turn.ID, At: start()}, start()); err != nil {
+		if err := s.Plan(ctx, turn, nil, session.Message{Role: session.Assistant, Text: fmt.Sprintf("a%d", i), TurnID: turn.ID, At: start(),
+			Pin: session.Pin{Model: fmt.Sprintf("p/m%d", i), Connection: "c1"}}, start()); err != nil {
 			t.Fatal(err)
 		}
+		if x := open(t, s, "o3"); x.Pin != (session.Pin{Model: fmt.Sprintf("p/m%d", i), Connection: "c1"}) {
+			t.Fatalf("the session is pinned to %+v", x.Pin)
+		}
+	}
+	// What has no pin keeps the session's; the platform's credential has no id.
+	turn, _ := take(t, s, claim("o3", "t9", "m", 1, "w", start()))
+	if err := s.Append(ctx, turn, session.Message{Role: session.User, Text: "u9", TurnID: turn.ID, At: start()}); err != nil || open(t, s, "o3").Pin.Model != "p/m2" {
+		t.Fatal(err, open(t, s, "o3").Pin)
+	}
+	if err := s.Plan(ctx, turn, nil, session.Message{Role: session.Assistant, Text: "a9", TurnID: turn.ID, At: start(), Pin: session.Pin{Model: "p/m9"}}, start()); err != nil ||
+		open(t, s, "o3").Pin != (session.Pin{Model: "p/m9"}) {
+		t.Fatal(err, open(t, s, "o3").Pin)
 	}
 	recent, err := s.Recent(ctx, "o3", "s", 3)
-	if err != nil || len(recent) != 3 || recent[0].Text != "a1" || recent[2].Text != "a2" || recent[1].Text != "u2" || recent[1].Role != session.User {
+	if err != nil || len(recent) != 3 || recent[0].Text != "a2" || recent[2].Text != "a9" || recent[1].Text != "u9" || recent[1].Role != session.User {
 		t.Fatalf("%+v %v", recent, err)
 	}
 	page, next, err := s.Messages(ctx, "o3", "s", "", 4)
@@ -245,10 +258,10 @@ func transcript(t *testing.T, s Store) {
 		t.Fatalf("%+v %q %v", page, next, err)
 	}
 	page, next, err = s.Messages(ctx, "o3", "s", next, 4)
-	if err != nil || len(page) != 2 || page[1].Text != "a2" || page[1].Seq != 5 || next != "" {
+	if err != nil || len(page) != 4 || page[1].Text != "a2" || page[1].Seq != 5 || next != "" {
 		t.Fatalf("%+v %q %v", page, next, err)
 	}
-	if x := open(t, s, "o3"); x.Next != 6 || x.Key != "v1|k" {
+	if x := open(t, s, "o3"); x.Next != 8 || x.Key != "v1|k" {
 		t.Fatalf("%+v", x)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/providers"
+	"github.com/latchkey/latchkey/shared/registry"
 	"github.com/latchkey/latchkey/shared/route"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -42,12 +43,21 @@ func (g *Gateway) plan(c *Caller, q Query, ag Agent, what asked) (route.Result, 
 		Provider: g.capabilities, Facts: g.facts, Now: c.now()})
 }
 
-// facts is what is known of a model. Nothing has measured quality yet, so every
-// model is unrated: a floor above that excludes it.
+// facts is what is known of a model: what its adapter would refuse, what the
+// registry documents that it does not have, and its tier. Nothing has measured
+// quality yet, so every model is unrated: a floor above that excludes it.
 func (g *Gateway) facts(p taxonomy.Provider, name string) route.Facts {
-	f := route.Facts{Tier: org.QualityUnrated}
+	var f route.Facts
 	if e := g.entries[p]; e != nil && e.Lacks != nil {
 		f.Lacks = e.Lacks(name)
+	}
+	row, _ := registry.Lookup(p, name)
+	f.Tier = org.QualityFloor(row.Tier)
+	for _, c := range taxonomy.Capabilities() {
+		// A model of embeddings writes no text, and is asked for none.
+		if row.Can(c) == registry.No && !(c == taxonomy.CapText && row.Embeds()) {
+			f.Lacks = append(f.Lacks, c)
+		}
 	}
 	return f
 }

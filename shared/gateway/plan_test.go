@@ -12,6 +12,7 @@ import (
 	"github.com/latchkey/latchkey/shared/gateway"
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/registry"
 	"github.com/latchkey/latchkey/shared/route"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -214,6 +215,34 @@ func TestExplainIsWhatACallDoes(t *testing.T) {
 		if did != said {
 			t.Errorf("%s: the call did %q, the explanation said %q", c.name, did, said)
 		}
+	}
+}
+
+// TestRegistryFactsExclude: what the registry documents that a model lacks leaves
+// it out where the request needs it.
+func TestRegistryFactsExclude(t *testing.T) {
+	var blind registry.Row
+	for _, row := range registry.Rows(taxonomy.OpenRouter) {
+		if row.Can(taxonomy.CapTools) == registry.No && row.Can(taxonomy.CapText) == registry.Yes {
+			blind = row
+		}
+	}
+	if blind.Model == "" {
+		t.Fatal("the registry has no such model any more")
+	}
+	r := newRig(t)
+	m := ask(blind.Name())
+	m.Tools = []model.Tool{{Name: "f"}}
+	_, err := r.complete(gateway.Query{}, m)
+	wantCode(t, err, fault.UnsupportedMedia)
+	x, err := r.gateway().Explain(t.Context(), "acme", gateway.Question{Model: blind.Name(), Needs: []taxonomy.Capability{taxonomy.CapTools}}, r.now)
+	check(t, err)
+	if len(x.Excluded) != 1 || x.Excluded[0].Reason != route.CapabilityMissing {
+		t.Errorf("%+v", x.Excluded)
+	}
+	r.wantLog()
+	if x, err = r.gateway().Explain(t.Context(), "acme", gateway.Question{Model: blind.Name()}, r.now); err != nil || len(x.Candidates) != 1 {
+		t.Errorf("without tools: %+v %v", x, err)
 	}
 }
 

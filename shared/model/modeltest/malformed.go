@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -46,7 +47,7 @@ func runJunk(t *testing.T, entry providers.Entry, byName map[string]*Scenario, p
 	})
 	t.Run("stream", func(t *testing.T) {
 		for name, body := range junk() {
-			for _, kind := range []string{"text/event-stream", "application/json", "text/plain", "image/png", "text/html", ""} {
+			for _, kind := range []string{"text/event-stream", "application/vnd.amazon.eventstream", "application/json", "text/plain", "image/png", "text/html", ""} {
 				o := stream.answered(entry, kind, body)
 				if fault.CodeOf(o.err) != fault.ProviderError || o.opened {
 					t.Errorf("%s as %q: opened %v, %v", name, kind, o.opened, o.err)
@@ -142,15 +143,16 @@ func said(o outcome) (out []string) {
 // one, or the stream is refused; they are never added up.
 func (s *Scenario) repeatUsage(t *testing.T, entry providers.Entry) {
 	want := s.try(entry, &replay.Exchange{Reply: s.Reply})
-	events := strings.SplitAfter(string(s.Reply.Body), "\n\n")
+	events := s.Events()
 	repeated := 0
 	for i, ev := range events {
-		if plain := strings.ReplaceAll(ev, " ", ""); !strings.Contains(plain, `"usage":{`) && !strings.Contains(plain, `"usageMetadata":{`) {
+		if plain := strings.ReplaceAll(string(ev), " ", ""); !strings.Contains(plain, `"usage":{`) && !strings.Contains(plain, `"usageMetadata":{`) {
 			continue
 		}
 		repeated++
-		body := strings.Join(events[:i+1], "") + strings.Join(events[i:], "")
-		o := s.try(entry, &replay.Exchange{Reply: replay.SSE([]byte(body))})
+		reply := s.Reply
+		reply.Body = bytes.Join(append(slices.Clone(events[:i+1]), events[i:]...), nil)
+		o := s.try(entry, &replay.Exchange{Reply: reply})
 		if o.err != nil && fault.CodeOf(o.err) == fault.ProviderError {
 			continue
 		}

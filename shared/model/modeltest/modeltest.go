@@ -10,7 +10,9 @@
 //	request.json        the canonical request
 //	wire-request.http   golden: what the adapter must send, byte for byte
 //	wire-response.http  status line, headers, body; or
-//	wire-response.sse   the body of a 200 event stream
+//	wire-response.sse   the body of a 200 event stream; or
+//	wire-response.frames  the messages of a 200 stream of AWS, a line each:
+//	                    event TYPE JSON, exception TYPE JSON, error CODE TEXT
 //	events.jsonl        golden: the canonical events of a stream
 //	response.json       golden: the canonical response
 //	error.json          golden: code, message, param, retry_after_ms
@@ -32,8 +34,8 @@
 // of a capability that is not declared fails as well. A vendor that lacks one
 // form of a capability shows it by the scenario's refusal instead: error_<name>,
 // in which nothing is sent. Every stream is read again
-// cut at every byte, with CR and CRLF line ends, byte by byte, and ended at every
-// byte; no error may show vendor text, the URL or the key.
+// cut at every byte, byte by byte, where it has lines with CR and CRLF ends, and
+// ended at every byte; no error may show vendor text, the URL or the key.
 package modeltest
 
 import (

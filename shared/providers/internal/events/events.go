@@ -1,5 +1,5 @@
-// Package events turns a vendor's server-sent events into a [model.Stream]. The
-// vendor's folder gives a [Decoder] for its frames; everything that is the same
+// Package events turns a vendor's server-sent events, or another framing that a
+// [Source] reads, into a [model.Stream]. The vendor's folder gives a [Decoder] for its frames; everything that is the same
 // for all of them is here: events of one frame are queued, the stream is handed
 // out only once it has content, an error is repeated, an ended body is an error
 // unless the decoder says that the answer was complete.
@@ -22,6 +22,13 @@ import (
 // Put queues an event of the frame being decoded.
 type Put func(model.Event)
 
+// Source splits a body into events, which are valid until the next call. Next
+// returns io.EOF at the end of the body and io.ErrUnexpectedEOF inside an event;
+// every other error is [sse.ErrTooLarge], a *fault.Error, or that of the body.
+type Source interface {
+	Next() (sse.Event, error)
+}
+
 // Decoder reads one answer of a vendor. It is used once, by one goroutine.
 type Decoder interface {
 	// Frame reads one event of the vendor. It returns nil to go on, io.EOF
@@ -37,6 +44,13 @@ type Decoder interface {
 // vendor's error if there is one in it.
 func Open(ctx context.Context, t model.Target, v *wire.Vendor, r wire.Request, d func(*wire.Answer) Decoder,
 	whole func(body []byte, ans *wire.Answer) error) (model.Stream, error) {
+	return OpenSource(ctx, t, v, r, func(ans *wire.Answer) (Source, error) { return sse.NewReader(ans.Body), nil }, d, whole)
+}
+
+// OpenSource is [Open] for a framing of the vendor's own. source may refuse an
+// answer by its headers.
+func OpenSource(ctx context.Context, t model.Target, v *wire.Vendor, r wire.Request, source func(*wire.Answer) (Source, error),
+	d func(*wire.Answer) Decoder, whole func(body []byte, ans *wire.Answer) error) (model.Stream, error) {
 	ans, err := wire.Do(ctx, t, v, r)
 	if err != nil {
 		return nil, err
@@ -51,7 +65,12 @@ func Open(ctx context.Context, t model.Target, v *wire.Vendor, r wire.Request, d
 		}
 		return nil, v.Malformed(r.Op)
 	}
-	s := newStream(v, r.Op, ans.Body, d(ans))
+	src, err := source(ans)
+	if err != nil {
+		_ = ans.Body.Close()
+		return nil, err
+	}
+	s := newStream(v, r.Op, src, d(ans))
 	s.closer = ans.Body
 	if err := s.prime(); err != nil {
 		_ = s.Close()
@@ -63,13 +82,18 @@ func Open(ctx context.Context, t model.Target, v *wire.Vendor, r wire.Request, d
 // Read decodes a body that was received some other way. It does not wait for the
 // first content.
 func Read(v *wire.Vendor, op string, body io.Reader, d Decoder) model.Stream {
-	return newStream(v, op, body, d)
+	return newStream(v, op, sse.NewReader(body), d)
+}
+
+// ReadSource is [Read] for a framing of the vendor's own.
+func ReadSource(v *wire.Vendor, op string, src Source, d Decoder) model.Stream {
+	return newStream(v, op, src, d)
 }
 
 type stream struct {
 	vendor *wire.Vendor
 	op     string
-	sse    *sse.Reader
+	src    Source
 	dec    Decoder
 	closer io.Closer
 	queue  []model.Event
@@ -78,8 +102,8 @@ type stream struct {
 	put    Put
 }
 
-func newStream(v *wire.Vendor, op string, body io.Reader, d Decoder) *stream {
-	s := &stream{vendor: v, op: op, sse: sse.NewReader(body), dec: d, queue: make([]model.Event, 0, 8)}
+func newStream(v *wire.Vendor, op string, src Source, d Decoder) *stream {
+	s := &stream{vendor: v, op: op, src: src, dec: d, queue: make([]model.Event, 0, 8)}
 	s.put = func(ev model.Event) { s.queue = append(s.queue, ev) }
 	return s
 }
@@ -128,7 +152,7 @@ func (s *stream) Close() error {
 // read takes one frame and queues what it says. It sets err at the end, after
 // everything that came before it was queued.
 func (s *stream) read() {
-	ev, err := s.sse.Next()
+	ev, err := s.src.Next()
 	switch {
 	case err == nil:
 		s.err = s.dec.Frame(ev, s.put)

@@ -299,7 +299,7 @@ func (b *Body) ReadAll(size int64) ([]byte, error) {
 // requestID picks the vendor's request ID. It goes to logs and answers, so only
 // harmless characters pass.
 func requestID(h http.Header) string {
-	for _, name := range [...]string{"X-Request-Id", "Request-Id", "X-Generation-Id"} {
+	for _, name := range [...]string{"X-Request-Id", "Request-Id", "X-Generation-Id", "X-Amzn-Requestid"} {
 		if id := h.Get(name); CleanID(id) {
 			return id
 		}

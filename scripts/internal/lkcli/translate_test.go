@@ -102,7 +102,8 @@ func recordings(t *testing.T, folder string) []recording {
 		}
 		head, body, _ := strings.Cut(r.parts["wire-response.http"], "\n\n")
 		// The tool is given a status and a body, no headers.
-		if fields := strings.Fields(head); strings.Contains(head, "application/json") && !strings.Contains(head, "Content-Length") && json.Valid([]byte(body)) {
+		if fields := strings.Fields(head); strings.Contains(head, "application/json") && !strings.Contains(head, "Content-Length") &&
+			!strings.Contains(head, "Errortype") && json.Valid([]byte(body)) {
 			r.status, r.body = fields[1], body
 		}
 		out = append(out, r)
@@ -176,6 +177,9 @@ func same(t *testing.T, raw []byte) string {
 	var m map[string]any
 	if err := json.Unmarshal(raw, &m); err != nil {
 		t.Fatal(err)
+	}
+	if m["id"] == m["provider_request_id"] {
+		delete(m, "id")
 	}
 	delete(m, "provider_request_id")
 	return string(encode(m))

@@ -40,7 +40,7 @@ var asked = map[string]string{
 
 // usual is a model of each provider.
 var usual = map[taxonomy.Provider]string{
-	taxonomy.Anthropic: "claude-opus-4-8", taxonomy.DeepSeek: "deepseek-v4-flash", taxonomy.Gemini: "gemini-2.5-pro", taxonomy.Grok: "grok-4.3",
+	taxonomy.Anthropic: "claude-opus-4-8", taxonomy.Bedrock: "us.anthropic.claude-sonnet-4-6", taxonomy.DeepSeek: "deepseek-v4-flash", taxonomy.Gemini: "gemini-2.5-pro", taxonomy.Grok: "grok-4.3",
 	taxonomy.Groq: "llama-3.3-70b-versatile", taxonomy.Kimi: "kimi-k2.6", taxonomy.Mistral: "mistral-large-2512", taxonomy.OpenAI: "gpt-5.4",
 	taxonomy.OpenRouter: "openai/gpt-5.4", taxonomy.OpenAICompatible: "local-model",
 }

@@ -20,7 +20,11 @@ func answered() []string {
 // answer checks the row's whole answer and its stream.
 func (tb *table) answer(t *testing.T, entry providers.Entry, r row, req *model.Request) {
 	t.Helper()
-	whole, stream := tb.given[r.name+".json"], tb.given[r.name+".sse"]
+	kind := ".sse"
+	if tb.given[r.name+".frames"] != nil {
+		kind = ".frames"
+	}
+	whole, stream := tb.given[r.name+".json"], tb.given[r.name+kind]
 	if whole == nil || stream == nil || req.Stream {
 		t.Fatal("a row with an answer has it whole and as a stream")
 	}
@@ -36,12 +40,16 @@ func (tb *table) answer(t *testing.T, entry providers.Entry, r row, req *model.R
 
 	streamed := *req
 	streamed.Stream = true
-	s = &Scenario{Transcript: &replay.Transcript{Name: r.name, Reply: replay.SSE(stream)}, Request: &streamed}
+	reply := replay.SSE(stream)
+	if kind == ".frames" {
+		reply = replay.Frames(t, r.name, stream)
+	}
+	s = &Scenario{Transcript: &replay.Transcript{Name: r.name, Reply: reply}, Request: &streamed}
 	so := s.try(entry, &replay.Exchange{Reply: s.Reply})
 	if so.err != nil {
 		t.Fatal(so.err)
 	}
-	tb.add(r.name+".sse", stream)
+	tb.add(r.name+kind, stream)
 	tb.add(r.name+".sent_stream", so.sent)
 	tb.add(r.name+".events", eventLines(plainEvents(so.events)))
 	checkOrder(t, so)

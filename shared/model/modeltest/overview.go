@@ -46,7 +46,7 @@ func Offered(dir string) (map[string][]map[string]string, error) {
 			continue
 		}
 		line, _, _ := bytes.Cut(sections["plain.sent"], []byte("\n"))
-		format := strings.Replace(strings.TrimPrefix(string(line), "POST "), id, "{model}", 1)
+		format := formatOf(strings.TrimPrefix(string(line), "POST "), id)
 		rows := map[string]string{}
 		for _, r := range shared() {
 			code, _, refused := bytes.Cut(sections[r.name+".fault"], []byte(" "))

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,7 +34,8 @@ var translations []byte
 //	<row>.sent        golden: request line, headers of its own, body
 //	<row>.fault       golden: code, param and message, if nothing is sent
 //	<row>.json        the vendor's answer, whole
-//	<row>.sse         the same answer as a stream
+//	<row>.sse         the same answer as a stream; or
+//	<row>.frames      as a stream of AWS messages, a line each
 //	<row>.sent_stream golden: the request for the stream
 //	<row>.response    golden: the answer, normalised
 //	<row>.events      golden: the stream, normalised
@@ -172,16 +174,21 @@ func (tb *table) run(t *testing.T, entry providers.Entry, r row) {
 	}
 	if tb.format == "" {
 		line, _, _ := bytes.Cut(sent, []byte("\n"))
-		tb.format = strings.Replace(string(line), req.Model, "{model}", 1)
+		tb.format = formatOf(string(line), req.Model)
 	}
 	_, body, _ := bytes.Cut(sent, []byte("\n\n"))
 	if err := jsonwire.Check(body); err != nil {
 		t.Errorf("%v in %s", err, body)
 	}
 	tb.add(r.name+".sent", sent)
-	if tb.given[r.name+".json"] != nil || tb.given[r.name+".sse"] != nil {
+	if tb.given[r.name+".json"] != nil || tb.given[r.name+".sse"] != nil || tb.given[r.name+".frames"] != nil {
 		tb.answer(t, entry, r, &req)
 	}
+}
+
+// formatOf is a request line without the model, which may be escaped in it.
+func formatOf(line, id string) string {
+	return strings.Replace(strings.Replace(line, id, "{model}", 1), url.QueryEscape(id), "{model}", 1)
 }
 
 func (tb *table) refused(t *testing.T, entry providers.Entry, r row, err error) {

@@ -163,6 +163,14 @@ func TestListModels(t *testing.T) {
 	}
 }
 
+// TestUnstreamed: a whole answer to a request for a stream is no stream.
+func TestUnstreamed(t *testing.T) {
+	s := &server{replies: []replay.Reply{reply(200, whole)}}
+	if _, err := New().Stream(t.Context(), model.Call{Target: s.target(baseURL(), apiKey), Request: ask("m", "hi")}); fault.CodeOf(err) != fault.ProviderError {
+		t.Error(err)
+	}
+}
+
 // TestInvalidUTF8: bytes that are no text do not reach a client.
 func TestInvalidUTF8(t *testing.T) {
 	body := slices.Concat(event("messageStart", "{}"), event("contentBlockDelta", "{\"contentBlockIndex\":0,\"delta\":{\"text\":\"a\xffb\"}}"),

@@ -135,7 +135,7 @@ func (c *Chat) Complete(ctx context.Context, call model.Call) (*model.Response, 
 	if err != nil {
 		return nil, err
 	}
-	out.ProviderRequestID = ans.RequestID
+	out.ID, out.ProviderRequestID = ans.RequestID, ans.RequestID
 	return out, nil
 }
 

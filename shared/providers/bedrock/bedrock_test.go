@@ -8,4 +8,4 @@ import (
 
 func TestChat(t *testing.T) { modeltest.Run(t, Registration()) }
 
-func TestRequests(t *testing.T) { modeltest.Table(t, Registration(), "testdata/requests.txtar") }
+func TestTranslations(t *testing.T) { modeltest.RunTranslations(t, Registration()) }

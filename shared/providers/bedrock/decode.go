@@ -57,7 +57,8 @@ type wireTool struct {
 	Input json.RawMessage `json:"input"`
 }
 
-// decode reads a whole answer. The API names neither the answer nor the model.
+// decode reads a whole answer. The API names neither the answer, which gets the ID
+// of the request, nor the model.
 func (e *encoded) decode(body []byte, h http.Header) (*model.Response, error) {
 	v := &e.c.v
 	var in wireAnswer

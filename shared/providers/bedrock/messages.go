@@ -57,11 +57,11 @@ func (e *encoded) messages(o *jsonwire.Object, r *model.Request) error {
 		if t.assistant {
 			role = `{"role":"assistant","content":`
 		}
-		if err := e.checkDocuments(t); err != nil {
-			return err
-		}
 		o.B = append(o.B, role...)
 		if o.B, err = e.content(o.B, slices.Concat(t.results, t.parts)); err != nil {
+			return err
+		}
+		if err := e.checkDocuments(t); err != nil {
 			return err
 		}
 		o.B = append(o.B, '}')

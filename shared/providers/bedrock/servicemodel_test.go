@@ -142,13 +142,17 @@ func TestServiceModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
-	for _, path := range append(files, "testdata/requests.txtar") {
+	tables, err := filepath.Glob("testdata/translate/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range append(files, tables...) {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, f := range txtar.Parse(data).Files {
-			if f.Name != "wire-request.http" && !strings.HasSuffix(f.Name, ".sent") {
+			if f.Name != "wire-request.http" && !strings.HasSuffix(f.Name, ".sent") && !strings.HasSuffix(f.Name, ".sent_stream") {
 				continue
 			}
 			n++
@@ -173,7 +177,7 @@ func TestServiceModel(t *testing.T) {
 			alternate(v, bad)
 		}
 	}
-	if n < 200 {
+	if n < 500 {
 		t.Errorf("%d requests", n)
 	}
 	for what, body := range map[string]string{"no member x": `{"x":1}`, "lacks content": `{"messages":[{"role":"user"}]}`, "is narrator": `{"messages":[{"role":"narrator","content":[]}]}`,

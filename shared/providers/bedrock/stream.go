@@ -121,7 +121,7 @@ func (d *decoder) Frame(ev sse.Event, put events.Put) error {
 	switch ev.Name {
 	case "messageStart":
 		d.begun = true
-		put(model.Event{Kind: model.EventStart, RequestID: d.requestID})
+		put(model.Event{Kind: model.EventStart, ID: d.requestID, RequestID: d.requestID})
 	case "contentBlockStart":
 		return d.open(&in, put)
 	case "contentBlockDelta":

@@ -10,13 +10,15 @@ import (
 	"testing"
 )
 
-// frames is a 200 answer with a stream of AWS messages, made from lines of text:
+const framed = "application/vnd.amazon.eventstream"
+
+// Frames is a 200 answer with a stream of AWS messages, made from lines of text:
 //
 //	event TYPE JSON        a message of the answer
 //	exception TYPE JSON    an error of the service
 //	error CODE MESSAGE     an error of the front end
 //	raw HEX                bytes as they are
-func frames(t *testing.T, path string, section []byte) Reply {
+func Frames(t *testing.T, path string, section []byte) Reply {
 	t.Helper()
 	var body []byte
 	for line := range strings.Lines(string(section)) {
@@ -37,7 +39,7 @@ func frames(t *testing.T, path string, section []byte) Reply {
 			t.Fatalf("%s: a frame of kind %q", path, kind)
 		}
 	}
-	return Reply{Status: 200, Header: http.Header{"Content-Type": {"application/vnd.amazon.eventstream"}}, Body: body}
+	return Reply{Status: 200, Header: http.Header{"Content-Type": {framed}}, Body: body}
 }
 
 // Frame encodes one AWS message with text headers, given as names and values. The
@@ -57,7 +59,7 @@ func Frame(payload string, headers ...string) []byte {
 }
 
 // Framed reports whether the answer is a stream of AWS messages.
-func (s *Transcript) Framed() bool { return s.Section("wire-response.frames") != nil }
+func (s *Transcript) Framed() bool { return s.Reply.Header.Get("Content-Type") == framed }
 
 // Events are the parts of a streamed answer, each one event with what ends it.
 func (s *Transcript) Events() (out [][]byte) {

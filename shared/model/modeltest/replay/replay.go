@@ -88,8 +88,8 @@ func load(t *testing.T, path string) *Transcript {
 	}
 	if body := s.Section("wire-response.sse"); body != nil {
 		s.Reply = SSE(body)
-	} else if s.Framed() {
-		s.Reply = frames(t, path, s.Section("wire-response.frames"))
+	} else if lines := s.Section("wire-response.frames"); lines != nil {
+		s.Reply = Frames(t, path, lines)
 	} else {
 		s.Reply = parseReply(t, path, s.Section("wire-response.http"))
 	}

@@ -69,6 +69,7 @@ func echoed(b []byte, key string) []string {
 func withEcho(next http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", next)
+	withBedrock(mux)
 	mux.HandleFunc("POST /echo/{mode}/", func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		key := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")

@@ -111,7 +111,8 @@ func Registration() providers.Entry {
 	}
 }
 
-// Chat is the adapter. It is stateless and safe for concurrent use.
+// Chat is the adapter. It is stateless and safe for concurrent use. It implements
+// [model.Chat] and [model.Carrier].
 type Chat struct{ v wire.Vendor }
 
 // New makes the adapter.

@@ -56,8 +56,9 @@ func console() Function {
 		Routes:  []string{"ANY /api/{proxy+}"},
 		Invokes: []string{Conform, Rotate},
 		Tables: []TableAccess{
-			{Table: table.Config, Actions: []string{"BatchWriteItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"}},
-			{Table: table.Vault, Actions: []string{"ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query"}},
+			// BatchGetItem plans a request as the callers do, to explain it.
+			{Table: table.Config, Actions: []string{"BatchGetItem", "BatchWriteItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"}},
+			{Table: table.Vault, Actions: []string{"BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query"}},
 			{Table: table.Sessions, Actions: []string{"GetItem", "Query"}},
 			{Table: table.Ledger, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
 			{Table: table.Usage, Actions: []string{"GetItem", "Query"}},

@@ -28,6 +28,7 @@ type Tables map[table.Role]string
 // DB is the handle that all stores share.
 type DB struct {
 	api    *dynamodb.Client
+	direct *direct
 	tables Tables
 }
 
@@ -38,20 +39,18 @@ func New(api *dynamodb.Client, tables Tables) (*DB, error) {
 			return nil, fmt.Errorf("dynamo: no name for table %q", s.Role)
 		}
 	}
-	return &DB{api: api, tables: tables}, nil
+	return &DB{api: api, direct: newDirect(api), tables: tables}, nil
 }
 
 func (db *DB) name(r table.Role) *string { return aws.String(db.tables[r]) }
 
 // get reads one item, nil if absent.
 func (db *DB) get(ctx context.Context, r table.Role, k table.Key, consistent bool) (item, error) {
-	out, err := db.api.GetItem(ctx, &dynamodb.GetItemInput{
+	var out dynamodb.GetItemOutput
+	err := db.direct.read(ctx, db.direct.get, &dynamodb.GetItemInput{
 		TableName: db.name(r), Key: keyItem(k), ConsistentRead: aws.Bool(consistent),
-	})
-	if err != nil {
-		return nil, err
-	}
-	return out.Item, nil
+	}, &out)
+	return out.Item, err
 }
 
 // place is where an item lies.
@@ -82,8 +81,8 @@ func (db *DB) batchGet(ctx context.Context, places []place) (map[place]item, err
 				return nil, err
 			}
 		}
-		out, err := db.api.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: ask})
-		if err != nil {
+		var out dynamodb.BatchGetItemOutput
+		if err := db.direct.read(ctx, db.direct.batchGet, &dynamodb.BatchGetItemInput{RequestItems: ask}, &out); err != nil {
 			return nil, err
 		}
 		for name, items := range out.Responses {
@@ -144,8 +143,8 @@ func (db *DB) query(ctx context.Context, q query) ([]item, error) {
 	}
 	var items []item
 	for {
-		out, err := db.api.Query(ctx, in)
-		if err != nil {
+		var out dynamodb.QueryOutput
+		if err := db.direct.read(ctx, db.direct.query, in, &out); err != nil {
 			return nil, err
 		}
 		items = append(items, out.Items...)

@@ -21,7 +21,7 @@ import (
 // LedgerStore implements credit.Store on the ledger and usage tables. Make it
 // with [DB.Ledger]; safe for concurrent use.
 //
-// It switches the SDK's retries off and retries itself, because what may be done
+// It uses no retries of the SDK and retries itself, because what may be done
 // after a try depends on whether that try was answered.
 type LedgerStore struct{ db *DB }
 
@@ -57,14 +57,11 @@ const (
 	didNotAnswer                  // no answer: executed or not
 )
 
-// noRetries is the option of every write of the ledger.
-func noRetries(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} }
-
 // transact makes one try of a transaction.
 func (s *LedgerStore) transact(ctx context.Context, in *dynamodb.TransactWriteItemsInput) (writeOutcome, []types.CancellationReason) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTryLimit)
 	defer cancel()
-	_, err := s.db.api.TransactWriteItems(ctx, in, noRetries)
+	err := s.db.direct.once(ctx, s.db.direct.transact, in, new(dynamodb.TransactWriteItemsOutput))
 	if reasons := cancellation(err); reasons != nil {
 		for i := range reasons {
 			switch aws.ToString(reasons[i].Code) {
@@ -83,7 +80,7 @@ func (s *LedgerStore) transact(ctx context.Context, in *dynamodb.TransactWriteIt
 func (s *LedgerStore) update(ctx context.Context, in *dynamodb.UpdateItemInput) (writeOutcome, item) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTryLimit)
 	defer cancel()
-	_, err := s.db.api.UpdateItem(ctx, in, noRetries)
+	err := s.db.direct.once(ctx, s.db.direct.update, in, new(dynamodb.UpdateItemOutput))
 	if old, failed := conditionFailed(err); failed {
 		return didFailCondition, old
 	}

@@ -71,10 +71,14 @@ func TestConfigItemsThatCannotBeReadAreRefused(t *testing.T) {
 // A store that does not answer must be a reason to try again, never "unknown
 // key" or "no such organisation".
 func TestStoreDownIsUnavailable(t *testing.T) {
-	db := &DB{api: dynamodb.New(dynamodb.Options{Region: "us-east-1", BaseEndpoint: aws.String("http://127.0.0.1:1"),
-		RetryMaxAttempts: 1, Credentials: aws.AnonymousCredentials{}}), tables: Tables{}}
+	tables := Tables{}
 	for _, s := range table.Specs() {
-		db.tables[s.Role] = "t"
+		tables[s.Role] = "t"
+	}
+	db, err := New(dynamodb.New(dynamodb.Options{Region: "us-east-1", BaseEndpoint: aws.String("http://127.0.0.1:1"),
+		RetryMaxAttempts: 1, Credentials: aws.AnonymousCredentials{}}), tables)
+	if err != nil {
+		t.Fatal(err)
 	}
 	ctx := context.Background()
 	row := orgtest.Op("r").Row("a1", "x", "y")

@@ -52,6 +52,7 @@ func Load(ctx context.Context, needs config.Needs) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
+	tuneCollector(os.LookupEnv)
 	secrets := new(redact.Set)
 	for _, p := range cfg.Platform {
 		_ = p.Key.Use(func(b []byte) error { secrets.Keep(b); return nil })

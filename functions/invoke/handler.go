@@ -104,13 +104,19 @@ func countTokens(x *serve.Exchange) error {
 }
 
 func count(x *serve.Exchange, request *model.Request, encode func(dst []byte, tokens int64) []byte) error {
-	n, err := x.Gateway().CountTokens(x.Caller, x.Query, request)
+	// Counting again does no harm: there is nothing to replay.
+	x.Query.IdempotencyKey = ""
+	n, err := x.Gateway().CountTokens(x.R.Context(), x.Caller, x.Query, request)
 	if err != nil {
 		return err
 	}
-	// No tokenizer of the vendor was asked.
-	x.W.Header().Set("x-latchkey-estimated", "true")
-	return x.Reply("application/json", encode(nil, n))
+	x.Describe(n.Info, false)
+	by := "provider"
+	if n.Estimated {
+		by = "estimate"
+	}
+	x.W.Header().Set("x-latchkey-token-count", by)
+	return x.Reply("application/json", encode(nil, n.Tokens))
 }
 
 // generateContent serves the methods of a model; the path ends in

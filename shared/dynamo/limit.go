@@ -115,6 +115,35 @@ func reclaim(claims []limit.Claim, res reservation, reasons []types.Cancellation
 	return errNewerState
 }
 
+// CountLimits writes claims for which nothing is reserved: all of them or none. It
+// implements gateway.LimitStore. once makes a repetition after a lost answer
+// count once.
+func (s *LedgerStore) CountLimits(ctx context.Context, once string, claims []limit.Claim) error {
+	const op = "dynamo.CountLimits"
+	claims = slices.Clone(claims)
+	for round := range claimRounds {
+		acts, at := s.claims(nil, claims)
+		if len(acts) == 0 {
+			return nil
+		}
+		out, reasons, _ := s.act(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: acts,
+			ClientRequestToken: s.token(table.Config, "count", claims[0].Subject.Org, once, strconv.Itoa(round))})
+		res := reservation{limits: at}
+		switch {
+		case out == didWrite:
+			return nil
+		case out == didRefuse:
+			return fault.New(fault.Internal, op, "internal error, try again later")
+		case out != didCancel || !res.overLimit(reasons):
+			return ledgerUnavailable(op, nil)
+		}
+		if err := reclaim(claims, res, reasons); !errors.Is(err, errNewerState) {
+			return err
+		}
+	}
+	return ledgerUnavailable(op, errNewerState)
+}
+
 // FinishLimit ends what a claim of a request reserved. It implements
 // gateway.LimitStore. A change that must not be applied twice is not repeated
 // when it was not answered: what was reserved stays counted then.

@@ -386,3 +386,51 @@ func callKey(ctx context.Context, db *DB, orgID, id string) (*org.Key, error) {
 	c, err := db.Gateway().CallConfig(ctx, orgID, id, nil)
 	return c.Key, err
 }
+
+// TestCountLimits: exactly as many parallel requests count as there is room for,
+// and one that its organisation refuses does not count for its key.
+func TestCountLimits(t *testing.T) {
+	r := newLimitRig(t)
+	claims := func(key, org int64) []limit.Claim {
+		out := make([]limit.Claim, 2)
+		for i, most := range []int64{key, org} {
+			out[i] = limit.Claim{Subject: limitSubjects[i], Limits: limit.Limits{RequestsPerMinute: most}, At: limitNow, Now: limitNow, First: true}
+		}
+		return out
+	}
+	var group sync.WaitGroup
+	codes := make([]fault.Code, 30)
+	for i := range codes {
+		group.Go(func() {
+			codes[i] = fault.CodeOf(r.store.CountLimits(t.Context(), fmt.Sprint("count", i), claims(100, 10)))
+		})
+	}
+	group.Wait()
+	passed := 0
+	for _, c := range codes {
+		switch c {
+		case "":
+			passed++
+		case fault.RateLimited:
+		default:
+			t.Errorf("%s", c)
+		}
+	}
+	if passed != 10 {
+		t.Errorf("%d of 30 passed a limit of 10", passed)
+	}
+	// The key has counted 10 as well, not 30.
+	if err := r.store.CountLimits(t.Context(), "more", claims(11, 1000)); err != nil {
+		t.Error(err)
+	}
+	if err := r.store.CountLimits(t.Context(), "most", claims(11, 1000)); fault.CodeOf(err) != fault.RateLimited {
+		t.Error(err)
+	}
+	// The same word again, as after a lost answer, does not count again.
+	if err := r.store.CountLimits(t.Context(), "more", claims(11, 1000)); err != nil {
+		t.Error(err)
+	}
+	if err := r.store.CountLimits(t.Context(), "nothing", []limit.Claim{{Subject: limitSubjects[0], At: limitNow, Now: limitNow, First: true}}); err != nil {
+		t.Error(err)
+	}
+}

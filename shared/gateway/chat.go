@@ -114,27 +114,6 @@ func outgoing(r *model.Request, c *call) *model.Request {
 	return &out
 }
 
-// CountTokens estimates the input tokens of a request for a model that the
-// caller may use. Nobody is called and nothing is charged. Errors: those of
-// planning, scope_missing.
-func (g *Gateway) CountTokens(c *Caller, q Query, r *model.Request) (int64, error) {
-	if err := c.config.Org.Allow(); err != nil {
-		return 0, err
-	}
-	ag, err := c.agent(q.Agent)
-	if err != nil {
-		return 0, err
-	}
-	plan, err := g.plan(c, q, ag, asked{model: r.Model, modality: taxonomy.ModalText})
-	if err != nil {
-		return 0, err
-	}
-	if len(plan.Candidates) == 0 {
-		return 0, (&attempts{plan: plan}).failure()
-	}
-	return inputTokens(r, bytesPerToken), nil
-}
-
 // ChatStream is a chat answer as it arrives. It is not safe for concurrent use.
 type ChatStream struct {
 	ctx     context.Context

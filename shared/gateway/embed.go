@@ -34,7 +34,7 @@ func (g *Gateway) Embed(ctx context.Context, c *Caller, q Query, r *model.EmbedR
 		return nil, err
 	}
 	result, meter, err := run(ctx, g, c.alone(), q, service[*model.EmbedResult]{
-		name: "embed", model: name, needs: []taxonomy.Capability{taxonomy.CapText}, whole: true,
+		name: "embed", model: name, needs: []taxonomy.Capability{taxonomy.CapText}, modality: taxonomy.ModalText, whole: true,
 		has:     func(e *providers.Entry) bool { return e.NewEmbedder != nil },
 		expect:  billing.Expected{InputTokens: embedTokens(r, holdBytesPerToken), NoOutput: true},
 		dropped: func(cl *call) []string { return embedDropped(r, cl) },

@@ -52,6 +52,7 @@ type rig struct {
 	lost        []string
 	suspects    []string
 	limits      limittest.Store
+	counting    bool // the vendor counts tokens
 }
 
 func newRig(t *testing.T) *rig {
@@ -102,7 +103,7 @@ func (r *rig) gateway() *gateway.Gateway {
 	check(r.t, err)
 	entry := providers.Entry{ID: taxonomy.OpenRouter, DefaultBaseURL: "https://vendor.example/v1", Hosts: []string{"vendor.example"},
 		Capabilities: []taxonomy.Capability{taxonomy.CapText, taxonomy.CapTools}, KeyRequired: true, DefaultBilling: taxonomy.BYOK,
-		NewChat: func() model.Chat { return r }, NewEmbedder: func() model.Embedder { return embedRig{r} },
+		NewChat: r.chat, NewEmbedder: func() model.Embedder { return embedRig{r} },
 		NewSynthesizer: func() speech.Synthesizer { return voiceRig{r} }, NewTranscriber: func() speech.Transcriber { return voiceRig{r} }}
 	ids := 0
 	g, err := gateway.New(gateway.Options{Store: &r.store, Vault: r.vault, Ledger: r, Prices: benchPrices{book}, Replays: r, Limits: &r.limits, Cooldown: r,

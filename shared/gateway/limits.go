@@ -16,9 +16,12 @@ import (
 	"github.com/latchkey/latchkey/shared/model"
 )
 
-// LimitStore ends what a request counted against limits; it was counted by
-// [Ledger.Reserve].
+// LimitStore ends what a request counted against limits, which was counted by
+// [Ledger.Reserve], and counts requests that reserve nothing.
 type LimitStore interface {
+	// CountLimits counts all claims or none, once per word. It fails with
+	// rate_limited and ledger_unavailable.
+	CountLimits(ctx context.Context, once string, claims []limit.Claim) error
 	// FinishLimit applies a change of [limit.Claim.Finish], at most once.
 	FinishLimit(ctx context.Context, ch limit.Change) error
 }

@@ -64,6 +64,11 @@ func (s *Store) Claim(claims []limit.Claim) error {
 	return nil
 }
 
+// CountLimits implements gateway.LimitStore.
+func (s *Store) CountLimits(_ context.Context, _ string, claims []limit.Claim) error {
+	return s.Claim(claims)
+}
+
 // FinishLimit implements gateway.LimitStore.
 func (s *Store) FinishLimit(_ context.Context, ch limit.Change) error {
 	s.mu.Lock()

@@ -182,3 +182,32 @@ func FuzzEncode(f *testing.F) {
 		}
 	})
 }
+
+func TestCountTokens(t *testing.T) {
+	s := &server{replies: []replay.Reply{reply(200, `{"totalTokens":31,"promptTokensDetails":[]}`)}}
+	r := &model.Request{Model: "models/gemini-3.5-flash", Messages: []model.Message{{Role: model.RoleSystem, Parts: []model.Part{model.Text("be brief")}},
+		{Role: model.RoleUser, Parts: []model.Part{model.Text("hi")}}}, Tools: []model.Tool{{Name: "f"}}}
+	x := &replay.Exchange{Reply: s.replies[0]}
+	var counter model.TokenCounter = New()
+	n, err := counter.CountTokens(t.Context(), model.Call{Target: replay.Target(x), Request: r})
+	if err != nil || n != 31 {
+		t.Fatal(n, err)
+	}
+	want := `{"generateContentRequest":{"model":"models/gemini-3.5-flash",`
+	_, body, _ := strings.Cut(string(x.Sent), "\n\n")
+	if !strings.HasPrefix(string(x.Sent), "POST /v1/models/gemini-3.5-flash:countTokens\n") || !strings.HasPrefix(body, want) || !json.Valid([]byte(body)) ||
+		!strings.Contains(body, "be brief") || !strings.Contains(body, `"functionDeclarations"`) {
+		t.Errorf("sent %s", x.Sent)
+	}
+	for body, code := range map[string]fault.Code{`{}`: fault.ProviderError, `{"totalTokens":-1}`: fault.ProviderError, `x`: fault.ProviderError, `{"totalTokens":1e99}`: fault.ProviderError,
+		`{"error":{"code":503,"status":"UNAVAILABLE"}}`: fault.ProviderOverloaded} {
+		_, err := counter.CountTokens(t.Context(), model.Call{Target: (&server{replies: []replay.Reply{reply(200, body)}}).target(), Request: r})
+		if fault.CodeOf(err) != code {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+	r.Model = "../x"
+	if _, err := counter.CountTokens(t.Context(), model.Call{Target: (&server{}).target(), Request: r}); fault.CodeOf(err) != fault.InvalidRequest {
+		t.Error(err)
+	}
+}

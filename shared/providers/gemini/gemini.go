@@ -1,6 +1,6 @@
 // Package gemini speaks the Gemini API: models/{model}:generateContent, its
-// streamed form with alt=sse, embeddings ([Embedder]) and the list of models, at
-// version v1beta. The key
+// streamed form with alt=sse, countTokens, embeddings ([Embedder]) and the list of
+// models, at version v1beta. The key
 // travels in the x-goog-api-key header, never in the URL, where proxies and logs
 // would keep it.
 //

@@ -56,6 +56,7 @@ func simulations() []simulated {
 		{id: taxonomy.OpenAI, path: "/v1", model: "gpt-4o", lists: true, schema: true},
 		{id: taxonomy.OpenAI, path: "/v1", model: "o3-pro", lists: true}, // by the Responses API
 		{id: taxonomy.Anthropic, path: "/v1", model: "claude-sonnet-4-5", lists: true},
+		{id: taxonomy.Bedrock, model: "anthropic.claude-sonnet-4-5-20250929-v1:0"},
 		{id: taxonomy.Gemini, path: "/v1beta", model: "gemini-2.5-flash"},
 		{id: taxonomy.Mistral, path: "/v1", model: "mistral-small-latest", lists: true, schema: true, uncounted: true},
 		{id: taxonomy.Groq, path: "/openai/v1", model: "openai/gpt-oss-20b", lists: true, schema: true},

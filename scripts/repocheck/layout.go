@@ -1,7 +1,9 @@
 package repocheck
 
 import (
+	"go/ast"
 	"io/fs"
+	"path"
 	"regexp"
 	"strings"
 
@@ -14,6 +16,7 @@ func layoutRules() []rule {
 		{"function-complete", "a function without samples, deployment or documentation is not done", functionComplete},
 		{"go-mod", "builds are reproducible from exact versions", goMod},
 		{"machine-paths", "the project names no machine", machinePaths},
+		{"fuzz-corpus", "what fuzzing found is kept, so that every run of the tests begins there", fuzzCorpus},
 	}
 }
 
@@ -64,6 +67,22 @@ func functionComplete(t *tree, bad func(string, string)) {
 	for name := range folders(t.fsys, "events") {
 		if !built[name] {
 			bad("events/"+name, "belongs to no function")
+		}
+	}
+}
+
+// fuzzCorpus: every fuzz target has inputs beside it.
+func fuzzCorpus(t *tree, bad func(string, string)) {
+	for _, f := range t.files {
+		for _, d := range f.ast.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || !f.test || fn.Recv != nil || !strings.HasPrefix(fn.Name.Name, "Fuzz") {
+				continue
+			}
+			corpus := path.Join(f.dir, "testdata", "fuzz", fn.Name.Name)
+			if inputs, err := fs.ReadDir(t.fsys, corpus); err != nil || len(inputs) == 0 {
+				bad(f.path, "has no corpus for "+fn.Name.Name+" in "+corpus)
+			}
 		}
 	}
 }

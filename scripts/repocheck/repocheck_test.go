@@ -114,6 +114,7 @@ var planted = []struct{ rule, path, src string }{
 	{"aws-clients", "shared/dynamo/x.go", "// Package dynamo is.\npackage dynamo\n\nimport _ \"github.com/aws/aws-sdk-go-v2/aws/transport/http\"\n"},
 	{"lambda-entry", "functions/turn/x.go", "package main\n\nimport \"github.com/aws/aws-lambda-go/lambda\"\n\nfunc f() { lambda.StartHandlerFunc(f) }\n"},
 	{"lambda-entry", "functions/turn/x.go", "package main\n\nimport \"github.com/aws/aws-lambda-go/lambdaurl\"\n\nfunc f() { lambdaurl.Start(f) }\n"},
+	{"fuzz-corpus", "shared/gateway/x_test.go", "package gateway\n\nimport \"testing\"\n\nfunc FuzzX(f *testing.F) {}\n"},
 	{"package-comment", "shared/gateway/x.go", "package gateway\n"},
 	{"package-name", "shared/util/x.go", "// Package util is.\npackage util\n"},
 	{"log-messages", "functions/turn/x.go", "package main\n\nimport \"log/slog\"\n\nfunc f(l struct{ Log *slog.Logger }, s string) { l.Log.Info(s) }\n"},

@@ -66,6 +66,11 @@ func (s *suite) fuzzPackage(ctx context.Context, dir, rel string, targets []stri
 		// A failing input is written below the package's testdata.
 		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = filepath.Join(s.root, rel), s.environ(), &out, &out
 		err := cmd.Run()
+		// Go's coordinator sometimes takes its own deadline for a failure when the machine
+		// is busy. A real one names the input that it has written.
+		if strings.Contains(out.String(), "context deadline exceeded") && !strings.Contains(out.String(), "Failing input") {
+			err = nil
+		}
 		if err == nil && !strings.Contains(out.String(), "now fuzzing") {
 			err = errors.New("it did not run")
 		}

@@ -28,6 +28,6 @@ func main() {
 	if err != nil {
 		boot.Exit(err)
 	}
-	h := &Handler{Station: &probe.Station{Runner: runner, Store: db.Connections(), Vault: keys}, Clock: env.Clock, Log: env.Log}
+	h := &Handler{Station: &probe.Station{Runner: runner, Store: db.Connections(), Offers: db.Connections(), Vault: keys}, Clock: env.Clock, Log: env.Log}
 	boot.Start(env, h.Handle)
 }

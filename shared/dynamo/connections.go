@@ -16,7 +16,7 @@ import (
 )
 
 // Connections implements [connection.Store], [connection.CooldownStore],
-// [connection.HealthStore], [connection.Limiter] and the queue of package probe.
+// [connection.HealthStore], [connection.OfferStore], [connection.Limiter] and the queue of package probe.
 type Connections struct{ db *DB }
 
 // Connections returns the store of connections.
@@ -178,6 +178,7 @@ func (s Connections) DeleteConnection(ctx context.Context, old connection.Connec
 	actions := []types.TransactWriteItem{{Delete: &types.Delete{
 		TableName: s.db.name(table.Config), Key: keyItem(table.Connection(old.Org, old.ID)),
 		ConditionExpression: condition, ExpressionAttributeNames: names, ExpressionAttributeValues: values}}}
+	actions = append(actions, types.TransactWriteItem{Delete: &types.Delete{TableName: s.db.name(table.Config), Key: keyItem(table.Offers(old.Org, old.ID))}})
 	if usedKey(old) != "" {
 		actions = append(actions, s.dropKey(old))
 	}

@@ -9,8 +9,8 @@
 // due from sweep. Both speak the events of wire.go.
 //
 // Guarantees: a prompt and its answer are fixed or dropped, never stored or
-// logged; of the vendor's answer only a fault code, the HTTP status, counts and
-// the time it took come out; a key goes only to the origin it was saved for; a
+// logged; of the vendor's answer only a fault code, the HTTP status, counts, the
+// time it took and the ids of listed models come out; a key goes only to the origin it was saved for; a
 // probe ends after [AuthTimeout] or [CallTimeout]. A completion or spoken word is
 // paid by the key's owner at the vendor and is not metered.
 //
@@ -99,9 +99,16 @@ func (r *Runner) CheckKey(ctx context.Context, c connection.Connection, key secr
 // vendor does not have the probe, or if it needs a model that nobody named; what
 // the vendor answers is no error.
 func (r *Runner) Run(ctx context.Context, c connection.Connection, key secret.Text, p connection.Probe, name string) (connection.Seen, error) {
+	seen, _, err := r.listing(ctx, c, key, p, name)
+	return seen, err
+}
+
+// listing is Run with the models of the list that ListModels read: sorted, at most
+// [connection.MaxOffered].
+func (r *Runner) listing(ctx context.Context, c connection.Connection, key secret.Text, p connection.Probe, name string) (connection.Seen, []connection.Offered, error) {
 	e, err := r.offering(c, p)
 	if err != nil {
-		return connection.Seen{}, err
+		return connection.Seen{}, nil, err
 	}
 	limit := AuthTimeout
 	if p == connection.TestText || p == connection.TestVoice {
@@ -119,11 +126,11 @@ func (r *Runner) Run(ctx context.Context, c connection.Connection, key secret.Te
 		HTTP: egress.Observe(r.Client(e), func(status int) { a.seen.HTTPStatus = status })}
 	err = a.ask(ctx, c.Unprefixed(name))
 	if fault.As(err) != nil && fault.As(err).Op == opRefuse {
-		return connection.Seen{}, err
+		return connection.Seen{}, nil, err
 	}
 	a.judge(err)
 	a.seen.LatencyMS = r.Now().Sub(start).Milliseconds()
-	return a.seen, nil
+	return a.seen, a.offered, nil
 }
 
 // offering is the vendor of c, if it has the probe.
@@ -162,7 +169,8 @@ type asking struct {
 	t    model.Target
 	seen connection.Seen
 	// listed says that the answer may be given to anybody.
-	listed bool
+	listed  bool
+	offered []connection.Offered
 }
 
 func (a *asking) ask(ctx context.Context, name string) error {
@@ -170,7 +178,7 @@ func (a *asking) ask(ctx context.Context, name string) error {
 	case connection.ListModels:
 		a.listed = true
 		list, err := a.e.ListModels(ctx, a.t)
-		a.seen.ModelCount = int64(len(list))
+		a.seen.ModelCount, a.offered = int64(len(list)), offered(list)
 		return err
 	case connection.TestText:
 		return a.complete(ctx, name)
@@ -184,6 +192,19 @@ func (a *asking) ask(ctx context.Context, name string) error {
 		return err
 	}
 	return a.e.CheckKey(ctx, a.t)
+}
+
+// offered keeps what can be shown and asked for of a list.
+func offered(list []model.Listed) []connection.Offered {
+	var out []connection.Offered
+	for _, m := range list {
+		if (connection.Connection{}).CheckModel(m.ID) == nil {
+			out = append(out, connection.Offered{Model: m.ID, ContextTokens: int64(max(m.ContextTokens, 0)), MaxOutputTokens: int64(max(m.MaxOutputTokens, 0))})
+		}
+	}
+	slices.SortFunc(out, func(a, b connection.Offered) int { return strings.Compare(a.Model, b.Model) })
+	out = slices.CompactFunc(out, func(a, b connection.Offered) bool { return a.Model == b.Model })
+	return out[:min(len(out), connection.MaxOffered)]
 }
 
 // judge says what the outcome means for the key. An endpoint that the

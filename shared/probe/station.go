@@ -22,7 +22,13 @@ type Vault interface {
 type Station struct {
 	Runner *Runner
 	Store  connection.HealthStore
+	Offers OfferWriter
 	Vault  Vault
+}
+
+// OfferWriter keeps what vendors list.
+type OfferWriter interface {
+	SetOffers(ctx context.Context, o connection.Offers) error
 }
 
 // Probe implements the one probe that somebody waits for, and records what it
@@ -40,34 +46,40 @@ func (s *Station) Probe(ctx context.Context, org, id string, p connection.Probe,
 			return connection.Seen{}, err
 		}
 	}
-	seen, err := s.run(ctx, c, p, name)
+	seen, models, err := s.run(ctx, c, p, name)
 	if err != nil {
 		return connection.Seen{}, err
 	}
-	return seen, connection.Record(ctx, s.Store, c, seen)
+	if err := connection.Record(ctx, s.Store, c, seen); err != nil || seen.Verdict != connection.Listed || p != connection.ListModels {
+		return seen, err
+	}
+	// The list is marked with the key it is of, so that one of a key that was
+	// replaced meanwhile shows nowhere.
+	return seen, s.Offers.SetOffers(ctx, connection.Offers{Org: c.Org, Connection: c.ID, Fingerprint: c.Fingerprint, BaseURL: c.BaseURL,
+		At: seen.At, Total: seen.ModelCount, Models: models})
 }
 
-func (s *Station) run(ctx context.Context, c connection.Connection, p connection.Probe, name string) (seen connection.Seen, err error) {
+func (s *Station) run(ctx context.Context, c connection.Connection, p connection.Probe, name string) (seen connection.Seen, models []connection.Offered, err error) {
 	// No key is opened for a question that nobody answers.
 	if _, err := s.Runner.offering(c, p); err != nil {
-		return connection.Seen{}, err
+		return connection.Seen{}, nil, err
 	}
 	if c.Keyless {
-		return s.Runner.Run(ctx, c, secret.Text{}, p, name)
+		return s.Runner.listing(ctx, c, secret.Text{}, p, name)
 	}
 	cred, err := s.Vault.Load(ctx, c.Org, c.Class, c.ID)
 	if err != nil {
-		return connection.Seen{}, err
+		return connection.Seen{}, nil, err
 	}
 	if !cred.Head.AllowsOrigin(c.Origin) {
-		return connection.Seen{}, fault.New(fault.VaultUnavailable, "probe.run", "this key was saved for another endpoint; send it again with the connection's base URL")
+		return connection.Seen{}, nil, fault.New(fault.VaultUnavailable, "probe.run", "this key was saved for another endpoint; send it again with the connection's base URL")
 	}
 	err = s.Vault.Reveal(ctx, cred, vault.Use{Field: connection.KeyField, Purpose: string(p)}, func(plain []byte) error {
 		var err error
-		seen, err = s.Runner.Run(ctx, c, secret.New(plain), p, name)
+		seen, models, err = s.Runner.listing(ctx, c, secret.New(plain), p, name)
 		return err
 	})
-	return seen, err
+	return seen, models, err
 }
 
 // together is how many connections of a batch are probed at once.
@@ -109,7 +121,7 @@ func (s *Station) due(ctx context.Context, r Ref) (bool, error) {
 	if at, ok := c.NextProbe(); !ok || now.Before(at) {
 		return false, nil
 	}
-	seen, err := s.run(ctx, c, connection.TestAuth, "")
+	seen, _, err := s.run(ctx, c, connection.TestAuth, "")
 	if err != nil {
 		seen = connection.Seen{Probe: connection.TestAuth, Verdict: connection.Undecided, Reason: string(fault.CodeOf(err)), At: now}
 		if e := s.Runner.entry(c.Provider); e != nil && e.CheckKey == nil {

@@ -39,7 +39,7 @@ func openStation(t *testing.T) *station {
 		OnUse: func(_ context.Context, e vault.Event) { s.mu.Lock(); defer s.mu.Unlock(); s.used = append(s.used, e) }}); err != nil {
 		t.Fatal(err)
 	}
-	s.Station = &probe.Station{Runner: s.r, Store: s.store, Vault: s.vault}
+	s.Station = &probe.Station{Runner: s.r, Store: s.store, Offers: s.store, Vault: s.vault}
 	return s
 }
 

@@ -97,6 +97,10 @@ func Settings(org string) Key { return Key{"ORG#" + org, "SETTINGS"} }
 // Connection is one connection of an organisation.
 func Connection(org, id string) Key { return Key{"ORG#" + org, "CONN#" + id} }
 
+// Offers is what a vendor listed for a connection. It lies outside of the
+// organisation's partition, which every request reads.
+func Offers(org, connection string) Key { return Key{"OFFERS#" + org, connection} }
+
 // ParseConnection takes the key of a connection apart.
 func ParseConnection(k Key) (org, id string, ok bool) {
 	org, isOrg := strings.CutPrefix(k.PK, "ORG#")

@@ -41,8 +41,9 @@ func conform() Function {
 	return Function{
 		Name: Conform, MemoryMB: 256, Timeout: 60 * time.Second,
 		Tables: []TableAccess{
-			// The health of a connection is all that it writes.
-			{Table: table.Config, Actions: []string{"GetItem", "UpdateItem"}, Keys: []string{"ORG#*"}},
+			// It writes the health of a connection, and beside the organisation what
+			// the vendor lists for it.
+			{Table: table.Config, Actions: []string{"GetItem", "UpdateItem"}, Keys: []string{"ORG#*", "OFFERS#*"}},
 			{Table: table.Vault, Actions: []string{"Query"}},
 		},
 		KMS:         []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{taxonomy.AIKey, taxonomy.VoiceKey}}},

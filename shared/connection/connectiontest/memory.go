@@ -14,7 +14,7 @@ import (
 )
 
 // Memory implements [connection.Store], [connection.CooldownStore],
-// [connection.HealthStore] and [connection.Limiter]. It is safe for concurrent
+// [connection.HealthStore], [connection.OfferStore] and [connection.Limiter]. It is safe for concurrent
 // use.
 type Memory struct {
 	// Audit gets the rows; nil drops them.
@@ -26,6 +26,7 @@ type Memory struct {
 	mu     sync.Mutex
 	conns  map[string]connection.Connection
 	counts map[string]int64
+	offers map[string]connection.Offers
 }
 
 // NewMemory returns an empty store that writes its audit rows to rows.
@@ -136,6 +137,7 @@ func (m *Memory) DeleteConnection(ctx context.Context, old connection.Connection
 		return lost()
 	}
 	delete(m.conns, old.Org+"/"+old.ID)
+	delete(m.offers, old.Org+"/"+old.ID)
 	return m.record(ctx, row)
 }
 

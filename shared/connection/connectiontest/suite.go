@@ -18,6 +18,7 @@ import (
 type Store interface {
 	connection.Store
 	connection.Limiter
+	connection.OfferStore
 	SetCooldown(ctx context.Context, org, id string, c connection.Cooldown, seen int64) error
 	SetHealth(ctx context.Context, seen connection.Connection, h connection.Health) error
 	DueProbes(ctx context.Context, now time.Time, limit int) ([]connection.Name, error)
@@ -27,7 +28,7 @@ type Store interface {
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for name, f := range map[string]func(*testing.T, context.Context, Store){
 		"RoundTrip": testRoundTrip, "Versions": testVersions, "UniqueKeys": testUniqueKeys, "Cooldown": testCooldown, "Parallel": testParallel,
-		"Health": testHealth, "HealthRaces": testHealthRaces, "Due": testDue, "Limits": testLimits,
+		"Health": testHealth, "HealthRaces": testHealthRaces, "Due": testDue, "Limits": testLimits, "Offers": testOffers,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, t.Context(), open(t)) })
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/boot/invoker"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
+	"github.com/latchkey/latchkey/shared/config"
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/dynamo"
@@ -74,9 +75,22 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 		Rotations: &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(ctx context.Context) error {
 			return functions.InvokeAsync(ctx, topology.Rotate, rotateEvent(env.Clock.Now()))
 		}},
+		Offers: db.Connections(), Models: supply(env.Config.Platform),
 		Routes: routes, Fields: fields, NewID: boot.NewID, OnError: logError(env.Log), Redact: env.Secrets,
 	})
 	return &Handler{API: api, Clock: env.Clock, Log: env.Log}, nil
+}
+
+// supply says which providers this build serves, and which of them the platform
+// offers.
+func supply(platform map[taxonomy.Provider]config.PlatformCredential) admin.ModelSupply {
+	s := admin.ModelSupply{Served: boot.Providers()}
+	for _, p := range s.Served {
+		if _, ok := platform[p]; ok {
+			s.Platform = append(s.Platform, p)
+		}
+	}
+	return s
 }
 
 // rotateEvent tells the worker the platform's time.

@@ -74,6 +74,9 @@ type Services struct {
 	Prices       Prices
 	Rotations    *rotation.Service
 	Routes       Routes
+	Offers       Offers
+	// Models says which providers can be called.
+	Models ModelSupply
 	// Fields says what can be connected and what of it is shown.
 	Fields *credential.Registry
 	// NewID makes ids of 1 to 40 lower-case letters and digits.

@@ -22,6 +22,7 @@ import (
 	"github.com/latchkey/latchkey/shared/integration"
 	"github.com/latchkey/latchkey/shared/limit"
 	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/registry"
 	"github.com/latchkey/latchkey/shared/rotation"
 	routing "github.com/latchkey/latchkey/shared/route"
 	"github.com/latchkey/latchkey/shared/session"
@@ -163,6 +164,10 @@ var enums = map[reflect.Type][]string{
 	reflect.TypeFor[credit.State]():            {"HELD", "DISPATCHED", "USED", "SETTLED", "SETTLED_LATE", "RELEASED", "EXPIRED"},
 	reflect.TypeFor[billing.UsageSource]():     {"provider", "estimated", "none"},
 	reflect.TypeFor[billing.Meter]():           meters(),
+	reflect.TypeFor[modelStatus]():             {"verified", "unverified"},
+	reflect.TypeFor[registry.Modality]():       words(registry.Modalities()),
+	reflect.TypeFor[registry.Status]():         {"beta", "deprecated"},
+	reflect.TypeFor[registry.Tier]():           {"gold", "silver", "bronze", "unrated"},
 	reflect.TypeFor[integration.Mode]():        words(integration.Modes()),
 	reflect.TypeFor[taxonomy.Intent]():         words(taxonomy.Intents()),
 	reflect.TypeFor[taxonomy.Modality]():       words(taxonomy.Modalities()),

@@ -3,6 +3,7 @@ package lkcli
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,13 @@ import (
 
 func modelCommands() []command {
 	return []command{
+		{name: "models list", about: "the models that are known or priced, or that a connection has, with what is documented about them and what they cost",
+			method: http.MethodGet, path: "/api/models", list: true, paged: true,
+			columns:  []string{"model", "enabled", "context_tokens", "max_output_tokens", "capabilities", "status"},
+			examples: []string{"lk models list --provider openai", "lk models list --connection c1a2b3 --json"},
+			flags: []option{inQuery("provider", "only of this provider"),
+				inQuery("connection", "what the vendor listed for this connection when lk connection test --probe list_models asked last"),
+				inQuery("org_id", "the connection's organisation, for operators and agencies")}},
 		{name: "models curated", about: "what this build knows of models: context, output, capabilities; with --json also source and date; calls nobody", local: curatedModels,
 			examples: []string{"lk models curated --provider openai", "lk models curated --json"},
 			flags:    []option{plain(text, "provider", "only of this provider")}},

@@ -18,10 +18,15 @@ import (
 type Store interface {
 	connection.Store
 	connection.Limiter
-	connection.OfferStore
+	probed
 	SetCooldown(ctx context.Context, org, id string, c connection.Cooldown, seen int64) error
-	SetHealth(ctx context.Context, seen connection.Connection, h connection.Health) error
 	DueProbes(ctx context.Context, now time.Time, limit int) ([]connection.Name, error)
+}
+
+// probed is what probes write.
+type probed interface {
+	connection.HealthStore
+	connection.OfferStore
 }
 
 // Run runs the suite; open gives an empty store.

@@ -109,7 +109,9 @@ func listModels(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(k known) bool { return only != "" && k.provider != only || !slices.Contains(c.Models.Served, k.provider) })
+	all = slices.DeleteFunc(all, func(k known) bool {
+		return only != "" && k.provider != only || !slices.Contains(c.Models.Served, k.provider)
+	})
 	slices.SortFunc(all, func(a, b known) int { return strings.Compare(a.name(), b.name()) })
 	all = slices.CompactFunc(all, func(a, b known) bool { return a.name() == b.name() })
 	// Positions are numbers: a model's id may hold what a cursor may not.

@@ -207,7 +207,7 @@ func (c *call) modelOut(k known, book *billing.Book) modelJSON {
 		ContextTokens: row.ContextTokens, InputTokens: row.InputTokens, MaxOutputTokens: row.MaxOutputTokens,
 		Inputs: orEmpty(row.Inputs), Outputs: orEmpty(row.Outputs), Capabilities: orEmpty(row.Capabilities()), Lacks: []taxonomy.Capability{},
 		Embeddings: row.Embeds(), Released: row.Released, Lifecycle: row.Status, Tier: row.Tier, Source: row.Source, SourceDate: row.SourceDate}
-	for _, cap := range registry.Capabilities() {
+	for _, cap := range taxonomy.Capabilities() {
 		if row.Can(cap) == registry.No {
 			out.Lacks = append(out.Lacks, cap)
 		}

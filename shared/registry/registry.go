@@ -148,15 +148,10 @@ func among(list []Modality, m Modality) Fact {
 	return No
 }
 
-// Capabilities are all, in the order in which they are shown.
-func Capabilities() []taxonomy.Capability {
-	return []taxonomy.Capability{taxonomy.CapText, taxonomy.CapVision, taxonomy.CapAudioIn, taxonomy.CapAudioOut, taxonomy.CapTools, taxonomy.CapJSON}
-}
-
 // Capabilities lists what the model is documented to have; nil if nothing is known.
 func (r Row) Capabilities() []taxonomy.Capability {
 	var out []taxonomy.Capability
-	for _, c := range Capabilities() {
+	for _, c := range taxonomy.Capabilities() {
 		if r.Can(c) == Yes {
 			out = append(out, c)
 		}

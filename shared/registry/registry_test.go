@@ -98,7 +98,7 @@ func TestFacts(t *testing.T) {
 	}
 	// What nobody documented is neither missing nor there.
 	unknown, ok := Lookup(taxonomy.OpenAI, "gpt-99")
-	if _, lacks := unknown.Lacks(Capabilities()); ok || lacks || unknown.Has(needs) {
+	if _, lacks := unknown.Lacks(taxonomy.Capabilities()); ok || lacks || unknown.Has(needs) {
 		t.Error("an unknown model has facts")
 	}
 	grok, _ := Lookup(taxonomy.Grok, "grok-3")

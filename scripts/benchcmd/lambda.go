@@ -129,9 +129,11 @@ func lambdaCosts(ctx context.Context, o options, p plan, r *report) (err error) 
 		return err
 	}
 	b.upstream, b.env = a.URL, lambdaEnv(topology.Function{Name: functionName, MemoryMB: 512}, a.URL, state, b.dir, sink.LocalAddr().String())
-	if err := b.rounds(ctx); err != nil {
+	others := b.watch(upstream.PID())
+	if err := b.rounds(ctx, others); err != nil {
 		return err
 	}
+	r.Machine.ForeignCores = others.cores
 	if err := b.memory(ctx); err != nil {
 		return err
 	}
@@ -188,12 +190,36 @@ func (b *lambdaBench) start(ctx context.Context) (stop func(), err error) {
 // lambdaPeers in the order in which they take turns.
 func lambdaPeers() []string { return []string{peerDirect, peerBase, peerPlatform, peerOwn} }
 
-func (b *lambdaBench) rounds(ctx context.Context) error {
+// foreign measures what other programs use of the machine.
+type foreign struct {
+	own   func() time.Duration
+	cores float64
+}
+
+// watch counts this process, the vendor and the functions as ours.
+func (b *lambdaBench) watch(vendor int) *foreign {
+	return &foreign{own: func() time.Duration {
+		sum := rig.CPU(os.Getpid()) + rig.CPU(vendor)
+		for _, f := range b.functions {
+			sum += rig.CPU(f.PID())
+		}
+		return sum
+	}}
+}
+
+// begin returns what ends the measurement.
+func (f *foreign) begin() func() {
+	busy, own, at := rig.Busy(), f.own(), time.Now()
+	return func() { f.cores = max(0, float64(rig.Busy()-busy-(f.own()-own))/float64(time.Since(at))) }
+}
+
+func (b *lambdaBench) rounds(ctx context.Context, others *foreign) error {
 	stop, err := b.start(ctx)
 	defer stop()
 	if err != nil {
 		return err
 	}
+	defer others.begin()()
 	for round := -1; round < b.p.lambdaRounds; round++ {
 		for _, stream := range []bool{false, true} {
 			for _, peer := range lambdaPeers() {
@@ -283,6 +309,7 @@ func (b *lambdaBench) caller(peer string, stream bool) (lambdaCall, int, error) 
 	return lambdaCall{close: func() {}, do: func(ctx context.Context) (time.Duration, bool, error) {
 		seen = deltas{}
 		n++
+		stamp(event, time.Now())
 		return check(f.Invoke(ctx, event, traceOf(n), seen.read))
 	}}, f.PID(), nil
 }
@@ -340,7 +367,9 @@ func (b *lambdaBench) calls(ctx context.Context, f *rig.Function, n int) error {
 		all = append(all, event)
 	}
 	for i := range n {
-		reply, body, err := f.Invoke(ctx, all[i%len(all)], traceOf(i/len(all)+1), nil)
+		event := all[i%len(all)]
+		stamp(event, time.Now())
+		reply, body, err := f.Invoke(ctx, event, traceOf(i/len(all)+1), nil)
 		if err == nil && reply.Status != 200 {
 			err = fmt.Errorf("status %d: %.300s", reply.Status, body)
 		}

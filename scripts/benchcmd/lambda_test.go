@@ -1,11 +1,15 @@
 package main
 
 import (
+	"encoding/json"
 	"math"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
 
 	"github.com/latchkey/latchkey/scripts/awsinstant"
 	"github.com/latchkey/latchkey/scripts/internal/rig"
@@ -112,6 +116,20 @@ Mappings
 	}
 	if _, err := parseProfile("nothing", "samples/"); err == nil {
 		t.Error("no profile was taken for one")
+	}
+}
+
+// The time of an event moves on without the event being built again.
+func TestStamp(t *testing.T) {
+	event, err := functionURLEvent("k", "/p", nil, "body")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := len(event)
+	stamp(event, time.UnixMilli(1_800_000_000_123))
+	var e events.LambdaFunctionURLRequest
+	if err := json.Unmarshal(event, &e); err != nil || len(event) != before || e.RequestContext.TimeEpoch != 1_800_000_000_123 || e.Body != "body" {
+		t.Errorf("%+v, %v", e.RequestContext, err)
 	}
 }
 

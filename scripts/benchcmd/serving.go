@@ -98,7 +98,7 @@ func serving(ctx context.Context, p plan, w *world, r *report) error {
 		}
 	}
 	elapsed := time.Since(began)
-	r.Machine.ForeignCores = max(0, float64(rig.Busy()-busy-(w.ownCPU()-ours))/float64(elapsed))
+	r.Machine.ForeignCores = max(r.Machine.ForeignCores, float64(rig.Busy()-busy-(w.ownCPU()-ours))/float64(elapsed))
 	broken := 0
 	for _, m := range modes(p) {
 		floor := all[m.name+floorPeer]

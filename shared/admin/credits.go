@@ -285,6 +285,29 @@ type bookJSON struct {
 	EffectiveFrom time.Time `json:"effective_from"`
 	RowCount      int       `json:"row_count"`
 	Active        bool      `json:"active"`
+	// ScheduledFor is when the version will begin to apply, ReplacedAt when a
+	// version that is scheduled takes over from the active one.
+	ScheduledFor *time.Time `json:"scheduled_for"`
+	ReplacedAt   *time.Time `json:"replaced_at"`
+}
+
+// listingOut describes a version as it stands at now.
+func listingOut(version string, from time.Time, rows int, index billing.Index, now time.Time) bookJSON {
+	b := bookJSON{Version: version, EffectiveFrom: from.UTC(), RowCount: rows, Active: index.At(now) == version}
+	next, scheduled := index.Scheduled(now)
+	at := next.From.UTC()
+	switch {
+	case scheduled && b.Active:
+		b.ReplacedAt = &at
+	case !b.Active:
+		for _, a := range index.Activations {
+			if a.Version == version && a.From.After(now) && index.At(a.From) == version {
+				begins := a.From.UTC()
+				b.ScheduledFor = &begins
+			}
+		}
+	}
+	return b
 }
 
 func listPrices(c *call) (any, error) {
@@ -296,11 +319,10 @@ func listPrices(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	active := index.At(c.req.Now)
 	// Versions begin with their sequence number.
 	items, next := slicePage(index.Books, p, func(l billing.Listing) string { return l.Version })
 	return answer(items, next, func(l billing.Listing) bookJSON {
-		return bookJSON{Version: l.Version, EffectiveFrom: l.EffectiveFrom.UTC(), RowCount: l.Rows, Active: l.Version == active}
+		return listingOut(l.Version, l.EffectiveFrom, l.Rows, index, c.req.Now)
 	}), nil
 }
 
@@ -337,7 +359,7 @@ func getPrices(c *call) (any, error) {
 }
 
 func bookOut(b *billing.Book, index billing.Index, now time.Time) bookJSON {
-	return bookJSON{Version: b.Version, EffectiveFrom: b.EffectiveFrom.UTC(), RowCount: len(b.Rows), Active: index.At(now) == b.Version}
+	return listingOut(b.Version, b.EffectiveFrom, len(b.Rows), index, now)
 }
 
 type importPrices struct {

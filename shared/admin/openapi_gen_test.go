@@ -163,7 +163,7 @@ var enums = map[reflect.Type][]string{
 	reflect.TypeFor[credit.EntryKind]():        {"usage", "grant", "adjustment", "expiry"},
 	reflect.TypeFor[credit.State]():            {"HELD", "DISPATCHED", "USED", "SETTLED", "SETTLED_LATE", "RELEASED", "EXPIRED"},
 	reflect.TypeFor[billing.UsageSource]():     {"provider", "estimated", "none"},
-	reflect.TypeFor[billing.Meter]():           meters(),
+	reflect.TypeFor[billing.Meter]():           words(billing.Meters()),
 	reflect.TypeFor[modelStatus]():             {"verified", "unverified"},
 	reflect.TypeFor[registry.Modality]():       words(registry.Modalities()),
 	reflect.TypeFor[registry.Status]():         {"beta", "deprecated"},
@@ -179,17 +179,6 @@ var enums = map[reflect.Type][]string{
 func words[T ~string](in []T) (out []string) {
 	for _, w := range in {
 		out = append(out, string(w))
-	}
-	return out
-}
-
-func meters() (out []string) {
-	for _, m := range strings.Fields(`input_text input_cache_read input_cache_write_5m input_cache_write_1h input_audio input_image output_text
-		output_reasoning output_audio image request search_query audio_second_in character_in audio_second_out`) {
-		if _, ok := billing.ParseMeter(m); !ok {
-			panic(m)
-		}
-		out = append(out, m)
 	}
 	return out
 }

@@ -11,16 +11,21 @@ import (
 
 // usageJSON are the buckets of one or many calls.
 type usageJSON struct {
-	InputTokens       int64               `json:"input_tokens"`
-	CachedInputTokens int64               `json:"cached_input_tokens"`
-	CacheWriteTokens  int64               `json:"cache_write_tokens"`
-	OutputTokens      int64               `json:"output_tokens"`
-	ReasoningTokens   int64               `json:"reasoning_tokens"`
-	InputAudioTokens  int64               `json:"input_audio_tokens"`
-	OutputAudioTokens int64               `json:"output_audio_tokens"`
-	AudioSeconds      seconds             `json:"audio_seconds"`
-	Characters        int64               `json:"characters"`
-	Source            billing.UsageSource `json:"source"`
+	InputTokens        int64               `json:"input_tokens"`
+	CachedInputTokens  int64               `json:"cached_input_tokens"`
+	CacheWriteTokens   int64               `json:"cache_write_tokens"`
+	CacheWrite1hTokens int64               `json:"cache_write_1h_tokens"`
+	OutputTokens       int64               `json:"output_tokens"`
+	ReasoningTokens    int64               `json:"reasoning_tokens"`
+	InputAudioTokens   int64               `json:"input_audio_tokens"`
+	OutputAudioTokens  int64               `json:"output_audio_tokens"`
+	InputImageTokens   int64               `json:"input_image_tokens"`
+	OutputImageTokens  int64               `json:"output_image_tokens"`
+	AudioSeconds       seconds             `json:"audio_seconds"`
+	AudioSecondsOut    seconds             `json:"audio_seconds_out"`
+	Characters         int64               `json:"characters"`
+	Images             int64               `json:"images"`
+	Source             billing.UsageSource `json:"source"`
 }
 
 // seconds is written as decimal seconds from whole milliseconds, without a
@@ -40,8 +45,10 @@ func usageOut(u billing.Usage) usageJSON {
 		u.Source = billing.NoUsage
 	}
 	return usageJSON{InputTokens: u.InputTokens, CachedInputTokens: u.CachedInputTokens, CacheWriteTokens: u.CacheWriteTokens,
-		OutputTokens: u.OutputTokens, ReasoningTokens: u.ReasoningTokens, InputAudioTokens: u.InputAudioTokens,
-		OutputAudioTokens: u.OutputAudioTokens, AudioSeconds: seconds(u.AudioMillis), Characters: u.Characters, Source: u.Source}
+		CacheWrite1hTokens: u.CacheWrite1hTokens, OutputTokens: u.OutputTokens, ReasoningTokens: u.ReasoningTokens,
+		InputAudioTokens: u.InputAudioTokens, OutputAudioTokens: u.OutputAudioTokens, InputImageTokens: u.InputImageTokens,
+		OutputImageTokens: u.OutputImageTokens, AudioSeconds: seconds(u.AudioMillis), AudioSecondsOut: seconds(u.AudioOutMillis),
+		Characters: u.Characters, Images: u.Images, Source: u.Source}
 }
 
 type usageRow struct {

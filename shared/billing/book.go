@@ -12,39 +12,6 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 )
 
-// Meter is something with a price.
-type Meter string
-
-// Meters. The unit is one token, character, image, request or query; the audio
-// seconds are billed by the millisecond.
-const (
-	InputText         Meter = "input_text"
-	InputCacheRead    Meter = "input_cache_read"
-	InputCacheWrite5m Meter = "input_cache_write_5m"
-	InputCacheWrite1h Meter = "input_cache_write_1h"
-	InputAudio        Meter = "input_audio"
-	InputImage        Meter = "input_image"
-	OutputText        Meter = "output_text"
-	OutputReasoning   Meter = "output_reasoning"
-	OutputAudio       Meter = "output_audio"
-	Image             Meter = "image"
-	Request           Meter = "request"
-	SearchQuery       Meter = "search_query"
-	AudioSecondIn     Meter = "audio_second_in"
-	CharacterIn       Meter = "character_in"
-	AudioSecondOut    Meter = "audio_second_out"
-)
-
-// ParseMeter accepts exactly the meters above.
-func ParseMeter(s string) (Meter, bool) {
-	switch m := Meter(s); m {
-	case InputText, InputCacheRead, InputCacheWrite5m, InputCacheWrite1h, InputAudio, InputImage, OutputText,
-		OutputReasoning, OutputAudio, Image, Request, SearchQuery, AudioSecondIn, CharacterIn, AudioSecondOut:
-		return m, true
-	}
-	return "", false
-}
-
 // Row is one price.
 type Row struct {
 	// Provider is a provider ID, Model the model's name at that provider,
@@ -53,8 +20,12 @@ type Row struct {
 	Meter           Meter
 	// RatePico is pico-USD per unit: USD per million units with six decimals.
 	RatePico int64
-	// TierFrom is the smallest total of input tokens for which the row applies;
-	// the row with the greatest one that fits prices the whole request.
+	// TierFrom is the smallest total of input tokens, cached ones included, for
+	// which the row applies; the row with the greatest one that fits prices the
+	// whole request, not what lies above: "Prompts with >272K input tokens are
+	// priced at 2x input and 1.5x output for the full request"
+	// (developers.openai.com/api/docs/models/gpt-5.6-luna, read 2026-11-22);
+	// Google and Anthropic price by the length of the prompt the same way.
 	TierFrom int64
 	// MinUnits is the least number of units billed when any are used.
 	MinUnits int64

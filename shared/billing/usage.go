@@ -13,31 +13,44 @@ const (
 )
 
 // Usage is what one call consumed. InputTokens and OutputTokens are the vendor's
-// totals. CachedInputTokens, CacheWriteTokens and InputAudioTokens are disjoint
-// parts of InputTokens; ReasoningTokens and OutputAudioTokens are disjoint parts
-// of OutputTokens. Adapters bring vendors' figures into this form.
+// totals. CachedInputTokens, CacheWriteTokens, InputAudioTokens and
+// InputImageTokens are disjoint parts of InputTokens, CacheWrite1hTokens is a part
+// of CacheWriteTokens; ReasoningTokens, OutputAudioTokens and OutputImageTokens are
+// disjoint parts of OutputTokens. Adapters bring vendors' figures into this form.
+// Images counts pictures sent, whatever tokens they became.
 type Usage struct {
-	InputTokens       int64
-	CachedInputTokens int64
-	CacheWriteTokens  int64
-	OutputTokens      int64
-	ReasoningTokens   int64
-	InputAudioTokens  int64
-	OutputAudioTokens int64
-	AudioMillis       int64
-	Characters        int64
-	Requests          int64
-	Source            UsageSource
+	InputTokens        int64
+	CachedInputTokens  int64
+	CacheWriteTokens   int64
+	CacheWrite1hTokens int64
+	OutputTokens       int64
+	ReasoningTokens    int64
+	InputAudioTokens   int64
+	OutputAudioTokens  int64
+	InputImageTokens   int64
+	OutputImageTokens  int64
+	AudioMillis        int64 // of the audio sent
+	AudioOutMillis     int64 // of the audio received, where its format tells
+	Characters         int64
+	Images             int64
+	Requests           int64
+	Source             UsageSource
 }
 
 // maxUnits bounds every bucket, far above any real call.
 const maxUnits = 1 << 40
 
+// buckets are all figures of a usage.
+func (u *Usage) buckets() [15]*int64 {
+	return [...]*int64{&u.InputTokens, &u.CachedInputTokens, &u.CacheWriteTokens, &u.CacheWrite1hTokens, &u.OutputTokens, &u.ReasoningTokens,
+		&u.InputAudioTokens, &u.OutputAudioTokens, &u.InputImageTokens, &u.OutputImageTokens, &u.AudioMillis, &u.AudioOutMillis,
+		&u.Characters, &u.Images, &u.Requests}
+}
+
 // Check refuses negative and absurd buckets with invalid_request.
 func (u Usage) Check() error {
-	for _, n := range [...]int64{u.InputTokens, u.CachedInputTokens, u.CacheWriteTokens, u.OutputTokens, u.ReasoningTokens,
-		u.InputAudioTokens, u.OutputAudioTokens, u.AudioMillis, u.Characters, u.Requests} {
-		if n < 0 || n > maxUnits {
+	for _, n := range u.buckets() {
+		if *n < 0 || *n > maxUnits {
 			return fault.New(fault.InvalidRequest, "billing.Usage", "a usage figure is out of range")
 		}
 	}
@@ -47,16 +60,10 @@ func (u Usage) Check() error {
 // Plus adds bucket by bucket. The source is kept if equal; otherwise estimated
 // wins over provider and both win over none.
 func (u Usage) Plus(v Usage) Usage {
-	u.InputTokens += v.InputTokens
-	u.CachedInputTokens += v.CachedInputTokens
-	u.CacheWriteTokens += v.CacheWriteTokens
-	u.OutputTokens += v.OutputTokens
-	u.ReasoningTokens += v.ReasoningTokens
-	u.InputAudioTokens += v.InputAudioTokens
-	u.OutputAudioTokens += v.OutputAudioTokens
-	u.AudioMillis += v.AudioMillis
-	u.Characters += v.Characters
-	u.Requests += v.Requests
+	of := v.buckets()
+	for i, n := range u.buckets() {
+		*n += *of[i]
+	}
 	switch {
 	case u.Source == Estimated || v.Source == Estimated:
 		u.Source = Estimated
@@ -66,28 +73,4 @@ func (u Usage) Plus(v Usage) Usage {
 		u.Source = NoUsage
 	}
 	return u
-}
-
-// split are the billable parts. Where the parts of a total exceed it, the total
-// wins: a vendor that counts a token in two parts must not be billed twice.
-type split struct {
-	text, cached, write, audio         int64
-	outText, reasoning, outAudio, secs int64
-}
-
-func (u Usage) split() split {
-	s := split{secs: u.AudioMillis}
-	rest := u.InputTokens
-	s.cached = min(u.CachedInputTokens, rest)
-	rest -= s.cached
-	s.write = min(u.CacheWriteTokens, rest)
-	rest -= s.write
-	s.audio = min(u.InputAudioTokens, rest)
-	s.text = rest - s.audio
-	rest = u.OutputTokens
-	s.outAudio = min(u.OutputAudioTokens, rest)
-	rest -= s.outAudio
-	s.reasoning = min(u.ReasoningTokens, rest)
-	s.outText = rest - s.reasoning
-	return s
 }

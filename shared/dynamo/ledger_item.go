@@ -114,11 +114,12 @@ type usageBucket struct {
 }
 
 // usageBuckets names the stored buckets of a usage.
-func usageBuckets(u *billing.Usage) [10]usageBucket {
+func usageBuckets(u *billing.Usage) [15]usageBucket {
 	return [...]usageBucket{
 		{"it", &u.InputTokens}, {"ct", &u.CachedInputTokens}, {"cw", &u.CacheWriteTokens}, {"ot", &u.OutputTokens},
 		{"rt", &u.ReasoningTokens}, {"ia", &u.InputAudioTokens}, {"oa", &u.OutputAudioTokens}, {"ms", &u.AudioMillis},
-		{"ch", &u.Characters}, {"rq", &u.Requests},
+		{"ch", &u.Characters}, {"rq", &u.Requests}, {"c1", &u.CacheWrite1hTokens}, {"ii", &u.InputImageTokens}, {"oi", &u.OutputImageTokens},
+		{"mo", &u.AudioOutMillis}, {"im", &u.Images},
 	}
 }
 

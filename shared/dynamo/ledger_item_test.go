@@ -21,7 +21,8 @@ var ledgerTime = time.Date(2026, 1, 2, 3, 4, 5, 6_000_000, time.UTC)
 
 func fullUsage() billing.Usage {
 	return billing.Usage{InputTokens: 123456, CachedInputTokens: 2, CacheWriteTokens: 3, OutputTokens: 123456, ReasoningTokens: 5,
-		InputAudioTokens: 6, OutputAudioTokens: 7, AudioMillis: 123456, Characters: 9, Requests: 1, Source: billing.FromProvider}
+		InputAudioTokens: 6, OutputAudioTokens: 7, AudioMillis: 123456, Characters: 9, Requests: 1, CacheWrite1hTokens: 2, InputImageTokens: 8,
+		OutputImageTokens: 9, AudioOutMillis: 10, Images: 11, Source: billing.FromProvider}
 }
 
 // itemSize is the size DynamoDB bills: names, values, three bytes per container.

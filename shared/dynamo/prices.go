@@ -138,7 +138,7 @@ func (s *PriceStore) Import(ctx context.Context, rows []billing.Row, effectiveFr
 			return nil, fault.New(fault.Conflict, op, "the price index is full, retire old versions first")
 		}
 		var base *billing.Book
-		if v := ix.At(now); v != "" {
+		if v := ix.At(activation("", effectiveFrom, now).From); v != "" {
 			if base, err = s.Book(ctx, v); err != nil {
 				return nil, err
 			}

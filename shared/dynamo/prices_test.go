@@ -82,6 +82,21 @@ func TestPriceStore(t *testing.T) {
 	if err != nil || at(now.Add(23*time.Hour)) != second.Version || at(now.Add(24*time.Hour)) != later.Version {
 		t.Fatalf("future: %v", err)
 	}
+	// What is imported for later is laid over what applies then, and what is
+	// imported for now leaves the later version as it is.
+	latest, err := s.Import(ctx, []billing.Row{price("mC", 6)}, now.Add(48*time.Hour), now.Add(4*time.Minute), true, importRow)
+	if err != nil || latest.RowsOf("p", "mB")[0].RatePico != 5 || latest.RowsOf("p", "mC")[0].RatePico != 6 {
+		t.Fatalf("over the scheduled one: %v", err)
+	}
+	urgent, err := s.Import(ctx, []billing.Row{price("mD", 7)}, time.Time{}, now.Add(5*time.Minute), true, importRow)
+	if err != nil || at(now.Add(6*time.Minute)) != urgent.Version || at(now.Add(24*time.Hour)) != later.Version || at(now.Add(48*time.Hour)) != latest.Version ||
+		urgent.RowsOf("p", "mB")[0].RatePico != 1 || latest.RowsOf("p", "mD")[0].RatePico != 3 {
+		t.Fatalf("for now: %v", err)
+	}
+	ix, err := s.Index(ctx)
+	if next, ok := ix.Scheduled(now.Add(6 * time.Minute)); err != nil || !ok || next.Version != later.Version {
+		t.Fatalf("scheduled: %+v %v", next, err)
+	}
 	if err := s.Activate(ctx, "p000009-nope", now, audit.Row{}); fault.CodeOf(err) != fault.NotFound {
 		t.Fatalf("unknown: %v", err)
 	}

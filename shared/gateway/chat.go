@@ -48,6 +48,7 @@ func (g *Gateway) Complete(ctx context.Context, c *Caller, q Query, r *model.Req
 		response.Usage = estimate(r, answerBytes(response))
 	}
 	usage := billable(response.Usage)
+	usage.Images = kinds(r).images
 	return &Answer{Response: response, meter: meter, outcome: Outcome{Usage: usage, ProviderRequestID: response.ProviderRequestID}}, nil
 }
 
@@ -73,7 +74,7 @@ func chatService[T any](r *model.Request, do func(context.Context, model.Chat, m
 	return service[T]{
 		name: "chat", model: what.model, needs: what.needs, modality: what.modality, whole: !r.Stream,
 		has:    func(e *providers.Entry) bool { return e.NewChat != nil },
-		expect: billing.Expected{InputTokens: inputTokens(r, holdBytesPerToken) + saltTokens, MaxOutput: int64(r.MaxOutputTokens)},
+		expect: expected(r),
 		dropped: func(c *call) []string {
 			c.chat = c.entry.NewChat()
 			return chatDropped(r, c)
@@ -204,7 +205,9 @@ func (s *ChatStream) current() billing.Usage {
 	if s.reported() {
 		u = s.counted(u)
 	}
-	return billable(u)
+	b := billable(u)
+	b.Images = kinds(s.request).images
+	return b
 }
 
 // bytesPerToken converts text to tokens where the vendor reported none; a hold
@@ -220,7 +223,9 @@ const (
 )
 
 func estimate(r *model.Request, outputBytes int64) model.Usage {
-	return model.Usage{Input: inputTokens(r, bytesPerToken), Output: (outputBytes + bytesPerToken - 1) / bytesPerToken, Source: model.UsageEstimated}
+	input := inputTokens(r, bytesPerToken)
+	audio := min(kinds(r).audioTokens, input)
+	return model.Usage{Input: input - audio, InputAudio: audio, Output: (outputBytes + bytesPerToken - 1) / bytesPerToken, Source: model.UsageEstimated}
 }
 
 func inputTokens(r *model.Request, perToken int64) int64 {

@@ -197,7 +197,8 @@ func billable(u model.Usage) billing.Usage {
 	b := billing.Usage{
 		InputTokens: u.InputTotal(), CachedInputTokens: u.CachedRead, CacheWriteTokens: u.CacheWrite5m + u.CacheWrite1h,
 		OutputTokens: u.OutputTotal(), ReasoningTokens: u.Reasoning,
-		InputAudioTokens: u.InputAudio, OutputAudioTokens: u.OutputAudio, Requests: 1,
+		CacheWrite1hTokens: u.CacheWrite1h, InputAudioTokens: u.InputAudio, OutputAudioTokens: u.OutputAudio,
+		InputImageTokens: u.InputImage, OutputImageTokens: u.OutputImage, Requests: 1,
 	}
 	switch u.Source {
 	case model.UsageProvider:

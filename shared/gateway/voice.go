@@ -42,8 +42,9 @@ func (g *Gateway) Transcribe(ctx context.Context, c *Caller, q Query, r *speech.
 func hearing[T any](r *speech.TranscribeRequest, millis int64, do func(context.Context, speech.Transcriber, speech.TranscribeCall) (T, error)) service[T] {
 	return service[T]{
 		name: "transcribe", model: r.Model, whole: true,
-		has:     func(e *providers.Entry) bool { return e.NewTranscriber != nil },
-		expect:  billing.Expected{AudioMillis: millis, NoOutput: true},
+		has: func(e *providers.Entry) bool { return e.NewTranscriber != nil },
+		// A recording too short to measure is measured by the vendor all the same.
+		expect:  billing.Expected{AudioMillis: max(millis, 1), NoOutput: true},
 		dropped: func(cl *call) []string { return heardDropped(r, cl) },
 		do: func(ctx context.Context, cl call) (T, error) {
 			out := *r
@@ -243,7 +244,7 @@ func voiced(u speech.Usage) billing.Usage {
 	if u.Tokens.Source == model.UsageProvider {
 		b = billable(u.Tokens)
 	}
-	b.AudioMillis, b.Characters, b.Requests = u.AudioIn, u.Characters, 1
+	b.AudioMillis, b.AudioOutMillis, b.Characters, b.Requests = u.AudioIn, u.AudioOut, u.Characters, 1
 	switch u.Source {
 	case model.UsageProvider:
 		b.Source = billing.FromProvider

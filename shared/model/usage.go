@@ -37,6 +37,7 @@ type Usage struct {
 	Output      int64       `json:"output,omitempty"`
 	Reasoning   int64       `json:"reasoning,omitempty"`
 	OutputAudio int64       `json:"output_audio,omitempty"`
+	OutputImage int64       `json:"output_image,omitempty"`
 	Source      UsageSource `json:"source"`
 	// Suspect marks numbers of the vendor that contradicted themselves (a part
 	// above its total, a negative count) and were clamped.
@@ -51,13 +52,13 @@ func (u *Usage) InputTotal() int64 {
 }
 
 // OutputTotal is every generated token, reasoning included.
-func (u *Usage) OutputTotal() int64 { return u.Output + u.Reasoning + u.OutputAudio }
+func (u *Usage) OutputTotal() int64 { return u.Output + u.Reasoning + u.OutputAudio + u.OutputImage }
 
 // Validate fails with fault.ProviderError if a bucket is negative or above
 // [MaxTokens], or if the source is no known word.
 func (u *Usage) Validate() error {
 	for _, n := range [...]int64{u.Input, u.CachedRead, u.CacheWrite5m, u.CacheWrite1h,
-		u.InputAudio, u.InputImage, u.Output, u.Reasoning, u.OutputAudio} {
+		u.InputAudio, u.InputImage, u.Output, u.Reasoning, u.OutputAudio, u.OutputImage} {
 		if n < 0 || n > MaxTokens {
 			return fault.New(fault.ProviderError, "model.Usage", "the provider reported impossible usage")
 		}
@@ -73,7 +74,7 @@ func (u *Usage) Validate() error {
 // as OpenAI, OpenRouter, Mistral and Gemini report them.
 type Inclusive struct {
 	Input, CachedRead, CacheWrite, InputAudio, InputImage int64
-	Output, Reasoning, OutputAudio                        int64
+	Output, Reasoning, OutputAudio, OutputImage           int64
 }
 
 // Split turns inclusive counts into disjoint buckets with source provider.
@@ -92,6 +93,7 @@ func (c Inclusive) Split() Usage {
 	rest = clamp(c.Output, MaxTokens, &u.Suspect)
 	u.Reasoning = take(c.Reasoning, &rest, &u.Suspect)
 	u.OutputAudio = take(c.OutputAudio, &rest, &u.Suspect)
+	u.OutputImage = take(c.OutputImage, &rest, &u.Suspect)
 	u.Output = rest
 	return u
 }

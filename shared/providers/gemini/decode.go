@@ -274,6 +274,7 @@ func usage(raw json.RawMessage) (model.Usage, bool) {
 		InputAudio: sum(in.In, "AUDIO") - min(sum(in.Cache, "AUDIO"), sum(in.In, "AUDIO")),
 		InputImage: sum(in.In, "IMAGE") - min(sum(in.Cache, "IMAGE"), sum(in.In, "IMAGE")),
 		Output:     add(*in.Output, in.Thoughts), Reasoning: int64(in.Thoughts), OutputAudio: sum(in.Out, "AUDIO"),
+		OutputImage: sum(in.Out, "IMAGE"),
 	}.Split()
 	u.Raw = wire.RawUsage(raw)
 	return u, true

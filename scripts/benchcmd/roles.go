@@ -148,7 +148,7 @@ func runStack(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := stack.SimulatedPrices(ctx, stack.Client{Base: s.BaseURL, Key: seeded.OperatorKey}); err != nil {
+	if err := stack.Prices(ctx, stack.Client{Base: s.BaseURL, Key: seeded.OperatorKey}, true); err != nil {
 		return err
 	}
 	return rig.Announce(stackReady{s.BaseURL, s.FunctionURLs[functionName], seeded.OperatorKey, "http://" + counts.Addr().String()})

@@ -82,7 +82,7 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	d.org = stack.Client{Base: s.BaseURL, Key: d.seeded.APIKey}
-	if err := stack.SimulatedPrices(ctx, stack.Client{Base: s.BaseURL, Key: d.seeded.OperatorKey}); err != nil {
+	if err := stack.Prices(ctx, stack.Client{Base: s.BaseURL, Key: d.seeded.OperatorKey}, true); err != nil {
 		return err
 	}
 	fmt.Printf("Ready after %.1f s at %s. The vendors are simulated.\n", time.Since(began).Seconds(), s.BaseURL)

@@ -78,7 +78,7 @@ func run(m *testing.M) int {
 	defer func() { _ = world.Stop() }()
 	vendorURL = l.URL
 	if seeded, err = world.Seed(ctx, true); err == nil {
-		err = stack.SimulatedPrices(ctx, operator())
+		err = stack.Prices(ctx, operator(), true)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

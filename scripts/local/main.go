@@ -122,8 +122,10 @@ func run(ctx context.Context, f flags, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := sim.prices(ctx, s.BaseURL, seeded.OperatorKey); err != nil {
-		return err
+	if sim.running() || !f.noSeed {
+		if err := stack.Prices(ctx, stack.Client{Base: s.BaseURL, Key: seeded.OperatorKey}, sim.running()); err != nil {
+			return err
+		}
 	}
 	if err := writeReady(f.readyFile, s, seeded); err != nil {
 		return err

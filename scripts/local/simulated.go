@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"strings"
 
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
-	"github.com/latchkey/latchkey/scripts/internal/stack"
 )
 
 // simModels are the priced models of the simulated vendor.
@@ -39,12 +37,4 @@ func (s *simulated) close() {
 	if s.server != nil {
 		s.server.Close()
 	}
-}
-
-// prices puts the simulated models into the price book.
-func (s *simulated) prices(ctx context.Context, base, operatorKey string) error {
-	if s.server == nil {
-		return nil
-	}
-	return stack.SimulatedPrices(ctx, stack.Client{Base: base, Key: operatorKey})
 }

@@ -55,7 +55,7 @@ func TestPrices(t *testing.T) {
 	}
 	s.index.Activations = append(s.index.Activations, Activation{Version: "v2", From: begins})
 	for at, want := range map[time.Time]string{begins.Add(-time.Nanosecond): first.Version, begins: "v2", begins.Add(time.Nanosecond): "v2"} {
-		if b, err = p.At(t.Context(), at); err != nil || b.Version != want {
+		if b, err = p.At(t.Context(), s.index, at); err != nil || b.Version != want {
 			t.Errorf("at %s: %s %v, want %s", at, b.Version, err, want)
 		}
 	}

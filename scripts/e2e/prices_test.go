@@ -45,8 +45,8 @@ type imported struct {
 	}
 }
 
-// charged is a finished request with what it used and cost.
-type charged struct {
+// bill is a finished request with what it used and cost.
+type bill struct {
 	Cost  int64
 	Usage struct {
 		Input  int64 `json:"input_tokens"`
@@ -57,26 +57,26 @@ type charged struct {
 	}
 }
 
-func (x *tenant) charged(a answer) charged {
+func (x *tenant) bill(a answer) bill {
 	x.t.Helper()
 	if a.Status != http.StatusOK {
 		x.t.Fatalf("%d %s", a.Status, a.Body)
 	}
-	var c charged
+	var c bill
 	eventually(x.t, "the request is settled", func() bool {
 		var r struct {
-			charged
+			bill
 			State string
 		}
 		x.call(http.MethodGet, "/requests/"+a.Header.Get("x-request-id"), nil, &r)
-		c = r.charged
+		c = r.bill
 		return r.State == "SETTLED"
 	})
 	return c
 }
 
 // inMicro is what tokens cost by decimal prices per token, rounded up once.
-func inMicro(c charged, input, output string) int64 {
+func inMicro(c bill, input, output string) int64 {
 	sum := new(big.Rat)
 	for price, n := range map[string]int64{input: c.Usage.Input, output: c.Usage.Output} {
 		usd, ok := new(big.Rat).SetString(price)
@@ -134,7 +134,7 @@ func TestPriceFeed(t *testing.T) {
 		t.Fatalf("%d %s", a.Status, a.Body)
 	}
 	runLK(t, &struct{}{}, "prices", "activate", first)
-	c := x.charged(ask("charged by the digits of the list"))
+	c := x.bill(ask("charged by the digits of the list"))
 	if want := inMicro(c, "1.537e-07", "6.1e-07"); c.Cost != want || c.Usage.Input == 0 || c.Attempts[0].PriceVersion != first {
 		t.Errorf("%+v, want %d by %s", c, want, first)
 	}
@@ -145,7 +145,7 @@ func TestPriceFeed(t *testing.T) {
 	if len(got.Held) != 1 || got.Held[0].Meter != "input_text" || len(got.Changed) != 1 || !got.Stored.Active {
 		t.Fatalf("%+v", got)
 	}
-	c = x.charged(ask("one of two"))
+	c = x.bill(ask("one of two"))
 	if want := inMicro(c, "1.537e-07", "6.2e-07"); c.Cost != want {
 		t.Errorf("%+v, want %d", c, want)
 	}
@@ -165,7 +165,7 @@ func TestPriceFeed(t *testing.T) {
 	list("1.537e-07", "6.3e-07")
 	runLK(t, &got, "prices", "import", file, "--activate")
 	barrier.Release()
-	if c = x.charged(<-running); c.Cost != inMicro(c, "1.537e-07", "6.2e-07") || c.Attempts[0].PriceVersion == got.Stored.Version {
+	if c = x.bill(<-running); c.Cost != inMicro(c, "1.537e-07", "6.2e-07") || c.Attempts[0].PriceVersion == got.Stored.Version {
 		t.Errorf("while it ran: %+v", c)
 	}
 	list("1.9e-07", "6.2e-07")
@@ -177,11 +177,11 @@ func TestPriceFeed(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	later := got.Stored.Version
-	if c = x.charged(ask("before")); c.Cost != inMicro(c, "1.537e-07", "6.3e-07") || c.Attempts[0].PriceVersion == later {
+	if c = x.bill(ask("before")); c.Cost != inMicro(c, "1.537e-07", "6.3e-07") || c.Attempts[0].PriceVersion == later {
 		t.Errorf("before its time: %+v", c)
 	}
 	shiftClock(t, time.Hour+time.Minute)
-	if c = x.charged(ask("after")); c.Cost != inMicro(c, "1.9e-07", "6.2e-07") || c.Attempts[0].PriceVersion != later {
+	if c = x.bill(ask("after")); c.Cost != inMicro(c, "1.9e-07", "6.2e-07") || c.Attempts[0].PriceVersion != later {
 		t.Errorf("after its time: %+v", c)
 	}
 	x.consistent()

@@ -134,8 +134,6 @@ func sessionRoutes() []route {
 }
 
 func creditRoutes() []route {
-	usage := lists(base+"/usage", orgBilling, "Usage per group", usageRow{}, getUsage)
-	usage.query = usageParams()
 	return []route{
 		get(base+"/credits", orgBilling, "The balance", creditsJSON{}, getCredits),
 		create(base+"/grants", orgOperator, "Grant credits, once per idempotency key", postingBody{}, postingJSON{}, with(grantCredits)),
@@ -143,7 +141,7 @@ func creditRoutes() []route {
 		lists(base+"/entries", orgBilling, "The ledger, newest first", entryJSON{}, listEntries),
 		lists(base+"/holds", orgBilling, "Credits reserved for running calls", holdJSON{}, listHolds),
 		get(base+"/requests/{id}", orgBilling, "A metered request with its attempts", requestJSON{}, getRequest),
-		usage,
+		lists(base+"/usage", orgBilling, "Usage per group, 200 groups a page unless limit says less", usageRow{}, getUsage, usageParams()...),
 	}
 }
 

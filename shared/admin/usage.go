@@ -1,7 +1,10 @@
 package admin
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,11 +91,22 @@ func getUsage(c *call) (any, error) {
 		}
 		by = append(by, group)
 	}
+	p, err := c.page()
+	if err != nil {
+		return nil, err
+	}
+	if c.req.Query.Get("limit") == "" {
+		p.limit = maxLimit // a month by day and model in one page
+	}
 	rows, err := c.Ledger.Usage(c, c.org.ID, from, to, by)
 	if err != nil {
 		return nil, err
 	}
-	return answer(rows, "", func(r credit.UsageRow) usageRow {
+	rows, next, err := usagePage(rows, p)
+	if err != nil {
+		return nil, err
+	}
+	return answer(rows, next, func(r credit.UsageRow) usageRow {
 		values := map[string]string{"day": r.Day, "provider": r.Provider, "model": r.Model, "agent": r.Agent, "source": string(r.Source)}
 		key := map[string]string{}
 		for _, word := range asked {
@@ -100,6 +114,27 @@ func getUsage(c *call) (any, error) {
 		}
 		return usageRow{Key: key, Requests: r.Requests, usageJSON: usageOut(r.Usage), Cost: r.Cost}
 	}), nil
+}
+
+// usagePage pages over the groups. A group's place is a digest of its words,
+// because models have names of any characters; groups never go away, so that one
+// that is not there belongs to another question.
+func usagePage(rows []credit.UsageRow, p page) (out []credit.UsageRow, next string, err error) {
+	place := func(r credit.UsageRow) string {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%q", [...]string{r.Day, r.Provider, r.Model, r.Agent, string(r.Source)}))
+		return hex.EncodeToString(sum[:12])
+	}
+	if p.after != "" {
+		i := slices.IndexFunc(rows, func(r credit.UsageRow) bool { return place(r) == p.after })
+		if i < 0 {
+			return nil, "", malformed("cursor", "this cursor belongs to another question; start without it")
+		}
+		rows = rows[i+1:]
+	}
+	if len(rows) <= p.limit {
+		return rows, "", nil
+	}
+	return rows[:p.limit], place(rows[p.limit-1]), nil
 }
 
 // day reads a day, or the day of a point in time.

@@ -54,7 +54,7 @@ func TestRequests(t *testing.T) {
 			`POST /api/orgs/o/grants {"amount":2500000,"expires_at":"2027-01-01T00:00:00Z","idempotency_key":"k","kind":"daily"}`},
 		{"negative amount", "", []string{"grant", "adjust", "--org", "o", "--kind", "daily", "--amount", "-7", "--idempotency-key", "k"},
 			`POST /api/orgs/o/adjustments {"amount":-7,"idempotency_key":"k","kind":"daily"}`},
-		{"usage", "", []string{"usage", "--from", "2026-11-01", "--group-by", "day,model"}, "GET /api/orgs/acme/usage?from=2026-11-01&group_by=day%2Cmodel"},
+		{"usage", "", []string{"usage", "--from", "2026-11-01", "--group-by", "day,model"}, "GET /api/orgs/acme/usage?from=2026-11-01&group_by=day%2Cmodel&limit=200"},
 		{"request", "", []string{"request", "r1"}, "GET /api/orgs/acme/requests/r1"},
 		{"prices from rows", "", []string{"prices", "set", rows, "--activate"}, `POST /api/operator/prices {"activate":true,"rows":[{"provider":"p","rate_pico":12345678901234567}]}`},
 		{"prices from an object", "", []string{"prices", "set", book, "--activate"}, `POST /api/operator/prices {"activate":true,"rows":[]}`},

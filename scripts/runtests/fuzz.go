@@ -11,30 +11,27 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
-// fuzzTime is shared out among all targets in every run; the soak gives each of
-// them soakTime.
+// How long each target runs: a number of inputs in every run, which a busy machine only
+// makes slower, and a time in the soak.
 const (
-	fuzzTime = 60 * time.Second
-	soakTime = 10 * time.Second
+	fuzzInputs = "3000x"
+	fuzzSoak   = "10s"
 )
 
 var fuzzName = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
 
-// fuzz runs every target of the repository for its share of fuzzTime.
-func fuzz(ctx context.Context, s *suite) error {
-	return s.fuzzEach(ctx, func(targets int) time.Duration { return fuzzTime / time.Duration(max(targets, 1)) })
-}
+// fuzz runs every target of the repository for a moment; most of the step is building.
+func fuzz(ctx context.Context, s *suite) error { return s.fuzzEach(ctx, fuzzInputs) }
 
 // fuzzAll runs every target for longer.
-func fuzzAll(ctx context.Context, s *suite) error {
-	return s.fuzzEach(ctx, func(int) time.Duration { return soakTime })
-}
+func fuzzAll(ctx context.Context, s *suite) error { return s.fuzzEach(ctx, fuzzSoak) }
 
-func (s *suite) fuzzEach(ctx context.Context, share func(targets int) time.Duration) error {
-	packages, n, err := fuzzTargets(s.root)
+func (s *suite) fuzzEach(ctx context.Context, each string) error {
+	packages, err := fuzzTargets(s.root)
 	if err != nil {
 		return err
 	}
@@ -43,16 +40,25 @@ func (s *suite) fuzzEach(ctx context.Context, share func(targets int) time.Durat
 		return err
 	}
 	defer os.RemoveAll(dir)
-	var errs []error
+	var group errgroup.Group
+	// One is built while another runs.
+	group.SetLimit(2)
+	errs := make(chan error, len(packages))
 	for rel, targets := range packages {
-		errs = append(errs, s.fuzzPackage(ctx, dir, rel, targets, share(n)))
+		group.Go(func() error { errs <- s.fuzzPackage(ctx, dir, rel, targets, each); return nil })
 	}
-	return errors.Join(errs...)
+	_ = group.Wait()
+	close(errs)
+	var all []error
+	for err := range errs {
+		all = append(all, err)
+	}
+	return errors.Join(all...)
 }
 
 // fuzzPackage builds a package's tests once, instrumented, and runs its targets:
 // go test -fuzz would link the program anew for each of them.
-func (s *suite) fuzzPackage(ctx context.Context, dir, rel string, targets []string, each time.Duration) error {
+func (s *suite) fuzzPackage(ctx context.Context, dir, rel string, targets []string, each string) error {
 	bin := filepath.Join(dir, strings.ReplaceAll(rel, string(filepath.Separator), "-")+".test")
 	if out, err := s.output(ctx, "go", "test", "-c", "-fuzz=.", "-o", bin, "./"+filepath.ToSlash(rel)); err != nil {
 		return fmt.Errorf("building the fuzz targets of %s: %w\n%s", rel, err, out)
@@ -61,7 +67,7 @@ func (s *suite) fuzzPackage(ctx context.Context, dir, rel string, targets []stri
 	var errs []error
 	for _, target := range targets {
 		var out bytes.Buffer
-		cmd := exec.CommandContext(ctx, bin, "-test.run=^$", "-test.fuzz=^"+target+"$", "-test.fuzztime="+each.String(),
+		cmd := exec.CommandContext(ctx, bin, "-test.run=^$", "-test.fuzz=^"+target+"$", "-test.fuzztime="+each, "-test.parallel=1",
 			"-test.fuzzcachedir="+filepath.Join(dir, "cache", rel))
 		// A failing input is written below the package's testdata.
 		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = filepath.Join(s.root, rel), s.environ(), &out, &out
@@ -81,9 +87,9 @@ func (s *suite) fuzzPackage(ctx context.Context, dir, rel string, targets []stri
 	return errors.Join(errs...)
 }
 
-// fuzzTargets finds every target by package folder, and counts them.
-func fuzzTargets(root string) (map[string][]string, int, error) {
-	out, n := map[string][]string{}, 0
+// fuzzTargets finds every target by package folder.
+func fuzzTargets(root string) (map[string][]string, error) {
+	out := map[string][]string{}
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -103,9 +109,9 @@ func fuzzTargets(root string) (map[string][]string, int, error) {
 			return err
 		}
 		for _, m := range fuzzName.FindAllStringSubmatch(string(b), -1) {
-			out[rel], n = append(out[rel], m[1]), n+1
+			out[rel] = append(out[rel], m[1])
 		}
 		return nil
 	})
-	return out, n, err
+	return out, err
 }

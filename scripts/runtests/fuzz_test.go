@@ -26,12 +26,11 @@ func TestFuzzTargets(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, n, err := fuzzTargets(root)
-	if err != nil || n != 3 || len(got) != 1 || !slices.Equal(got["a"], []string{"FuzzOne", "FuzzTwo", "FuzzThree"}) {
-		t.Errorf("%v, %d, %v", got, n, err)
+	got, err := fuzzTargets(root)
+	if err != nil || len(got) != 1 || !slices.Equal(got["a"], []string{"FuzzOne", "FuzzTwo", "FuzzThree"}) {
+		t.Errorf("%v, %v", got, err)
 	}
-	// Each gets a moment, not only a few of them.
-	if _, n, err := fuzzTargets("../.."); err != nil || n < 60 || fuzzTime/100 < 500_000_000 {
-		t.Errorf("%d targets, %v", n, err)
+	if all, err := fuzzTargets("../.."); err != nil || len(all) < 40 {
+		t.Errorf("%d packages, %v", len(all), err)
 	}
 }

@@ -42,6 +42,9 @@ func TestTranslationsAreListed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if len(formats) == 0 {
+			t.Errorf("%s has no table of a model in %s", e.ID, dir)
+		}
 		for _, f := range slices.Sorted(maps.Keys(formats)) {
 			title := string(e.ID)
 			if len(formats) > 1 {

@@ -200,7 +200,7 @@ func TestCuratedPricesAreSeeded(t *testing.T) {
 	}
 	x := newTenant(t, "free", 100_000_000)
 	before := len(vendor.Calls())
-	body := chatBody("openrouter/openai/gpt-4o-mini", "", false)
+	body := chatBody(simChat, "", false)
 	body["messages"] = []any{map[string]any{"role": "user", "content": []any{map[string]any{"type": "text", "text": "listen"},
 		map[string]any{"type": "input_audio", "input_audio": map[string]any{"data": "UklGRgAAAABXQVZF", "format": "wav"}}}}}
 	a := post(t, world.BaseURL+"/v1/chat/completions", x.Key, body)

@@ -31,6 +31,7 @@ func handler(s *serve.Server) http.Handler {
 	mux.Handle("POST /v1/messages/count_tokens", m.Handle(org.ScopeInvoke, countTokens))
 	g := s.Speaking(geminigenerate.EncodeError)
 	mux.Handle("POST /v1beta/{call...}", g.Handle(org.ScopeInvoke, generateContent))
+	mux.Handle("GET /v1beta/{rest...}", g.Handle(org.ScopeInvoke, geminiModels))
 	mux.Handle("/", s.NotFound())
 	return mux
 }
@@ -208,36 +209,4 @@ func stream(x *serve.Exchange, request *model.Request, d dialect) error {
 		}
 		buf = encoder.Append(buf, ev)
 	}
-}
-
-// models lists in the dialect of the caller: only clients of Messages send their
-// version.
-func models(x *serve.Exchange) error {
-	names := x.Gateway().Models(x.Caller)
-	if x.R.Header.Get("anthropic-version") != "" {
-		return x.Reply("application/json", anthropicmessages.EncodeModels(nil, names))
-	}
-	return x.Reply("application/json", openaichat.EncodeModels(nil, listed(names)))
-}
-
-func oneModel(x *serve.Exchange) error {
-	name := x.R.PathValue("model")
-	for _, n := range x.Gateway().Models(x.Caller) {
-		if n != name {
-			continue
-		}
-		if x.R.Header.Get("anthropic-version") != "" {
-			return x.Reply("application/json", anthropicmessages.EncodeModel(nil, n))
-		}
-		return x.Reply("application/json", openaichat.EncodeModel(nil, listed([]string{n})[0]))
-	}
-	return fault.New(fault.NotFound, "invoke.oneModel", "there is no such model; GET /v1/models lists what is available").WithParam("model")
-}
-
-func listed(names []string) []openaichat.Listed {
-	out := make([]openaichat.Listed, len(names))
-	for i, n := range names {
-		out[i] = openaichat.Listed{ID: n, OwnedBy: serve.Owner(n)}
-	}
-	return out
 }

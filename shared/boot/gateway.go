@@ -109,6 +109,7 @@ func (e *Env) Gateway(timeout time.Duration, classes ...taxonomy.CredentialClass
 		Store: db.Gateway(), Vault: v, Ledger: credit.New(db.Ledger(), credit.Options{}), Prices: billing.NewPrices(db.Prices()),
 		Replays:  db.Ledger(),
 		Limits:   db.Ledger(),
+		Offers:   db.Connections(),
 		Cooldown: db.Connections(), Providers: entries, Client: clients(out, entries), Platform: e.Config.Platform,
 		Classes: classes, Timeout: timeout, NewID: NewID, Trace: e.Trace,
 		OnUnrecorded: func(org, request string, attempt int, code fault.Code) {

@@ -18,6 +18,7 @@ import (
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/providers"
+	"github.com/latchkey/latchkey/shared/registry"
 	"github.com/latchkey/latchkey/shared/route"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -69,6 +70,9 @@ type service[T any] struct {
 	modality taxonomy.Modality
 	has      func(*providers.Entry) bool
 	expect   billing.Expected
+	// longer reports whether the input surely has more than limit tokens; nil =
+	// that is not asked.
+	longer func(limit int64) bool
 	// whole says that the vendor answers only when it is done, so that waiting
 	// for its headers is bounded by the function's time alone.
 	whole bool
@@ -232,9 +236,14 @@ func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s servic
 	if err := s.admit(&cl); err != nil {
 		return none, nil, a.deny(cand, err)
 	}
+	row, _ := registry.Lookup(cand.Provider, cand.Model)
+	expect, err := s.within(row)
+	if err != nil {
+		return none, nil, a.deny(cand, err)
+	}
 	hold := billing.Micro(0)
 	if decision.Metered() {
-		if hold, cl.maxOutput, err = billing.Estimate(a.c.book, string(cand.Provider), cand.Model, s.expect); err != nil {
+		if hold, cl.maxOutput, err = billing.Estimate(a.c.book, string(cand.Provider), cand.Model, expect); err != nil {
 			return none, nil, a.deny(cand, err)
 		}
 	}

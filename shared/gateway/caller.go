@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -137,33 +136,4 @@ func (c *Caller) credentialFor(conn *connection.Connection) (cred vault.Credenti
 	}
 	cred, ok = c.creds[conn.ID]
 	return cred, ok && cred.Head.Status == vault.Active
-}
-
-// Models lists what the caller may name: the priced models of the platform's
-// providers and the listed models of its own connections, sorted and without
-// repeats.
-func (g *Gateway) Models(c *Caller) []string {
-	seen := map[string]bool{}
-	for _, row := range c.book.Rows {
-		for p := range g.o.Platform {
-			if row.Provider == string(p) {
-				seen[row.Provider+"/"+row.Model] = true
-			}
-		}
-	}
-	for _, conn := range c.config.Connections {
-		for _, m := range conn.Models {
-			if !strings.HasPrefix(m, string(conn.Provider)+"/") {
-				m = string(conn.Provider) + "/" + m
-			}
-			entry := g.entries[conn.Provider]
-			if entry != nil && entry.Served() && connection.Usable(conn, c.now()) == connection.IsUsable {
-				seen[m] = true
-			}
-		}
-	}
-	for alias := range c.config.Settings.Aliases {
-		seen[alias] = true
-	}
-	return sorted(seen)
 }

@@ -75,6 +75,7 @@ func chatService[T any](r *model.Request, do func(context.Context, model.Chat, m
 		name: "chat", model: what.model, needs: what.needs, modality: what.modality, whole: !r.Stream,
 		has:    func(e *providers.Entry) bool { return e.NewChat != nil },
 		expect: expected(r),
+		longer: func(limit int64) bool { return longer(r, limit) },
 		dropped: func(c *call) []string {
 			c.chat = c.entry.NewChat()
 			return chatDropped(r, c)

@@ -101,13 +101,15 @@ type Prices interface {
 // Options are the dependencies of a [Gateway]. All but OnUnrecorded and
 // OnRotationSuspect are required; Platform may be empty.
 type Options struct {
-	Store     Store
-	Vault     Vault
-	Ledger    Ledger
-	Prices    Prices
-	Replays   ReplayStore
-	Limits    LimitStore
-	Cooldown  connection.CooldownStore
+	Store    Store
+	Vault    Vault
+	Ledger   Ledger
+	Prices   Prices
+	Replays  ReplayStore
+	Limits   LimitStore
+	Cooldown connection.CooldownStore
+	// Offers is what vendors listed; nil = nothing is known of that.
+	Offers    OfferStore
 	Providers []providers.Entry
 	// Client returns the HTTP client that may reach a provider.
 	Client func(e *providers.Entry) *http.Client

@@ -53,6 +53,8 @@ type rig struct {
 	suspects    []string
 	limits      limittest.Store
 	counting    bool // the vendor counts tokens
+	prices      []billing.Row
+	offers      offers
 }
 
 func newRig(t *testing.T) *rig {
@@ -96,18 +98,18 @@ func (r *rig) connect(id, origin string, change func(*connection.Connection)) {
 
 func (r *rig) gateway() *gateway.Gateway {
 	r.t.Helper()
-	book, err := billing.NewBook("p1", r.now, []billing.Row{
+	book, err := billing.NewBook("p1", r.now, append(r.prices,
 		price("m", billing.InputText, 1_000_000), price("m", billing.OutputText, 2_000_000), price("vectors", billing.InputText, 1_000_000),
 		price("second", billing.InputText, 1_000_000), price("second", billing.OutputText, 2_000_000),
-		price("agent-model", billing.InputText, 1_000_000), price("agent-model", billing.OutputText, 2_000_000)})
+		price("agent-model", billing.InputText, 1_000_000), price("agent-model", billing.OutputText, 2_000_000)))
 	check(r.t, err)
 	entry := providers.Entry{ID: taxonomy.OpenRouter, DefaultBaseURL: "https://vendor.example/v1", Hosts: []string{"vendor.example"},
 		Capabilities: []taxonomy.Capability{taxonomy.CapText, taxonomy.CapTools}, KeyRequired: true, DefaultBilling: taxonomy.BYOK,
 		NewChat: r.chat, NewEmbedder: func() model.Embedder { return embedRig{r} },
 		NewSynthesizer: func() speech.Synthesizer { return voiceRig{r} }, NewTranscriber: func() speech.Transcriber { return voiceRig{r} }}
 	ids := 0
-	g, err := gateway.New(gateway.Options{Store: &r.store, Vault: r.vault, Ledger: r, Prices: benchPrices{book}, Replays: r, Limits: &r.limits, Cooldown: r,
-		Providers: []providers.Entry{entry, {ID: taxonomy.OpenAICompatible, Capabilities: entry.Capabilities, NewChat: entry.NewChat}, {ID: taxonomy.Bedrock, DefaultBaseURL: "https://unserved.example"}}, Client: func(*providers.Entry) *http.Client { return http.DefaultClient }, Platform: r.platform,
+	g, err := gateway.New(gateway.Options{Store: &r.store, Vault: r.vault, Ledger: r, Prices: benchPrices{book}, Replays: r, Limits: &r.limits, Cooldown: r, Offers: r.offers,
+		Providers: []providers.Entry{entry, {ID: taxonomy.OpenAI, DefaultBaseURL: "https://vendor.example/v1", Capabilities: entry.Capabilities, NewChat: entry.NewChat}, {ID: taxonomy.OpenAICompatible, Capabilities: entry.Capabilities, NewChat: entry.NewChat}, {ID: taxonomy.Bedrock, DefaultBaseURL: "https://unserved.example"}}, Client: func(*providers.Entry) *http.Client { return http.DefaultClient }, Platform: r.platform,
 		Classes: []taxonomy.CredentialClass{taxonomy.AIKey}, Timeout: time.Minute, Trace: trace.None(),
 		NewID:        func(time.Time) string { ids++; return fmt.Sprintf("id%d", ids) },
 		OnUnrecorded: func(_, request string, _ int, code fault.Code) { r.lost = append(r.lost, request+":"+string(code)) },
@@ -142,8 +144,9 @@ func TestConnectOnlyProvider(t *testing.T) {
 		if f := fault.As(err); f == nil || f.Code != fault.InvalidRequest || !strings.Contains(f.Message, "not served yet") {
 			t.Errorf("speech, connected %v: %v", connected, err)
 		}
-		if models := g.Models(r.caller(g)); slices.ContainsFunc(models, func(m string) bool { return strings.HasPrefix(m, "bedrock/") }) {
-			t.Errorf("listed %v", models)
+		models, err := g.Models(t.Context(), r.caller(g))
+		if err != nil || slices.ContainsFunc(models, func(m gateway.Listed) bool { return strings.HasPrefix(m.Name, "bedrock/") }) {
+			t.Errorf("listed %v, %v", models, err)
 		}
 		r.wantLog()
 	}

@@ -55,6 +55,8 @@ func TestLookup(t *testing.T) {
 		{taxonomy.OpenAI, "gpt-4o-2024-11-21", "gpt-4o"},
 		{taxonomy.OpenAI, "gpt-4-0613", "gpt-4"},
 		{taxonomy.OpenAI, "gpt-5.4-2026-3-05", ""},
+		{taxonomy.OpenAI, "gpt-5.4-dddd-dd-dd", ""},
+		{taxonomy.OpenAI, "gpt-5.4-2026103-05", ""},
 		{taxonomy.OpenAI, "gpt-5.4-20260305", ""}, // that is not how OpenAI writes it
 		{taxonomy.OpenAI, "gpt-5.44", ""},         // no row is a prefix of another model
 		{taxonomy.OpenAI, "-2026-03-05", ""},

@@ -1,6 +1,8 @@
 package anthropicmessages
 
 import (
+	"time"
+
 	"encoding/json"
 
 	"github.com/latchkey/latchkey/shared/dialect/internal/opaque"
@@ -155,20 +157,28 @@ func appendUsage(b []byte, u *model.Usage) []byte {
 	return o.End()
 }
 
+// Listed is an entry of the model list. max_input_tokens and max_tokens are fields
+// of the vendor's own list (@anthropic-ai/sdk 1.12.0, ModelInfo); 0 = null.
+type Listed struct {
+	ID                        string
+	Created                   time.Time // zero = not known
+	MaxInputTokens, MaxTokens int64
+}
+
 // EncodeModels appends the answer of GET /v1/models in this dialect.
-func EncodeModels(dst []byte, names []string) []byte {
+func EncodeModels(dst []byte, list []Listed) []byte {
 	dst = append(dst, `{"data":[`...)
-	for i, n := range names {
+	for i := range list {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = EncodeModel(dst, n)
+		dst = EncodeModel(dst, list[i])
 	}
 	o := jsonwire.Begin(nil)
 	o.Bool("has_more", false)
-	if len(names) > 0 {
-		o.String("first_id", names[0])
-		o.String("last_id", names[len(names)-1])
+	if len(list) > 0 {
+		o.String("first_id", list[0].ID)
+		o.String("last_id", list[len(list)-1].ID)
 	} else {
 		o.Raw("first_id", []byte("null"))
 		o.Raw("last_id", []byte("null"))
@@ -176,13 +186,27 @@ func EncodeModels(dst []byte, names []string) []byte {
 	return append(append(dst, "],"...), o.End()[1:]...)
 }
 
-// EncodeModel appends one model object. When a model was made is not known.
-func EncodeModel(dst []byte, name string) []byte {
+// EncodeModel appends one model object.
+func EncodeModel(dst []byte, l Listed) []byte {
 	o := jsonwire.Begin(dst)
 	o.String("type", "model")
-	o.String("id", name)
-	o.String("display_name", name)
-	o.String("created_at", "1970-01-01T00:00:00Z")
+	o.String("id", l.ID)
+	o.String("display_name", l.ID)
+	created := l.Created
+	if created.IsZero() {
+		created = time.Unix(0, 0)
+	}
+	o.String("created_at", created.UTC().Format(time.RFC3339))
+	for _, f := range [...]struct {
+		name string
+		n    int64
+	}{{"max_input_tokens", l.MaxInputTokens}, {"max_tokens", l.MaxTokens}} {
+		if f.n > 0 {
+			o.Int(f.name, f.n)
+		} else {
+			o.Raw(f.name, []byte("null"))
+		}
+	}
 	return o.End()
 }
 

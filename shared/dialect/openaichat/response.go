@@ -250,6 +250,9 @@ type Listed struct {
 	Created      int64
 	OwnedBy      string
 	Capabilities []string
+	// ContextLength and MaxCompletionTokens are named as OpenRouter and Groq name
+	// them; OpenAI's own list has no sizes. 0 = left out.
+	ContextLength, MaxCompletionTokens int64
 }
 
 // EncodeModels appends the answer of GET /v1/models.
@@ -281,6 +284,12 @@ func EncodeModel(dst []byte, l Listed) []byte {
 			o.B = jsonwire.AppendString(o.B, c)
 		}
 		o.B = append(o.B, ']')
+	}
+	if l.ContextLength > 0 {
+		o.Int("context_length", l.ContextLength)
+	}
+	if l.MaxCompletionTokens > 0 {
+		o.Int("max_completion_tokens", l.MaxCompletionTokens)
 	}
 	return o.End()
 }

@@ -16,6 +16,7 @@ import (
 // Sweeper is what the handler needs of the ledger.
 type Sweeper interface {
 	Sweep(ctx context.Context, now time.Time, start, budget int) (credit.SweepReport, error)
+	ExpireGrants(ctx context.Context, now time.Time) (int, error)
 }
 
 // Prober hands over the connections whose keys are due to be checked.
@@ -65,8 +66,17 @@ func (h *Handler) Handle(ctx context.Context, ev events.CloudWatchEvent) (Answer
 		defer cancel()
 	}
 	h.Rotations.Wake(ctx, ev.Time.UTC())
+	// Before the holds: an organisation whose grant has ended is refused until it
+	// is folded.
+	ended, endErr := h.Ledger.ExpireGrants(ctx, ev.Time.UTC())
+	if endErr != nil {
+		h.Log.ErrorContext(ctx, "grants not expired", "code", string(fault.CodeOf(endErr)), "op", fault.As(endErr).Op)
+	}
 	r, err := h.Ledger.Sweep(ctx, ev.Time.UTC(), startOf(ev.Time), sweepBudget)
-	a := Answer{Expired: r.Expired, Settled: r.Settled, Released: r.Released}
+	if err == nil {
+		err = endErr
+	}
+	a := Answer{Expired: r.Expired, Settled: r.Settled, Released: r.Released, GrantsExpired: ended}
 	h.Log.InfoContext(ctx, "swept", "expired", r.Expired, "settled", r.Settled, "released", r.Released,
 		"undecided", r.Undecided, "poison", r.Poisoned, "complete", r.Complete)
 	var probeErr error

@@ -17,8 +17,13 @@ import (
 type fakeSweeper struct {
 	now    time.Time
 	report credit.SweepReport
-	err    error
-	block  bool
+
+	ended   int
+	endErr  error
+	endedAt time.Time
+
+	err   error
+	block bool
 }
 
 func (f *fakeSweeper) Sweep(ctx context.Context, now time.Time, _, budget int) (credit.SweepReport, error) {
@@ -31,6 +36,11 @@ func (f *fakeSweeper) Sweep(ctx context.Context, now time.Time, _, budget int) (
 		return f.report, fault.New(fault.Internal, "test", "unbounded")
 	}
 	return f.report, f.err
+}
+
+func (f *fakeSweeper) ExpireGrants(_ context.Context, now time.Time) (int, error) {
+	f.endedAt = now
+	return f.ended, f.endErr
 }
 
 type fakeProber struct {
@@ -53,7 +63,7 @@ func TestHandle(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{"time":"2026-01-02T03:04:00Z"}`), &ev); err != nil {
 		t.Fatal(err)
 	}
-	f := &fakeSweeper{report: credit.SweepReport{Expired: 1, Settled: 2, Released: 3, Complete: true}}
+	f := &fakeSweeper{report: credit.SweepReport{Expired: 1, Settled: 2, Released: 3, Complete: true}, ended: 5}
 	probes, woken := &fakeProber{n: 4}, &fakeWake{}
 	h := &Handler{Ledger: f, Probes: probes, Rotations: woken, Log: slog.New(slog.DiscardHandler)}
 	a, err := h.Handle(t.Context(), ev)
@@ -63,7 +73,7 @@ func TestHandle(t *testing.T) {
 	if !woken.at.Equal(f.now) {
 		t.Errorf("jobs were woken at %v", woken.at)
 	}
-	if raw, _ := json.Marshal(a); string(raw) != `{"expired":1,"settled":2,"released":3,"grants_expired":0,"probes":4}` {
+	if raw, _ := json.Marshal(a); string(raw) != `{"expired":1,"settled":2,"released":3,"grants_expired":5,"probes":4}` {
 		t.Errorf("answer: %s", raw)
 	}
 	if _, err := h.Handle(t.Context(), events.CloudWatchEvent{}); fault.CodeOf(err) != fault.InvalidRequest {
@@ -74,7 +84,12 @@ func TestHandle(t *testing.T) {
 	if a, err := h.Handle(t.Context(), ev); err != nil || a.Expired != 1 || a.Probes != 1 || !probes.now.Equal(f.now) {
 		t.Errorf("probes down: %+v %v at %v", a, err, probes.now)
 	}
-	f.err = fault.New(fault.LedgerUnavailable, "test", "down")
+	// Grants that cannot be ended do not keep holds from being swept.
+	f.endErr = fault.New(fault.LedgerUnavailable, "test", "down")
+	if a, err := h.Handle(t.Context(), ev); fault.CodeOf(err) != fault.LedgerUnavailable || a.Expired != 1 || a.GrantsExpired != 5 || !f.endedAt.Equal(f.now) {
+		t.Errorf("grants down: %+v %v", a, err)
+	}
+	f.endErr, f.err = nil, fault.New(fault.LedgerUnavailable, "test", "down")
 	if _, err := h.Handle(t.Context(), ev); fault.CodeOf(err) != fault.LedgerUnavailable {
 		t.Errorf("down: %v", err)
 	}

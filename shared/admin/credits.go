@@ -57,23 +57,41 @@ func getCredits(c *call) (any, error) {
 		out.ByKind = map[taxonomy.GrantKind]credit.Micro{}
 	}
 	for _, g := range b.Grants {
-		out.Grants = append(out.Grants, grantJSON{ID: g.ID, Kind: g.Kind, Amount: g.Amount, Remaining: g.Remaining, At: g.At})
+		out.Grants = append(out.Grants, grantJSON{ID: g.ID, Kind: g.Kind, Amount: g.Amount, Remaining: g.Remaining, At: g.At, ExpiresAt: orNever(g.ExpiresAt)})
 	}
 	return out, nil
+}
+
+// orNever is null for no time.
+func orNever(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
 }
 
 type postingBody struct {
 	Kind           taxonomy.GrantKind `json:"kind" api:"required"`
 	Amount         credit.Micro       `json:"amount" api:"required"`
 	ExpiresAt      *time.Time         `json:"expires_at"`
+	Rollover       *rolloverBody      `json:"rollover"`
 	IdempotencyKey string             `json:"idempotency_key" api:"required"`
 }
 
+// rolloverBody renews a daily or monthly grant at its end, with what is left
+// within these bounds.
+type rolloverBody struct {
+	Min credit.Micro `json:"min_amount"`
+	Max credit.Micro `json:"max_amount" api:"required"`
+}
+
 type postingJSON struct {
-	ID     string             `json:"id"`
-	Kind   taxonomy.GrantKind `json:"kind"`
-	Amount credit.Micro       `json:"amount"`
-	At     time.Time          `json:"at"`
+	ID        string             `json:"id"`
+	Kind      taxonomy.GrantKind `json:"kind"`
+	Amount    credit.Micro       `json:"amount"`
+	At        time.Time          `json:"at"`
+	ExpiresAt *time.Time         `json:"expires_at"` // null: never
 }
 
 func grantCredits(c *call, b postingBody) (any, error) {
@@ -91,11 +109,17 @@ func (c *call) post(b postingBody, f func(context.Context, credit.GrantRequest) 
 	if b.ExpiresAt != nil {
 		g.ExpiresAt = *b.ExpiresAt
 	}
+	if b.Rollover != nil {
+		g.Rollover = credit.Rollover{Min: b.Rollover.Min, Max: b.Rollover.Max}
+		if g.Rollover == (credit.Rollover{}) {
+			return nil, malformed("rollover.max_amount", "a rollover needs a max above 0")
+		}
+	}
 	p, err := f(c, g)
 	if err != nil {
 		return nil, err
 	}
-	return postingJSON{ID: p.ID, Kind: p.Kind, Amount: p.Amount, At: p.At}, nil
+	return postingJSON{ID: p.ID, Kind: p.Kind, Amount: p.Amount, At: p.At, ExpiresAt: orNever(p.ExpiresAt)}, nil
 }
 
 type entryJSON struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/latchkey/latchkey/shared/audit"
@@ -20,29 +19,55 @@ type Account struct {
 	Org                                 string
 	Posted, Held, Available, CreditLine Micro
 	Version                             int64
-	Mode                                string
-	Opened                              time.Time
+	// Seq numbers the postings. Whoever posts, posts the next one: it is what
+	// keeps two folds of one organisation from both being written.
+	Seq int64
+	// NextExpiry is the earliest end of a grant that has not been folded, zero
+	// if none. From then on nothing is reserved until it has been.
+	NextExpiry time.Time
+	Mode       string
+	Opened     time.Time
 }
 
 // ModeCredit is the mode in which the ledger charges.
 const ModeCredit = "credit"
 
-// Posting is a grant or an adjustment. A positive adjustment can be spent like a
-// grant of its kind.
+// Posting is a grant, an adjustment or the end of a grant. A positive adjustment
+// can be spent like a grant of its kind.
 type Posting struct {
 	ID     string
 	Org    string
-	Origin EntryKind // GrantEntry or AdjustmentEntry
+	Origin EntryKind // GrantEntry, AdjustmentEntry or ExpiryEntry
 	Kind   taxonomy.GrantKind
 	Amount Micro
 	At     time.Time
+	// ExpiresAt is when what is left of it ends; zero: never.
+	ExpiresAt time.Time
+	// Rollover renews the grant when it ends.
+	Rollover Rollover
+	// Ended says that the end of the grant has been folded.
+	Ended bool
+	// Of is the grant that this posting takes from, empty for any.
+	Of string
+	// Seq and Base are the store's: the number of the posting and what was posted
+	// before it.
+	Seq  int64
+	Base Micro
 }
+
+// Rollover carries what is left of a daily or monthly grant into the next day or
+// month, as a new grant of at least Min and at most Max. The zero Rollover does
+// not renew.
+type Rollover struct{ Min, Max Micro }
 
 // Entry is the ledger entry of the posting.
 func (p Posting) Entry() Entry {
 	from := AccountAdjustment
-	if p.Origin == GrantEntry {
+	switch p.Origin {
+	case GrantEntry:
 		from = accountGrant + string(p.Kind)
+	case ExpiryEntry:
+		from = AccountBreakage
 	}
 	return Entry{ID: EntryID(p.Org, p.ID, 0, p.Origin), Org: p.Org, Kind: p.Origin, At: p.At, Amount: p.Amount,
 		Legs: []Leg{{AccountOrg, p.Amount}, {from, -p.Amount}}, Request: p.ID}
@@ -53,8 +78,11 @@ type GrantRequest struct {
 	Org    string
 	Kind   taxonomy.GrantKind
 	Amount Micro
-	// ExpiresAt must be zero: see the package comment.
+	// ExpiresAt is when what is left ends: after Now, within ten years. Zero:
+	// never, or with Rollover the end of the UTC day or month.
 	ExpiresAt time.Time
+	// Rollover renews a daily or monthly grant.
+	Rollover Rollover
 	// IdempotencyKey makes the posting unique in its organisation.
 	IdempotencyKey string
 	Now            time.Time
@@ -97,18 +125,18 @@ func (l *Ledger) post(ctx context.Context, op string, g GrantRequest, origin Ent
 	if g.IdempotencyKey == "" || len(g.IdempotencyKey) > maxIdempotencyKey {
 		return Posting{}, invalid(op, "idempotency_key", "an idempotency key of 1 to 256 characters is needed")
 	}
-	if !g.ExpiresAt.IsZero() {
-		return Posting{}, invalid(op, "expires_at", "grants that expire are not supported, leave expires_at out")
-	}
 	if g.Now.IsZero() {
 		return Posting{}, invalid(op, "at", "the posting has no time")
+	}
+	if err := checkEnd(op, &g); err != nil {
+		return Posting{}, err
 	}
 	prefix := "g_"
 	if origin == AdjustmentEntry {
 		prefix = "a_"
 	}
 	p := Posting{ID: prefix + shortHash(g.Org, g.IdempotencyKey), Org: g.Org, Origin: origin,
-		Kind: g.Kind, Amount: g.Amount, At: g.Now.UTC().Truncate(time.Millisecond)}
+		Kind: g.Kind, Amount: g.Amount, At: g.Now.UTC().Truncate(time.Millisecond), ExpiresAt: g.ExpiresAt, Rollover: g.Rollover}
 	if g.Op == (audit.Op{}) {
 		return l.store.Post(ctx, p, nil)
 	}
@@ -119,6 +147,48 @@ func (l *Ledger) post(ctx context.Context, op string, g GrantRequest, origin Ent
 	return l.store.Post(ctx, p, &row)
 }
 
+// maxGrantLife bounds the end of a grant.
+const maxGrantLife = 10 * 366 * 24 * time.Hour
+
+// checkEnd checks and completes when a posting ends and whether it is renewed.
+func checkEnd(op string, g *GrantRequest) error {
+	if g.Rollover != (Rollover{}) {
+		if g.Rollover.Min < 0 || g.Rollover.Max < max(g.Rollover.Min, 1) || g.Rollover.Max > billing.MaxAmount {
+			return invalid(op, "rollover", "a rollover needs 0 <= min <= max and a max above 0")
+		}
+		end, ok := periodEnd(g.Kind, g.Now)
+		if !ok || g.Amount < 0 {
+			return invalid(op, "rollover", "only daily and monthly grants can be renewed")
+		}
+		if g.ExpiresAt.IsZero() {
+			g.ExpiresAt = end
+		}
+	}
+	if g.ExpiresAt.IsZero() {
+		return nil
+	}
+	g.ExpiresAt = g.ExpiresAt.UTC().Truncate(time.Millisecond)
+	switch {
+	case g.Amount < 0:
+		return invalid(op, "expires_at", "what takes credits cannot expire, leave expires_at out")
+	case !g.ExpiresAt.After(g.Now) || g.ExpiresAt.Sub(g.Now) > maxGrantLife:
+		return invalid(op, "expires_at", "expires_at must be in the future, within ten years")
+	}
+	return nil
+}
+
+// periodEnd is the end of the UTC day or month that a time lies in.
+func periodEnd(kind taxonomy.GrantKind, t time.Time) (time.Time, bool) {
+	t = t.UTC()
+	switch kind {
+	case taxonomy.Daily:
+		return time.Date(t.Year(), t.Month(), t.Day()+1, 0, 0, 0, 0, time.UTC), true
+	case taxonomy.Monthly:
+		return month(t).AddDate(0, 1, 0), true
+	}
+	return time.Time{}, false
+}
+
 // OpenAccount creates the account of a new organisation in mode credit. Opening
 // it again changes nothing.
 func (l *Ledger) OpenAccount(ctx context.Context, org string, now time.Time) error {
@@ -126,12 +196,6 @@ func (l *Ledger) OpenAccount(ctx context.Context, org string, now time.Time) err
 		return invalid("credit.OpenAccount", "org", "an id must match ^[A-Za-z0-9_-]{1,64}$")
 	}
 	return l.store.OpenAccount(ctx, org, now)
-}
-
-// GrantBalance is a grant with what is left of it.
-type GrantBalance struct {
-	Posting
-	Remaining Micro
 }
 
 // BalanceView is an organisation's balance. ByKind sums to Posted.
@@ -160,8 +224,8 @@ func (l *Ledger) Balance(ctx context.Context, org string) (BalanceView, error) {
 		if err != nil {
 			return BalanceView{}, err
 		}
-		if grants, byKind, ok := BurnDown(postings, acc.Posted); ok {
-			return BalanceView{Account: acc, Grants: grants, ByKind: byKind}, nil
+		if f, ok := Fold(upTo(postings, acc.Seq), acc.Posted); ok {
+			return BalanceView{Account: acc, Grants: f.Grants, ByKind: f.ByKind()}, nil
 		}
 	}
 	return BalanceView{}, fault.New(fault.LedgerUnavailable, "credit.Balance", "the balance is changing, try again")
@@ -173,43 +237,7 @@ func (l *Ledger) Grants(ctx context.Context, org string) ([]GrantBalance, error)
 	return b.Grants, err
 }
 
-// BurnDown spreads what was spent over the grants: kinds in spending order, then
-// creation, then id. It is a pure function of its arguments, so two readers see
-// the same. Negative adjustments count as spending. What was spent beyond all
-// grants lowers the last kind, so that byKind always sums to posted. ok is false
-// if posted exceeds the grants: they were read before it.
-func BurnDown(postings []Posting, posted Micro) (grants []GrantBalance, byKind map[taxonomy.GrantKind]Micro, ok bool) {
-	var granted Micro
-	for _, p := range postings {
-		if p.Amount > 0 {
-			granted += p.Amount
-			grants = append(grants, GrantBalance{Posting: p})
-		}
-	}
-	if posted > granted {
-		return nil, nil, false
-	}
-	kinds := taxonomy.GrantKinds()
-	slices.SortFunc(grants, func(a, b GrantBalance) int {
-		if c := slices.Index(kinds, a.Kind) - slices.Index(kinds, b.Kind); c != 0 {
-			return c
-		}
-		if c := a.At.Compare(b.At); c != 0 {
-			return c
-		}
-		return strings.Compare(a.ID, b.ID)
-	})
-	byKind = make(map[taxonomy.GrantKind]Micro, len(kinds))
-	for _, k := range kinds {
-		byKind[k] = 0
-	}
-	spent := granted - posted
-	for i := range grants {
-		burnt := min(spent, grants[i].Amount)
-		spent -= burnt
-		grants[i].Remaining = grants[i].Amount - burnt
-		byKind[grants[i].Kind] += grants[i].Remaining
-	}
-	byKind[kinds[len(kinds)-1]] -= spent
-	return grants, byKind, true
+// upTo leaves out postings that a balance read before them does not hold yet.
+func upTo(postings []Posting, seq int64) []Posting {
+	return slices.DeleteFunc(postings, func(p Posting) bool { return p.Seq > seq })
 }

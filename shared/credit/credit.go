@@ -20,8 +20,8 @@
 // [billing.MaxAmount].
 //
 // Limits: one balance shard per organisation (about 10 requests per second in
-// comfort, 25 at most); grants that expire are refused, because expiring them
-// correctly needs a fold over entries that does not exist yet; a call that dies
+// comfort, 25 at most); from the end of a grant until the sweep has folded it,
+// a minute at most, nothing new is reserved; a call that dies
 // between the vendor's answer and its Used write is billed at its last
 // checkpoint, or not at all.
 package credit
@@ -71,7 +71,7 @@ const (
 // EntryKind says why credits moved.
 type EntryKind string
 
-// Entry kinds. Expiry is reserved for the end of grants.
+// Entry kinds. Expiry takes what was left of a grant at its end.
 const (
 	UsageEntry      EntryKind = "usage"
 	GrantEntry      EntryKind = "grant"
@@ -80,11 +80,12 @@ const (
 )
 
 // Accounts of the legs of an entry. The organisation's side is one pool;
-// how much of it is left per grant kind is computed by [BurnDown].
+// how much of it is left per grant is computed by [Fold].
 const (
 	AccountOrg        = "org:credits"
 	AccountRevenue    = "revenue:usage"
 	AccountAdjustment = "adjustment"
+	AccountBreakage   = "breakage"
 	accountGrant      = "grant:"
 )
 

@@ -14,63 +14,146 @@ import (
 
 var t0 = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func TestBurnDown(t *testing.T) {
-	p := func(id string, kind taxonomy.GrantKind, amount Micro, minute int) Posting {
-		return Posting{ID: id, Kind: kind, Amount: amount, At: t0.Add(time.Duration(minute) * time.Minute)}
-	}
-	postings := []Posting{p("p", taxonomy.Purchased, 100, 0), p("b", taxonomy.Gifted, 10, 5), p("a", taxonomy.Gifted, 10, 5),
-		p("early", taxonomy.Gifted, 10, 1), p("d", taxonomy.Daily, 20, 0), p("claw", taxonomy.Purchased, -30, 0), p("m", taxonomy.Monthly, 5, 0)}
-	grants, byKind, ok := BurnDown(postings, 155-67)
-	if !ok {
-		t.Fatal("refused")
-	}
-	want := map[string]Micro{"early": 0, "a": 0, "b": 0, "d": 0, "m": 0, "p": 88}
-	order := ""
-	for _, g := range grants {
-		order += g.ID + " "
-		if g.Remaining != want[g.ID] {
-			t.Errorf("%s: %d left, want %d", g.ID, g.Remaining, want[g.ID])
+func posted(ps ...Posting) []Posting {
+	for i := range ps {
+		ps[i].Seq = int64(i + 1)
+		if ps[i].At.IsZero() {
+			ps[i].At = t0.Add(time.Duration(i) * time.Minute)
 		}
 	}
-	if order != "early a b d m p " {
-		t.Errorf("order: %s", order)
+	return ps
+}
+
+// TestFoldOrder: kinds in spending order, then the earlier end, none last, then
+// the earlier grant, then the id.
+func TestFoldOrder(t *testing.T) {
+	g := func(id string, kind taxonomy.GrantKind, minute, ends int) Posting {
+		p := Posting{ID: id, Kind: kind, Amount: 10, At: t0.Add(time.Duration(minute) * time.Minute)}
+		if ends > 0 {
+			p.ExpiresAt = t0.Add(time.Duration(ends) * time.Hour)
+		}
+		return p
 	}
-	if byKind[taxonomy.Purchased] != 88 || byKind[taxonomy.Gifted] != 0 {
-		t.Errorf("by kind: %v", byKind)
+	ps := posted(g("p", taxonomy.Purchased, 0, 1), g("late", taxonomy.Gifted, 0, 9), g("never", taxonomy.Gifted, 0, 0), g("b", taxonomy.Gifted, 5, 2),
+		g("a", taxonomy.Gifted, 5, 2), g("old", taxonomy.Gifted, 1, 2), g("d", taxonomy.Daily, 0, 0), g("m", taxonomy.Monthly, 0, 1))
+	for i := range ps {
+		ps[i].Base = Micro(10 * i)
 	}
-	if _, byKind, _ = BurnDown(postings, -7); byKind[taxonomy.Purchased] != -7 {
-		t.Errorf("overdrawn: %v", byKind)
+	f, ok := Fold(ps, 80-25)
+	order := ""
+	for _, g := range f.Grants {
+		order += g.ID + " "
 	}
-	if _, _, ok := BurnDown(postings, 156); ok {
-		t.Error("a balance above its grants was accepted")
+	if want := "old a b late never d m p "; !ok || order != want {
+		t.Fatalf("%v, order %q, want %q", ok, order, want)
+	}
+	if f.Grants[0].Remaining != 0 || f.Grants[1].Remaining != 0 || f.Grants[2].Remaining != 5 || f.Grants[3].Remaining != 10 {
+		t.Errorf("left: %+v", f.Grants)
+	}
+	if _, ok := Fold(ps, 81); ok {
+		t.Error("a balance above its postings was accepted")
+	}
+	if f, _ := Fold(ps, -7); f.Overage != 7 || f.ByKind()[taxonomy.Purchased] != -7 {
+		t.Errorf("overdrawn: %+v", f)
 	}
 }
 
-func TestBurnDownSums(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var postings []Posting
-		var granted Micro
-		for i, n := range rapid.SliceOf(rapid.Int64Range(-1000, 1000)).Draw(t, "amounts") {
-			kind := taxonomy.GrantKinds()[rapid.IntRange(0, 3).Draw(t, "kind")]
-			postings = append(postings, Posting{ID: string(rune('a' + i)), Kind: kind, Amount: Micro(n), At: t0})
-			granted += max(Micro(n), 0)
+// TestFoldTime: a grant takes what is spent after it, not what was before; what
+// was overdrawn before it, it makes good.
+func TestFoldTime(t *testing.T) {
+	ps := posted(Posting{ID: "p", Kind: taxonomy.Purchased, Amount: 100},
+		Posting{ID: "d", Kind: taxonomy.Daily, Amount: 10, Base: 50},
+		Posting{ID: "claw", Kind: taxonomy.Purchased, Amount: -58, Base: 57},
+		Posting{ID: "g", Kind: taxonomy.Gifted, Amount: 5, Base: -4})
+	left := func(n int, posted Micro) map[string]Micro {
+		t.Helper()
+		f, ok := Fold(ps[:n], posted)
+		if !ok {
+			t.Fatal("refused")
 		}
-		posted := granted - Micro(rapid.Int64Range(0, 5000).Draw(t, "spent"))
-		grants, byKind, ok := BurnDown(postings, posted)
-		var sum, left Micro
-		for _, v := range byKind {
-			sum += v
+		out := map[string]Micro{"over": f.Overage}
+		for _, g := range f.Grants {
+			out[g.ID] = g.Remaining
 		}
-		seenUnspent := false
-		for _, g := range grants {
-			if g.Remaining < 0 || g.Remaining > g.Amount || seenUnspent && g.Remaining != g.Amount {
-				t.Fatalf("grant %+v", g)
+		return out
+	}
+	for i, c := range []struct {
+		n      int
+		posted Micro
+		want   map[string]Micro
+	}{
+		{2, 60, map[string]Micro{"p": 50, "d": 10, "over": 0}},
+		{2, 57, map[string]Micro{"p": 50, "d": 7, "over": 0}},
+		{3, -1, map[string]Micro{"p": 0, "d": 0, "over": 1}},
+		{4, 1, map[string]Micro{"p": 0, "d": 0, "g": 1, "over": 0}},
+	} {
+		got := left(c.n, c.posted)
+		for k, v := range c.want {
+			if got[k] != v {
+				t.Errorf("%d: %s is %d, want %d (%v)", i, k, got[k], v, got)
 			}
-			seenUnspent = seenUnspent || g.Remaining > 0
-			left += g.Remaining
 		}
-		if !ok || sum != posted || posted >= 0 && left != posted {
-			t.Fatalf("kinds %d, left %d, posted %d", sum, left, posted)
+	}
+	// Taking from one grant leaves the others alone as long as it has enough.
+	ps = posted(Posting{ID: "a", Kind: taxonomy.Purchased, Amount: 10}, Posting{ID: "b", Kind: taxonomy.Purchased, Amount: 10, Base: 10},
+		Posting{ID: "r", Kind: taxonomy.Purchased, Amount: -12, Base: 20, Of: "b"})
+	if got := left(3, 8); got["a"] != 8 || got["b"] != 0 {
+		t.Errorf("taken: %v", got)
+	}
+}
+
+// TestFoldReplay plays random histories against a model that takes every single
+// spending as it comes: the fold of what is stored finds the same remainders at
+// every point, whatever else was folded before (I14).
+func TestFoldReplay(t *testing.T) {
+	kinds := taxonomy.GrantKinds()
+	rapid.Check(t, func(t *rapid.T) {
+		var model Folded
+		var stored []Posting
+		var balance Micro
+		for i := range rapid.IntRange(1, 40).Draw(t, "steps") {
+			amount := Micro(rapid.Int64Range(1, 50).Draw(t, "amount"))
+			p := Posting{ID: "g" + string(rune('a'+i)), Kind: kinds[rapid.IntRange(0, 3).Draw(t, "kind")], Amount: amount,
+				At: t0.Add(time.Duration(i) * time.Minute), Seq: int64(len(stored) + 1), Base: balance}
+			switch what := rapid.SampledFrom([]string{"grant", "expiring", "spend", "spend", "adjust", "take"}).Draw(t, "what"); what {
+			case "spend":
+				model.spend(amount)
+				balance -= amount
+			case "adjust":
+				p.Amount = -amount
+				stored, balance = append(stored, p), balance-amount
+				model.spend(amount)
+			case "take":
+				if len(model.Grants) == 0 {
+					continue
+				}
+				g := rapid.SampledFrom(model.Grants).Draw(t, "grant")
+				p.Amount, p.Of = -min(amount, g.Remaining), g.ID
+				if p.Amount == 0 {
+					continue
+				}
+				stored, balance = append(stored, p), balance+p.Amount
+				model.take(g.ID, -p.Amount)
+			default:
+				if what == "expiring" {
+					p.ExpiresAt = t0.Add(time.Duration(rapid.IntRange(1, 5).Draw(t, "ends")) * time.Hour)
+				}
+				stored, balance = append(stored, p), balance+amount
+				model.add(p)
+			}
+			f, ok := Fold(stored, balance)
+			var left, kinds Micro
+			for i, g := range f.Grants {
+				if left += g.Remaining; g != model.Grants[i] || g.Remaining < 0 || g.Remaining > g.Amount {
+					t.Fatalf("step %d: %+v, want %+v", i, g, model.Grants[i])
+				}
+			}
+			for _, v := range f.ByKind() {
+				kinds += v
+			}
+			if !ok || f.Overage != model.Overage || left-f.Overage != balance || kinds != balance {
+				t.Fatalf("left %d over %d kinds %d, posted %d, want over %d", left, f.Overage, kinds, balance, model.Overage)
+			}
 		}
 	})
 }

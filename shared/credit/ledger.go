@@ -42,6 +42,7 @@ type SweepStore interface {
 
 // AccountStore keeps balances and grants.
 type AccountStore interface {
+	ExpiryStore
 	// OpenAccount creates the balance in mode credit if it does not exist.
 	OpenAccount(ctx context.Context, org string, now time.Time) error
 	// Post writes grant, entry, balance and, if there is one, the audit row in

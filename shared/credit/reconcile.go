@@ -127,17 +127,16 @@ func compare(a Account, posted, held, crooked Micro, postings []Posting) []Misma
 	check("held", held, a.Held)
 	check("available", a.Posted-a.Held+a.CreditLine, a.Available)
 	check("legs", 0, crooked)
-	_, byKind, ok := BurnDown(postings, a.Posted)
+	f, ok := Fold(upTo(postings, a.Seq), a.Posted)
 	if !ok {
 		check("kinds", 0, a.Posted)
+		return out
 	}
 	var kinds Micro
-	for _, v := range byKind {
+	for _, v := range f.ByKind() {
 		kinds += v
 	}
-	if ok {
-		check("kinds", a.Posted, kinds)
-	}
+	check("kinds", a.Posted, kinds)
 	return out
 }
 

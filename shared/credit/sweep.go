@@ -17,6 +17,7 @@ type Open struct {
 	State        State
 	Shard        int
 	Hold         Micro
+	Created      time.Time
 	Expires      time.Time
 	Source       taxonomy.BillingSource
 	// HasCheckpoint, Checkpoint and CheckpointUsage are what a running call

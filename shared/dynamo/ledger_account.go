@@ -21,7 +21,7 @@ const aOpened = "opened"
 // OpenAccount implements credit.AccountStore.
 func (s *LedgerStore) OpenAccount(ctx context.Context, org string, now time.Time) error {
 	it := keyItem(table.Balance(org, homeShard))
-	for _, name := range [...]string{aPosted, aHeld, aAvail, aLine, aVersion} {
+	for _, name := range [...]string{aPosted, aHeld, aAvail, aLine, aVersion, aSeq} {
 		it[name] = num(0)
 	}
 	it[aMode], it[aOpened] = str(credit.ModeCredit), millis(now)
@@ -36,34 +36,65 @@ func (s *LedgerStore) OpenAccount(ctx context.Context, org string, now time.Time
 }
 
 var (
-	postNames = map[string]string{"#pk": table.PK, "#posted": aPosted, "#avail": aAvail, "#ver": aVersion}
+	postNames = map[string]string{"#pk": table.PK, "#posted": aPosted, "#avail": aAvail, "#ver": aVersion, "#seq": aSeq, "#nx": aNext}
 	// postCeiling keeps a balance far from the end of 64 bits.
 	postCeiling = int64(1) << 62
 )
 
-// posting is the transaction of a posting, with the row behind head if there is
-// one. The head is part of the token: behind another head it is another write.
-func (s *LedgerStore) posting(p credit.Posting, row *audit.Row, head audit.Head) *dynamodb.TransactWriteItemsInput {
-	ledger := s.db.name(table.Ledger)
+// postingItem is the item of a posting.
+func postingItem(p credit.Posting) item {
 	it := keyItem(table.Grant(p.Org, p.ID))
 	it[aOrigin], it[aKind] = str(string(p.Origin)), str(string(p.Kind))
 	it[aAmount], it[aCreated] = num(int64(p.Amount)), millis(p.At)
+	it[aSeq], it[aBase] = num(p.Seq), num(int64(p.Base))
+	ledgerText(it, aOf, p.Of)
+	if !p.ExpiresAt.IsZero() {
+		it[aEnds] = millis(p.ExpiresAt)
+		it[table.HoldsPK], it[table.HoldsSK] = str(table.GrantBucket(p.Org)), millis(p.ExpiresAt)
+	}
+	if p.Rollover != (credit.Rollover{}) {
+		it[aRollLo], it[aRollHi] = num(int64(p.Rollover.Min)), num(int64(p.Rollover.Max))
+	}
+	return it
+}
+
+// postBalance moves a balance by what is posted, if nothing else was posted
+// since it was read: seq is the number of the last posting of the transaction.
+func (s *LedgerStore) postBalance(org string, amount credit.Micro, read, seq int64, next time.Time) *types.Update {
+	u := &types.Update{
+		TableName: s.db.name(table.Ledger), Key: keyItem(table.Balance(org, homeShard)),
+		UpdateExpression:         aws.String("SET #posted = #posted + :a, #avail = #avail + :a, #ver = #ver + :one, #seq = :seq, #nx = :nx"),
+		ConditionExpression:      aws.String("attribute_exists(#pk) AND #posted < :top AND #seq = :read"),
+		ExpressionAttributeNames: postNames,
+		ExpressionAttributeValues: item{":a": num(int64(amount)), ":one": num(1), ":top": num(postCeiling),
+			":read": num(read), ":seq": num(seq), ":nx": millis(next)},
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}
+	if next.IsZero() {
+		u.UpdateExpression = aws.String("SET #posted = #posted + :a, #avail = #avail + :a, #ver = #ver + :one, #seq = :seq REMOVE #nx")
+		delete(u.ExpressionAttributeValues, ":nx")
+	}
+	return u
+}
+
+// posting is the transaction of a posting, with the row behind head if there is
+// one. The head is part of the token: behind another head it is another write.
+func (s *LedgerStore) posting(p credit.Posting, acc credit.Account, row *audit.Row, head audit.Head) *dynamodb.TransactWriteItemsInput {
+	ledger := s.db.name(table.Ledger)
+	p.Seq, p.Base = acc.Seq+1, acc.Posted
+	next := acc.NextExpiry
+	if !p.ExpiresAt.IsZero() && (next.IsZero() || p.ExpiresAt.Before(next)) {
+		next = p.ExpiresAt
+	}
 	in := &dynamodb.TransactWriteItemsInput{
 		TransactItems: []types.TransactWriteItem{
-			ledgerPut(ledger, it, ifAbsent),
-			{Update: &types.Update{
-				TableName: ledger, Key: keyItem(table.Balance(p.Org, homeShard)),
-				UpdateExpression:         aws.String("SET #posted = #posted + :a, #avail = #avail + :a, #ver = #ver + :one"),
-				ConditionExpression:      aws.String("attribute_exists(#pk) AND #posted < :top"),
-				ExpressionAttributeNames: postNames,
-				ExpressionAttributeValues: item{":a": num(int64(p.Amount)), ":one": num(1),
-					":top": num(postCeiling)},
-				ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-			}},
+			ledgerPut(ledger, postingItem(p), ifAbsent),
+			{Update: s.postBalance(p.Org, p.Amount, acc.Seq, p.Seq, next)},
 			ledgerPut(ledger, entryItem(p.Entry()), ifAbsent),
 		},
 	}
-	token := []string{p.Org, p.ID, string(p.Kind), strconv.FormatInt(int64(p.Amount), 10), strconv.FormatInt(p.At.UnixMilli(), 10)}
+	token := []string{p.Org, p.ID, string(p.Kind), strconv.FormatInt(int64(p.Amount), 10), strconv.FormatInt(p.At.UnixMilli(), 10),
+		strconv.FormatInt(p.ExpiresAt.UnixMilli(), 10), strconv.FormatInt(p.Seq, 10), strconv.FormatInt(int64(p.Base), 10), strconv.FormatInt(next.UnixMilli(), 10)}
 	if row != nil {
 		in.TransactItems = append(in.TransactItems, s.db.auditActions(head, *row)...)
 		token = append(token, row.ID, row.Actor, head.Hash.String())
@@ -72,35 +103,45 @@ func (s *LedgerStore) posting(p credit.Posting, row *audit.Row, head audit.Head)
 	return in
 }
 
+// postTries bounds the tries of a posting that meets others.
+const postTries = 16
+
 // Post implements credit.AccountStore. An organisation without an account gets
 // one: its creation may have been interrupted.
 func (s *LedgerStore) Post(ctx context.Context, p credit.Posting, row *audit.Row) (credit.Posting, error) {
 	const op = "dynamo.Post"
-	tries := 2
+	tries := postTries
 	if row != nil {
 		tries += auditTries
 	}
 	for try := range tries {
+		acc, err := s.Account(ctx, p.Org)
+		if fault.CodeOf(err) == fault.NotFound {
+			if err := s.OpenAccount(ctx, p.Org, p.At); err != nil {
+				return credit.Posting{}, err
+			}
+			continue
+		}
+		if err != nil {
+			return credit.Posting{}, err
+		}
 		var head audit.Head
 		if row != nil {
-			var err error
 			if head, err = s.db.auditHead(ctx, p.Org); err != nil {
 				return credit.Posting{}, ledgerRead(op, err)
 			}
 		}
-		out, reasons, _ := s.act(ctx, s.posting(p, row, head))
+		out, reasons, _ := s.act(ctx, s.posting(p, acc, row, head))
 		switch {
 		case out == didWrite:
 			return p, nil
 		case out == didCancel && failedCondition(reasons, 0):
 			return samePosting(p, reasons[0].Item)
-		case out == didCancel && failedCondition(reasons, 1) && reasons[1].Item == nil:
-			if err := s.OpenAccount(ctx, p.Org, p.At); err != nil {
-				return credit.Posting{}, err
-			}
+		case out == didCancel && failedCondition(reasons, 1) && read(reasons[1].Item).num(aSeq) == acc.Seq:
+			return credit.Posting{}, fault.New(fault.Conflict, op, "the balance cannot take this amount")
 		case out == didCancel && failedCondition(reasons, postRow):
 			return credit.Posting{}, fault.Wrap(fault.Internal, op, "internal error, try again later", errRowExists)
-		case out == didCancel && failedCondition(reasons, postHead) && !failedCondition(reasons, 1), out == didNothing && row != nil:
+		case out == didCancel && (failedCondition(reasons, 1) || failedCondition(reasons, postHead)), out == didNothing && row != nil:
 			if err := backoff(ctx, try); err != nil {
 				return credit.Posting{}, ledgerUnavailable(op, err)
 			}
@@ -126,16 +167,21 @@ func samePosting(p credit.Posting, it item) (credit.Posting, error) {
 	if err != nil {
 		return credit.Posting{}, ledgerRead(op, err)
 	}
-	if stored.Amount != p.Amount || stored.Kind != p.Kind || stored.Origin != p.Origin {
+	if stored.Amount != p.Amount || stored.Kind != p.Kind || stored.Origin != p.Origin || stored.Of != p.Of ||
+		stored.Rollover != p.Rollover || stored.Rollover == (credit.Rollover{}) && !stored.ExpiresAt.Equal(p.ExpiresAt) {
 		return credit.Posting{}, fault.New(fault.IdempotencyConflict, op, "this idempotency key was used with other values, use a new key")
 	}
+	// Where it came to stand is the store's own affair.
+	stored.Seq, stored.Base, stored.Ended = 0, 0, false
 	return stored, nil
 }
 
 func parsePosting(org string, it item) (credit.Posting, error) {
 	r := read(it)
 	p := credit.Posting{ID: r.str(table.SK), Org: org, Origin: credit.EntryKind(r.str(aOrigin)), Kind: taxonomy.GrantKind(r.str(aKind)),
-		Amount: credit.Micro(r.num(aAmount)), At: r.time(aCreated)}
+		Amount: credit.Micro(r.num(aAmount)), At: r.time(aCreated), Seq: r.num(aSeq), Base: credit.Micro(r.num(aBase)),
+		ExpiresAt: r.time(aEnds), Ended: r.has(aEnded), Of: r.str(aOf),
+		Rollover: credit.Rollover{Min: credit.Micro(r.num(aRollLo)), Max: credit.Micro(r.num(aRollHi))}}
 	return p, r.err
 }
 
@@ -152,7 +198,7 @@ func (s *LedgerStore) Account(ctx context.Context, org string) (credit.Account, 
 	r := read(it)
 	a := credit.Account{Org: org, Posted: credit.Micro(r.num(aPosted)), Held: credit.Micro(r.num(aHeld)),
 		Available: credit.Micro(r.num(aAvail)), CreditLine: credit.Micro(r.num(aLine)), Version: r.num(aVersion),
-		Mode: r.str(aMode), Opened: r.time(aOpened)}
+		Mode: r.str(aMode), Opened: r.time(aOpened), Seq: r.num(aSeq), NextExpiry: r.time(aNext)}
 	return a, ledgerRead(op, r.err)
 }
 

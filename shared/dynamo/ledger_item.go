@@ -56,6 +56,14 @@ const (
 	aVersion = "ver"
 	aMode    = "mode"
 
+	aNext   = "nx" // on a balance: the earliest end of a grant not folded yet
+	aBase   = "base"
+	aEnds   = "ends"
+	aEnded  = "done"
+	aOf     = "of"
+	aRollLo = "rmin"
+	aRollHi = "rmax"
+
 	aID     = "id"
 	aKind   = "kind"
 	aOrigin = "orig"
@@ -220,7 +228,7 @@ func parseOpen(it item) (credit.Open, error) {
 	}
 	o := credit.Open{
 		Org: org, Request: request, Attempt: attempt, Owner: r.str(aOwner), State: credit.State(r.str(aState)),
-		Shard: int(r.num(aShard)), Hold: credit.Micro(r.num(aHold)), Expires: r.time(table.HoldsSK),
+		Shard: int(r.num(aShard)), Hold: credit.Micro(r.num(aHold)), Created: r.time(aCreated), Expires: r.time(table.HoldsSK),
 		Source: taxonomy.BillingSource(r.str(aSource)), HasCheckpoint: r.has(aCheckAmt), Checkpoint: credit.Micro(r.num(aCheckAmt)),
 	}
 	if o.CheckpointUsage, err = parseUsage(r.sub(aCheckUse)); err != nil {

@@ -27,6 +27,7 @@ type reservation struct {
 
 var (
 	balanceNames = map[string]string{"#held": aHeld, "#avail": aAvail, "#ver": aVersion, "#mode": aMode}
+	reserveNames = map[string]string{"#held": aHeld, "#avail": aAvail, "#ver": aVersion, "#mode": aMode, "#nx": aNext}
 	parentNames  = map[string]string{"#own": aOwner, "#last": aLast}
 )
 
@@ -40,9 +41,9 @@ func (s *LedgerStore) reservation(r credit.ReserveRequest, round int) reservatio
 		acts = append(acts, types.TransactWriteItem{Update: &types.Update{
 			TableName: ledger, Key: keyItem(table.Balance(r.Org, homeShard)),
 			UpdateExpression:                    aws.String("SET #held = #held + :h, #avail = #avail - :h, #ver = #ver + :one"),
-			ConditionExpression:                 aws.String("#avail >= :h AND #mode = :mode"),
-			ExpressionAttributeNames:            balanceNames,
-			ExpressionAttributeValues:           item{":h": num(int64(r.Hold)), ":one": num(1), ":mode": str(credit.ModeCredit)},
+			ConditionExpression:                 aws.String("#avail >= :h AND #mode = :mode AND (attribute_not_exists(#nx) OR #nx > :now)"),
+			ExpressionAttributeNames:            reserveNames,
+			ExpressionAttributeValues:           item{":h": num(int64(r.Hold)), ":one": num(1), ":mode": str(credit.ModeCredit), ":now": millis(r.Now)},
 			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 		}})
 	}
@@ -132,6 +133,9 @@ func refusal(r credit.ReserveRequest, balance item) error {
 	rd := read(balance)
 	if balance != nil && rd.str(aMode) != credit.ModeCredit {
 		return fault.New(fault.BillingDenied, op, "this organisation is not charged through the credit ledger, platform credits cannot be used")
+	}
+	if rd.has(aNext) && rd.num(aNext) <= r.Now.UnixMilli() {
+		return credit.ErrExpiryDue(op)
 	}
 	return fault.New(fault.InsufficientCredits, op, fmt.Sprintf(
 		"not enough credits: this request needs up to %d micro-credits, %d are available, add credits or lower the output limit",

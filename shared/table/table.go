@@ -279,6 +279,21 @@ func EntryPartition(org string, month time.Time, b int) string {
 // Grant is one credit grant.
 func Grant(org, id string) Key { return Key{"G#" + org, id} }
 
+// AllGrantBuckets lists every partition of the index of open holds that holds
+// grants with an end instead, by that end.
+func AllGrantBuckets() []string {
+	out := make([]string, grantBuckets)
+	for i := range out {
+		out[i] = "GX#" + strconv.Itoa(i)
+	}
+	return out
+}
+
+const grantBuckets = 8
+
+// GrantBucket is the index partition of an organisation's grants with an end.
+func GrantBucket(org string) string { return "GX#" + strconv.Itoa(bucket(org, grantBuckets)) }
+
 // Poison records an item that settlement could not process, by its key.
 func Poison(pk, sk string) Key { return Key{"POISON", pk + "|" + sk} }
 

@@ -7,6 +7,8 @@ func postingFlags() []option {
 		opt(text, "kind", "gifted, daily, monthly or purchased").must(),
 		opt(amount, "amount", "micro-credits (5000000), or credits as 5cr").must(),
 		opt(text, "expires_at", "RFC 3339, default never"),
+		opt(amount, "rollover.max_amount", "renew a daily or monthly grant at its end, with at most this").as("rollover-max"),
+		opt(amount, "rollover.min_amount", "and at least this").as("rollover-min"),
 		opt(text, "idempotency_key", "a repeat with the same key posts nothing").must(),
 	}
 }

@@ -35,7 +35,10 @@ func grants(t *testing.T, e *env) {
 		func(g *credit.GrantRequest) { g.Amount = billing.MaxAmount + 1 },
 		func(g *credit.GrantRequest) { g.Kind = "other" },
 		func(g *credit.GrantRequest) { g.IdempotencyKey = "" },
-		func(g *credit.GrantRequest) { g.ExpiresAt = e.now().Add(time.Hour) },
+		func(g *credit.GrantRequest) { g.ExpiresAt = e.now() },
+		func(g *credit.GrantRequest) { g.ExpiresAt = e.now().AddDate(11, 0, 0) },
+		func(g *credit.GrantRequest) { g.Rollover = credit.Rollover{Max: 5} }, // purchased
+		func(g *credit.GrantRequest) { g.Kind, g.Rollover = taxonomy.Daily, credit.Rollover{Min: 5, Max: 4} },
 	} {
 		b := g
 		b.IdempotencyKey = "bad"

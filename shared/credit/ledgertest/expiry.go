@@ -205,3 +205,40 @@ func rollover(t *testing.T, e *env) {
 		t.Fatalf("ends %v", m.ExpiresAt)
 	}
 }
+
+// rolloverOfHeld: a grant that calls still hold when it ends is renewed once.
+func rolloverOfHeld(t *testing.T, e *env) {
+	e.fund("org", 1)
+	e.grant(taxonomy.Daily, 50, "allowance", 0, credit.Rollover{Max: 40})
+	e.pass(12*time.Hour - time.Second)
+	h := e.hold(20)
+	e.pass(time.Second)
+	e.expireGrants(1)
+	e.wantBalance("org", 51, 20)
+	e.wantLeft(map[credit.Micro]credit.Micro{1: 1, 30: 30, 50: 20})
+	must(t, e.ledger.Used(e.ctx, h, e.outcome(5)))
+	e.clean.Settle(e.ctx, e.drain(), e.now())
+	e.pass(time.Minute)
+	e.expireGrants(1)
+	e.wantBalance("org", 31, 0)
+	e.pass(time.Minute)
+	e.expireGrants(0)
+	e.sound()
+}
+
+// staleEnd: what was computed from a balance that has moved is not written.
+func staleEnd(t *testing.T, e *env) {
+	e.fund("org", 100)
+	g := e.grant(taxonomy.Gifted, 30, "gift", time.Hour, credit.Rollover{})
+	h := e.hold(10)
+	acc, err := e.clean.Balance(e.ctx, "org")
+	must(t, err)
+	end := credit.GrantEnd{Grant: g, Account: acc.Account, Expiry: &credit.Posting{ID: "x_1", Org: "org", Origin: credit.ExpiryEntry,
+		Kind: g.Kind, Amount: -20, At: e.now(), Of: g.ID, Seq: acc.Seq + 1, Base: acc.Posted}}
+	must(t, e.clean.Used(e.ctx, h, e.outcome(10)))
+	e.clean.Settle(e.ctx, e.drain(), e.now())
+	if ok, err := e.Store.End(e.ctx, end); ok || err != nil {
+		t.Fatalf("a stale end was written: %v %v", ok, err)
+	}
+	e.wantBalance("org", 120, 0)
+}

@@ -345,6 +345,7 @@ func steps(ids map[string]string) []step {
 		one("POST", "/integrations/migrate", "", `{"to":"dual_read","apply":true}`, 200, "integration.mode"),
 		one("DELETE", "/integrations/{id}", "integ", "", 204, "integration.delete"),
 		{route: "PUT /api/operator/legacy-key", target: "/api/operator/legacy-key", body: `{"key":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}`, status: 204, rows: []string{"operator/legacy_key.put"}},
+		one("PUT", "/credits", "", `{"credit_line":7}`, 200, "credit_line.set"),
 		one("POST", "/grants", "", `{"kind":"purchased","amount":5000000,"idempotency_key":"first"}`, 201, "grant.create"),
 		one("POST", "/adjustments", "", `{"kind":"purchased","amount":-5,"idempotency_key":"second"}`, 201, "adjustment.create"),
 		{route: "PUT /api/operator/tiers", target: "/api/operator/tiers", body: `{"pro":{"byok":true}}`, status: 200, rows: []string{"operator/tiers.update"}},

@@ -6,7 +6,7 @@ import (
 )
 
 // TestGrantEnds: the scheduled function takes off what is left of a grant at its
-// end, with the permissions it has, and says so.
+// end, with the permissions it has, and says so; the line moves what is available.
 func TestGrantEnds(t *testing.T) {
 	x := newTenant(t, "free", 1_000_000)
 	ends := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
@@ -25,6 +25,11 @@ func TestGrantEnds(t *testing.T) {
 	if after := x.credits(); after.Posted != 1_200_000 {
 		t.Errorf("posted %d after another sweep", after.Posted)
 	}
+	x.operatorCall("PUT", "/credits", map[string]any{"credit_line": 5}, nil)
+	if line := x.credits(); line.Posted != 1_200_000 || line.Available != 1_200_005 {
+		t.Errorf("posted %d, available %d with a line of 5", line.Posted, line.Available)
+	}
+	x.operatorCall("PUT", "/credits", map[string]any{"credit_line": 0}, nil)
 	kinds := map[string]int64{}
 	for _, e := range x.entries() {
 		kinds[e.Kind] += e.Amount

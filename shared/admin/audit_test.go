@@ -64,6 +64,7 @@ func rowsOf() map[string][]string {
 		"POST " + base + "/integrations/{id}/purge": {"integration.purge"},
 		"PUT /api/operator/legacy-key":              {"operator/legacy_key.put"},
 
+		"PUT " + base + "/credits":      {"credit_line.set"},
 		"POST " + base + "/grants":      {"grant.create"},
 		"POST " + base + "/adjustments": {"adjustment.create"},
 

@@ -18,6 +18,7 @@ type Credits interface {
 	Balance(ctx context.Context, org string) (credit.BalanceView, error)
 	Grant(ctx context.Context, g credit.GrantRequest) (credit.Posting, error)
 	Adjust(ctx context.Context, g credit.GrantRequest) (credit.Posting, error)
+	SetCreditLine(ctx context.Context, org string, line credit.Micro, op audit.Op) error
 }
 
 // Ledger answers questions about the past; [credit.Ledger] implements it.
@@ -60,6 +61,17 @@ func getCredits(c *call) (any, error) {
 		out.Grants = append(out.Grants, grantJSON{ID: g.ID, Kind: g.Kind, Amount: g.Amount, Remaining: g.Remaining, At: g.At, ExpiresAt: orNever(g.ExpiresAt)})
 	}
 	return out, nil
+}
+
+type lineBody struct {
+	CreditLine credit.Micro `json:"credit_line" api:"required"`
+}
+
+func setCreditLine(c *call, b lineBody) (any, error) {
+	if err := c.Credits.SetCreditLine(c, c.org.ID, b.CreditLine, c.op); err != nil {
+		return nil, err
+	}
+	return getCredits(c)
 }
 
 // orNever is null for no time.

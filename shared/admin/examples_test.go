@@ -84,6 +84,7 @@ func examples(w *world) map[string]example {
 	add("POST", base+"/integrations/{id}/purge", "", "")
 	add("PUT", "/api/operator/legacy-key", "", `{"key":"`+integrationtest.KeyText+`"}`)
 
+	add("PUT", base+"/credits", "", `{"credit_line":500}`)
 	add("POST", base+"/grants", "", `{"kind":"purchased","amount":1000000,"idempotency_key":"k1"}`)
 	add("POST", base+"/adjustments", "", `{"kind":"gifted","amount":-5,"idempotency_key":"k2"}`)
 	add("PUT", "/api/operator/tiers", "", `{"pro":{"byok":true}}`)

@@ -345,6 +345,10 @@ func (f *fakeLedger) Adjust(ctx context.Context, g credit.GrantRequest) (credit.
 	return f.post(ctx, g, "a_"+g.IdempotencyKey, "adjustment.create")
 }
 
+func (f *fakeLedger) SetCreditLine(ctx context.Context, id string, line credit.Micro, op audit.Op) error {
+	return f.rows.PutAudit(ctx, op.Row(id, "credit_line.set", id, "amount", fmt.Sprint(int64(line))))
+}
+
 func (f *fakeLedger) Entries(_ context.Context, id, after string, limit int, now time.Time) ([]credit.Entry, string, error) {
 	e := credit.Entry{ID: "e1", Org: id, Kind: credit.UsageEntry, At: now, Amount: -4, Legs: []credit.Leg{{Account: credit.AccountOrg, Amount: -4},
 		{Account: credit.AccountRevenue, Amount: 4}}, Request: "r1", Attempt: 1, Source: taxonomy.Platform, PriceVersion: "p1", Agent: "a",

@@ -136,6 +136,7 @@ func sessionRoutes() []route {
 func creditRoutes() []route {
 	return []route{
 		get(base+"/credits", orgBilling, "The balance", creditsJSON{}, getCredits),
+		change(http.MethodPut, base+"/credits", orgOperator, "Set the credit line: how far below zero calls may reserve", lineBody{}, creditsJSON{}, with(setCreditLine)),
 		create(base+"/grants", orgOperator, "Grant credits, once per idempotency key", postingBody{}, postingJSON{}, with(grantCredits)),
 		create(base+"/adjustments", orgOperator, "Add or take credits, once per idempotency key", postingBody{}, postingJSON{}, with(adjustCredits)),
 		lists(base+"/entries", orgBilling, "The ledger, newest first", entryJSON{}, listEntries),

@@ -49,8 +49,11 @@ type Posting struct {
 	Ended bool
 	// Of is the grant that this posting takes from, empty for any.
 	Of string
-	// Seq and Base are the store's: the number of the posting and what was posted
-	// before it.
+	// Ref marks a refund: a hash of what was refunded.
+	Ref string
+	// Seq is the number of the posting and Base what was posted before it. Both
+	// are the store's; a posting that was computed from others asks for the number
+	// after them.
 	Seq  int64
 	Base Micro
 }
@@ -68,6 +71,9 @@ func (p Posting) Entry() Entry {
 		from = accountGrant + string(p.Kind)
 	case ExpiryEntry:
 		from = AccountBreakage
+	}
+	if p.Ref != "" {
+		from = AccountRefund
 	}
 	return Entry{ID: EntryID(p.Org, p.ID, 0, p.Origin), Org: p.Org, Kind: p.Origin, At: p.At, Amount: p.Amount,
 		Legs: []Leg{{AccountOrg, p.Amount}, {from, -p.Amount}}, Request: p.ID}
@@ -131,11 +137,11 @@ func (l *Ledger) post(ctx context.Context, op string, g GrantRequest, origin Ent
 	if err := checkEnd(op, &g); err != nil {
 		return Posting{}, err
 	}
-	prefix := "g_"
+	id := GrantID(g.Org, g.IdempotencyKey)
 	if origin == AdjustmentEntry {
-		prefix = "a_"
+		id = "a_" + shortHash(g.Org, g.IdempotencyKey)
 	}
-	p := Posting{ID: prefix + shortHash(g.Org, g.IdempotencyKey), Org: g.Org, Origin: origin,
+	p := Posting{ID: id, Org: g.Org, Origin: origin,
 		Kind: g.Kind, Amount: g.Amount, At: g.Now.UTC().Truncate(time.Millisecond), ExpiresAt: g.ExpiresAt, Rollover: g.Rollover}
 	if g.Op == (audit.Op{}) {
 		return l.store.Post(ctx, p, nil)
@@ -196,6 +202,23 @@ func (l *Ledger) OpenAccount(ctx context.Context, org string, now time.Time) err
 		return invalid("credit.OpenAccount", "org", "an id must match ^[A-Za-z0-9_-]{1,64}$")
 	}
 	return l.store.OpenAccount(ctx, org, now)
+}
+
+// SetCreditLine lets an organisation reserve down to -line. Op is whose decision
+// it is; its audit row is written with it. Errors: invalid_request;
+// ledger_unavailable, after which the call may be repeated.
+func (l *Ledger) SetCreditLine(ctx context.Context, org string, line Micro, op audit.Op) error {
+	const name = "credit.SetCreditLine"
+	switch {
+	case !table.ValidID(org):
+		return invalid(name, "org", "an id must match ^[A-Za-z0-9_-]{1,64}$")
+	case line < 0 || line > billing.MaxAmount:
+		return invalid(name, "credit_line", "a credit line must be between 0 and 1,000,000,000,000,000 micro-credits")
+	case !op.Valid():
+		return fault.New(fault.Internal, name, "internal error, try again later")
+	}
+	row := op.Row(org, "credit_line.set", org, "amount", strconv.FormatInt(int64(line), 10))
+	return l.store.SetLine(ctx, org, line, row)
 }
 
 // BalanceView is an organisation's balance. ByKind sums to Posted.

@@ -86,6 +86,7 @@ const (
 	AccountRevenue    = "revenue:usage"
 	AccountAdjustment = "adjustment"
 	AccountBreakage   = "breakage"
+	AccountRefund     = "refund"
 	accountGrant      = "grant:"
 )
 

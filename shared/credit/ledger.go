@@ -40,19 +40,28 @@ type SweepStore interface {
 	UseCheckpoint(ctx context.Context, o Open, now time.Time) (u Used, ok bool, err error)
 }
 
-// AccountStore keeps balances and grants.
-type AccountStore interface {
+// GrantStore keeps what is posted.
+type GrantStore interface {
 	ExpiryStore
-	// OpenAccount creates the balance in mode credit if it does not exist.
-	OpenAccount(ctx context.Context, org string, now time.Time) error
 	// Post writes grant, entry, balance and, if there is one, the audit row in
 	// one transaction; a posting with the same id and values was made before and
-	// is returned, without another row.
+	// is returned, without another row. A posting that asks for a number that is
+	// taken is a conflict.
 	Post(ctx context.Context, p Posting, row *audit.Row) (Posting, error)
-	// Account reads the balance, consistently; not_found if there is none.
-	Account(ctx context.Context, org string) (Account, error)
 	// Postings lists grants and adjustments, consistently.
 	Postings(ctx context.Context, org string) ([]Posting, error)
+}
+
+// AccountStore keeps balances and grants.
+type AccountStore interface {
+	GrantStore
+	// OpenAccount creates the balance in mode credit if it does not exist.
+	OpenAccount(ctx context.Context, org string, now time.Time) error
+	// Account reads the balance, consistently; not_found if there is none.
+	Account(ctx context.Context, org string) (Account, error)
+	// SetLine sets how far below zero an organisation may go and moves what is
+	// available with it, with the audit row, in one transaction.
+	SetLine(ctx context.Context, org string, line Micro, row audit.Row) error
 }
 
 // ReadStore answers questions.

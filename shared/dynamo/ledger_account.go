@@ -48,6 +48,7 @@ func postingItem(p credit.Posting) item {
 	it[aAmount], it[aCreated] = num(int64(p.Amount)), millis(p.At)
 	it[aSeq], it[aBase] = num(p.Seq), num(int64(p.Base))
 	ledgerText(it, aOf, p.Of)
+	ledgerText(it, aRef, p.Ref)
 	if !p.ExpiresAt.IsZero() {
 		it[aEnds] = millis(p.ExpiresAt)
 		it[table.HoldsPK], it[table.HoldsSK] = str(table.GrantBucket(p.Org)), millis(p.ExpiresAt)
@@ -106,7 +107,7 @@ func (s *LedgerStore) posting(p credit.Posting, acc credit.Account, row *audit.R
 // postTries bounds the tries of a posting that meets others.
 const postTries = 16
 
-// Post implements credit.AccountStore. An organisation without an account gets
+// Post implements credit.GrantStore. An organisation without an account gets
 // one: its creation may have been interrupted.
 func (s *LedgerStore) Post(ctx context.Context, p credit.Posting, row *audit.Row) (credit.Posting, error) {
 	const op = "dynamo.Post"
@@ -124,6 +125,9 @@ func (s *LedgerStore) Post(ctx context.Context, p credit.Posting, row *audit.Row
 		}
 		if err != nil {
 			return credit.Posting{}, err
+		}
+		if p.Seq != 0 && p.Seq != acc.Seq+1 {
+			return credit.Posting{}, fault.New(fault.Conflict, op, "something else was posted meanwhile, try again")
 		}
 		var head audit.Head
 		if row != nil {
@@ -180,7 +184,7 @@ func parsePosting(org string, it item) (credit.Posting, error) {
 	r := read(it)
 	p := credit.Posting{ID: r.str(table.SK), Org: org, Origin: credit.EntryKind(r.str(aOrigin)), Kind: taxonomy.GrantKind(r.str(aKind)),
 		Amount: credit.Micro(r.num(aAmount)), At: r.time(aCreated), Seq: r.num(aSeq), Base: credit.Micro(r.num(aBase)),
-		ExpiresAt: r.time(aEnds), Ended: r.has(aEnded), Of: r.str(aOf),
+		ExpiresAt: r.time(aEnds), Ended: r.has(aEnded), Of: r.str(aOf), Ref: r.str(aRef),
 		Rollover: credit.Rollover{Min: credit.Micro(r.num(aRollLo)), Max: credit.Micro(r.num(aRollHi))}}
 	return p, r.err
 }
@@ -202,7 +206,7 @@ func (s *LedgerStore) Account(ctx context.Context, org string) (credit.Account, 
 	return a, ledgerRead(op, r.err)
 }
 
-// Postings implements credit.AccountStore.
+// Postings implements credit.GrantStore.
 func (s *LedgerStore) Postings(ctx context.Context, org string) ([]credit.Posting, error) {
 	const op = "dynamo.Postings"
 	items, err := s.db.query(ctx, query{role: table.Ledger, pk: table.Grant(org, "").PK, consistent: true})
@@ -218,4 +222,41 @@ func (s *LedgerStore) Postings(ctx context.Context, org string) ([]credit.Postin
 		out = append(out, p)
 	}
 	return out, nil
+}
+
+var lineNames = map[string]string{"#line": aLine, "#avail": aAvail, "#ver": aVersion}
+
+// lineTries bounds the tries against another change of the same line.
+const lineTries = 4
+
+// SetLine implements credit.AccountStore.
+func (s *LedgerStore) SetLine(ctx context.Context, org string, line credit.Micro, row audit.Row) error {
+	const op = "dynamo.SetLine"
+	for range lineTries {
+		acc, err := s.Account(ctx, org)
+		if fault.CodeOf(err) == fault.NotFound {
+			if err := s.OpenAccount(ctx, org, row.At); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		lost, err := s.db.commitWithAudit(ctx, op, row, types.TransactWriteItem{Update: &types.Update{
+			TableName: s.db.name(table.Ledger), Key: keyItem(table.Balance(org, homeShard)),
+			UpdateExpression:         aws.String("SET #line = :new, #avail = #avail + :d, #ver = #ver + :one"),
+			ConditionExpression:      aws.String("#line = :old"),
+			ExpressionAttributeNames: lineNames,
+			ExpressionAttributeValues: item{":new": num(int64(line)), ":old": num(int64(acc.CreditLine)), ":d": num(int64(line - acc.CreditLine)),
+				":one": num(1)},
+		}})
+		if err != nil {
+			return ledgerUnavailable(op, err)
+		}
+		if lost == nil {
+			return nil
+		}
+	}
+	return ledgerUnavailable(op, nil)
 }

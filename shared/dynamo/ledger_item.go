@@ -61,6 +61,7 @@ const (
 	aEnds   = "ends"
 	aEnded  = "done"
 	aOf     = "of"
+	aRef    = "ref"
 	aRollLo = "rmin"
 	aRollHi = "rmax"
 

@@ -44,7 +44,7 @@ func TestLedger(t *testing.T) {
 }
 
 func openLedger(t testing.TB) ledgertest.Harness {
-	fx := dynamotest.Open(t, table.Ledger, table.Usage)
+	fx := dynamotest.Open(t, table.Ledger, table.Usage, table.Config)
 	faults := ledgertest.NewFaults(http.DefaultClient)
 	options := fx.Client.Options()
 	options.HTTPClient = faults

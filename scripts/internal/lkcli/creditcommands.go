@@ -16,6 +16,8 @@ func postingFlags() []option {
 func creditCommands() []command {
 	return []command{
 		{name: "credits", aliases: []string{"credits get"}, about: "the balance", method: http.MethodGet, path: orgPath + "/credits"},
+		{name: "credits line", about: "let calls reserve down to this far below zero (operator)", method: http.MethodPut, path: orgPath + "/credits",
+			examples: []string{"lk credits line --org acme --credit-line 20cr"}, flags: []option{opt(amount, "credit_line", "micro-credits (5000000), or credits as 5cr").must()}},
 		{name: "grant list", about: "the grants with what is left of them", method: http.MethodGet, path: orgPath + "/credits", list: true, field: "grants",
 			columns: []string{"id", "kind", "amount", "remaining", "at", "expires_at"}},
 		{name: "grant create", about: "grant credits, once per idempotency key (operator)", method: http.MethodPost, path: orgPath + "/grants",

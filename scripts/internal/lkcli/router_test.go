@@ -100,6 +100,8 @@ func (m *money) Adjust(ctx context.Context, g credit.GrantRequest) (credit.Posti
 	return m.Grant(ctx, g)
 }
 
+func (m *money) SetCreditLine(context.Context, string, credit.Micro, audit.Op) error { return nil }
+
 // deployment is the real admin API over stores in memory, behind HTTP.
 type deployment struct {
 	*testing.T

@@ -76,6 +76,7 @@ const (
 	partBody
 	partMethod
 	partURL
+	partDecodedURL
 )
 
 // Part is one piece of the signed message, in order.
@@ -96,9 +97,21 @@ func RawBody() Part { return Part{kind: partBody} }
 // MethodText is the request method.
 func MethodText() Part { return Part{kind: partMethod} }
 
-// ConfiguredURL is [Input].PublicURL; a URL configured without a query gets the
-// one received.
+// ConfiguredURL is [Input].PublicURL without its fragment; a URL configured
+// without a query, or with the beginning of the one received, gets the latter.
 func ConfiguredURL() Part { return Part{kind: partURL} }
+
+// DecodedURL is [ConfiguredURL] with the escapes of reserved characters decoded,
+// which one vendor does before it signs.
+func DecodedURL() Part { return Part{kind: partDecodedURL} }
+
+// reserved are the escapes of [DecodedURL]
+// (developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation,
+// read 2026-11).
+func reserved() *strings.Replacer {
+	return strings.NewReplacer("%3A", ":", "%2F", "/", "%3F", "?", "%40", "@", "%21", "!", "%24", "$", "%27", "'", "%28", "(", "%29", ")",
+		"%2A", "*", "%2C", ",", "%3B", ";", "%3a", ":", "%2f", "/", "%3f", "?", "%2a", "*", "%2c", ",", "%3b", ";")
+}
 
 // HMAC is one row of the table of vendors that send one MAC in one header. Its
 // zero fields mean SHA-256, hex, the secret's text as key, no prefix, no time.
@@ -146,6 +159,9 @@ func (h HMAC) Check(in Input, secrets []secret.Text, now time.Time) (Result, *Re
 		if at, ok = parseTime(h.TimeFormat, stamp); !ok {
 			return Result{}, &Refusal{SigFormat}
 		}
+	}
+	if in.PublicURL == "" && (h.signs(partURL) || h.signs(partDecodedURL)) {
+		return Result{}, &Refusal{NoPublicURL}
 	}
 	match := -1
 	for i, k := range secrets {
@@ -259,10 +275,9 @@ func (h HMAC) mac(in Input, stamp string, k secret.Text) ([]byte, error) {
 			case partMethod:
 				m.Write([]byte(in.Method))
 			case partURL:
-				m.Write([]byte(in.PublicURL))
-				if in.RawQuery != "" && !strings.Contains(in.PublicURL, "?") {
-					m.Write([]byte("?" + in.RawQuery))
-				}
+				m.Write([]byte(signedURL(in)))
+			case partDecodedURL:
+				m.Write([]byte(reserved().Replace(signedURL(in))))
 			}
 		}
 		sum = m.Sum(nil)

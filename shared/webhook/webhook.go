@@ -1,7 +1,10 @@
 // Package webhook decides whether a raw HTTP request was made by the holder of
 // an install's verification secret.
 //
-// A vendor's way of signing is a [Scheme]; most are rows of one table, [HMAC].
+// A vendor's way of signing is a [Scheme], data for one of a few mechanisms:
+// [HMAC] (one MAC in one header), [HMACList], [Standard], [URLForm], [Ed25519],
+// [JWT], [SharedValue], [BodyFields]. The rows of vendors without an adapter are
+// in the package profiles.
 // [Verify] works on the bytes as they arrived and must run before anything is
 // parsed. It guarantees: an absent or empty secret never verifies; every live
 // secret is always computed, so the answer's time does not tell which one is
@@ -37,6 +40,15 @@ const (
 	Future          Reason = "hook.future"
 	HeaderDuplicate Reason = "hook.header_duplicate"
 	AlgRefused      Reason = "hook.alg_refused"
+	// KeyUnknown is a token whose key is not in the pinned set.
+	KeyUnknown        Reason = "hook.key_unknown"
+	KeySetUnavailable Reason = "hook.jwks_unavailable"
+	ClaimRefused      Reason = "hook.claim_refused"
+	IdentityRefused   Reason = "hook.identity_refused"
+	ServiceURLRefused Reason = "hook.service_url_refused"
+	// NoPublicURL is an install without the URL that its vendor signs.
+	NoPublicURL      Reason = "hook.no_public_url"
+	HandshakeRefused Reason = "hook.handshake_refused"
 )
 
 // Reasons of the path around verification.
@@ -87,6 +99,9 @@ type Input struct {
 	PublicURL string
 	// Config holds the install's public settings.
 	Config Config
+	// Keys finds published key sets, for schemes that verify with them; nil
+	// refuses their requests.
+	Keys KeySets
 }
 
 // Scheme is one way to prove who sent a request. Check is called by [Verify]

@@ -1,11 +1,13 @@
 package lkcli
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,10 +34,10 @@ type signed struct {
 // signWebhook is lk webhook sign.
 func signWebhook(_ context.Context, in *invocation) error {
 	name := in.text("provider")
-	entry, ok := profile(name)
-	signer, can := entry.Scheme.(webhook.Signer)
+	p, ok := findProfile(name)
+	signer, can := p.Scheme.(webhook.Signer)
 	if !ok || !can {
-		return wrongCall("--provider is not a profile that can sign; there are %s", strings.Join(profiles(), ", "))
+		return wrongCall("--provider is not a profile that can sign; there are %s", strings.Join(profileNames(), ", "))
 	}
 	now := in.Now()
 	if in.has("now") {
@@ -45,7 +47,7 @@ func signWebhook(_ context.Context, in *invocation) error {
 		}
 		now = time.Unix(n, 0)
 	}
-	where, err := in.callback(string(entry.ID))
+	where, err := in.callback(p.path)
 	if err != nil {
 		return err
 	}
@@ -60,16 +62,26 @@ func signWebhook(_ context.Context, in *invocation) error {
 	if err != nil {
 		return err
 	}
-	input := webhook.Input{Method: http.MethodPost, Header: webhook.Header{}, Body: body}
+	settings, err := in.settings()
+	if err != nil {
+		return err
+	}
+	input := webhook.Input{Method: http.MethodPost, Header: webhook.Header{}, Body: body, Config: settings, PublicURL: settings.Get("public_url")}
+	if input.PublicURL != "" {
+		where = input.PublicURL
+	}
+	if u, err := url.Parse(where); err == nil {
+		input.RawQuery = u.RawQuery
+	}
 	if err := signer.Sign(&input, key, now); err != nil {
-		return failed("failed", "the request could not be signed with this secret")
+		return failed("failed", "the request could not be signed: the secret, --config (public_url, header, expected_user_id, audience, mode) or the body is not of this profile's form")
 	}
 	s := signed{Provider: name, Method: input.Method, URL: where, Headers: headerLines(input), NowUnix: now.Unix()}
-	s.Curl = curl(s, in.text("body"))
-	if text := string(body); utf8.ValidString(text) {
+	s.Curl = curl(s, in.text("body"), input.Body, body)
+	if text := string(input.Body); utf8.ValidString(text) {
 		s.Body = &text
 	} else {
-		encoded := base64.StdEncoding.EncodeToString(body)
+		encoded := base64.StdEncoding.EncodeToString(input.Body)
 		s.BodyBase64 = &encoded
 	}
 	if in.json {
@@ -117,13 +129,34 @@ func headerLines(in webhook.Input) [][2]string {
 	return out
 }
 
+// settings are --config, as verify reads them.
+func (in *invocation) settings() (webhook.Config, error) {
+	out := webhook.Config{}
+	if !in.has("config") {
+		return out, nil
+	}
+	for _, pair := range in.flags["config"].given {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return nil, wrongCall("--config is NAME=VALUE")
+		}
+		out[name] = append(out[name], value)
+	}
+	return out, nil
+}
+
 // curl is a command line that sends the request. --data-binary keeps every byte.
-func curl(s signed, bodyFile string) string {
+// A body that signing has changed stands in the line itself.
+func curl(s signed, bodyFile string, body, given []byte) string {
+	bodyFile = "@" + bodyFile
+	if !bytes.Equal(body, given) {
+		bodyFile = string(body)
+	}
 	parts := []string{"curl", "-i", "-X", s.Method, quote(s.URL)}
 	for _, h := range s.Headers {
 		parts = append(parts, "-H", quote(h[0]+": "+h[1]))
 	}
-	return strings.Join(append(parts, "--data-binary", quote("@"+bodyFile)), " ")
+	return strings.Join(append(parts, "--data-binary", quote(bodyFile)), " ")
 }
 
 // quote makes one word for a POSIX shell.

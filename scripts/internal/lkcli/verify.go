@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -16,12 +17,13 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/model/jsonwire"
 	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/webhook"
 	"github.com/latchkey/latchkey/shared/webhook/ingest"
+	"github.com/latchkey/latchkey/shared/webhook/profiles"
 )
 
 // maxLine is above a body of the largest size, escaped, with its headers.
@@ -107,42 +109,45 @@ type eventV2 struct {
 	} `json:"requestContext"`
 }
 
-// profile finds the way of signing by its own name or by its channel's.
-func profile(name string) (channel.Entry, bool) {
-	entries := catalog.Entries()
-	for _, e := range entries {
-		if e.Scheme.Name() == name {
-			return e, true
-		}
-	}
-	for _, e := range entries {
-		if string(e.ID) == name {
-			return e, true
-		}
-	}
-	return channel.Entry{}, false
+// profile is a way of signing by its own name or by its channel's: a channel
+// with an adapter, otherwise a row of the table.
+type profile struct {
+	profiles.Profile
+	path string // of the webhook's URL
 }
 
-func profiles() []string {
-	var out []string
+func findProfile(name string) (profile, bool) {
 	for _, e := range catalog.Entries() {
-		if n := e.Scheme.Name(); !slices.Contains(out, n) {
-			out = append(out, n)
+		if e.Scheme.Name() == name || string(e.ID) == name {
+			return profile{profiles.Profile{Scheme: e.Scheme, Methods: e.Methods}, string(e.ID)}, true
 		}
 	}
-	return out
+	p, ok := profiles.Find(taxonomy.ParseProfile(name))
+	return profile{p, name}, ok
+}
+
+func profileNames() []string {
+	var out []string
+	for _, e := range catalog.Entries() {
+		out = append(out, e.Scheme.Name())
+	}
+	for _, p := range profiles.All() {
+		out = append(out, p.Scheme.Name())
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 var errInput = errors.New("lkcli: not a recorded request")
 
 // judge gives the verdict on one line, as the webhook boundary would: method,
 // size, then the signature on the raw bytes.
-func judge(line []byte, now time.Time) verdict {
+func judge(line []byte, now time.Time, keys webhook.KeySets) verdict {
 	var r recorded
 	if jsonwire.Check(line) != nil || json.Unmarshal(line, &r) != nil {
 		return verdict{reject, badInput}
 	}
-	entry, ok := profile(r.Provider)
+	p, ok := findProfile(r.Provider)
 	if !ok {
 		return verdict{reject, profileNotAvail}
 	}
@@ -150,13 +155,23 @@ func judge(line []byte, now time.Time) verdict {
 	if err != nil || lossy(line, r.Body) {
 		return verdict{reject, badInput}
 	}
+	in.Keys = keys
 	switch {
-	case in.Method != "" && !slices.Contains(entry.Methods, in.Method):
+	case in.Method != "" && !slices.Contains(p.Methods, in.Method):
 		return verdict{reject, webhook.Method}
 	case len(in.Body) > ingest.MaxBody:
 		return verdict{reject, webhook.TooLarge}
+	case in.Method == http.MethodGet && p.Handshake != nil:
+		var tokens []secret.Text
+		for _, t := range in.Config["verify_token"] {
+			tokens = append(tokens, secret.FromString(t))
+		}
+		if _, refusal := p.Handshake(in, tokens); refusal != nil {
+			return verdict{reject, refusal.Reason}
+		}
+		return verdict{accept, webhook.Handshake}
 	}
-	if _, refusal := webhook.Verify(entry.Scheme, in, r.Secrets, at); refusal != nil {
+	if _, refusal := webhook.Verify(p.Scheme, in, r.Secrets, at); refusal != nil {
 		return verdict{reject, refusal.Reason}
 	}
 	return verdict{accept, webhook.Accepted}
@@ -247,6 +262,16 @@ func verifyWebhooks(_ context.Context, in *invocation) error {
 		defer func() { _ = f.Close() }()
 		source = f
 	}
+	var keys webhook.KeySets
+	if in.has("jwks") {
+		b, err := in.file(in.text("jwks"), "--jwks", maxKeyFile)
+		if err != nil {
+			return err
+		}
+		if keys, err = readKeyFile(b); err != nil {
+			return wrongCall("--jwks: %s", err.Error())
+		}
+	}
 	var t tally
 	lines := bufio.NewReaderSize(source, 64<<10)
 	for {
@@ -257,7 +282,7 @@ func verifyWebhooks(_ context.Context, in *invocation) error {
 		if tooLong || len(bytes.TrimSpace(line)) > 0 {
 			v := verdict{reject, badInput}
 			if !tooLong {
-				v = judge(line, in.Now())
+				v = judge(line, in.Now(), keys)
 			}
 			t.add(v)
 			if _, err := in.Stdout.Write(encode(v)); err != nil {
@@ -310,7 +335,7 @@ func (t *tally) end(in *invocation) error {
 	switch {
 	case t.malformed+t.unavailable > 0:
 		f = failed("not_judged", fmt.Sprintf("%d lines are not judged: %d malformed, %d of a profile that this build does not have (it has %s)",
-			t.malformed+t.unavailable, t.malformed, t.unavailable, strings.Join(profiles(), ", ")))
+			t.malformed+t.unavailable, t.malformed, t.unavailable, strings.Join(profileNames(), ", ")))
 	case t.rejected > 0 && in.has("fail-on-reject") && in.text("fail-on-reject") != "false":
 		f = failed("rejected", fmt.Sprintf("%d of %d requests are rejected", t.rejected, t.accepted+t.rejected))
 	default:

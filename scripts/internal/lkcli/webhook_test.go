@@ -101,7 +101,7 @@ func TestVerdicts(t *testing.T) {
 		{"other version", edited(edited(good, drop("X-Slack-Signature")), header("X-Slack-Signature", "v1=00")), webhook.AlgRefused},
 		{"other method", edited(good, set("method", "GET")), webhook.Method},
 		{"too large", edited(good, set("body", strings.Repeat("a", ingest.MaxBody+1))), webhook.TooLarge},
-		{"other profile", edited(good, set("provider", "github")), profileNotAvail},
+		{"other profile", edited(good, set("provider", "gitlab")), profileNotAvail},
 		{"no profile", edited(good, set("provider", "")), profileNotAvail},
 		{"not JSON", "{", badInput},
 		{"same key twice", `{"provider":"slack","secrets":["a"],"secrets":[]}`, badInput},
@@ -206,7 +206,7 @@ func TestSignForPeople(t *testing.T) {
 	form := lk(t, vendorSecret, nil, "webhook", "sign", "--provider", "slack", "--secret", "-", "--body", write(t, "form", "a=b"))
 	contains(t, "stdout", form.out, "Content-Type: application/x-www-form-urlencoded\n", "https://YOUR-HOST/webhooks/slack/YOUR-INSTALL", "Timestamp: "+strconv.FormatInt(instant().Unix(), 10))
 	for hint, args := range map[string][]string{
-		"--provider is not a profile":     {"--provider", "github", "--secret", "x", "--body", body},
+		"--provider is not a profile":     {"--provider", "gitlab", "--secret", "x", "--body", body},
 		"--secret is empty":               {"--provider", "slack", "--secret", "", "--body", body},
 		"--now is a time":                 {"--provider", "slack", "--secret", "x", "--body", body, "--now", "yesterday"},
 		"--install is not an id":          {"--provider", "slack", "--secret", "x", "--body", body, "--install", "a/b"},
@@ -225,7 +225,7 @@ func FuzzJudge(f *testing.F) {
 	f.Add([]byte(`{"provider":"slack","event_v2":{"headers":null,"isBase64Encoded":true,"body":"@"}}`))
 	f.Add([]byte(`{"config":{"a":[1,null,"x"]},"provider":"slack"}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		v := judge(line, instant())
+		v := judge(line, instant(), nil)
 		if v.Reason == "" || v.Verdict != reject && v.Verdict != accept {
 			t.Fatalf("%+v", v)
 		}

@@ -312,9 +312,9 @@ func answer(code webhook.Reason, outcome session.Outcome) Response {
 		return fail(http.StatusRequestEntityTooLarge, string(fault.TooLarge), "the body is too large", "false")
 	case webhook.BadPayload:
 		return fail(http.StatusBadRequest, string(fault.InvalidRequest), "the body is malformed", "false")
-	case webhook.TenantMismatch:
+	case webhook.TenantMismatch, webhook.ServiceURLRefused:
 		return fail(http.StatusForbidden, string(fault.TenantMismatch), "forbidden", "false")
-	case webhook.InstallLookup, webhook.SecretUnavailable, webhook.DedupeUnavailable, webhook.EnqueueFailed:
+	case webhook.InstallLookup, webhook.SecretUnavailable, webhook.DedupeUnavailable, webhook.EnqueueFailed, webhook.KeySetUnavailable:
 		return fail(http.StatusServiceUnavailable, string(fault.Unavailable), "unavailable, try again", "true")
 	}
 	if outcome == session.Refused {

@@ -1,9 +1,10 @@
 // Package billing decides who pays for a call and what it costs. It is pure: no
 // clock, no randomness, no input or output besides its arguments.
 //
-// [Decide] maps a plain [Inputs] value to a [Decision]; [Canonical] writes the
-// inputs in one byte form and [Hash] names them, so a stored decision can be
-// replayed: the same bytes give the same decision and the same hash for ever.
+// [Decide] maps a plain [Inputs] value to a [Decision] by a table, the policy of
+// [PolicyVersion]: the first clause that matches decides. [Canonical] writes the
+// inputs in one byte form and [Hash] names them; [Recompute] decides again from
+// the stored bytes: they give the same decision and the same hash for ever.
 // A [Book] is an immutable price list; [Cost] prices a [Usage] with it, exactly,
 // in integers, rounding up once per request; [Estimate] sizes the hold that is
 // taken before the call.

@@ -7,14 +7,17 @@ import (
 	"encoding/json"
 	"io"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
-// record is the stored form. Its field order is the byte order that [Hash] is
-// taken over: append new fields at the end and raise canonicalVersion.
-type record struct {
+// Record is the stored form of [Inputs], whose fields say what it holds. Its field
+// order is the byte order that [Hash] is taken over: append new fields at the end
+// and raise canonicalVersion.
+type Record struct {
 	V                 int    `json:"v"`
 	Org               string `json:"org"`
 	RequestSource     string `json:"request_source"`
@@ -89,21 +92,33 @@ func HashCanonical(canonical []byte) string {
 // ParseInputs reads a stored record back, for replay. Anything that [Canonical]
 // would not have written is invalid_request.
 func ParseInputs(stored []byte) (Inputs, error) {
-	const op = "billing.ParseInputs"
-	refused := fault.New(fault.InvalidRequest, op, "the stored decision record cannot be read")
+	r, err := parseRecord(stored)
+	return r.inputs(), err
+}
+
+func parseRecord(stored []byte) (Record, error) {
+	refused := fault.New(fault.InvalidRequest, "billing.ParseInputs", "the stored decision record cannot be read")
 	if len(stored) > maxCanonical {
-		return Inputs{}, refused
+		return Record{}, refused
 	}
-	var r record
+	var r Record
 	dec := json.NewDecoder(bytes.NewReader(stored))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&r); err != nil || r.V != canonicalVersion {
-		return Inputs{}, refused
+		return Record{}, refused
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return Inputs{}, refused
+		return Record{}, refused
 	}
-	in := Inputs{
+	// Only the canonical bytes hash to the stored hash.
+	if !bytes.Equal(Canonical(r.inputs()), stored) {
+		return Record{}, refused
+	}
+	return r, nil
+}
+
+func (r Record) inputs() Inputs {
+	return Inputs{
 		Org: r.Org, RequestSource: taxonomy.RequestSource(r.RequestSource),
 		Candidate: taxonomy.BillingSource(r.Candidate), Forced: taxonomy.BillingSource(r.Forced),
 		OrgActive: r.OrgActive, Tier: taxonomy.Tier(r.Tier), TierBYOK: r.TierBYOK,
@@ -113,11 +128,6 @@ func ParseInputs(stored []byte) (Inputs, error) {
 		FundsRefused: r.FundsRefused, Provider: r.Provider, Model: r.Model, Agent: r.Agent,
 		SettingsVersion: r.SettingsVersion, PriceVersion: r.PriceVersion, PolicyVersion: r.PolicyVersion,
 	}
-	// Only the canonical bytes hash to the stored hash.
-	if !bytes.Equal(Canonical(in), stored) {
-		return Inputs{}, refused
-	}
-	return in, nil
 }
 
 func appendName(b []byte, name string) []byte {
@@ -136,6 +146,11 @@ func appendBool(b []byte, name string, v bool) []byte {
 
 func appendText(b []byte, name, s string) []byte {
 	const digits = "0123456789abcdef"
+	// Model names come from clients. A reader would replace bytes that are no text,
+	// and the record would no longer be the one that was hashed.
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "\uFFFD")
+	}
 	b = append(appendName(b, name), '"')
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {

@@ -119,8 +119,8 @@ func (r *truthRow) matches(point [9]string) bool {
 	return true
 }
 
-// dimensions spell every value of the lattice.
-var dimensions = [9][]string{
+// lattice spells every value of every input.
+var lattice = [9][]string{
 	{"llm", "act", "odd"}, {"platform", "byok", "private", "odd"}, {"-", "platform", "byok", "private", "odd"}, {"on", "off"}, {"yes", "no"},
 	{"-", "preferred", "required", "only", "odd"}, {"none", "bad", "live"}, {"0", "c", "o", "c+o"}, {"ok", "out"},
 }
@@ -139,8 +139,8 @@ func TestDecideEveryCombination(t *testing.T) {
 	points := 0
 	var walk func(p [9]string, dim int)
 	walk = func(p [9]string, dim int) {
-		if dim < len(dimensions) {
-			for _, v := range dimensions[dim] {
+		if dim < len(lattice) {
+			for _, v := range lattice[dim] {
 				p[dim] = v
 				walk(p, dim+1)
 			}
@@ -177,8 +177,8 @@ func TestDecideEveryCombination(t *testing.T) {
 func TestDecidePromises(t *testing.T) {
 	var walk func(p [9]string, dim int)
 	walk = func(p [9]string, dim int) {
-		if dim < len(dimensions) {
-			for _, v := range dimensions[dim] {
+		if dim < len(lattice) {
+			for _, v := range lattice[dim] {
 				p[dim] = v
 				walk(p, dim+1)
 			}
@@ -194,7 +194,7 @@ func TestDecidePromises(t *testing.T) {
 			t.Fatalf("%v: candidate was substituted: %+v", p, d)
 		case d.Allowed && llm && in.Forced != "" && d.Source != in.Forced:
 			t.Fatalf("%v: forced source was substituted: %+v", p, d)
-		case d.Allowed && own(d.Source) && !in.Connection.Usable:
+		case d.Allowed && d.Source != taxonomy.Platform && !in.Connection.Usable:
 			t.Fatalf("%v: unusable connection: %+v", p, d)
 		case d.FallbackToPlatform && !(in.Connection.AllowPlatformFallback && in.OrgAllowPlatformFallback):
 			t.Fatalf("%v: fallback that nobody allowed: %+v", p, d)

@@ -56,8 +56,6 @@ const (
 	holdMargin  = time.Minute
 	maxKeyChars = 255
 	apiKeyField = "api_key"
-	// policyVersion names the rules of package billing on decision records.
-	policyVersion = "2026-11"
 )
 
 // service is one kind of call.
@@ -315,7 +313,7 @@ func (a *attempts) inputs(cand route.Candidate) (billing.Inputs, access, error) 
 		Preference:               billing.Preference(c.config.Settings.BillingPreference),
 		OrgAllowPlatformFallback: c.config.Settings.AllowPlatformFallback,
 		Provider:                 string(cand.Provider), Model: cand.Model, Agent: a.agent,
-		SettingsVersion: c.config.SettingsVersion, PriceVersion: c.book.Version, PolicyVersion: policyVersion,
+		SettingsVersion: c.config.SettingsVersion, PriceVersion: c.book.Version, PolicyVersion: billing.PolicyVersion,
 	}
 	entry := a.g.entries[cand.Provider]
 	if cand.Connection != nil {

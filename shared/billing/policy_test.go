@@ -1,0 +1,170 @@
+package billing
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/bits"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+var update = flag.Bool("update", false, "write the golden table of a new policy version")
+
+// everyPoint calls f with every combination of inputs, in a fixed order.
+func everyPoint(f func(p [9]string)) {
+	var walk func(p [9]string, dim int)
+	walk = func(p [9]string, dim int) {
+		if dim == len(lattice) {
+			f(p)
+			return
+		}
+		for _, v := range lattice[dim] {
+			p[dim] = v
+			walk(p, dim+1)
+		}
+	}
+	walk([9]string{}, 0)
+}
+
+// TestPolicyGolden holds every outcome of the policy version: a digest over all
+// combinations, and for each outcome how many there are and the first. Stored
+// decisions name the version, so its golden table is never written again: raise
+// PolicyVersion, keep the old table for Recompute, and run with -update.
+func TestPolicyGolden(t *testing.T) {
+	type group struct {
+		n     int
+		first [9]string
+	}
+	groups := map[string]*group{}
+	digest, n := sha256.New(), 0
+	everyPoint(func(p [9]string) {
+		d := Decide(inputsAt(p))
+		outcome := fmt.Sprintf("%-2s %-8s %-36s %-20s next=%v", d.Rule, d.Source, d.Reason, d.Code, d.FallbackToPlatform)
+		fmt.Fprintf(digest, "%v %s\n", p, outcome)
+		n++
+		g := groups[outcome]
+		if g == nil {
+			g = &group{first: p}
+			groups[outcome] = g
+		}
+		g.n++
+	})
+	var lines []string
+	for outcome, g := range groups {
+		lines = append(lines, fmt.Sprintf("%s  %5d  first: %s", outcome, g.n, strings.Join(g.first[:], " ")))
+	}
+	slices.Sort(lines)
+	got := fmt.Sprintf("policy %s\n%d combinations of request source, candidate, forced, org, tier, preference, connection, fallback, funds\nsha256 %s\n\n%s\n",
+		PolicyVersion, n, hex.EncodeToString(digest.Sum(nil)), strings.Join(lines, "\n"))
+	path := "testdata/policy_" + PolicyVersion + ".golden"
+	want, err := os.ReadFile(path)
+	if os.IsNotExist(err) && *update {
+		want, err = []byte(got), os.WriteFile(path, []byte(got), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(want) != got {
+		t.Errorf("the outcomes of policy %s changed; stored decisions would be recomputed differently:\n%s", PolicyVersion, got)
+	}
+}
+
+// TestPolicyTable: each clause decides something, says it in full, and the last
+// one lets nothing through.
+func TestPolicyTable(t *testing.T) {
+	used := make([]int, len(policy))
+	everyPoint(func(p [9]string) {
+		f := factsOf(inputsAt(p))
+		for _, d := range dimensions {
+			if bits.OnesCount32(uint32(f&d)) != 1 {
+				t.Fatalf("%v: %b holds not one value of %b", p, f, d)
+			}
+		}
+		used[policy.match(f)]++
+	})
+	var all facts
+	for _, d := range dimensions {
+		if all&d != 0 {
+			t.Errorf("dimension %b overlaps another", d)
+		}
+		all |= d
+	}
+	for i, c := range policy {
+		if used[i] == 0 && i != len(policy)-1 {
+			t.Errorf("clause %d (%s %s) decides nothing", i, c.rule, c.reason)
+		}
+		if c.rule == "" || c.reason == "" || (c.source == "") == (c.code == "") || c.when&^all != 0 {
+			t.Errorf("clause %d is not whole: %+v", i, c)
+		}
+	}
+	if last := policy[len(policy)-1]; last.when != all || last.source != "" {
+		t.Errorf("the last clause is not a refusal of everything: %+v", last)
+	}
+}
+
+// anyInputs draws inputs with texts as clients may send them.
+func anyInputs(t *rapid.T) Inputs {
+	var p [9]string
+	for i, values := range lattice {
+		p[i] = rapid.SampledFrom(values).Draw(t, "input")
+	}
+	in := inputsAt(p)
+	word := rapid.OneOf(rapid.StringMatching(`[a-z0-9/._-]{0,20}`), rapid.StringN(0, 20, 60), rapid.Custom(func(t *rapid.T) string {
+		return string(rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "bytes"))
+	}))
+	count := rapid.Int64Range(0, 1<<60)
+	in.Org, in.Provider, in.Model, in.Agent = word.Draw(t, "org"), word.Draw(t, "provider"), word.Draw(t, "model"), word.Draw(t, "agent")
+	in.Tier = taxonomy.Tier(word.Draw(t, "tier"))
+	in.Connection.ID, in.Connection.Version, in.Connection.CredentialVersion = word.Draw(t, "conn"), count.Draw(t, "version"), count.Draw(t, "key")
+	in.SettingsVersion, in.PriceVersion, in.PolicyVersion = count.Draw(t, "settings"), word.Draw(t, "price"), PolicyVersion
+	return in
+}
+
+// TestStoredDecisionIsRecomputed: whatever was decided, the stored bytes give the
+// same decision and the same hash, and no other bytes are taken for them.
+func TestStoredDecisionIsRecomputed(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := anyInputs(t)
+		stored := Canonical(in)
+		if !bytes.Equal(stored, Canonical(in)) || HashCanonical(stored) != Hash(in) {
+			t.Fatalf("%s is written in two ways", stored)
+		}
+		r, err := Recompute(stored)
+		if err != nil || r.Hash != Hash(in) || r.Decision != Decide(in) {
+			t.Fatalf("%s\n%+v\n%v", stored, r, err)
+		}
+		// The same fields in the order of a map are another record.
+		var m map[string]any
+		if err := json.Unmarshal(stored, &m); err != nil {
+			t.Fatal(err)
+		}
+		other, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Recompute(other); fault.CodeOf(err) != fault.InvalidRequest {
+			t.Fatalf("taken for a record: %s: %v", other, err)
+		}
+	})
+}
+
+func TestRecomputeRefusesAnotherPolicy(t *testing.T) {
+	for _, version := range []string{"", "2026-10", PolicyVersion + "x"} {
+		in := sampleInputs()
+		in.PolicyVersion = version
+		if _, err := Recompute(Canonical(in)); fault.CodeOf(err) != fault.Unavailable {
+			t.Errorf("%q: %v", version, err)
+		}
+	}
+}

@@ -220,6 +220,8 @@ type requestJSON struct {
 	Usage    usageJSON     `json:"usage"`
 	AgentID  string        `json:"agent_id,omitempty"`
 	Attempts []attemptJSON `json:"attempts"`
+	// Replays says that every attempt's decision is made again from its record.
+	Replays bool `json:"replays"`
 }
 
 type attemptJSON struct {
@@ -231,6 +233,7 @@ type attemptJSON struct {
 	BillingSource taxonomy.BillingSource `json:"billing_source"`
 	Rule          string                 `json:"rule"`
 	DecisionHash  string                 `json:"decision_hash"`
+	Decision      storedDecision         `json:"decision"`
 	PriceVersion  string                 `json:"price_version"`
 	Hold          credit.Micro           `json:"hold"`
 	Cost          credit.Micro           `json:"cost"`
@@ -246,10 +249,12 @@ func getRequest(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := requestJSON{ID: r.ID, State: r.State, Cost: r.Cost, Usage: usageOut(r.Usage), AgentID: r.Agent, Attempts: []attemptJSON{}}
+	out := requestJSON{ID: r.ID, State: r.State, Cost: r.Cost, Usage: usageOut(r.Usage), AgentID: r.Agent, Attempts: []attemptJSON{}, Replays: true}
 	for _, a := range r.Attempts {
+		decision := decisionOf(a)
+		out.Replays = out.Replays && decision.Replay == replayEqual
 		out.Attempts = append(out.Attempts, attemptJSON{N: a.N, State: a.State, Provider: a.Provider, Model: a.Model, ConnectionID: a.Connection,
-			BillingSource: a.Source, Rule: a.Rule, DecisionHash: a.DecisionHash, PriceVersion: a.PriceVersion, Hold: a.Hold, Cost: a.Amount,
+			BillingSource: a.Source, Rule: a.Rule, DecisionHash: a.DecisionHash, Decision: decision, PriceVersion: a.PriceVersion, Hold: a.Hold, Cost: a.Amount,
 			Estimated: a.Estimated, Status: a.Status, Reason: a.Reason, CreatedAt: a.Created.UTC()})
 	}
 	return out, nil

@@ -309,6 +309,7 @@ type fakeLedger struct {
 	opened   []string
 	postings map[string]credit.Posting
 	mismatch bool
+	attempt  func(*credit.Attempt) // changes what Request answers
 	rows     audit.Store
 }
 
@@ -368,8 +369,14 @@ func (f *fakeLedger) Request(_ context.Context, id, request string) (credit.Requ
 	if request != "r1" || id != "acme" {
 		return credit.RequestView{}, fault.New(fault.NotFound, "t", "there is no such request")
 	}
-	return credit.RequestView{Org: id, ID: request, State: credit.Settled, Cost: 4, Attempts: []credit.Attempt{{N: 1, State: credit.Settled,
-		Provider: "x", Model: "m", Source: taxonomy.BYOK, Rule: "r", Status: 200, Created: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}}}, nil
+	in := billing.Inputs{Org: id, RequestSource: taxonomy.LLM, Candidate: taxonomy.BYOK, OrgActive: true, TierBYOK: true, Provider: "x", Model: "m",
+		Connection: billing.Connection{Exists: true, Usable: true}, PolicyVersion: billing.PolicyVersion}
+	a := credit.Attempt{N: 1, State: credit.Settled, Provider: "x", Model: "m", Source: taxonomy.BYOK, Rule: billing.RuleBYOKPreferred, Status: 200,
+		DecisionHash: billing.Hash(in), Decision: billing.Canonical(in), Created: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
+	if f.attempt != nil {
+		f.attempt(&a)
+	}
+	return credit.RequestView{Org: id, ID: request, State: credit.Settled, Cost: 4, Attempts: []credit.Attempt{a}}, nil
 }
 
 func (f *fakeLedger) Usage(_ context.Context, id, from, to string, by []string) ([]credit.UsageRow, error) {

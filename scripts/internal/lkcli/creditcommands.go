@@ -30,6 +30,8 @@ func creditCommands() []command {
 			columns: []string{"request_id", "attempt", "amount", "state", "expires_at"}},
 		{name: "request", aliases: []string{"request get"}, about: "a metered request with its attempts", method: http.MethodGet, path: orgPath + "/requests/{id}",
 			args: id("of the request, as in x-request-id"), examples: []string{"lk request r1a2b3"}},
+		{name: "request explain", about: "who paid and why, decided again from the stored record; exit code 1 if that differs", method: http.MethodGet,
+			path: orgPath + "/requests/{id}", truth: "replays", args: id("of the request, as in x-request-id"), examples: []string{"lk request explain r1a2b3"}},
 		{name: "usage", aliases: []string{"usage list"}, about: "usage per group", method: http.MethodGet, path: orgPath + "/usage", list: true, paged: true,
 			examples: []string{"lk usage --from 2026-11-01 --group-by model,source"},
 			flags: []option{inQuery("from", "first day, default 30 days ago"), inQuery("to", "last day, default today"),

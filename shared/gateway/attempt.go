@@ -100,7 +100,7 @@ type call struct {
 // and the meter that its usage must be recorded with.
 func run[T any](ctx context.Context, g *Gateway, c *Caller, q Query, s service[T]) (T, *Meter, error) {
 	var none T
-	if err := c.config.Org.Allow(); err != nil {
+	if err := c.suspended(); err != nil {
 		return none, nil, err
 	}
 	ag, err := c.agent(q.Agent)
@@ -128,10 +128,10 @@ func run[T any](ctx context.Context, g *Gateway, c *Caller, q Query, s service[T
 			return answer, meter, nil
 		}
 		if a.final {
-			return none, nil, err
+			return none, nil, a.told(err)
 		}
 	}
-	return none, nil, a.failure()
+	return none, nil, a.told(a.failure())
 }
 
 // attempts carries one request over its candidates.
@@ -150,6 +150,9 @@ type attempts struct {
 	last    error    // of the last vendor call
 	denied  error    // of the first candidate that was not called
 	limits  *ticket
+	// current is what was decided about the candidate that is tried, lastInfo and
+	// deniedInfo about those of last and denied.
+	current, lastInfo, deniedInfo Info
 }
 
 // errNotServed refuses a model of a provider that has no adapter.
@@ -160,7 +163,7 @@ func errNotServed() error {
 // deny notes why a candidate was not called.
 func (a *attempts) deny(cand route.Candidate, err error) error {
 	if a.denied == nil {
-		a.denied = err
+		a.denied, a.deniedInfo = err, a.current
 	}
 	a.tried = append(a.tried, cand.Name()+":"+string(fault.CodeOf(err)))
 	return err
@@ -174,7 +177,7 @@ func (a *attempts) fail(ctx context.Context, cand route.Candidate, err error) er
 		named.Provider = string(cand.Provider)
 		f = &named
 	}
-	a.last = f
+	a.last, a.lastInfo = f, a.current
 	a.tried = append(a.tried, cand.Name()+":"+string(f.Code))
 	status, rotatable := rotatable(f.Code)
 	a.final = !rotatable || ctx.Err() != nil
@@ -250,6 +253,7 @@ func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s servic
 		// A request that exists already is the client's answer, not a reason to
 		// try elsewhere; so is a ledger that cannot be asked.
 		a.final = fault.CodeOf(err) != fault.InsufficientCredits && !overBudget(err)
+		a.refused(cand, inputs, err)
 		return none, nil, a.deny(cand, err)
 	}
 	meter.dropped = cl.dropped

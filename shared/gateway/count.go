@@ -37,7 +37,7 @@ const countTimeout = 10 * time.Second
 // does not take, a model without a price. Errors as [Gateway.Complete], and
 // rate_limited.
 func (g *Gateway) CountTokens(ctx context.Context, c *Caller, q Query, r *model.Request) (*Counted, error) {
-	if err := c.config.Org.Allow(); err != nil {
+	if err := c.suspended(); err != nil {
 		return nil, err
 	}
 	ag, err := c.agent(q.Agent)
@@ -53,11 +53,14 @@ func (g *Gateway) CountTokens(ctx context.Context, c *Caller, q Query, r *model.
 	a := &attempts{g: g, c: c, q: q.strict(r), agent: ag.ID, request: q.RequestID, plan: plan, owner: g.o.NewID(c.now())}
 	for _, cand := range plan.Candidates {
 		out, err := a.count(ctx, cand, &s, r)
-		if err == nil || a.final {
-			return out, err
+		if err == nil {
+			return out, nil
+		}
+		if a.final {
+			return nil, a.told(err)
 		}
 	}
-	return nil, a.failure()
+	return nil, a.told(a.failure())
 }
 
 // count lets one candidate count. An error that is not final leaves it to the

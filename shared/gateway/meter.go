@@ -60,12 +60,9 @@ const (
 
 // Info describes the attempt so far.
 func (m *Meter) Info() Info {
-	i := Info{RequestID: m.a.request, Provider: m.cand.Provider, Model: m.cand.Name(), Source: m.decision.Source,
-		Rule: m.decision.Rule, Fallback: m.a.tried, Dropped: shown(m.dropped), Overhead: m.a.c.now().Sub(m.a.c.started) - m.upstream}
+	i := about(m.cand, m.decision)
+	i.RequestID, i.Fallback, i.Dropped, i.Overhead = m.a.request, m.a.tried, shown(m.dropped), m.a.c.now().Sub(m.a.c.started)-m.upstream
 	i.RequestsLeft, i.TokensLeft = m.a.limits.standings()
-	if m.cand.Connection != nil {
-		i.Connection = m.cand.Connection.ID
-	}
 	return i
 }
 

@@ -65,6 +65,7 @@ func (g *Gateway) facts(p taxonomy.Provider, name string) route.Facts {
 // weigh decides who pays for a candidate and how it is reached, or why it is not
 // tried.
 func (a *attempts) weigh(cand route.Candidate, has func(*providers.Entry) bool) (billing.Inputs, access, billing.Decision, error) {
+	a.current = about(cand, billing.Decision{})
 	entry := a.g.entries[cand.Provider]
 	if !entry.Served() {
 		return billing.Inputs{}, access{}, billing.Decision{}, errNotServed()
@@ -74,6 +75,7 @@ func (a *attempts) weigh(cand route.Candidate, has func(*providers.Entry) bool) 
 		return in, acc, billing.Decision{}, err
 	}
 	d := billing.Decide(in)
+	a.current = about(cand, d)
 	if err := d.Fault(); err != nil {
 		return in, acc, d, err
 	}

@@ -12,6 +12,7 @@
 package serve
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"math"
@@ -74,6 +75,7 @@ func (s *Server) Handle(scope org.Scope, h func(*Exchange) error) http.Handler {
 		x := &Exchange{W: w, R: r, server: s}
 		x.Query.RequestID = s.NewID(began)
 		x.identify(x.Query.RequestID)
+		x.decided(gateway.Info{})
 		w.Header().Set("Cache-Control", "no-store")
 		err := s.guard(x, scope, h)
 		if err != nil && !x.wrote {
@@ -184,14 +186,7 @@ func (x *Exchange) Describe(i gateway.Info, streaming bool) {
 	x.info = i
 	h := x.W.Header()
 	x.identify(i.RequestID)
-	h.Set("x-latchkey-provider", string(i.Provider))
-	h.Set("x-latchkey-model", headerText(i.Model))
-	h.Set("x-latchkey-connection", i.Connection)
-	h.Set("x-latchkey-billing-source", string(i.Source))
-	h.Set("x-latchkey-billing-rule", i.Rule)
-	h.Set("x-latchkey-fallback", headerText(i.FallbackHeader()))
-	// No conformance evidence exists yet, so nothing may claim to be verified.
-	h.Set("x-latchkey-model-status", "unverified")
+	x.decided(i)
 	if len(i.Dropped) > 0 {
 		h.Set("x-latchkey-dropped", strings.Join(i.Dropped, ", "))
 	}
@@ -200,6 +195,20 @@ func (x *Exchange) Describe(i gateway.Info, streaming bool) {
 	if !streaming {
 		h.Set("x-latchkey-overhead-ms", Milliseconds(i.Overhead))
 	}
+}
+
+// decided sets what every answer says, also an error: the candidate it speaks of
+// and who pays for it; empty where nothing was decided.
+func (x *Exchange) decided(i gateway.Info) {
+	h := x.W.Header()
+	h.Set("x-latchkey-provider", string(i.Provider))
+	h.Set("x-latchkey-model", headerText(i.Model))
+	h.Set("x-latchkey-connection", i.Connection)
+	h.Set("x-latchkey-billing-source", string(i.Source))
+	h.Set("x-latchkey-billing-rule", i.Rule)
+	h.Set("x-latchkey-fallback", headerText(i.FallbackHeader()))
+	// No conformance evidence exists yet, so nothing may claim to be verified.
+	h.Set("x-latchkey-model-status", "unverified")
 }
 
 // identify names the request in the headers that SDKs look for.
@@ -271,6 +280,9 @@ func (x *Exchange) fail(err error) {
 		h.Set("retry-after", "1")
 	}
 	h.Set("x-should-retry", strconv.FormatBool(f.Retryable()))
+	if told := (*gateway.Told)(nil); errors.As(err, &told) {
+		x.decided(told.Info)
+	}
 	if f.Provider != "" {
 		h.Set("x-latchkey-provider", f.Provider)
 	}
@@ -313,6 +325,7 @@ func (s *Server) NotFound() http.Handler {
 		x := &Exchange{W: w, R: r, server: s}
 		x.Query.RequestID = s.NewID(s.Now())
 		x.identify(x.Query.RequestID)
+		x.decided(gateway.Info{})
 		x.fail(fault.New(fault.NotFound, "serve.NotFound", "there is no such endpoint; see the list in the README"))
 	})
 }

@@ -62,6 +62,12 @@ func TestRefusalsBeforeAnythingIsRead(t *testing.T) {
 		if w.Code != c.status || !strings.Contains(body, `"code":"`+string(c.code)+`"`) || !strings.Contains(body, `"param":`+c.param) {
 			t.Errorf("%s: %d %s", c.name, w.Code, body)
 		}
+		for _, name := range []string{"X-Latchkey-Provider", "X-Latchkey-Model", "X-Latchkey-Connection", "X-Latchkey-Billing-Source", "X-Latchkey-Billing-Rule",
+			"X-Latchkey-Fallback", "X-Latchkey-Model-Status"} {
+			if len(w.Header()[name]) != 1 {
+				t.Errorf("%s: no header %s", c.name, name)
+			}
+		}
 		if w.Header().Get("x-request-id") != "req1" || w.Header().Get("x-should-retry") != "false" || w.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: headers %v", c.name, w.Header())
 		}

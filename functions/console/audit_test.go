@@ -348,6 +348,7 @@ func steps(ids map[string]string) []step {
 		one("PUT", "/credits", "", `{"credit_line":7}`, 200, "credit_line.set"),
 		one("POST", "/grants", "", `{"kind":"purchased","amount":5000000,"idempotency_key":"first"}`, 201, "grant.create"),
 		one("POST", "/adjustments", "", `{"kind":"purchased","amount":-5,"idempotency_key":"second"}`, 201, "adjustment.create"),
+		one("PUT", "/alerts/settings", "", `{"low_balance":7}`, 200, "alerts.update"),
 		{route: "PUT /api/operator/tiers", target: "/api/operator/tiers", body: `{"pro":{"byok":true}}`, status: 200, rows: []string{"operator/tiers.update"}},
 		{route: "POST /api/operator/prices", target: "/api/operator/prices", body: price, status: 201, rows: []string{"operator/prices.import"}, apart: "PRICES#",
 			keep: func(a map[string]any) { ids["{version}"] = fmt.Sprint(a["version"]) }},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/table"
 )
 
 // Settler is what the handler needs of the ledger.
@@ -23,6 +24,7 @@ type Handler struct {
 	Ledger Settler
 	// Decode reads one record; shared/dynamo.DecodeChange.
 	Decode func(*events.DynamoDBEventRecord) (credit.Change, error)
+	Feed   *Feed
 	// Now is the clock for a batch whose records carry no time.
 	Now func() time.Time
 	Log *slog.Logger
@@ -34,6 +36,8 @@ type batch struct {
 	usedAt    []int
 	entries   []credit.Entry
 	entriesAt []int
+	poison    []credit.Poison
+	poisonAt  []int
 	undecided int // index of the first record without a verdict, -1 if none
 }
 
@@ -47,12 +51,20 @@ func (h *Handler) Handle(ctx context.Context, ev events.DynamoDBEvent) (events.D
 	if len(b.used) > 0 {
 		r := h.Ledger.Settle(ctx, b.used, now)
 		h.Log.InfoContext(ctx, "settled", "settled", r.Settled, "late", r.Late, "released", r.Released, "done", r.Done, "undecided", r.Undecided)
-		b.collect(r.Verdicts, b.usedAt, func(reason string) { h.Log.ErrorContext(ctx, "settle_poison", "reason", reason) })
+		b.collect(r.Verdicts, b.usedAt, func(i int, reason string) {
+			u := b.used[i]
+			h.Log.ErrorContext(ctx, "settle_poison", "reason", reason)
+			b.refuse(b.usedAt[i], table.Request(u.Org, u.Request, u.Attempt), reason, now)
+		})
 	}
 	if len(b.entries) > 0 {
 		r := h.Ledger.Project(ctx, b.entries, now)
-		b.collect(r.Verdicts, b.entriesAt, func(reason string) { h.Log.ErrorContext(ctx, "projection_poison", "reason", reason) })
+		b.collect(r.Verdicts, b.entriesAt, func(i int, reason string) {
+			h.Log.ErrorContext(ctx, "projection_poison", "reason", reason)
+			b.refuse(b.entriesAt[i], b.entries[i].Place(), reason, now)
+		})
 	}
+	h.Feed.tell(ctx, &b, now)
 	if b.undecided < 0 {
 		return events.DynamoDBEventResponse{BatchItemFailures: []events.DynamoDBBatchItemFailure{}}, nil
 	}
@@ -74,6 +86,7 @@ func (h *Handler) read(ctx context.Context, ev events.DynamoDBEvent, now time.Ti
 				h.Log.ErrorContext(ctx, "poison not recorded", "code", string(fault.CodeOf(err)))
 				b.fail(i)
 			}
+			b.poison, b.poisonAt = append(b.poison, p), append(b.poisonAt, i)
 			continue
 		}
 		switch c.Kind {
@@ -86,14 +99,20 @@ func (h *Handler) read(ctx context.Context, ev events.DynamoDBEvent, now time.Ti
 	return b
 }
 
+// refuse notes what cannot be processed, to be told.
+func (b *batch) refuse(record int, k table.Key, reason string, now time.Time) {
+	b.poison = append(b.poison, credit.Poison{PK: k.PK, SK: k.SK, Reason: reason, At: now})
+	b.poisonAt = append(b.poisonAt, record)
+}
+
 // collect notes undecided records and reports poison.
-func (b *batch) collect(verdicts []credit.Verdict, at []int, poisoned func(reason string)) {
+func (b *batch) collect(verdicts []credit.Verdict, at []int, poisoned func(i int, reason string)) {
 	for i, v := range verdicts {
 		switch v.Result {
 		case credit.Undecided:
 			b.fail(at[i])
 		case credit.Poisoned:
-			poisoned(v.Reason)
+			poisoned(i, v.Reason)
 		}
 	}
 }

@@ -97,7 +97,7 @@ func TestHandle(t *testing.T) {
 	} {
 		ledger := &fakeLedger{poisonErr: c.poisonErr}
 		var log bytes.Buffer
-		h := &Handler{Ledger: ledger, Decode: decode, Now: func() time.Time { return time.Unix(99, 0) }, Log: slog.New(slog.NewTextHandler(&log, nil))}
+		h := &Handler{Ledger: ledger, Decode: decode, Now: func() time.Time { return time.Unix(99, 0) }, Feed: feed(&fakeFeed{}), Log: slog.New(slog.NewTextHandler(&log, nil))}
 		resp, err := h.Handle(t.Context(), event(c.records...))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -130,7 +130,7 @@ func TestHandle(t *testing.T) {
 // TestHandleClock: now comes from the records, so that a shifted stack agrees.
 func TestHandleClock(t *testing.T) {
 	ledger := &fakeLedger{}
-	h := &Handler{Ledger: ledger, Decode: decode, Now: func() time.Time { return time.Unix(99, 0) }, Log: slog.New(slog.DiscardHandler)}
+	h := &Handler{Ledger: ledger, Decode: decode, Now: func() time.Time { return time.Unix(99, 0) }, Feed: feed(&fakeFeed{}), Log: slog.New(slog.DiscardHandler)}
 	ev := event("used:a", "used:b")
 	if _, _ = h.Handle(t.Context(), ev); !ledger.now.Equal(time.Unix(99, 0)) {
 		t.Errorf("without times: %v", ledger.now)

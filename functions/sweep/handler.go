@@ -33,6 +33,10 @@ type Handler struct {
 	Rotations interface {
 		Wake(ctx context.Context, now time.Time)
 	}
+	// Events sends what the event bus did not take before.
+	Events interface {
+		Flush(ctx context.Context, budget int) (sent int, left bool, err error)
+	}
 	Log *slog.Logger
 }
 
@@ -48,6 +52,8 @@ type Answer struct {
 const (
 	// sweepBudget bounds the open requests that one run looks at.
 	sweepBudget = 20_000
+	// eventBudget bounds the kept events that one run sends.
+	eventBudget = 1000
 	// sweepReserve is kept of the function's time for the answer.
 	sweepReserve = 5 * time.Second
 )
@@ -84,11 +90,26 @@ func (h *Handler) Handle(ctx context.Context, ev events.CloudWatchEvent) (Answer
 		// The ledger's result must not be lost over it; the next run tries again.
 		h.Log.ErrorContext(ctx, "probes not handed over", "code", string(fault.CodeOf(probeErr)), "op", fault.As(probeErr).Op)
 	}
+	h.flush(ctx)
 	// Out of time is not a failure: the next run goes on.
 	if err != nil && ctx.Err() == nil {
 		return a, err
 	}
 	return a, nil
+}
+
+// flush sends kept events. Those that stay are logged as an error, which raises
+// an alarm; they never fail the run.
+func (h *Handler) flush(ctx context.Context) {
+	sent, left, err := h.Events.Flush(ctx, eventBudget)
+	switch {
+	case err != nil:
+		h.Log.ErrorContext(ctx, "kept events not read", "code", string(fault.CodeOf(err)), "op", fault.As(err).Op)
+	case left:
+		h.Log.ErrorContext(ctx, "events wait for the bus", "events", sent)
+	case sent > 0:
+		h.Log.InfoContext(ctx, "kept events sent", "events", sent)
+	}
 }
 
 // startOf spreads the starting points of successive runs over the partitions, so

@@ -54,6 +54,16 @@ func (f *fakeProber) Run(_ context.Context, now time.Time) (int, error) {
 	return f.n, f.err
 }
 
+type fakeEvents struct {
+	flushed int
+	err     error
+}
+
+func (f *fakeEvents) Flush(_ context.Context, budget int) (int, bool, error) {
+	f.flushed += budget
+	return 3, true, f.err
+}
+
 type fakeWake struct{ at time.Time }
 
 func (f *fakeWake) Wake(_ context.Context, now time.Time) { f.at = now }
@@ -64,11 +74,14 @@ func TestHandle(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := &fakeSweeper{report: credit.SweepReport{Expired: 1, Settled: 2, Released: 3, Complete: true}, ended: 5}
-	probes, woken := &fakeProber{n: 4}, &fakeWake{}
-	h := &Handler{Ledger: f, Probes: probes, Rotations: woken, Log: slog.New(slog.DiscardHandler)}
+	probes, woken, kept := &fakeProber{n: 4}, &fakeWake{}, &fakeEvents{err: fault.New(fault.LedgerUnavailable, "test", "down")}
+	h := &Handler{Ledger: f, Probes: probes, Rotations: woken, Events: kept, Log: slog.New(slog.DiscardHandler)}
 	a, err := h.Handle(t.Context(), ev)
 	if err != nil || !f.now.Equal(time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)) {
 		t.Fatalf("%v at %v", err, f.now)
+	}
+	if kept.flushed != eventBudget {
+		t.Errorf("flushed %d", kept.flushed)
 	}
 	if !woken.at.Equal(f.now) {
 		t.Errorf("jobs were woken at %v", woken.at)

@@ -7,8 +7,10 @@ import (
 	"context"
 
 	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/boot/bus"
 	"github.com/latchkey/latchkey/shared/boot/invoker"
 	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/outbox"
 	"github.com/latchkey/latchkey/shared/probe"
 	"github.com/latchkey/latchkey/shared/topology"
 )
@@ -27,6 +29,7 @@ func main() {
 		return functions.InvokeAsync(ctx, topology.Rotate, event)
 	}}
 	h := &Handler{Ledger: credit.New(db.Ledger(), credit.Options{}), Rotations: rotations, Log: env.Log,
+		Events: &outbox.Outbox{Bus: bus.Open(env), Store: db.Outbox()},
 		Probes: probe.Dispatcher{Queue: db.Connections(), Invoker: functions}}
 	boot.Start(env, h.Handle)
 }

@@ -45,6 +45,9 @@ func role(stack awscdk.Stack, p Props, f topology.Function, in shared) awsiam.Ro
 	for _, name := range f.Invokes {
 		add(statement([]string{"lambda:InvokeFunction"}, in.arn("lambda", "function:"+p.name(name)+":"+liveAlias)))
 	}
+	if f.Events {
+		add(statement([]string{"events:PutEvents"}, in.arn("events", "event-bus/default")))
+	}
 	if f.Queue != nil {
 		add(statement([]string{"sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"},
 			in.arn("sqs", p.name(f.Queue.Name)+".fifo")))

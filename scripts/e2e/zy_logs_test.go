@@ -25,6 +25,7 @@ var logKeys = []string{
 	"expired", "poison", "complete", // sweep
 	"connection", "connections", "probe", "verdict", // probes
 	"job", "kind", "state", "pass", "failed", "why", // rotation
+	"events", "alerts", // outbox
 	"request", "attempt", "cause", "status", "type", "message_id", // failures
 }
 

@@ -53,6 +53,7 @@ func parts(name string) []string {
 // a test.
 var harmless = map[string]string{
 	"shared/admin entryJSON.KeyID":                                    "names an API key",
+	"shared/outbox entryDetail.KeyID":                                 "names an API key",
 	"shared/integration Integration.Credential":                       "the id of a credential",
 	"shared/redact Set.secrets":                                       "what must be found in text has to be compared with it; the set is cleared and wiped after each invocation",
 	"shared/limit Subject.Key":                                        "the id of an API key",

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/agent"
+	"github.com/latchkey/latchkey/shared/alert"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/credential"
@@ -71,6 +72,7 @@ type Services struct {
 	Audit        audit.Store
 	Credits      Credits
 	Ledger       Ledger
+	Alerts       alert.Settings
 	Prices       Prices
 	Rotations    *rotation.Service
 	Routes       Routes

@@ -68,6 +68,8 @@ func rowsOf() map[string][]string {
 		"POST " + base + "/grants":      {"grant.create"},
 		"POST " + base + "/adjustments": {"adjustment.create"},
 
+		"PUT " + base + "/alerts/settings": {"alerts.update"},
+
 		"PUT /api/operator/tiers":                      {"operator/tiers.update"},
 		"POST /api/operator/prices":                    {"operator/prices.import"},
 		"POST /api/operator/prices/{version}/activate": {"operator/prices.activate"},

@@ -35,7 +35,7 @@ func examples(w *world) map[string]example {
 	get("/api/health", "/api/openapi.json", "/api/catalog", "/api/models", "/api/orgs", base, base+"/keys", base+"/settings", base+"/agents", base+"/agents/{id}", base+"/audit",
 		base+"/connections", base+"/connections/{id}", base+"/installs", base+"/installs/{id}", base+"/installs/{id}/setup", base+"/bindings",
 		base+"/bindings/{id}", base+"/sessions", base+"/sessions/{id}", base+"/sessions/{id}/messages", base+"/turns/{id}", base+"/credits",
-		base+"/entries", base+"/holds", base+"/requests/{id}", "/api/operator/tiers", "/api/operator/prices", "/api/operator/prices/{version}",
+		base+"/entries", base+"/holds", base+"/alerts", base+"/alerts/settings", base+"/requests/{id}", "/api/operator/tiers", "/api/operator/prices", "/api/operator/prices/{version}",
 		"/api/operator/audit", "/api/operator/audit/verify", base+"/audit/verify", base+"/integrations", base+"/integrations/{id}",
 		"/api/operator/rotations", "/api/operator/rotations/{id}")
 	add("GET", base+"/deliveries", "?install="+w.ids["installs"], "")
@@ -87,6 +87,7 @@ func examples(w *world) map[string]example {
 	add("PUT", base+"/credits", "", `{"credit_line":500}`)
 	add("POST", base+"/grants", "", `{"kind":"purchased","amount":1000000,"idempotency_key":"k1"}`)
 	add("POST", base+"/adjustments", "", `{"kind":"gifted","amount":-5,"idempotency_key":"k2"}`)
+	add("PUT", base+"/alerts/settings", "", `{"low_balance":1000000}`)
 	add("PUT", "/api/operator/tiers", "", `{"pro":{"byok":true}}`)
 	add("POST", "/api/operator/prices", "", strings.Replace(prices, `"rate_pico":1`, `"rate_pico":2,"tier_from":0,"min_units":1`, 1))
 	add("POST", "/api/operator/prices/{version}/activate", "", "")

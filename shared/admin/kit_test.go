@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/agent"
+	"github.com/latchkey/latchkey/shared/alert"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/billing"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
@@ -43,6 +44,7 @@ type world struct {
 	api      *API
 	rows     *orgtest.Memory
 	ledger   *fakeLedger
+	alerts   *fakeAlerts
 	vault    *vault.Vault
 	kek      *vaulttest.KEK
 	jobs     *rotationtest.Memory
@@ -77,6 +79,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{T: t, rows: orgtest.NewMemory(), ledger: &fakeLedger{postings: map[string]credit.Posting{}}, installs: installtest.NewMemory(), integrations: integrationtest.NewMemory(),
 		keys: map[string]string{}, ids: map[string]string{}, now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
 	w.ledger.rows = w.rows
+	w.alerts = &fakeAlerts{rows: w.rows}
 	var err error
 	w.kek, w.sealed = vaulttest.NewKEK(), w.integrations.Vault
 	w.jobs = rotationtest.NewMemory(w.sealed)
@@ -102,7 +105,7 @@ func newWorld(t *testing.T) *world {
 		Installs: &install.Service{Store: w.installs, Bindings: w.installs, Vault: w.vault, Index: w.vault, Catalog: catalog.New(catalog.Entries()),
 			Agents: agents, PublicURL: "https://latchkey.example"},
 		Integrations: &integration.Service{Store: w.integrations, Seal: seal, Hash: w.vault, NewID: w.newID},
-		Sessions:     sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Prices: &fakePrices{rows: w.rows},
+		Sessions:     sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Alerts: w.alerts, Prices: &fakePrices{rows: w.rows},
 		Offers: w.conns, Models: ModelSupply{Served: []taxonomy.Provider{taxonomy.OpenRouter, taxonomy.OpenAI, taxonomy.OpenAICompatible}, Platform: []taxonomy.Provider{taxonomy.OpenRouter}},
 		Rotations: &rotation.Service{Store: w.jobs, Keys: w.vault, Wake: func(context.Context) error { w.woken++; return nil }},
 		Routes:    fakeRoutes{},
@@ -390,6 +393,28 @@ func (f *fakeLedger) Reconcile(_ context.Context, id string, _ time.Time) (credi
 		r.Mismatches = []credit.Mismatch{{Org: id, What: "held", Want: 1, Got: 2}}
 	}
 	return r, nil
+}
+
+// fakeAlerts has one alert and keeps the setting.
+type fakeAlerts struct {
+	absolute credit.Micro
+	rows     audit.Store
+}
+
+func (f *fakeAlerts) Level(_ context.Context, id string) (alert.Level, error) {
+	return alert.Level{Org: id, Absolute: f.absolute, Amount: 100, At: time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)}, nil
+}
+
+func (f *fakeAlerts) SetAbsolute(ctx context.Context, _ string, amount credit.Micro, row audit.Row) error {
+	f.absolute = amount
+	return f.rows.PutAudit(ctx, row)
+}
+
+func (f *fakeAlerts) Alerts(_ context.Context, id, after string, limit int) ([]alert.Alert, string, error) {
+	if after != "" || limit < 1 {
+		return nil, "", nil
+	}
+	return []alert.Alert{{ID: "al_1", Org: id, Threshold: "20%", Limit: 20, Left: 19, Level: 100, At: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)}}, "P#1", nil
 }
 
 // fakePrices keeps versions and activates them at once.

@@ -143,6 +143,9 @@ func creditRoutes() []route {
 		lists(base+"/holds", orgBilling, "Credits reserved for running calls", holdJSON{}, listHolds),
 		get(base+"/requests/{id}", orgBilling, "A metered request with its attempts", requestJSON{}, getRequest),
 		lists(base+"/usage", orgBilling, "Usage per group, 200 groups a page unless limit says less", usageRow{}, getUsage, usageParams()...),
+		lists(base+"/alerts", orgBilling, "When credits ran low, newest top-up first", alertJSON{}, listAlerts),
+		get(base+"/alerts/settings", orgBilling, "What balances are measured against", alertSettingsJSON{}, getAlertSettings),
+		change(http.MethodPut, base+"/alerts/settings", orgAdmin, "Set the amount at which credits count as low; 0 for none", alertSettingsBody{}, alertSettingsJSON{}, with(putAlertSettings)),
 	}
 }
 

@@ -125,8 +125,11 @@ func (l *Ledger) Entries(ctx context.Context, org, cursor string, limit int, now
 }
 
 // SortKey orders entries by time.
-func (e Entry) SortKey() string {
-	return table.Entry(e.Org, e.Request, e.Attempt, string(e.Kind), e.At).SK
+func (e Entry) SortKey() string { return e.Place().SK }
+
+// Place is where the entry is stored.
+func (e Entry) Place() table.Key {
+	return table.Entry(e.Org, e.Request, e.Attempt, string(e.Kind), e.At)
 }
 
 func parseCursor(cursor string) (time.Time, string, error) {

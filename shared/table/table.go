@@ -341,6 +341,26 @@ func UsageRow(org, day, model, agent, source string) Key {
 // Seen marks an entry as projected.
 func Seen(entry string) Key { return Key{"SEEN#" + entry, "SEEN"} }
 
+// AlertLevel is what the balance of an organisation is measured against.
+func AlertLevel(org string) Key { return Key{"ALERT#" + org, "LEVEL"} }
+
+// AlertLevels matches the partitions of levels and alerts.
+const AlertLevels = "ALERT#*"
+
+// Alert is one alert of an organisation since a top-up; since orders it.
+func Alert(org string, since time.Time, threshold string, limit int64) Key {
+	return Key{"ALERT#" + org, fmt.Sprintf("%s%013d#%s#%d", AlertPrefix, max(since.UnixMilli(), 0), strings.TrimSuffix(threshold, "%"), limit)}
+}
+
+// AlertPrefix begins the sort key of every alert.
+const AlertPrefix = "P#"
+
+// KeptEvent is an event that the bus has not taken yet.
+func KeptEvent(id string) Key { return Key{KeptEvents, id} }
+
+// KeptEvents is the partition of all kept events.
+const KeptEvents = "OUTBOX"
+
 // Monitor is the health row of a background job.
 func Monitor(name string) Key { return Key{"MONITOR", name} }
 

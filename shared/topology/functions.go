@@ -63,6 +63,7 @@ func console() Function {
 			{Table: table.Sessions, Actions: []string{"GetItem", "Query"}},
 			{Table: table.Ledger, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
 			{Table: table.Usage, Actions: []string{"GetItem", "Query"}},
+			{Table: table.Usage, Actions: []string{"UpdateItem"}, Keys: []string{table.AlertLevels}},
 		},
 		KMS: []KeyAccess{
 			{Actions: []string{"GenerateDataKey"}, Classes: taxonomy.CredentialClasses()},
@@ -122,8 +123,11 @@ func settle() Function {
 		},
 		Tables: []TableAccess{
 			{Table: table.Ledger, Actions: []string{"GetItem", "PutItem", "UpdateItem"}},
-			{Table: table.Usage, Actions: []string{"PutItem", "UpdateItem"}},
+			// Events that it has sent are deleted, rows never.
+			{Table: table.Usage, Actions: []string{"GetItem", "PutItem", "UpdateItem"}},
+			{Table: table.Usage, Actions: []string{"DeleteItem"}, Keys: []string{table.KeptEvents}},
 		},
+		Events:      true,
 		Environment: Environment{Tables: true},
 	}
 }
@@ -136,8 +140,11 @@ func sweep() Function {
 			// Of the configuration it sees only which probes are due.
 			{Table: table.Config, Actions: []string{"Query"}, Index: true, Keys: []string{table.ProbesDue}},
 			{Table: table.Ledger, Actions: []string{"BatchGetItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
+			// Events that the bus did not take.
+			{Table: table.Usage, Actions: []string{"DeleteItem", "Query"}, Keys: []string{table.KeptEvents}},
 			{Table: table.Vault, Actions: []string{"GetItem", "Query"}, Keys: []string{"ROT"}},
 		},
+		Events:      true,
 		Environment: Environment{Tables: true},
 	}
 }

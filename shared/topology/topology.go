@@ -34,6 +34,8 @@ type Function struct {
 	Sends []string
 	// Invokes names the functions it may invoke.
 	Invokes []string
+	// Events says that it may put events on the default event bus.
+	Events bool
 	// Tables lists the exact DynamoDB actions per table.
 	Tables []TableAccess
 	// KMS lists the exact key permissions.

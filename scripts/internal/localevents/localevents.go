@@ -10,7 +10,7 @@
 //
 // Not imitated: SigV4 signatures are not verified (loopback only); every other
 // operation; rules, targets, archives, buses other than "default" (their name is
-// not looked up), permissions, and the nesting bound of details. The size bound
+// not looked up), and the nesting bound of details. The size bound
 // of a request is the long-standing 256 KB.
 package localevents
 
@@ -60,6 +60,8 @@ type Config struct {
 	Keep int
 	// Clock dates events; nil is an unshifted one.
 	Clock *clock.Clock
+	// Allow is who may put events on which bus; nil permits everyone.
+	Allow awswire.Allow
 	// OnEvent, if set, is told each accepted event, in order. It must be fast and
 	// must not call the bus.
 	OnEvent func(Event)
@@ -173,6 +175,10 @@ func (b *Bus) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	b.calls.Add(awswire.Principal(r), operation)
+	if !b.cfg.Allow.Permits(awswire.Principal(r), "default", operation) {
+		awswire.WriteError(w, awswire.JSON11, awswire.NewError("AccessDeniedException", "the function may not put events on the bus"))
+		return
+	}
 	out, err := b.put(r)
 	if err != nil {
 		awswire.WriteError(w, awswire.JSON11, awswire.AsError(err))

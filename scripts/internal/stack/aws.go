@@ -110,7 +110,7 @@ func (s *Stack) startEndpoints() error {
 	if s.Queues, err = localsqs.New(localsqs.Config{Dir: s.path("sqs"), Clock: s.Clock, Faults: s.Faults, Allow: queueAllow(), Admin: AdminKey}); err != nil {
 		return err
 	}
-	if s.Events, err = localevents.New(localevents.Config{Path: s.path("events.jsonl"), Clock: s.Clock}); err != nil {
+	if s.Events, err = localevents.New(localevents.Config{Path: s.path("events.jsonl"), Clock: s.Clock, Allow: eventAllow()}); err != nil {
 		return err
 	}
 	if s.Proxy, err = localfaults.NewProxy(localfaults.ProxyConfig{Upstream: s.engine.URL, Faults: s.Faults, Allow: tableAllow(s.Tables), Rules: tableRules(s.Tables), Admin: AdminKey,
@@ -224,6 +224,17 @@ func invokeAllow() awswire.Allow {
 			grants[name] = []string{"InvokeFunction"}
 		}
 		allow[accessKey(f.Name)] = grants
+	}
+	return allow
+}
+
+// eventAllow is who may put events on the bus.
+func eventAllow() awswire.Allow {
+	allow := awswire.Allow{AdminKey: {"default": {"PutEvents"}}}
+	for _, f := range topology.Functions() {
+		if f.Events {
+			allow[accessKey(f.Name)] = map[string][]string{"default": {"PutEvents"}}
+		}
 	}
 	return allow
 }

@@ -1,0 +1,163 @@
+package outbox
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/billing"
+	"github.com/latchkey/latchkey/shared/credit"
+)
+
+// Detail types. Consumers match on them.
+const (
+	TypeEntry     = "latchkey.ledger.entry"
+	TypeAnomaly   = "latchkey.ledger.anomaly"
+	TypeLow       = "latchkey.credits.low"
+	TypeExhausted = "latchkey.credits.exhausted"
+)
+
+// head is what every detail begins with. Stage tells the stages of one account
+// apart, which share its bus.
+type head struct {
+	ID    string    `json:"id"`
+	Stage string    `json:"stage"`
+	OrgID string    `json:"org_id,omitempty"`
+	At    time.Time `json:"at"`
+}
+
+type usageDetail struct {
+	InputTokens        int64               `json:"input_tokens"`
+	CachedInputTokens  int64               `json:"cached_input_tokens"`
+	CacheWriteTokens   int64               `json:"cache_write_tokens"`
+	CacheWrite1hTokens int64               `json:"cache_write_1h_tokens"`
+	OutputTokens       int64               `json:"output_tokens"`
+	ReasoningTokens    int64               `json:"reasoning_tokens"`
+	InputAudioTokens   int64               `json:"input_audio_tokens"`
+	OutputAudioTokens  int64               `json:"output_audio_tokens"`
+	InputImageTokens   int64               `json:"input_image_tokens"`
+	OutputImageTokens  int64               `json:"output_image_tokens"`
+	AudioMillis        int64               `json:"audio_ms"`
+	AudioOutMillis     int64               `json:"audio_out_ms"`
+	Characters         int64               `json:"characters"`
+	Images             int64               `json:"images"`
+	Source             billing.UsageSource `json:"source"`
+}
+
+type entryDetail struct {
+	head
+	Kind         credit.EntryKind `json:"kind"`
+	Amount       credit.Micro     `json:"amount"`
+	RequestID    string           `json:"request_id,omitempty"`
+	Attempt      int              `json:"attempt,omitempty"`
+	PostingID    string           `json:"posting_id,omitempty"`
+	Source       string           `json:"billing_source,omitempty"`
+	PriceVersion string           `json:"price_version,omitempty"`
+	Provider     string           `json:"provider,omitempty"`
+	Model        string           `json:"model,omitempty"`
+	ConnectionID string           `json:"connection_id,omitempty"`
+	AgentID      string           `json:"agent_id,omitempty"`
+	KeyID        string           `json:"key_id,omitempty"`
+	Usage        *usageDetail     `json:"usage,omitempty"`
+	Estimated    bool             `json:"estimated"`
+	Late         bool             `json:"late"`
+}
+
+// EntryEvent tells of a new entry; its id is the entry's.
+func EntryEvent(stage string, e credit.Entry) Event {
+	d := entryDetail{head: head{e.ID, stage, e.Org, e.At.UTC()}, Kind: e.Kind, Amount: e.Amount, Attempt: e.Attempt, Source: string(e.Source),
+		PriceVersion: e.PriceVersion, Provider: e.Provider, Model: e.Model, ConnectionID: e.Connection, AgentID: e.Agent, KeyID: e.Key,
+		Estimated: e.Estimated, Late: e.Late}
+	if e.Kind == credit.UsageEntry {
+		u := e.Usage
+		d.RequestID = e.Request
+		d.Usage = &usageDetail{u.InputTokens, u.CachedInputTokens, u.CacheWriteTokens, u.CacheWrite1hTokens, u.OutputTokens, u.ReasoningTokens,
+			u.InputAudioTokens, u.OutputAudioTokens, u.InputImageTokens, u.OutputImageTokens, u.AudioMillis, u.AudioOutMillis,
+			u.Characters, u.Images, u.Source}
+	} else {
+		d.PostingID = e.Request
+	}
+	return event(TypeEntry, d.head, d)
+}
+
+type anomalyDetail struct {
+	head
+	Reason string `json:"reason"`
+	PK     string `json:"pk"`
+	SK     string `json:"sk"`
+}
+
+// AnomalyEvent tells of something that settlement cannot process. The same
+// reason for the same item has the same id.
+func AnomalyEvent(stage string, p credit.Poison) Event {
+	d := anomalyDetail{head: head{ID: "an_" + digest(p.PK, p.SK, p.Reason), Stage: stage, At: p.At.UTC()}, Reason: p.Reason, PK: clip(p.PK), SK: clip(p.SK)}
+	return event(TypeAnomaly, d.head, d)
+}
+
+// Balance is what an alert tells.
+type Balance struct {
+	ID, Org   string
+	At        time.Time
+	Threshold string       // "50%", "20%", "5%", "absolute" or "exhausted"
+	Limit     credit.Micro // at or below which it is told
+	Left      credit.Micro // what was left when it was seen
+	Level     credit.Micro // the balance after the last top-up
+	Since     time.Time    // of that top-up, zero if there was none
+}
+
+type balanceDetail struct {
+	head
+	Threshold string       `json:"threshold"`
+	Limit     credit.Micro `json:"limit"`
+	Left      credit.Micro `json:"left"`
+	Level     credit.Micro `json:"level"`
+	Since     *time.Time   `json:"since,omitempty"`
+}
+
+// BalanceEvent tells that credits are low, or that none are left.
+func BalanceEvent(stage string, b Balance, exhausted bool) Event {
+	d := balanceDetail{head: head{b.ID, stage, b.Org, b.At.UTC()}, Threshold: b.Threshold, Limit: b.Limit, Left: b.Left, Level: b.Level}
+	if !b.Since.IsZero() {
+		since := b.Since.UTC()
+		d.Since = &since
+	}
+	if exhausted {
+		return event(TypeExhausted, d.head, d)
+	}
+	return event(TypeLow, d.head, d)
+}
+
+// event encodes a detail. The types above cannot fail to encode. One above
+// [MaxDetail], whose names were not bounded where they entered, is told without
+// its particulars rather than not at all.
+func event(kind string, h head, detail any) Event {
+	b, err := json.Marshal(detail)
+	if err != nil || len(b) > MaxDetail {
+		b, _ = json.Marshal(struct {
+			head
+			Cut bool `json:"cut"`
+		}{h, true})
+	}
+	return Event{ID: h.ID, Type: kind, At: h.At, Detail: b}
+}
+
+// maxClip bounds a key in an anomaly, in bytes.
+const maxClip = 512
+
+func clip(s string) string {
+	if len(s) > maxClip {
+		return s[:maxClip]
+	}
+	return s
+}
+
+// digest is 20 characters over unambiguous parts.
+func digest(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		_, _ = h.Write([]byte(strconv.Itoa(len(p)) + ":" + p))
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:15])
+}

@@ -47,7 +47,7 @@ const publicURL = "https://hooks.example/in?a=1"
 func senders(t *testing.T) []sender {
 	text := [2]string{"first secret", "second secret"}
 	b64 := func(prefix string) [2]string {
-		return [2]string{prefix + base64.StdEncoding.EncodeToString([]byte("first")), prefix + base64.StdEncoding.EncodeToString([]byte("second"))}
+		return [2]string{prefix + base64.StdEncoding.EncodeToString([]byte("the first install's key bytes")), prefix + base64.StdEncoding.EncodeToString([]byte("the second install's key bytes"))}
 	}
 	seeds := [2]string{strings.Repeat("01", 32), strings.Repeat("02", 32)}
 	pub := func(i int) ed25519.PublicKey {

@@ -35,17 +35,20 @@ func speak(x *serve.Exchange) error {
 		x.Begin(http.StatusOK, openaichat.ContentType)
 		return frames(x, s)
 	}
-	x.Begin(http.StatusOK, s.ContentType)
-	return pass(x.W, s)
+	return pass(x, s)
 }
 
-// pass hands audio on as it arrives.
-func pass(w io.Writer, s *gateway.SpokenText) error {
+// pass hands audio on as it arrives. The status waits for the first of it.
+func pass(x *serve.Exchange, s *gateway.SpokenText) error {
 	buf := make([]byte, 32<<10)
-	for {
+	for begun := false; ; {
 		n, err := s.Read(buf)
+		if !begun && (n > 0 || err == io.EOF) {
+			begun = true
+			x.Begin(http.StatusOK, s.ContentType)
+		}
 		if n > 0 {
-			if _, werr := w.Write(buf[:n]); werr != nil {
+			if _, werr := x.W.Write(buf[:n]); werr != nil {
 				return fault.Wrap(fault.Internal, "tts.pass", "the client left", werr)
 			}
 		}
@@ -53,9 +56,10 @@ func pass(w io.Writer, s *gateway.SpokenText) error {
 			return nil
 		}
 		if err != nil {
-			// The status is out, and the Lambda adapter offers no way to break the
-			// body off: the log and the partial entry tell, stream_format sse tells
-			// the client.
+			if begun {
+				// Raw audio has no place for an error.
+				serve.Break(x.W)
+			}
 			return err
 		}
 	}

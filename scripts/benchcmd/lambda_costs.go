@@ -91,7 +91,7 @@ func phases() []struct{ name, mark string } {
 		{"translate answer", "shared/dialect/"},
 		{"gateway", "shared/gateway."},
 		{"http face", "shared/serve."},
-		{"http face", "aws-lambda-go/lambdaurl."},
+		{"http face", "shared/boot/lambdahttp."},
 		{"connections", "net/http.(*persistConn)"},
 	}
 }

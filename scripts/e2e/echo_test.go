@@ -114,6 +114,11 @@ func echoAnswer(w http.ResponseWriter, mode, key, text string, inJSON []byte) {
 		_, _ = io.WriteString(w, head+": "+text+"\n\n")
 		flush()
 		panic(http.ErrAbortHandler)
+	case "speech-cut":
+		w.Header().Set("Content-Type", "audio/mpeg")
+		_, _ = io.WriteString(w, heardBeforeTheCut)
+		flush()
+		panic(http.ErrAbortHandler)
 	case "redirect":
 		w.Header().Set("Location", "http://127.0.0.1:1/"+url.QueryEscape(key))
 		w.WriteHeader(http.StatusTemporaryRedirect)

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/aws/aws-lambda-go/lambdaurl"
+	"github.com/latchkey/latchkey/shared/boot/lambdahttp"
 )
 
 // Clock is the time of a function: the platform's, as events state it, carried
@@ -29,7 +29,7 @@ func (c *Clock) AtLeast(at time.Time) { c.offset.Store(int64(max(time.Until(at),
 
 // Request sets the clock to the time of a function URL request.
 func (c *Clock) Request(r *http.Request) {
-	if ev, ok := lambdaurl.RequestFromContext(r.Context()); ok && ev.RequestContext.TimeEpoch > 0 {
-		c.Exact(time.UnixMilli(ev.RequestContext.TimeEpoch))
+	if at, ok := lambdahttp.TimeOf(r.Context()); ok {
+		c.Exact(at)
 	}
 }

@@ -11,8 +11,8 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambda/messages"
-	"github.com/aws/aws-lambda-go/lambdaurl"
 
+	"github.com/latchkey/latchkey/shared/boot/lambdahttp"
 	"github.com/latchkey/latchkey/shared/redact"
 	"github.com/latchkey/latchkey/shared/serve"
 )
@@ -26,7 +26,7 @@ func Start[In, Out any](env *Env, h func(context.Context, In) (Out, error)) {
 
 // StartHTTP is [Start] for a streaming function URL.
 func StartHTTP(s *serve.Server, h http.Handler) {
-	lambda.StartHandlerFunc(lambdaurl.Wrap(request(s.Redact, s.Log, h)))
+	lambda.StartHandlerFunc(lambdahttp.Wrap(request(s.Redact, s.Log, h)))
 }
 
 func invocation[In, Out any](secrets *redact.Set, log *slog.Logger, h func(context.Context, In) (Out, error)) func(context.Context, In) (Out, error) {
@@ -65,6 +65,7 @@ func request(secrets *redact.Set, log *slog.Logger, h http.Handler) http.Handler
 			if v := recover(); v != nil {
 				logPanic(r.Context(), log, v)
 				w.WriteHeader(http.StatusInternalServerError)
+				serve.Break(w)
 			}
 		}()
 		h.ServeHTTP(w, r)

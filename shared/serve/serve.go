@@ -8,10 +8,12 @@
 // returns a *fault.Error before anything was written. Panics are recovered:
 // outside a goroutine of the handler's own none reaches the Lambda runtime,
 // which would answer 200 with an empty body. One log line per request, with
-// fixed keys and no text of clients or vendors.
+// fixed keys and no text of clients or vendors. A panic, or content that a vendor
+// cuts off, behind the status breaks the answer off where the writer can ([Break]).
 package serve
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"log/slog"
@@ -90,6 +92,9 @@ func (s *Server) guard(x *Exchange, scope org.Scope, h func(*Exchange) error) (e
 	defer func() {
 		if recover() != nil {
 			// The value could hold anything; the runtime's own trace is not wanted.
+			if x.wrote {
+				Break(x.W)
+			}
 			err = fault.New(fault.Internal, "serve.panic", "internal error, try again later")
 		}
 	}()
@@ -127,7 +132,7 @@ func (s *Server) open(x *Exchange, scope org.Scope) error {
 	if x.R.Header.Get("Content-Encoding") != "" {
 		return fault.New(fault.InvalidRequest, "serve.open", "a compressed request body is not accepted; send it plain")
 	}
-	if x.Body, err = io.ReadAll(io.LimitReader(x.R.Body, maxBody+1)); err != nil {
+	if x.Body, err = readBody(x.R); err != nil {
 		return fault.Wrap(fault.InvalidRequest, "serve.open", "the request body could not be read", err)
 	}
 	if len(x.Body) > maxBody {
@@ -138,6 +143,14 @@ func (s *Server) open(x *Exchange, scope org.Scope) error {
 	}
 	x.Caller, err = s.Gateway.Authenticate(x.R.Context(), key, scope, s.Now)
 	return err
+}
+
+// readBody reads a body, or so much of it that it is seen to be too large.
+func readBody(r *http.Request) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(int(min(max(r.ContentLength, 0), maxBody)) + bytes.MinRead)
+	_, err := b.ReadFrom(io.LimitReader(r.Body, maxBody+1))
+	return b.Bytes(), err
 }
 
 // query reads our request headers.
@@ -237,6 +250,14 @@ func (x *Exchange) Begin(status int, contentType string) {
 	x.wrote = true
 	x.W.Header().Set("Content-Type", contentType)
 	x.W.WriteHeader(status)
+}
+
+// Break breaks off an answer whose status is out, so that its end cannot be taken
+// for the end of the content. Nothing may be written after it.
+func Break(w http.ResponseWriter) {
+	if b, ok := w.(interface{ Break() }); ok {
+		b.Break()
+	}
 }
 
 // Reply writes a whole answer. That of a request with an idempotency key is kept

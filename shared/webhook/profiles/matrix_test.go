@@ -177,6 +177,13 @@ func (s sender) matrix(t *testing.T) {
 		{name: "empty header", header: true, secrets: []secret.Text{live}, edit: header(s.signature, func(string) []string { return []string{""} }), want: webhook.SigMissing},
 		{name: "repeated header", header: true, secrets: []secret.Text{live}, edit: header(s.signature, func(v string) []string { return []string{v, v} }), want: webhook.HeaderDuplicate},
 		{name: "forged header first", header: true, secrets: []secret.Text{live}, edit: header(s.signature, func(v string) []string { return []string{"x", v} }), want: webhook.HeaderDuplicate},
+		{name: "one late character of the signature", header: true, secrets: []secret.Text{live}, edit: header(s.signature, func(v string) []string {
+			i, to := len(v)-10, "a"
+			if v[i] == 'a' {
+				to = "b"
+			}
+			return []string{v[:i] + to + v[i+1:]}
+		}), want: webhook.SigMismatch},
 		{name: "nothing at all", secrets: []secret.Text{live}, edit: func(in *webhook.Input) { in.Header, in.Body = nil, nil }, want: webhook.SigMissing},
 	} {
 		if c.header && s.signature == "" || c.secret && s.public {

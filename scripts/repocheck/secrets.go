@@ -68,6 +68,8 @@ var harmless = map[string]string{
 	"shared/channel SetupInput.SecretsSet":                            "names of fields",
 	"shared/config Config.MACKeyARN":                                  "the address of a key that never leaves the key service",
 	"shared/config Config.VaultKeyARNs":                               "the address of a key that never leaves the key service",
+	"shared/credit ChargeRequest.IdempotencyKey":                      "a client's word for one charge; it opens nothing",
+	"shared/credit ChargeRequest.Key":                                 "names the API key that a request came with",
 	"shared/credit Entry.Key":                                         "names the API key that a request came with",
 	"shared/credit GrantRequest.IdempotencyKey":                       "a client's word for one posting; it opens nothing",
 	"shared/credit ReserveRequest.Key":                                "names the API key that a request came with",

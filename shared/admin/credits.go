@@ -413,8 +413,12 @@ func createPrices(c *call, b importPrices) (any, error) {
 	rows := make([]billing.Row, len(b.Rows))
 	for i, r := range b.Rows {
 		p, ok := taxonomy.ParseProvider(r.Provider)
+		if r.Provider == credit.ActionProvider {
+			// The platform's own actions have their prices in the same book.
+			p, ok = credit.ActionProvider, r.Meter == billing.Request
+		}
 		if !ok {
-			return nil, malformed("rows.provider", "this is not a provider id")
+			return nil, malformed("rows.provider", "this is not a provider id; the platform's own actions are priced per request")
 		}
 		rows[i] = billing.Row{Provider: string(p), Model: r.Model, Meter: r.Meter, RatePico: r.RatePico, TierFrom: r.TierFrom,
 			MinUnits: r.MinUnits, Source: r.Source, SourceDate: r.SourceDate}

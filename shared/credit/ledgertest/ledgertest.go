@@ -60,7 +60,7 @@ func Run(t *testing.T, open func(t testing.TB) Harness, o Options) {
 		{"UsedOnce", usedOnce}, {"Refused", refused}, {"OwnKey", ownKey}, {"Extend", extend},
 		{"ExpiryAndLateUsage", lateUsage}, {"Checkpoint", checkpoint}, {"SweepConditions", sweepConditions}, {"SweepRace", sweepRace},
 		{"SettleBatches", settleBatches}, {"SettleStaleImage", staleImage}, {"Poison", poison}, {"SettleUndecided", settleUndecided},
-		{"Grants", grants}, {"Adjustments", adjustments}, {"Expiry", expiry}, {"ExpiryOfHeld", expiryOfHeld}, {"ExpiryRace", expiryRace}, {"Rollover", rollover}, {"RolloverOfHeld", rolloverOfHeld}, {"StaleEnd", staleEnd}, {"Refunds", refunds}, {"RefundRace", refundRace}, {"CreditLine", creditLine}, {"Entries", entries}, {"Projection", projection}, {"Reconcile", reconcile},
+		{"Grants", grants}, {"Adjustments", adjustments}, {"Expiry", expiry}, {"ExpiryOfHeld", expiryOfHeld}, {"ExpiryRace", expiryRace}, {"Rollover", rollover}, {"RolloverOfHeld", rolloverOfHeld}, {"StaleEnd", staleEnd}, {"Refunds", refunds}, {"RefundRace", refundRace}, {"CreditLine", creditLine}, {"Charge", charge}, {"LateCharge", lateCharge}, {"Entries", entries}, {"Projection", projection}, {"Reconcile", reconcile},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, newEnv(t, open(t))) })
 	}

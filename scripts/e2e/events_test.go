@@ -68,6 +68,9 @@ func (w *workspace) render(t *testing.T, file, connection string) []byte {
 	must(t, json.Unmarshal([]byte(text), &e))
 	mac := hmac.New(sha256.New, []byte(w.secret))
 	fmt.Fprintf(mac, "v0:%d:%s", now.Unix(), e.Body)
+	paid := hmac.New(sha256.New, []byte(stripeSecret))
+	fmt.Fprintf(paid, "%d.%s", now.Unix(), e.Body)
+	text = strings.ReplaceAll(text, "${STRIPE_SIGNATURE}", fmt.Sprintf("t=%d,v1=%x", now.Unix(), paid.Sum(nil)))
 	return []byte(strings.ReplaceAll(text, "${SLACK_SIGNATURE}", "v0="+hex.EncodeToString(mac.Sum(nil))))
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,6 +55,9 @@ func run(m *testing.M) int {
 		panic(err)
 	}
 	defer l.Close()
+	payments := httptest.NewServer(till)
+	defer payments.Close()
+	till.SetURL(payments.URL, "")
 	daemon, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
@@ -68,6 +72,9 @@ func run(m *testing.M) int {
 		"LATCHKEY_PLATFORM_OPENAI_COMPATIBLE_KEY":      platformKey,
 		"LATCHKEY_PLATFORM_OPENAI_COMPATIBLE_BASE_URL": l.URL + "/v1",
 		"AWS_XRAY_DAEMON_ADDRESS":                      daemon.LocalAddr().String(),
+		"LATCHKEY_STRIPE_KEY":                          stripeKey,
+		"LATCHKEY_STRIPE_WEBHOOK_SECRET":               stripeSecret + "," + stripeOldSecret,
+		"LATCHKEY_STRIPE_API_URL":                      payments.URL,
 		"LATCHKEY_SLACK_API_URL":                       l.URL + "/api",
 		"LATCHKEY_ENDPOINT_ALLOW":                      strings.TrimPrefix(l.URL, "http://"),
 	}})

@@ -60,7 +60,7 @@ type Response struct {
 	Body   []byte
 }
 
-// Services are what the handlers call. All but OnError and Redact are required.
+// Services are what the handlers call. All but OnError, Redact and Payments are required.
 type Services struct {
 	Orgs        *org.Service
 	Connections *connection.Service
@@ -79,6 +79,9 @@ type Services struct {
 	Offers       Offers
 	// Models says which providers can be called.
 	Models ModelSupply
+	// Payments is nil in functions that sell nothing; the routes of billing are
+	// not there then.
+	Payments Payments
 	// Fields says what can be connected and what of it is shown.
 	Fields *credential.Registry
 	// NewID makes ids of 1 to 40 lower-case letters and digits.
@@ -96,7 +99,19 @@ type API struct {
 }
 
 // New returns the API over its services.
-func New(s Services) *API { return &API{s: s, routes: routes()} }
+func New(s Services) *API {
+	a := &API{s: s}
+	for _, r := range routes() {
+		if !r.sells || s.Payments != nil {
+			a.routes = append(a.routes, r)
+		}
+	}
+	return a
+}
+
+// NewBilling returns an API that has the routes of billing only. Of the services
+// it needs Orgs, Audit, Payments and NewID.
+func NewBilling(s Services) *API { return &API{s: s, routes: billingRoutes()} }
 
 // maxBody bounds a request body.
 const maxBody = 1 << 20

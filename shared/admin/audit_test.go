@@ -64,7 +64,11 @@ func rowsOf() map[string][]string {
 		"POST " + base + "/integrations/{id}/purge": {"integration.purge"},
 		"PUT /api/operator/legacy-key":              {"operator/legacy_key.put"},
 
-		"PUT " + base + "/credits":      {"credit_line.set"},
+		"PUT " + base + "/credits": {"credit_line.set"},
+		// Package topup writes the row, in the transaction of the record.
+		"POST " + base + "/billing/checkout": nil,
+		"POST " + base + "/billing/portal":   nil, // opens a page of the vendor's
+
 		"POST " + base + "/grants":      {"grant.create"},
 		"POST " + base + "/adjustments": {"adjustment.create"},
 

@@ -19,6 +19,8 @@ const (
 	anyAdmin
 	orgRead
 	orgBilling
+	// orgPay is for those who may spend the organisation's money.
+	orgPay
 	orgAdmin
 	// orgOperator concerns one organisation and is the operator's alone.
 	orgOperator
@@ -33,6 +35,8 @@ func (a access) scopes() []org.Scope {
 		return []org.Scope{org.ScopeAdmin, org.ScopeRead}
 	case orgBilling:
 		return []org.Scope{org.ScopeAdmin, org.ScopeBilling, org.ScopeRead}
+	case orgPay:
+		return []org.Scope{org.ScopeAdmin, org.ScopeBilling}
 	}
 	return []org.Scope{org.ScopeAdmin}
 }

@@ -88,6 +88,8 @@ func examples(w *world) map[string]example {
 	add("POST", base+"/grants", "", `{"kind":"purchased","amount":1000000,"idempotency_key":"k1"}`)
 	add("POST", base+"/adjustments", "", `{"kind":"gifted","amount":-5,"idempotency_key":"k2"}`)
 	add("PUT", base+"/alerts/settings", "", `{"low_balance":1000000}`)
+	add("POST", base+"/billing/checkout", "", `{"amount":10000000,"save_payment_method":true}`)
+	add("POST", base+"/billing/portal", "", "")
 	add("PUT", "/api/operator/tiers", "", `{"pro":{"byok":true}}`)
 	add("POST", "/api/operator/prices", "", strings.Replace(prices, `"rate_pico":1`, `"rate_pico":2,"tier_from":0,"min_units":1`, 1))
 	add("POST", "/api/operator/prices/{version}/activate", "", "")

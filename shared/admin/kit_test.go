@@ -33,6 +33,7 @@ import (
 	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/session/sessiontest"
 	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/topup"
 	"github.com/latchkey/latchkey/shared/vault"
 	"github.com/latchkey/latchkey/shared/vault/vaulttest"
 )
@@ -60,6 +61,17 @@ type world struct {
 	now          time.Time
 	n            int
 	secrets      []string // every secret that went in
+}
+
+// fakePayments opens pages that do not exist.
+type fakePayments struct{}
+
+func (fakePayments) Start(_ context.Context, o topup.Order) (topup.Started, error) {
+	return topup.Started{TopUp: topup.TopUp{ID: "top1", Org: o.Org, State: topup.Pending, Cents: int64(o.Amount / topup.PerCent), Created: o.Now}, URL: "https://pay.example/top1"}, nil
+}
+
+func (fakePayments) Portal(context.Context, string) (string, error) {
+	return "https://pay.example/portal", nil
 }
 
 // Names of the keys of a world.
@@ -108,8 +120,8 @@ func newWorld(t *testing.T) *world {
 		Sessions:     sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Alerts: w.alerts, Prices: &fakePrices{rows: w.rows},
 		Offers: w.conns, Models: ModelSupply{Served: []taxonomy.Provider{taxonomy.OpenRouter, taxonomy.OpenAI, taxonomy.OpenAICompatible}, Platform: []taxonomy.Provider{taxonomy.OpenRouter}},
 		Rotations: &rotation.Service{Store: w.jobs, Keys: w.vault, Wake: func(context.Context) error { w.woken++; return nil }},
-		Routes:    fakeRoutes{},
-		Fields:    vaulttest.Fields(), NewID: w.newID,
+		Routes:    fakeRoutes{}, Payments: fakePayments{},
+		Fields: vaulttest.Fields(), NewID: w.newID,
 	})
 	w.bootstrap()
 	return w

@@ -19,6 +19,7 @@ type route struct {
 	result  any // nil: no content; of lists one item
 	list    bool
 	query   []param
+	sells   bool // served by the function that sells credits
 	handle  func(*call) (any, error)
 	public  func() (Response, error)
 }

@@ -140,12 +140,12 @@ func TestAccessMatrix(t *testing.T) {
 			case name == otherKey || name == adminKey:
 				continue // allowed
 			default:
-				allowed := map[string][]access{readKey: {anyReader, orgRead, orgBilling}, billingKey: {orgBilling}}
+				allowed := map[string][]access{readKey: {anyReader, orgRead, orgBilling}, billingKey: {orgBilling, orgPay}}
 				if slices.Contains(allowed[name], r.access) {
 					status = r.status
 					break
 				}
-				need := map[access]string{anyReader: "admin or read", orgRead: "admin or read", orgBilling: "admin or billing or read", orgAdmin: "admin", anyAdmin: "admin"}[r.access]
+				need := map[access]string{anyReader: "admin or read", orgRead: "admin or read", orgBilling: "admin or billing or read", orgPay: "admin or billing", orgAdmin: "admin", anyAdmin: "admin"}[r.access]
 				status, body = 403, denied("this key lacks the scope; it needs "+need)
 			}
 			before := w.changes()

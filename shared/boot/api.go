@@ -18,7 +18,7 @@ func Function(name string) (topology.Function, config.Needs, error) {
 			continue
 		}
 		e := f.Environment
-		needs := config.Needs{Tables: e.Tables, Vault: e.Vault, TurnQueue: e.TurnQueue, PublicURL: e.PublicURL, Invokes: f.Invokes}
+		needs := config.Needs{Tables: e.Tables, Vault: e.Vault, TurnQueue: e.TurnQueue, PublicURL: e.PublicURL, Payments: e.Payments, Invokes: f.Invokes}
 		if e.Providers {
 			needs.Providers = Providers()
 		}

@@ -31,6 +31,11 @@ const (
 	MACKeyARN     = "LATCHKEY_MAC_KEY_ARN"
 	TurnQueueURL  = "LATCHKEY_TURN_QUEUE_URL"
 	EndpointAllow = "LATCHKEY_ENDPOINT_ALLOW"
+
+	// Payments, on the local stage only so far.
+	StripeKey           = "LATCHKEY_STRIPE_KEY"
+	StripeWebhookSecret = "LATCHKEY_STRIPE_WEBHOOK_SECRET" // one or several, live first, separated by commas
+	StripeAPI           = "LATCHKEY_STRIPE_API_URL"
 )
 
 // TableVar is the variable that names a table, e.g. LATCHKEY_TABLE_LEDGER.
@@ -60,6 +65,7 @@ type Needs struct {
 	Invokes   []string            // functions to be invoked
 	Providers []taxonomy.Provider // platform credentials and endpoint exceptions
 	Channels  []taxonomy.Channel  // API bases
+	Payments  bool                // the payment vendor's key, secrets and API base
 }
 
 // PlatformCredential is the platform's own access to a provider. Exactly one of
@@ -68,6 +74,14 @@ type PlatformCredential struct {
 	VaultRef string // "<org>/<credential>"
 	Key      secret.Text
 	BaseURL  string // empty = the provider's own
+}
+
+// Payments is the access to the payment vendor. Without a key or secrets nothing
+// is sold and no message is believed.
+type Payments struct {
+	Key            secret.Text
+	WebhookSecrets []secret.Text // live first, retiring after
+	APIBase        string        // empty = the vendor's
 }
 
 // Config is what one function needs to know. Read-only after [Load].
@@ -82,6 +96,7 @@ type Config struct {
 	Platform      map[taxonomy.Provider]PlatformCredential
 	APIBases      map[taxonomy.Channel]string // only those that differ from the vendor's
 	EndpointAllow []string                    // host:port
+	Payments      Payments
 }
 
 type loader struct {
@@ -161,8 +176,25 @@ func Load(lookup func(string) (string, bool), needs Needs) (Config, error) {
 			c.Functions[f] = l.required(FunctionVar(f))
 		}
 	}
+	if needs.Payments {
+		l.payments(&c)
+	}
 	l.egress(&c, needs)
 	return c, l.err()
+}
+
+func (l *loader) payments(c *Config) {
+	c.Payments.Key = secret.FromString(l.localOnly(c.Stage, StripeKey))
+	if all := l.localOnly(c.Stage, StripeWebhookSecret); all != "" {
+		for one := range strings.SplitSeq(all, ",") {
+			// An empty one stays: it makes every verification fail, and that shows.
+			c.Payments.WebhookSecrets = append(c.Payments.WebhookSecrets, secret.FromString(strings.TrimSpace(one)))
+		}
+	}
+	if base := l.localOnly(c.Stage, StripeAPI); base != "" {
+		c.Payments.APIBase = strings.TrimRight(base, "/")
+		l.allowHost(c, StripeAPI, base)
+	}
 }
 
 func (l *loader) egress(c *Config, needs Needs) {

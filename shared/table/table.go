@@ -294,6 +294,15 @@ const grantBuckets = 8
 // GrantBucket is the index partition of an organisation's grants with an end.
 func GrantBucket(org string) string { return "GX#" + strconv.Itoa(bucket(org, grantBuckets)) }
 
+// TopUp is one purchase of credits.
+func TopUp(id string) Key { return Key{"X#topup#" + id, "TOPUP"} }
+
+// External says which top-up an object of the payment vendor belongs to.
+func External(object string) Key { return Key{"X#object#" + object, "EV"} }
+
+// Payer is how an organisation pays.
+func Payer(org string) Key { return Key{"B#" + org, "PAYER"} }
+
 // Poison records an item that settlement could not process, by its key.
 func Poison(pk, sk string) Key { return Key{"POISON", pk + "|" + sk} }
 

@@ -33,7 +33,25 @@ func callTables() []TableAccess {
 
 // Functions lists every function, sorted by name.
 func Functions() []Function {
-	return []Function{conform(), console(), invoke(), rotate(), settle(), stt(), sweep(), tts(), turn(), webhook()}
+	return []Function{billing(), conform(), console(), invoke(), rotate(), settle(), stt(), sweep(), tts(), turn(), webhook()}
+}
+
+// billing alone sells credits. Of the ledger it may add to and correct a balance,
+// and reads neither requests nor entries; of the configuration it reads what tells
+// who calls.
+func billing() Function {
+	return Function{
+		Name: Billing, MemoryMB: 256, Timeout: 29 * time.Second,
+		Routes: []string{"POST /billing/stripe", "ANY /api/orgs/{org}/billing", "ANY /api/orgs/{org}/billing/{proxy+}"},
+		Tables: []TableAccess{
+			{Table: table.Config, Actions: []string{"GetItem", "Query"}, Keys: []string{"ORG#*", "KEYS#*", "OPERATOR", table.AuditHeads}},
+			{Table: table.Config, Actions: []string{"PutItem"}, Keys: []string{table.AuditRows, table.AuditHeads}},
+			{Table: table.Ledger, Actions: []string{"GetItem", "PutItem", "UpdateItem"}, Keys: []string{"A#*"}},
+			{Table: table.Ledger, Actions: []string{"GetItem", "PutItem"}, Keys: []string{"B#*", "X#*"}},
+			{Table: table.Ledger, Actions: []string{"PutItem"}, Keys: []string{"G#*", "J#*"}},
+		},
+		Environment: Environment{Tables: true, PublicURL: true, Payments: true},
+	}
 }
 
 // conform is invoked by console and sweep, which may not open keys.

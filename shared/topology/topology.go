@@ -46,7 +46,7 @@ type Function struct {
 
 // Environment mirrors config.Needs without importing it.
 type Environment struct {
-	Tables, Vault, TurnQueue, PublicURL, Providers, Channels bool
+	Tables, Vault, TurnQueue, PublicURL, Providers, Channels, Payments bool
 }
 
 // Stream maps a table's stream to a function.
@@ -117,6 +117,7 @@ const (
 	Rotate  = "rotate"
 	Sweep   = "sweep"
 	Conform = "conform"
+	Billing = "billing"
 )
 
 // Invoked reports whether some function invokes the named one.

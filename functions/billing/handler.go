@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+
+	"github.com/latchkey/latchkey/shared/admin"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/stripe"
+	"github.com/latchkey/latchkey/shared/topup"
+	"github.com/latchkey/latchkey/shared/webhook"
+)
+
+// Clock takes the time of the event, so that everything a request writes carries
+// the platform's time.
+type Clock interface{ Exact(at time.Time) }
+
+// Sales moves the ledger to what a notice says; [topup.Service] implements it.
+type Sales interface {
+	Apply(ctx context.Context, n topup.Notice, now time.Time) (topup.TopUp, topup.Outcome, error)
+}
+
+// Handler translates between HTTP API events, the admin API and the vendor's
+// messages.
+type Handler struct {
+	API     *admin.API
+	Sales   Sales
+	Secrets []secret.Text // of the vendor's messages, live first
+	Clock   Clock
+	Log     *slog.Logger
+}
+
+// messagePath is where the vendor's messages arrive.
+const messagePath = "/billing/stripe"
+
+// Handle answers one request. It never returns an error: a failed invocation
+// would be answered by the gateway in another form.
+func (h *Handler) Handle(ctx context.Context, e events.APIGatewayV2HTTPRequest) (resp events.APIGatewayV2HTTPResponse, err error) {
+	id := e.RequestContext.RequestID
+	defer func() {
+		if v := recover(); v != nil {
+			// The value may hold anything; its type says enough to find it.
+			h.Log.ErrorContext(ctx, "billing panic", "request_id", id, "type", fmt.Sprintf("%T", v))
+			resp, err = answer(admin.Failure(fault.New(fault.Internal, "billing.Handle", "internal error, try again later"), id)), nil
+		}
+	}()
+	if e.RequestContext.TimeEpoch <= 0 || id == "" {
+		return answer(admin.Failure(fault.New(fault.Internal, "billing.Handle", "internal error, try again later"), id)), nil
+	}
+	at := time.UnixMilli(e.RequestContext.TimeEpoch).UTC()
+	h.Clock.Exact(at)
+	if e.RawPath == messagePath {
+		if err := h.message(ctx, e, at); err != nil {
+			return answer(admin.Failure(err, id)), nil
+		}
+		return events.APIGatewayV2HTTPResponse{StatusCode: http.StatusOK, Headers: map[string]string{"content-type": "application/json"},
+			Body: `{"received":true}`}, nil
+	}
+	req, err := translate(e, at)
+	if err != nil {
+		return answer(admin.Failure(err, id)), nil
+	}
+	return answer(h.API.Serve(ctx, req)), nil
+}
+
+// message verifies the raw bytes, and only then reads them. Nil means that the
+// ledger says what the message says, or that the message is none of ours: the
+// vendor sends everything else again for days.
+func (h *Handler) message(ctx context.Context, e events.APIGatewayV2HTTPRequest, at time.Time) error {
+	const op = "billing.message"
+	if e.RequestContext.HTTP.Method != http.MethodPost {
+		return fault.New(fault.MethodNotAllowed, op, "this path takes POST only")
+	}
+	if len(e.Body) > base64.StdEncoding.EncodedLen(stripe.MaxBody) {
+		return fault.New(fault.TooLarge, op, "the message is too large")
+	}
+	body := []byte(e.Body)
+	if e.IsBase64Encoded {
+		var err error
+		if body, err = base64.StdEncoding.DecodeString(e.Body); err != nil {
+			return fault.New(fault.InvalidRequest, op, "the body cannot be read")
+		}
+	}
+	if len(body) > stripe.MaxBody {
+		return fault.New(fault.TooLarge, op, "the message is too large")
+	}
+	if len(h.Secrets) == 0 {
+		return fault.New(fault.Unavailable, op, "payments are not set up here; the operator has to store the secret of the payment service")
+	}
+	in := webhook.Input{Method: http.MethodPost, Path: e.RawPath, Header: webhook.FromSingle(e.Headers), Body: body}
+	if _, refusal := webhook.Verify(stripe.Signature(), in, h.Secrets, at); refusal != nil {
+		h.Log.WarnContext(ctx, "payment message refused", "request_id", e.RequestContext.RequestID, "reason", string(refusal.Reason))
+		return fault.New(fault.WebhookUnauthorized, op, "unauthorized")
+	}
+	n, err := stripe.Parse(body)
+	if err != nil {
+		// It is signed, so it is the vendor's: a form that we do not know. Refused
+		// and seen, because an answer of success would lose a payment.
+		h.Log.ErrorContext(ctx, "payment message not understood", "request_id", e.RequestContext.RequestID)
+		return fault.New(fault.InvalidRequest, op, "the message cannot be read")
+	}
+	t, outcome, err := h.Sales.Apply(ctx, n, at)
+	if err != nil {
+		f := fault.As(err)
+		h.Log.ErrorContext(ctx, "payment message failed", "request_id", e.RequestContext.RequestID, "event", n.ID, "kind", string(n.Kind), "code", string(f.Code), "op", f.Op)
+		// Whatever it is, the vendor has to send the message again.
+		return fault.New(fault.Unavailable, op, "the message was not processed, send it again")
+	}
+	level := slog.LevelInfo
+	if outcome == topup.Refused {
+		level = slog.LevelError
+	}
+	h.Log.Log(ctx, level, "payment message", "request_id", e.RequestContext.RequestID, "event", n.ID, "kind", string(n.Kind), "outcome", string(outcome),
+		"org", t.Org, "record", t.ID)
+	return nil
+}
+
+func translate(e events.APIGatewayV2HTTPRequest, at time.Time) (admin.Request, error) {
+	req := admin.Request{Method: e.RequestContext.HTTP.Method, Path: e.RawPath, ID: e.RequestContext.RequestID, Now: at,
+		Header: func(name string) []string {
+			if v, ok := e.Headers[name]; ok {
+				return []string{v}
+			}
+			return nil
+		}}
+	query, err := url.ParseQuery(e.RawQueryString)
+	if err != nil {
+		return req, fault.New(fault.InvalidRequest, "billing.translate", "the query of the URL is malformed")
+	}
+	req.Query, req.Body = query, []byte(e.Body)
+	if e.IsBase64Encoded {
+		if req.Body, err = base64.StdEncoding.DecodeString(e.Body); err != nil {
+			return req, fault.New(fault.InvalidRequest, "billing.translate", "the body cannot be read")
+		}
+	}
+	return req, nil
+}
+
+func answer(r admin.Response) events.APIGatewayV2HTTPResponse {
+	return events.APIGatewayV2HTTPResponse{StatusCode: r.Status, Headers: r.Header, Body: string(r.Body)}
+}
+
+// logError writes the one line of a failed request. The cause is named by its
+// type only: its text may come from outside.
+func logError(log *slog.Logger) func(context.Context, string, *fault.Error) {
+	return func(ctx context.Context, requestID string, f *fault.Error) {
+		log.ErrorContext(ctx, "billing request failed", "request_id", requestID, "code", string(f.Code), "op", f.Op,
+			"cause", strings.TrimPrefix(fmt.Sprintf("%T", f.Err), "*"), "status", http.StatusText(f.Code.Status()))
+	}
+}

@@ -1,0 +1,55 @@
+// Command billing sells credits: it opens checkouts and portals of the payment
+// vendor for the admin API, and turns the vendor's verified messages into grants
+// and corrections. It alone has the vendor's key, and no access to the vault.
+package main
+
+import (
+	"context"
+
+	"github.com/latchkey/latchkey/shared/admin"
+	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/stripe"
+	"github.com/latchkey/latchkey/shared/topology"
+	"github.com/latchkey/latchkey/shared/topup"
+)
+
+func main() {
+	env, _, err := boot.Open(context.Background(), topology.Billing)
+	if err != nil {
+		boot.Exit(err)
+	}
+	h, err := wire(env)
+	if err != nil {
+		boot.Exit(err)
+	}
+	boot.Start(env, h.Handle)
+}
+
+// consolePath is where the vendor sends a customer back to.
+const consolePath = "/console/billing"
+
+func wire(env *boot.Env) (*Handler, error) {
+	db, err := env.DB()
+	if err != nil {
+		return nil, err
+	}
+	out, err := env.Egress()
+	if err != nil {
+		return nil, err
+	}
+	pay := env.Config.Payments
+	client := &stripe.Client{HTTP: out.Vendor(stripe.Host), Base: stripe.Base, Key: pay.Key}
+	if pay.APIBase != "" {
+		client.Base = pay.APIBase
+	}
+	ledger := credit.New(db.Ledger(), credit.Options{})
+	sales := &topup.Service{Store: db.TopUps(), Payers: db.TopUps(), Ledger: ledger, Vendor: client, NewID: boot.NewID,
+		ReturnURL: env.Config.PublicURL + consolePath}
+	api := admin.NewBilling(admin.Services{
+		Orgs:  &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Random: boot.Rand()},
+		Audit: db.Audit(), Payments: sales, NewID: boot.NewID, OnError: logError(env.Log), Redact: env.Secrets,
+	})
+	return &Handler{API: api, Sales: sales, Secrets: pay.WebhookSecrets, Clock: env.Clock, Log: env.Log}, nil
+}

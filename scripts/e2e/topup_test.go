@@ -1,0 +1,152 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/scripts/internal/fakestripe"
+)
+
+// The payment vendor's secrets are canaries, too.
+const (
+	stripeKey       = "sk_test_CNRY5b1c77d2STRIPEKEY"
+	stripeSecret    = "whsec_CNRY90e2f4a1STRIPESECRET"
+	stripeOldSecret = "whsec_CNRY17c3b8d6STRIPERETIRED"
+)
+
+var till = fakestripe.New(fakestripe.Options{Key: stripeKey, Secret: stripeSecret})
+
+// order is a checkout of 10 USD.
+func (x *tenant) order() (session string) {
+	x.t.Helper()
+	var c struct{ ID, URL, State, Currency string }
+	x.call(http.MethodPost, "/billing/checkout", map[string]any{"amount": 10_000_000, "save_payment_method": true}, &c)
+	u, err := url.Parse(c.URL)
+	must(x.t, err)
+	if c.State != "pending" || c.Currency != "usd" {
+		x.t.Fatalf("%+v", c)
+	}
+	return strings.TrimPrefix(u.Path, "/pay/")
+}
+
+// deliver sends a message as the vendor does.
+func deliver(ctx context.Context, message []byte, at time.Time) (answer, error) {
+	name, value := till.Header(message, at)
+	return tryPost(ctx, world.BaseURL+"/billing/stripe", "", message, name, value)
+}
+
+func (x *tenant) grants() (n int) {
+	x.t.Helper()
+	for _, e := range x.entries() {
+		if e.Kind == "grant" {
+			n++
+		}
+	}
+	return n
+}
+
+// TestTopUp buys credits; the vendor's messages come doubled, reordered and
+// twenty at a time, forged, old, of the future, and with the refund first: one
+// grant, and one balance step for each thing that happened.
+func TestTopUp(t *testing.T) {
+	x := newTenant(t, "free", 0)
+	session := x.order()
+	if a, err := deliver(t.Context(), till.Message("checkout.session.completed", session, 0), time.Now()); err != nil || a.Status != http.StatusOK {
+		t.Fatalf("unpaid: %v %d %s", err, a.Status, a.Body)
+	}
+	if c := x.credits(); c.Posted != 0 {
+		t.Fatalf("an unpaid checkout gave credits: %+v", c)
+	}
+	paid := till.Pay(session)
+	for name, at := range map[string]time.Time{"old": time.Now().Add(-10 * time.Minute), "of the future": time.Now().Add(10 * time.Minute)} {
+		if a, err := deliver(t.Context(), paid[1], at); err != nil || a.Status != http.StatusUnauthorized || a.code() != "unauthorized" {
+			t.Errorf("%s: %v %d %s", name, err, a.Status, a.Body)
+		}
+	}
+	name, value := till.Header(paid[1], time.Now())
+	forged := bytes.Replace(paid[1], []byte("1000"), []byte("9000"), 1)
+	if a, err := tryPost(t.Context(), world.BaseURL+"/billing/stripe", "", forged, name, value); err != nil || a.Status != http.StatusUnauthorized {
+		t.Errorf("forged: %v %d %s", err, a.Status, a.Body)
+	}
+	if c := x.credits(); c.Posted != 0 {
+		t.Fatalf("a refused message gave credits: %+v", c)
+	}
+	// The refund arrives before the payment, and everything twenty times.
+	messages := append([][]byte{till.Message("charge.refunded", session, 300)}, paid...)
+	messages = append(messages, till.Message("charge.refunded", session, 500), till.Message("checkout.session.async_payment_succeeded", session, 0),
+		till.Message("charge.dispute.funds_reinstated", session, 200), till.Message("charge.dispute.funds_withdrawn", session, 200))
+	for _, m := range messages[:1] {
+		if a, err := deliver(t.Context(), m, time.Now()); err != nil || a.Status != http.StatusOK {
+			t.Fatalf("%v %d %s", err, a.Status, a.Body)
+		}
+	}
+	if c := x.credits(); c.Posted != 7_000_000 || x.grants() != 1 {
+		t.Fatalf("after the refund alone: %+v", c)
+	}
+	var group sync.WaitGroup
+	for i := range 20 {
+		for _, m := range slices.Concat(messages[i%len(messages):], messages[:i%len(messages)]) {
+			group.Add(1)
+			go func() {
+				defer group.Done()
+				for try := range 10 {
+					a, err := deliver(context.Background(), m, time.Now())
+					if err == nil && a.Status == http.StatusOK {
+						return
+					}
+					// The vendor sends again what was not taken.
+					if err != nil || a.Status < 500 && a.Status != http.StatusTooManyRequests || try == 9 {
+						t.Errorf("%v %d %s", err, a.Status, a.Body)
+						return
+					}
+				}
+			}()
+		}
+	}
+	group.Wait()
+	if c := x.credits(); c.Posted != 5_000_000 || c.Available != 5_000_000 || x.grants() != 1 {
+		t.Errorf("%+v, %d grants", c, x.grants())
+	}
+	x.consistent()
+	var portal struct{ URL string }
+	x.call(http.MethodPost, "/billing/portal", map[string]any{}, &portal)
+	if !strings.Contains(portal.URL, "/portal/cus_") {
+		t.Errorf("%+v", portal)
+	}
+}
+
+// TestTopUpOfOthers: who may buy, and that another organisation's payment never
+// arrives here.
+func TestTopUpOfOthers(t *testing.T) {
+	x, y := newTenant(t, "free", 0), newTenant(t, "free", 0)
+	a := post(t, world.BaseURL+"/api/orgs/"+x.ID+"/billing/checkout", y.Key, map[string]any{"amount": 10_000_000})
+	if a.Status != http.StatusNotFound || a.code() != "not_found" {
+		t.Errorf("a foreign checkout: %d %s", a.Status, a.Body)
+	}
+	if a := post(t, world.BaseURL+"/api/orgs/"+x.ID+"/billing/portal", x.Key, map[string]any{}); a.Status != http.StatusConflict {
+		t.Errorf("a portal before the first payment: %d %s", a.Status, a.Body)
+	}
+	session, other := x.order(), y.order()
+	// What the vendor repeats of us is no authority: the record is.
+	var m, n map[string]any
+	must(t, json.Unmarshal(till.Pay(session)[1], &m))
+	must(t, json.Unmarshal(till.Pay(other)[1], &n))
+	object := func(v map[string]any) map[string]any { return v["data"].(map[string]any)["object"].(map[string]any) }
+	object(m)["metadata"] = object(n)["metadata"]
+	mixed, err := json.Marshal(m)
+	must(t, err)
+	if a, err := deliver(t.Context(), mixed, time.Now()); err != nil || a.Status != http.StatusOK {
+		t.Fatalf("%v %d %s", err, a.Status, a.Body)
+	}
+	if x.credits().Posted != 10_000_000 || y.credits().Posted != 0 {
+		t.Errorf("%+v %+v", x.credits(), y.credits())
+	}
+}

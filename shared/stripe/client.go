@@ -1,0 +1,143 @@
+package stripe
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/latchkey/latchkey/shared/egress"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/topup"
+)
+
+// Client calls Stripe's API. It implements [topup.Vendor]. Safe for concurrent
+// use.
+type Client struct {
+	HTTP *http.Client // that may reach Host only
+	Base string       // without a slash at the end
+	Key  secret.Text
+}
+
+// maxAnswer bounds an answer of the API.
+const maxAnswer = 1 << 20
+
+// Checkout implements [topup.Vendor]. The top-up is the key of idempotency, so a
+// repeated call opens no second checkout.
+func (c *Client) Checkout(ctx context.Context, o topup.Checkout) (topup.Session, error) {
+	form := url.Values{
+		"mode": {"payment"}, "success_url": {o.ReturnURL + "?topup=" + url.QueryEscape(o.TopUp)}, "cancel_url": {o.ReturnURL},
+		"line_items[0][quantity]":                       {"1"},
+		"line_items[0][price_data][currency]":           {topup.Currency},
+		"line_items[0][price_data][unit_amount]":        {strconv.FormatInt(o.Cents, 10)},
+		"line_items[0][price_data][product_data][name]": {"Latchkey credits"},
+		"client_reference_id":                           {o.TopUp},
+		"metadata[" + topUpKey + "]":                    {o.TopUp},
+		// Stripe copies an intent's metadata to its charge, so a refund names the
+		// top-up, too.
+		"payment_intent_data[metadata][" + topUpKey + "]": {o.TopUp},
+	}
+	for name, value := range o.Metadata {
+		form.Set("metadata["+name+"]", value)
+		form.Set("payment_intent_data[metadata]["+name+"]", value)
+	}
+	if o.Customer != "" {
+		form.Set("customer", o.Customer)
+	} else {
+		form.Set("customer_creation", "always")
+	}
+	if o.SaveMethod {
+		form.Set("payment_intent_data[setup_future_usage]", "off_session")
+	}
+	var s session
+	if err := c.call(ctx, http.MethodPost, "/v1/checkout/sessions", form, "checkout-"+o.TopUp, &s); err != nil {
+		return topup.Session{}, err
+	}
+	if !validID(s.ID) || !strings.HasPrefix(s.URL, "https://") && !strings.HasPrefix(s.URL, "http://127.0.0.1") {
+		return topup.Session{}, malformed("stripe.Checkout")
+	}
+	return topup.Session{ID: s.ID, URL: s.URL}, nil
+}
+
+// IntentTopUp implements [topup.Vendor].
+func (c *Client) IntentTopUp(ctx context.Context, id string) (string, error) {
+	if !validID(id) {
+		return "", malformed("stripe.IntentTopUp")
+	}
+	var i intent
+	err := c.call(ctx, http.MethodGet, "/v1/payment_intents/"+id, nil, "", &i)
+	if fault.CodeOf(err) == fault.NotFound {
+		return "", nil
+	}
+	return i.Metadata[topUpKey], err
+}
+
+// Portal opens the customer's page at Stripe, with invoices and means of payment.
+func (c *Client) Portal(ctx context.Context, customer, returnURL string) (string, error) {
+	var out struct {
+		URL string `json:"url"`
+	}
+	form := url.Values{"customer": {customer}, "return_url": {returnURL}}
+	if err := c.call(ctx, http.MethodPost, "/v1/billing_portal/sessions", form, "", &out); err != nil {
+		return "", err
+	}
+	if !strings.HasPrefix(out.URL, "https://") && !strings.HasPrefix(out.URL, "http://127.0.0.1") {
+		return "", malformed("stripe.Portal")
+	}
+	return out.URL, nil
+}
+
+func malformed(op string) error {
+	return fault.New(fault.Unavailable, op, "the payment service gave an answer that cannot be read, try again")
+}
+
+// call makes one request. Only Stripe's status is looked at when it refuses.
+func (c *Client) call(ctx context.Context, method, path string, form url.Values, idempotencyKey string, into any) error {
+	const op = "stripe.call"
+	if c.Key.IsZero() {
+		return fault.New(fault.Unavailable, op, "payments are not set up here; the operator has to store the key of the payment service")
+	}
+	var body io.Reader
+	if form != nil {
+		body = strings.NewReader(form.Encode())
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.Base+path, body)
+	if err != nil {
+		return fault.Wrap(fault.Internal, op, "internal error, try again later", err)
+	}
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if idempotencyKey != "" {
+		req.Header.Set("Idempotency-Key", idempotencyKey)
+	}
+	req.Header.Set("Stripe-Version", apiVersion)
+	_ = c.Key.Use(func(key []byte) error { req.Header.Set("Authorization", "Bearer "+string(key)); return nil })
+	resp, err := egress.Do(c.HTTP, req)
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, op, "the payment service cannot be reached, try again", err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil || len(answer) > maxAnswer {
+		return malformed(op)
+	}
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		if json.Unmarshal(answer, into) != nil {
+			return malformed(op)
+		}
+		return nil
+	case resp.StatusCode == http.StatusNotFound:
+		return fault.New(fault.NotFound, op, "the payment service does not know this")
+	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
+		return fault.New(fault.Unavailable, op, "the payment service refuses the platform's key; the operator has to replace it")
+	case resp.StatusCode == http.StatusConflict || resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500:
+		return fault.New(fault.Unavailable, op, "the payment service is busy, try again")
+	}
+	return fault.New(fault.Internal, op, "the payment service refused this request; nothing was charged")
+}

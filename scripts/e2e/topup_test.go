@@ -37,8 +37,8 @@ func (x *tenant) order() (session string) {
 	return strings.TrimPrefix(u.Path, "/pay/")
 }
 
-// deliver sends a message as the vendor does.
-func deliver(ctx context.Context, message []byte, at time.Time) (answer, error) {
+// deliverPayment sends a message as the vendor does.
+func deliverPayment(ctx context.Context, message []byte, at time.Time) (answer, error) {
 	name, value := till.Header(message, at)
 	return tryPost(ctx, world.BaseURL+"/billing/stripe", "", message, name, value)
 }
@@ -59,7 +59,7 @@ func (x *tenant) grants() (n int) {
 func TestTopUp(t *testing.T) {
 	x := newTenant(t, "free", 0)
 	session := x.order()
-	if a, err := deliver(t.Context(), till.Message("checkout.session.completed", session, 0), time.Now()); err != nil || a.Status != http.StatusOK {
+	if a, err := deliverPayment(t.Context(), till.Message("checkout.session.completed", session, 0), time.Now()); err != nil || a.Status != http.StatusOK {
 		t.Fatalf("unpaid: %v %d %s", err, a.Status, a.Body)
 	}
 	if c := x.credits(); c.Posted != 0 {
@@ -67,7 +67,7 @@ func TestTopUp(t *testing.T) {
 	}
 	paid := till.Pay(session)
 	for name, at := range map[string]time.Time{"old": time.Now().Add(-10 * time.Minute), "of the future": time.Now().Add(10 * time.Minute)} {
-		if a, err := deliver(t.Context(), paid[1], at); err != nil || a.Status != http.StatusUnauthorized || a.code() != "unauthorized" {
+		if a, err := deliverPayment(t.Context(), paid[1], at); err != nil || a.Status != http.StatusUnauthorized || a.code() != "unauthorized" {
 			t.Errorf("%s: %v %d %s", name, err, a.Status, a.Body)
 		}
 	}
@@ -84,7 +84,7 @@ func TestTopUp(t *testing.T) {
 	messages = append(messages, till.Message("charge.refunded", session, 500), till.Message("checkout.session.async_payment_succeeded", session, 0),
 		till.Message("charge.dispute.funds_reinstated", session, 200), till.Message("charge.dispute.funds_withdrawn", session, 200))
 	for _, m := range messages[:1] {
-		if a, err := deliver(t.Context(), m, time.Now()); err != nil || a.Status != http.StatusOK {
+		if a, err := deliverPayment(t.Context(), m, time.Now()); err != nil || a.Status != http.StatusOK {
 			t.Fatalf("%v %d %s", err, a.Status, a.Body)
 		}
 	}
@@ -98,7 +98,7 @@ func TestTopUp(t *testing.T) {
 			go func() {
 				defer group.Done()
 				for try := range 10 {
-					a, err := deliver(context.Background(), m, time.Now())
+					a, err := deliverPayment(context.Background(), m, time.Now())
 					if err == nil && a.Status == http.StatusOK {
 						return
 					}
@@ -143,7 +143,7 @@ func TestTopUpOfOthers(t *testing.T) {
 	object(m)["metadata"] = object(n)["metadata"]
 	mixed, err := json.Marshal(m)
 	must(t, err)
-	if a, err := deliver(t.Context(), mixed, time.Now()); err != nil || a.Status != http.StatusOK {
+	if a, err := deliverPayment(t.Context(), mixed, time.Now()); err != nil || a.Status != http.StatusOK {
 		t.Fatalf("%v %d %s", err, a.Status, a.Body)
 	}
 	if x.credits().Posted != 10_000_000 || y.credits().Posted != 0 {

@@ -72,6 +72,29 @@ func TestWithoutASegmentNothingHappens(t *testing.T) {
 	}
 }
 
+func TestRequestsThatAreNotSampledCostNothing(t *testing.T) {
+	tracer, err := XRay()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("LAMBDA_TASK_ROOT", t.TempDir())
+	for header, opened := range map[string]bool{
+		sampled: true,
+		strings.Replace(sampled, "Sampled=1", "Sampled=0", 1):             false,
+		strings.Replace(sampled, "Sampled=1", "Sampled=0;Lineage=1:a", 1): false,
+		strings.Replace(sampled, "Sampled=1", "XSampled=0;Sampled=1", 1):  true,
+	} {
+		//lint:ignore SA1029 the key is the SDK's own
+		before := context.WithValue(context.Background(), xray.LambdaTraceHeaderKey, header)
+		ctx, span := tracer.Start(before, "x")
+		if got := xray.GetSegment(ctx) != nil; got != opened || !opened && ctx != before {
+			t.Errorf("%s: a segment was opened: %v", header, got)
+		}
+		span.Annotate(Provider, "p")
+		span.End()
+	}
+}
+
 type recorded struct {
 	none
 	values map[Key]string

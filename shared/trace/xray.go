@@ -3,6 +3,7 @@ package trace
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/aws/aws-xray-sdk-go/v2/strategy/ctxmissing"
 	"github.com/aws/aws-xray-sdk-go/v2/xray"
@@ -35,11 +36,29 @@ func (xrayTracer) Start(ctx context.Context, name string) (context.Context, Span
 	if xray.GetSegment(ctx) == nil && xray.TraceID(ctx) == "" && ctx.Value(xray.LambdaTraceHeaderKey) == nil {
 		return ctx, none{}
 	}
+	if unsampled(ctx) {
+		return ctx, none{}
+	}
 	ctx, seg := xray.BeginSubsegment(ctx, name)
 	if seg == nil {
 		return ctx, none{}
 	}
 	return ctx, &xraySpan{seg: seg}
+}
+
+// unsampled says that Lambda decided not to record this request, as it does for
+// most: the SDK would make segments for it and drop them at their end.
+func unsampled(ctx context.Context) bool {
+	header, ok := ctx.Value(xray.LambdaTraceHeaderKey).(string)
+	if !ok {
+		return false
+	}
+	for field := range strings.SplitSeq(header, ";") {
+		if strings.TrimSpace(field) == "Sampled=0" {
+			return true
+		}
+	}
+	return false
 }
 
 type xraySpan struct {

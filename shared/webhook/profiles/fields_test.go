@@ -1,10 +1,15 @@
 package profiles_test
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/webhook"
@@ -157,4 +162,34 @@ func TestSharedValues(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
+}
+
+// TestIDCannotLendToTheTime: the same signed bytes, cut at another full stop.
+func TestIDCannotLendToTheTime(t *testing.T) {
+	s := scheme(t, taxonomy.ProfileStandardWebhooks)
+	for _, x := range senders(t) {
+		if x.name != taxonomy.ProfileStandardWebhooks {
+			continue
+		}
+		in := x.signed(t, x.keys[0], clock().Add(-24*time.Hour))
+		id, old := in.Header["webhook-id"][0], in.Header["webhook-timestamp"][0]
+		fresh := strconv.FormatInt(clock().Unix(), 10)
+		mac := x.signedLike(t, id, old, fresh+".x")
+		in = input("", "x", "webhook-id", id+"."+old, "webhook-timestamp", fresh, "webhook-signature", mac)
+		if got := reason(s, in, clock(), text(x.keys[0])); got != webhook.SigFormat {
+			t.Errorf("%q", got)
+		}
+	}
+}
+
+// signedLike is the value that the sender makes for an id, a time and a body.
+func (s sender) signedLike(t *testing.T, id, stamp, body string) string {
+	t.Helper()
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(s.keys[0], "whsec_"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := hmac.New(sha256.New, key)
+	m.Write([]byte(id + "." + stamp + "." + body))
+	return "v1," + base64.StdEncoding.EncodeToString(m.Sum(nil))
 }

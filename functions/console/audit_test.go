@@ -205,6 +205,7 @@ func TestEveryChangeIsOneTransactionWithItsRow(t *testing.T) {
 	ids := map[string]string{}
 	covered := map[string]bool{
 		"POST /api/operator/reconcile":               true, // compares, changes nothing
+		"POST /api/operator/rebuild-usage":           true, // rows that say the same
 		"POST /api/orgs/{org}/routes/explain":        true, // reads
 		"POST /api/orgs/{org}/connections/{id}/test": true, // what it saw is nobody's decision
 		// Served by billing; shared/dynamo tests its row.

@@ -29,6 +29,7 @@ import (
 	vendors "github.com/latchkey/latchkey/shared/providers/catalog"
 	"github.com/latchkey/latchkey/shared/rotation"
 	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/usage"
 	"github.com/latchkey/latchkey/shared/vault"
 	"github.com/latchkey/latchkey/shared/vault/vaulttest"
 )
@@ -76,7 +77,7 @@ func stackOver(t *testing.T, client *dynamodb.Client, tables dynamo.Tables) *sta
 		Agents: &agent.Service{Store: db.Agents()},
 		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys, Catalog: catalog.New(catalog.Entries()),
 			Agents: db.Agents(), PublicURL: "https://latchkey.example"},
-		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Alerts: db.Alerts(), Prices: db.Prices(), Fields: vaulttest.Fields(), NewID: boot.NewID,
+		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Alerts: db.Alerts(), Rebuild: &usage.Rebuilder{Store: db.Ledger(), Journal: db.Ledger()}, Prices: db.Prices(), Fields: vaulttest.Fields(), NewID: boot.NewID,
 		Integrations: &integration.Service{Store: db.Integrations(), Seal: seal, Hash: keys, NewID: boot.NewID},
 		Rotations:    &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(context.Context) error { return nil }},
 	})}

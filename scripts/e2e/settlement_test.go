@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -185,7 +186,35 @@ func TestReplayedRecords(t *testing.T) {
 		}
 	}
 	x.projected(7)
+	// The rows are made anew while calls go on.
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 6 {
+			_, _ = tryPost(context.Background(), world.BaseURL+"/v1/chat/completions", x.Key, chatBody(simChat, fmt.Sprint("meanwhile ", i), false))
+		}
+	}()
+	var rebuilt struct {
+		OK, Complete         bool
+		Checked              int
+		Mismatches, Repaired []any
+	}
+	must(t, operator().Call(t.Context(), http.MethodPost, "/api/operator/rebuild-usage", map[string]any{"org_id": x.ID}, &rebuilt))
+	if !rebuilt.OK || !rebuilt.Complete || rebuilt.Checked < 7 || len(rebuilt.Mismatches) != 0 {
+		t.Errorf("rebuilt: %+v", rebuilt)
+	}
+	<-done
+	x.projected(13)
+	deliver(t, x.journal())
+	x.projected(13)
 	x.consistent()
+	eventually(t, "every entry is told", func() bool {
+		ids := map[string]bool{}
+		for _, e := range x.toldAbout("latchkey.ledger.entry") {
+			ids[e.ID] = true
+		}
+		return len(ids) == 14
+	})
 	ids := map[string]int{}
 	for _, e := range x.toldAbout("latchkey.ledger.entry") {
 		ids[e.ID]++

@@ -73,6 +73,7 @@ type Services struct {
 	Credits      Credits
 	Ledger       Ledger
 	Alerts       alert.Settings
+	Rebuild      Rebuilder
 	Prices       Prices
 	Rotations    *rotation.Service
 	Routes       Routes

@@ -94,6 +94,7 @@ func examples(w *world) map[string]example {
 	add("POST", "/api/operator/prices", "", strings.Replace(prices, `"rate_pico":1`, `"rate_pico":2,"tier_from":0,"min_units":1`, 1))
 	add("POST", "/api/operator/prices/{version}/activate", "", "")
 	add("POST", "/api/operator/reconcile", "", `{"org_id":"acme"}`)
+	add("POST", "/api/operator/rebuild-usage", "", `{"org_id":"acme","cursor":""}`)
 	add("POST", "/api/operator/rotations", "", `{"kind":"kek","to":"`+w.kek.Keys()[1]+`","rate":10}`)
 	add("POST", "/api/operator/rotations/{id}/rollback", "", "{}")
 	return out

@@ -34,6 +34,7 @@ import (
 	"github.com/latchkey/latchkey/shared/session/sessiontest"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/topup"
+	"github.com/latchkey/latchkey/shared/usage"
 	"github.com/latchkey/latchkey/shared/vault"
 	"github.com/latchkey/latchkey/shared/vault/vaulttest"
 )
@@ -117,7 +118,7 @@ func newWorld(t *testing.T) *world {
 		Installs: &install.Service{Store: w.installs, Bindings: w.installs, Vault: w.vault, Index: w.vault, Catalog: catalog.New(catalog.Entries()),
 			Agents: agents, PublicURL: "https://latchkey.example"},
 		Integrations: &integration.Service{Store: w.integrations, Seal: seal, Hash: w.vault, NewID: w.newID},
-		Sessions:     sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Alerts: w.alerts, Prices: &fakePrices{rows: w.rows},
+		Sessions:     sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Alerts: w.alerts, Rebuild: fakeRebuild{}, Prices: &fakePrices{rows: w.rows},
 		Offers: w.conns, Models: ModelSupply{Served: []taxonomy.Provider{taxonomy.OpenRouter, taxonomy.OpenAI, taxonomy.OpenAICompatible}, Platform: []taxonomy.Provider{taxonomy.OpenRouter}},
 		Rotations: &rotation.Service{Store: w.jobs, Keys: w.vault, Wake: func(context.Context) error { w.woken++; return nil }},
 		Routes:    fakeRoutes{}, Payments: fakePayments{},
@@ -427,6 +428,13 @@ func (f *fakeAlerts) Alerts(_ context.Context, id, after string, limit int) ([]a
 		return nil, "", nil
 	}
 	return []alert.Alert{{ID: "al_1", Org: id, Threshold: "20%", Limit: 20, Left: 19, Level: 100, At: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)}}, "P#1", nil
+}
+
+type fakeRebuild struct{}
+
+func (fakeRebuild) Run(_ context.Context, id string, _ time.Time) (usage.Report, error) {
+	m := usage.Mismatch{Row: credit.UsageRow{Org: id, Day: "2026-11-01", Provider: "p", Model: "m"}, What: "cost", Want: 2, Got: 1}
+	return usage.Report{Complete: true, Checked: 3, Repaired: []usage.Mismatch{m}}, nil
 }
 
 // fakePrices keeps versions and activates them at once.

@@ -158,6 +158,7 @@ func operatorRoutes() []route {
 		get("/api/operator/prices/{version}", operatorRead, "A price book version with its rows", bookDetail{}, getPrices),
 		act("/api/operator/prices/{version}/activate", operatorAdmin, "Make a version apply", nil, bookJSON{}, bare(activatePrices)),
 		act("/api/operator/reconcile", operatorAdmin, "Compare balances with entries and holds", reconcileBody{}, reconcileJSON{}, with(reconcile)),
+		act("/api/operator/rebuild-usage", operatorAdmin, "Build usage rows anew from the entries, of one organisation or all; call again until complete", rebuildBody{}, rebuildJSON{}, with(rebuildUsage)),
 		lists("/api/operator/audit", operatorRead, "Changes of the operator's own resources", auditJSON{}, listOperatorAudit),
 		get("/api/operator/audit/verify", operatorRead, "Whether rows of the operator's audit log were altered, removed or inserted", verifyJSON{}, verifyOperatorAudit, verifyParam()),
 	}

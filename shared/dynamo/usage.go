@@ -30,12 +30,36 @@ const (
 // projected is one entry on its way into its row.
 type projected struct {
 	entry   credit.Entry
+	version int64
 	verdict credit.Verdict
 }
 
 // Project implements credit.SettleStore: per row one transaction adds the sum of
-// the entries and marks each as seen, so that a repeated entry adds nothing.
+// the entries and marks each as seen, so that a repeated entry adds nothing. While
+// a version is being built, entries go into that one, too.
 func (s *LedgerStore) Project(ctx context.Context, entries []credit.Entry, now time.Time) []credit.Verdict {
+	versions, err := s.versions(ctx, entries)
+	if err != nil {
+		out := make([]credit.Verdict, len(entries))
+		for i := range out {
+			out[i].Result = credit.Undecided
+		}
+		return out
+	}
+	live := func(org string) (int64, bool) { return versions[org].Live, true }
+	building := func(org string) (int64, bool) { v := versions[org].Building; return v, v > 0 }
+	out := s.projectInto(ctx, entries, now, live)
+	for i, v := range s.projectInto(ctx, entries, now, building) {
+		if v.Result == credit.Undecided || v.Result == credit.Poisoned && out[i].Result != credit.Undecided {
+			out[i] = v
+		}
+	}
+	return out
+}
+
+// projectInto adds entries to the version that there is for their organisation;
+// the others are done.
+func (s *LedgerStore) projectInto(ctx context.Context, entries []credit.Entry, now time.Time, version func(org string) (int64, bool)) []credit.Verdict {
 	at := make([]*projected, len(entries))
 	byID := make(map[string]*projected, len(entries))
 	rows := make(map[table.Key][]*projected)
@@ -47,11 +71,13 @@ func (s *LedgerStore) Project(ctx context.Context, entries []credit.Entry, now t
 		}
 		p := &projected{entry: e}
 		at[i], byID[e.ID] = p, p
-		if e.Kind != credit.UsageEntry {
+		v, there := version(e.Org)
+		if e.Kind != credit.UsageEntry || !there {
 			p.verdict.Result = credit.Done
 			continue
 		}
-		key := credit.RowOf(e).Key()
+		p.version = v
+		key := table.InVersion(credit.RowOf(e).Key(), v)
 		if rows[key] == nil {
 			order = append(order, key)
 		}
@@ -136,10 +162,10 @@ func (s *LedgerStore) projection(key table.Key, g []*projected, now time.Time) *
 	acts := make([]types.TransactWriteItem, 1, 1+len(g))
 	acts[0] = addToRow(name, key, sum)
 	expires := strconv.FormatInt(now.Add(seenLife).Unix(), 10)
-	params := make([]string, 0, 1+len(g))
-	params = append(params, expires)
+	params := make([]string, 0, 2+len(g))
+	params = append(params, expires, key.PK)
 	for _, p := range g {
-		it := keyItem(table.Seen(p.entry.ID))
+		it := keyItem(table.InVersion(table.Seen(p.entry.ID), p.version))
 		it[table.TTL] = &types.AttributeValueMemberN{Value: expires}
 		act := ledgerPut(name, it, ifAbsent)
 		act.Put.ReturnValuesOnConditionCheckFailure = types.ReturnValuesOnConditionCheckFailureNone
@@ -168,15 +194,32 @@ func addToRow(name *string, key table.Key, sum credit.UsageRow) types.TransactWr
 		ExpressionAttributeNames: names, ExpressionAttributeValues: values}}
 }
 
-// Usage implements credit.ReadStore.
+// Usage implements credit.ReadStore. Rows of a version that was replaced while
+// they were read may be deleted already, so they are read again.
 func (s *LedgerStore) Usage(ctx context.Context, org, from, to string) ([]credit.UsageRow, error) {
+	v, err := s.Version(ctx, org)
+	for err == nil {
+		var rows []credit.UsageRow
+		if rows, err = s.Rows(ctx, org, v.Live, from, to); err != nil {
+			break
+		}
+		was := v.Live
+		if v, err = s.Version(ctx, org); err == nil && v.Live == was {
+			return rows, nil
+		}
+	}
+	return nil, err
+}
+
+// Rows implements [usage.Store].
+func (s *LedgerStore) Rows(ctx context.Context, org string, version int64, from, to string) ([]credit.UsageRow, error) {
 	const op = "dynamo.Usage"
 	in := &dynamodb.QueryInput{
 		TableName: s.db.name(table.Usage), ConsistentRead: aws.Bool(true),
 		// '~' sorts after every character that follows a day in a key.
 		KeyConditionExpression:   aws.String("#pk = :pk AND #sk BETWEEN :from AND :to"),
 		ExpressionAttributeNames: entriesBefore,
-		ExpressionAttributeValues: item{":pk": str(table.UsageRow(org, "", "", "", "").PK), ":from": str(from),
+		ExpressionAttributeValues: item{":pk": str(rowsOf(org, version)), ":from": str(from),
 			":to": str(to + "~")},
 	}
 	var out []credit.UsageRow

@@ -347,6 +347,19 @@ func UsageRow(org, day, model, agent, source string) Key {
 	return Key{"U#" + org, strings.Join([]string{day, source, agent, model}, "#")}
 }
 
+// UsageVersion says which version of an organisation's rows is read, and which
+// one is being built.
+func UsageVersion(org string) Key { return Key{"USAGE#" + org, "VERSION"} }
+
+// InVersion is the key of a row or a mark in a version of the rows; version 0 is
+// the first.
+func InVersion(k Key, version int64) Key {
+	if version == 0 {
+		return k
+	}
+	return Key{k.PK + "#" + strconv.FormatInt(version, 10), k.SK}
+}
+
 // Seen marks an entry as projected.
 func Seen(entry string) Key { return Key{"SEEN#" + entry, "SEEN"} }
 

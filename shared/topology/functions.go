@@ -81,7 +81,8 @@ func console() Function {
 			{Table: table.Sessions, Actions: []string{"GetItem", "Query"}},
 			{Table: table.Ledger, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
 			{Table: table.Usage, Actions: []string{"GetItem", "Query"}},
-			{Table: table.Usage, Actions: []string{"UpdateItem"}, Keys: []string{table.AlertLevels}},
+			// Settings of alerts, and rows that are built anew.
+			{Table: table.Usage, Actions: []string{"DeleteItem", "PutItem", "UpdateItem"}, Keys: []string{table.AlertLevels, "SEEN#*", "U#*", "USAGE#*"}},
 		},
 		KMS: []KeyAccess{
 			{Actions: []string{"GenerateDataKey"}, Classes: taxonomy.CredentialClasses()},
@@ -142,7 +143,7 @@ func settle() Function {
 		Tables: []TableAccess{
 			{Table: table.Ledger, Actions: []string{"GetItem", "PutItem", "UpdateItem"}},
 			// Events that it has sent are deleted, rows never.
-			{Table: table.Usage, Actions: []string{"GetItem", "PutItem", "UpdateItem"}},
+			{Table: table.Usage, Actions: []string{"BatchGetItem", "GetItem", "PutItem", "UpdateItem"}},
 			{Table: table.Usage, Actions: []string{"DeleteItem"}, Keys: []string{table.KeptEvents}},
 		},
 		Events:      true,

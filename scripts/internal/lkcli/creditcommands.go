@@ -83,6 +83,8 @@ func operatorCommands() []command {
 			examples: []string{`echo '{"pro":{"byok":true}}' | lk tiers set -`}},
 		{name: "reconcile", about: "compare balances with entries and holds, of --org or of all (operator); a mismatch is exit code 1", method: http.MethodPost,
 			path: "/api/operator/reconcile", truth: "ok"},
+		{name: "usage rebuild", about: "build the usage rows of --org or of all anew from the entries (operator); exit code 1 while something is left, then call again", method: http.MethodPost,
+			path: "/api/operator/rebuild-usage", truth: "ok", flags: []option{opt(text, "cursor", "next of the call before")}},
 		{name: "audit", aliases: []string{"audit list"}, about: "who changed what, newest first", method: http.MethodGet, path: orgPath + "/audit", list: true, paged: true,
 			columns: auditColumns(), examples: []string{"lk audit --limit 20"}},
 		{name: "audit operator", about: "changes of the operator's own resources (operator)", method: http.MethodGet, path: "/api/operator/audit", list: true, paged: true,

@@ -98,8 +98,8 @@ func (h *Handler) Handle(ctx context.Context, ev events.CloudWatchEvent) (Answer
 	return a, nil
 }
 
-// flush sends kept events. Those that stay are logged as an error, which raises
-// an alarm; they never fail the run.
+// flush sends kept events. Those that stay are logged as an error; they never
+// fail the run.
 func (h *Handler) flush(ctx context.Context) {
 	sent, left, err := h.Events.Flush(ctx, eventBudget)
 	switch {

@@ -11,9 +11,9 @@ import (
 // shelf is a BookStore in memory that counts reads.
 type shelf struct {
 	BookStore
-	index          Index
-	book           *Book
-	indexed, books int
+	index Index
+	book  *Book
+	books int
 }
 
 func (s *shelf) Index(context.Context) (Index, error) { return s.index, nil }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -464,5 +462,3 @@ func (a *attempts) reserve(ctx context.Context, cand route.Candidate, in billing
 	a.limits.took(claims)
 	return &Meter{a: a, cand: cand, hold: h, decision: d, reservedAt: now, attempt: r.Attempt}, nil
 }
-
-func sorted(m map[string]bool) []string { return slices.Sorted(maps.Keys(m)) }

@@ -39,7 +39,6 @@ type sender struct {
 	bodySigned bool
 	public     bool // verifies with public keys
 	contentURL bool
-	otherAdmit webhook.Reason // reason with the other install's secret
 }
 
 const publicURL = "https://hooks.example/in?a=1"

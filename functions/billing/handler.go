@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
 
 	"github.com/latchkey/latchkey/shared/admin"
+	"github.com/latchkey/latchkey/shared/boot/adminhttp"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/stripe"
@@ -50,26 +49,26 @@ func (h *Handler) Handle(ctx context.Context, e events.APIGatewayV2HTTPRequest) 
 		if v := recover(); v != nil {
 			// The value may hold anything; its type says enough to find it.
 			h.Log.ErrorContext(ctx, "billing panic", "request_id", id, "type", fmt.Sprintf("%T", v))
-			resp, err = answer(admin.Failure(fault.New(fault.Internal, "billing.Handle", "internal error, try again later"), id)), nil
+			resp, err = adminhttp.Answer(admin.Failure(fault.New(fault.Internal, "billing.Handle", "internal error, try again later"), id)), nil
 		}
 	}()
 	if e.RequestContext.TimeEpoch <= 0 || id == "" {
-		return answer(admin.Failure(fault.New(fault.Internal, "billing.Handle", "internal error, try again later"), id)), nil
+		return adminhttp.Answer(admin.Failure(fault.New(fault.Internal, "billing.Handle", "internal error, try again later"), id)), nil
 	}
 	at := time.UnixMilli(e.RequestContext.TimeEpoch).UTC()
 	h.Clock.Exact(at)
 	if e.RawPath == messagePath {
 		if err := h.message(ctx, e, at); err != nil {
-			return answer(admin.Failure(err, id)), nil
+			return adminhttp.Answer(admin.Failure(err, id)), nil
 		}
 		return events.APIGatewayV2HTTPResponse{StatusCode: http.StatusOK, Headers: map[string]string{"content-type": "application/json"},
 			Body: `{"received":true}`}, nil
 	}
-	req, err := translate(e, at)
+	req, err := adminhttp.Request(e, at)
 	if err != nil {
-		return answer(admin.Failure(err, id)), nil
+		return adminhttp.Answer(admin.Failure(err, id)), nil
 	}
-	return answer(h.API.Serve(ctx, req)), nil
+	return adminhttp.Answer(h.API.Serve(ctx, req)), nil
 }
 
 // message verifies the raw bytes, and only then reads them. Nil means that the
@@ -122,38 +121,4 @@ func (h *Handler) message(ctx context.Context, e events.APIGatewayV2HTTPRequest,
 	h.Log.Log(ctx, level, "payment message", "request_id", e.RequestContext.RequestID, "event", n.ID, "kind", string(n.Kind), "outcome", string(outcome),
 		"org", t.Org, "record", t.ID)
 	return nil
-}
-
-func translate(e events.APIGatewayV2HTTPRequest, at time.Time) (admin.Request, error) {
-	req := admin.Request{Method: e.RequestContext.HTTP.Method, Path: e.RawPath, ID: e.RequestContext.RequestID, Now: at,
-		Header: func(name string) []string {
-			if v, ok := e.Headers[name]; ok {
-				return []string{v}
-			}
-			return nil
-		}}
-	query, err := url.ParseQuery(e.RawQueryString)
-	if err != nil {
-		return req, fault.New(fault.InvalidRequest, "billing.translate", "the query of the URL is malformed")
-	}
-	req.Query, req.Body = query, []byte(e.Body)
-	if e.IsBase64Encoded {
-		if req.Body, err = base64.StdEncoding.DecodeString(e.Body); err != nil {
-			return req, fault.New(fault.InvalidRequest, "billing.translate", "the body cannot be read")
-		}
-	}
-	return req, nil
-}
-
-func answer(r admin.Response) events.APIGatewayV2HTTPResponse {
-	return events.APIGatewayV2HTTPResponse{StatusCode: r.Status, Headers: r.Header, Body: string(r.Body)}
-}
-
-// logError writes the one line of a failed request. The cause is named by its
-// type only: its text may come from outside.
-func logError(log *slog.Logger) func(context.Context, string, *fault.Error) {
-	return func(ctx context.Context, requestID string, f *fault.Error) {
-		log.ErrorContext(ctx, "billing request failed", "request_id", requestID, "code", string(f.Code), "op", f.Op,
-			"cause", strings.TrimPrefix(fmt.Sprintf("%T", f.Err), "*"), "status", http.StatusText(f.Code.Status()))
-	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/admin"
 	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/boot/adminhttp"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/stripe"
@@ -49,7 +50,7 @@ func wire(env *boot.Env) (*Handler, error) {
 		ReturnURL: env.Config.PublicURL + consolePath}
 	api := admin.NewBilling(admin.Services{
 		Orgs:  &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Random: boot.Rand()},
-		Audit: db.Audit(), Payments: sales, NewID: boot.NewID, OnError: logError(env.Log), Redact: env.Secrets,
+		Audit: db.Audit(), Payments: sales, NewID: boot.NewID, OnError: adminhttp.LogError(env.Log), Redact: env.Secrets,
 	})
 	return &Handler{API: api, Sales: sales, Secrets: pay.WebhookSecrets, Clock: env.Clock, Log: env.Log}, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/admin"
 	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/boot/adminhttp"
 	"github.com/latchkey/latchkey/shared/egress"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/org"
@@ -58,7 +59,7 @@ func setup(t *testing.T) *fixture {
 	m := orgtest.NewMemory()
 	f.orgs = &org.Service{Orgs: m, Keys: m, Config: m, Ledger: noLedger{}, Random: rand.Reader}
 	log := slog.New(slog.NewJSONHandler(&f.log, nil))
-	f.h = &Handler{Clock: &f.at, Log: log, API: admin.New(admin.Services{Orgs: f.orgs, Audit: m, NewID: func(time.Time) string { return "id1" }, OnError: logError(log)})}
+	f.h = &Handler{Clock: &f.at, Log: log, API: admin.New(admin.Services{Orgs: f.orgs, Audit: m, NewID: func(time.Time) string { return "id1" }, OnError: adminhttp.LogError(log)})}
 	if _, err := f.orgs.Create(t.Context(), audit.Op{ID: "c"}, org.Draft{ID: "acme", Name: "Acme", Tier: taxonomy.Pro}); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/latchkey/latchkey/shared/admin"
 	"github.com/latchkey/latchkey/shared/agent"
 	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/boot/adminhttp"
 	"github.com/latchkey/latchkey/shared/boot/invoker"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/config"
@@ -77,7 +78,7 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 			return functions.InvokeAsync(ctx, topology.Rotate, rotateEvent(env.Clock.Now()))
 		}},
 		Offers: db.Connections(), Models: supply(env.Config.Platform),
-		Routes: routes, Fields: fields, NewID: boot.NewID, OnError: logError(env.Log), Redact: env.Secrets,
+		Routes: routes, Fields: fields, NewID: boot.NewID, OnError: adminhttp.LogError(env.Log), Redact: env.Secrets,
 	})
 	return &Handler{API: api, Clock: env.Clock, Log: env.Log}, nil
 }

@@ -84,7 +84,7 @@ func (h *Handler) Handle(ctx context.Context, ev events.CloudWatchEvent) (Answer
 	}
 	a := Answer{Expired: r.Expired, Settled: r.Settled, Released: r.Released, GrantsExpired: ended}
 	h.Log.InfoContext(ctx, "swept", "expired", r.Expired, "settled", r.Settled, "released", r.Released,
-		"undecided", r.Undecided, "poison", r.Poisoned, "complete", r.Complete)
+		"undecided", r.Undecided, "poison", r.Poisoned, "reshaped", r.Reshaped, "complete", r.Complete)
 	var probeErr error
 	if a.Probes, probeErr = h.Probes.Run(ctx, ev.Time.UTC()); probeErr != nil {
 		// The ledger's result must not be lost over it; the next run tries again.

@@ -18,7 +18,7 @@ import (
 type Account struct {
 	Org                                 string
 	Posted, Held, Available, CreditLine Micro
-	Version                             int64
+	Version                             int64 // sum over the shards
 	// Seq numbers the postings. Whoever posts, posts the next one: it is what
 	// keeps two folds of one organisation from both being written.
 	Seq int64
@@ -27,6 +27,30 @@ type Account struct {
 	NextExpiry time.Time
 	Mode       string
 	Opened     time.Time
+	// Shards are all balance shards, at one moment. The first is home: grants are
+	// posted to it.
+	Shards []Shard
+	// Load is the last measurement of the organisation's load.
+	Load Load
+}
+
+// Shard is one part of a balance. Available = posted - held + moved, on the home
+// shard + line; moved is what came from other shards, and sums to 0 over all.
+type Shard struct {
+	Posted, Held, Available, Moved Micro
+	Version                        int64
+	// Reserves counts the reservations ever made.
+	Reserves int64
+	// Due is from when reservations are refused, zero if never.
+	Due time.Time
+}
+
+// Reserves counts the reservations of all shards.
+func (a Account) Reserves() (n int64) {
+	for _, s := range a.Shards {
+		n += s.Reserves
+	}
+	return n
 }
 
 // ModeCredit is the mode in which the ledger charges.

@@ -19,8 +19,18 @@
 // another. Every amount is an integer of micro-credits within
 // [billing.MaxAmount].
 //
-// Limits: one balance shard per organisation (about 10 requests per second in
-// comfort, 25 at most); from the end of a grant until the sweep has folded it,
+// A busy organisation's balance has up to 128 shards ([WantedShards], measured and
+// changed by the sweep). Credit moves between them through an attribute that sums
+// to 0, so that callers, who bring it together where no shard has enough, never
+// touch posted. A reservation is refused for funds only after one picture of all
+// shards at one moment showed too little: of any number of parallel requests as
+// many pass as there is credit for, with any number of shards; one that kept
+// losing races is ledger_unavailable, never insufficient_credits.
+//
+// Limits: one shard takes about 10 requests per second in comfort. A shard that
+// settlement or a clawback took below zero is a debt that the other shards do not
+// know of until the next spread, a minute at most while the organisation is busy:
+// so much may be reserved too much. From the end of a grant until the sweep has folded it,
 // a minute at most, nothing new is reserved; a call that dies
 // between the vendor's answer and its Used write is billed at its last
 // checkpoint, or not at all.

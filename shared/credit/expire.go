@@ -115,6 +115,13 @@ func (l *Ledger) endGrant(ctx context.Context, org, id string, now time.Time) (r
 		if !ok {
 			return "", false, nil
 		}
+		if end.Expiry != nil && len(acc.Shards) > 1 && acc.Shards[0].Available < -end.Expiry.Amount {
+			// What is taken off must be where it is taken from.
+			if err := l.store.Spread(ctx, acc, 1); err != nil {
+				return "", false, err
+			}
+			continue
+		}
 		if ok, err = l.store.End(ctx, end); err != nil {
 			return "", false, err
 		}

@@ -2,6 +2,7 @@ package credit
 
 import (
 	"context"
+	"hash/fnv"
 	"time"
 
 	"github.com/latchkey/latchkey/shared/billing"
@@ -33,6 +34,9 @@ type ReserveRequest struct {
 	// Decision is the canonical form of the decision's inputs, kept beside the
 	// request.
 	Decision []byte
+	// Shards is how many balance shards callers were told to use; 0 and 1 mean
+	// one. It is a hint: credit on all others is found, too.
+	Shards int
 	// Idempotent says that the request id was derived from a client's
 	// idempotency key, so that meeting it again is the client's doing.
 	Idempotent bool
@@ -109,15 +113,27 @@ func (l *Ledger) Reserve(ctx context.Context, r ReserveRequest) (Hold, error) {
 	return l.store.Reserve(ctx, r)
 }
 
+// Pick is the n-th balance shard that a caller tries, of shards in use: random
+// per owner, and never the same twice in a row.
+func Pick(owner string, attempt, n, shards int) int {
+	if shards <= 1 {
+		return 0
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(owner))
+	_, _ = h.Write([]byte{byte(attempt)})
+	return int((uint64(h.Sum32()) + uint64(n)*uint64(shards/2|1)) % uint64(shards))
+}
+
 // Extend raises a running hold by delta and returns the new one. Errors:
 // insufficient_credits, after which the old hold stands; conflict if the hold is
 // not running any more; ledger_unavailable, after which the hold may have either
 // size and the old one must be assumed.
-func (l *Ledger) Extend(ctx context.Context, h Hold, delta Micro) (Hold, error) {
+func (l *Ledger) Extend(ctx context.Context, h Hold, delta Micro, now time.Time) (Hold, error) {
 	if delta <= 0 || h.Amount <= 0 || delta > billing.MaxAmount-h.Amount {
 		return Hold{}, invalid("credit.Extend", "delta", "a hold can only be extended by a positive amount within bounds")
 	}
-	return l.store.Extend(ctx, h, delta)
+	return l.store.Extend(ctx, h, delta, now)
 }
 
 // Checkpoint stores what a running call has used so far. If the caller dies the
@@ -183,6 +199,8 @@ func checkReserve(r ReserveRequest) error {
 		return invalid(op, "hold", "the amount is out of range")
 	case r.Now.IsZero() || !r.Expires.After(r.Now) || r.Expires.Sub(r.Now) > maxHoldLife:
 		return invalid(op, "expires", "a hold must end within 24 hours")
+	case r.Shards < 0 || r.Shards > MaxShards:
+		return invalid(op, "shards", "a balance has at most 128 shards")
 	case r.Provider == "" || len(r.Provider) > maxShortText || len(r.Model) > maxModel:
 		return invalid(op, "model", "provider or model is missing or too long")
 	case len(r.Rule) > maxShortText || len(r.DecisionHash) > maxShortText || len(r.PriceVersion) > maxShortText || len(r.Decision) > maxDecision:

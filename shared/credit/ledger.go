@@ -11,7 +11,7 @@ import (
 // HoldStore is the callers' side of the table.
 type HoldStore interface {
 	Reserve(ctx context.Context, r ReserveRequest) (Hold, error)
-	Extend(ctx context.Context, h Hold, delta Micro) (Hold, error)
+	Extend(ctx context.Context, h Hold, delta Micro, now time.Time) (Hold, error)
 	Checkpoint(ctx context.Context, h Hold, u billing.Usage, amount Micro) error
 	Used(ctx context.Context, h Hold, o Outcome) error
 }
@@ -52,12 +52,26 @@ type GrantStore interface {
 	Postings(ctx context.Context, org string) ([]Posting, error)
 }
 
+// ShardStore changes the shards of a balance.
+type ShardStore interface {
+	// Split adds empty shards up to n, in one transaction; conflict if the account
+	// changed meanwhile.
+	Split(ctx context.Context, a Account, n int) error
+	// Spread moves available credit as [Moves] says, in transactions that sum to 0.
+	// It stops without an error where the shards changed meanwhile.
+	Spread(ctx context.Context, a Account, use int) error
+	// Publish keeps a measurement and tells callers how many shards to use.
+	Publish(ctx context.Context, org string, load Load) error
+}
+
 // AccountStore keeps balances and grants.
 type AccountStore interface {
 	GrantStore
+	ShardStore
 	// OpenAccount creates the balance in mode credit if it does not exist.
 	OpenAccount(ctx context.Context, org string, now time.Time) error
-	// Account reads the balance, consistently; not_found if there is none.
+	// Account reads all shards of the balance as they are at one moment; not_found
+	// if there is none.
 	Account(ctx context.Context, org string) (Account, error)
 	// SetLine sets how far below zero an organisation may go and moves what is
 	// available with it, with the audit row, in one transaction.

@@ -10,7 +10,7 @@ import (
 // Mismatch is a difference between what is stored and what it should be.
 type Mismatch struct {
 	Org  string
-	What string // posted, held, available, legs or kinds
+	What string // posted, held, available, moved, legs or kinds
 	// Want is the computed figure, Got the stored one.
 	Want, Got Micro
 }
@@ -127,6 +127,11 @@ func compare(a Account, posted, held, crooked Micro, postings []Posting) []Misma
 	check("held", held, a.Held)
 	check("available", a.Posted-a.Held+a.CreditLine, a.Available)
 	check("legs", 0, crooked)
+	var moved Micro
+	for _, s := range a.Shards {
+		moved += s.Moved
+	}
+	check("moved", 0, moved)
 	f, ok := Fold(upTo(postings, a.Seq), a.Posted)
 	if !ok {
 		check("kinds", 0, a.Posted)

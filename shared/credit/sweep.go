@@ -45,15 +45,18 @@ const (
 // one goes on, Complete says that this one saw everything.
 type SweepReport struct {
 	Expired, Settled, Released, Undecided, Poisoned int
-	Next                                            int
-	Complete                                        bool
+	// Reshaped counts organisations whose number of balance shards changed.
+	Reshaped int
+	Next     int
+	Complete bool
 }
 
 // Sweep ends abandoned attempts: overdue ones are expired, or settled at their
 // last checkpoint; USED ones older than [StaleAfter] are settled. It walks the
 // index partitions from position start, ends early when ctx does or budget
 // attempts were looked at, and says where it stopped. Several sweeps may run at
-// once. The error is that of storage; the report holds what was done before it.
+// once. One that sees everything fits the balance shards of busy organisations to
+// their load. The error is that of storage; the report holds what was done before it.
 func (l *Ledger) Sweep(ctx context.Context, now time.Time, start, budget int) (SweepReport, error) {
 	return l.walk(ctx, sweeper{now: now, expire: true, stale: StaleAfter}, start, budget)
 }
@@ -75,6 +78,7 @@ type sweeper struct {
 	expire  bool
 	stale   time.Duration // negative: leave USED alone
 	resting map[table.Key]bool
+	busy    map[string]*busy
 	report  SweepReport
 }
 
@@ -113,12 +117,16 @@ func (l *Ledger) walk(ctx context.Context, s sweeper, start, budget int) (SweepR
 		}
 	}
 	s.report.Complete = true
+	if s.expire && s.stale >= 0 {
+		l.reshape(ctx, &s)
+	}
 	return s.report, nil
 }
 
 func (l *Ledger) sweepPage(ctx context.Context, s *sweeper, page []Open) error {
 	var stale []Used
 	for _, o := range page {
+		s.saw(o)
 		switch {
 		case o.State == UsedState:
 			key := table.Request(o.Org, o.Request, o.Attempt)

@@ -141,6 +141,10 @@ func (s *Gateway) OrgConfig(ctx context.Context, orgID string) (gateway.OrgConfi
 			if c.Counted, err = decodeCounts(it); err != nil {
 				return c, storedBadly(op, err)
 			}
+		case "SHARDS":
+			if c.Shards, err = decodeInUse(it); err != nil {
+				return c, storedBadly(op, err)
+			}
 		case "SETTINGS":
 			if c.Settings, c.SettingsVersion, err = decodeSettings(it); err != nil {
 				return c, err

@@ -30,8 +30,8 @@ var _ credit.Store = (*LedgerStore)(nil)
 // Ledger returns the store of the credit ledger.
 func (db *DB) Ledger() *LedgerStore { return &LedgerStore{db: db} }
 
-// homeShard is the balance shard of new requests. Everything after the reserve
-// takes the shard from the request.
+// homeShard is the shard that grants are posted to, and the only one of most
+// organisations. Everything after the reserve takes the shard from the request.
 const homeShard = 0
 
 const (
@@ -70,7 +70,7 @@ func (s *LedgerStore) transact(ctx context.Context, in *dynamodb.TransactWriteIt
 				return didCancel, reasons
 			}
 		}
-		return didNothing, nil
+		return didNothing, reasons
 	}
 	return classifyWrite(err), nil
 }
@@ -142,8 +142,9 @@ func freshToken() *string {
 
 // act writes in until it has a definite outcome, or tries or ctx end; then the
 // outcome is didNothing or didNotAnswer. unanswered tells whether any try stayed without an
-// answer, so that a refusal can have been caused by that try.
-func (s *LedgerStore) act(ctx context.Context, in *dynamodb.TransactWriteItemsInput) (out writeOutcome, reasons []types.CancellationReason, unanswered bool) {
+// answer, so that a refusal can have been caused by that try. again, if there is
+// one, may change what is written after a try that did nothing.
+func (s *LedgerStore) act(ctx context.Context, in *dynamodb.TransactWriteItemsInput, again func([]types.CancellationReason)) (out writeOutcome, reasons []types.CancellationReason, unanswered bool) {
 	silent := 0
 	for try := range ledgerTries {
 		if try > 0 && backoff(ctx, try-1) != nil {
@@ -151,6 +152,9 @@ func (s *LedgerStore) act(ctx context.Context, in *dynamodb.TransactWriteItemsIn
 		}
 		switch out, reasons = s.transact(ctx, in); out {
 		case didNothing:
+			if again != nil {
+				again(reasons)
+			}
 		case didMismatch:
 			in.ClientRequestToken = freshToken()
 		case didNotAnswer:

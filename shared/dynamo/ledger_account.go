@@ -20,11 +20,8 @@ const aOpened = "opened"
 
 // OpenAccount implements credit.AccountStore.
 func (s *LedgerStore) OpenAccount(ctx context.Context, org string, now time.Time) error {
-	it := keyItem(table.Balance(org, homeShard))
-	for _, name := range [...]string{aPosted, aHeld, aAvail, aLine, aVersion, aSeq} {
-		it[name] = num(0)
-	}
-	it[aMode], it[aOpened] = str(credit.ModeCredit), millis(now)
+	it := shardItem(org, homeShard, time.Time{})
+	it[aLine], it[aSeq], it[aShards], it[aOpened] = num(0), num(0), num(1), millis(now)
 	_, err := s.db.api.PutItem(ctx, &dynamodb.PutItemInput{
 		TableName: s.db.name(table.Ledger), Item: it,
 		ConditionExpression: aws.String(ifAbsent), ExpressionAttributeNames: ledgerPKName,
@@ -36,7 +33,7 @@ func (s *LedgerStore) OpenAccount(ctx context.Context, org string, now time.Time
 }
 
 var (
-	postNames = map[string]string{"#pk": table.PK, "#posted": aPosted, "#avail": aAvail, "#ver": aVersion, "#seq": aSeq, "#nx": aNext}
+	postNames = map[string]string{"#pk": table.PK, "#posted": aPosted, "#avail": aAvail, "#ver": aVersion, "#seq": aSeq, "#nx": aNext, "#s": aShards}
 	// postCeiling keeps a balance far from the end of 64 bits.
 	postCeiling = int64(1) << 62
 )
@@ -60,15 +57,15 @@ func postingItem(p credit.Posting) item {
 }
 
 // postBalance moves a balance by what is posted, if nothing else was posted
-// since it was read: seq is the number of the last posting of the transaction.
-func (s *LedgerStore) postBalance(org string, amount credit.Micro, read, seq int64, next time.Time) *types.Update {
+// since it was read and it has no more shards: seq is the number of the last posting of the transaction.
+func (s *LedgerStore) postBalance(acc credit.Account, amount credit.Micro, seq int64, next time.Time) *types.Update {
 	u := &types.Update{
-		TableName: s.db.name(table.Ledger), Key: keyItem(table.Balance(org, homeShard)),
+		TableName: s.db.name(table.Ledger), Key: keyItem(table.Balance(acc.Org, homeShard)),
 		UpdateExpression:         aws.String("SET #posted = #posted + :a, #avail = #avail + :a, #ver = #ver + :one, #seq = :seq, #nx = :nx"),
-		ConditionExpression:      aws.String("attribute_exists(#pk) AND #posted < :top AND #seq = :read"),
+		ConditionExpression:      aws.String("attribute_exists(#pk) AND #posted < :top AND #seq = :read AND (attribute_not_exists(#s) OR #s = :s)"),
 		ExpressionAttributeNames: postNames,
 		ExpressionAttributeValues: item{":a": num(int64(amount)), ":one": num(1), ":top": num(postCeiling),
-			":read": num(read), ":seq": num(seq), ":nx": millis(next)},
+			":read": num(acc.Seq), ":seq": num(seq), ":nx": millis(next), ":s": num(int64(len(acc.Shards)))},
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}
 	if next.IsZero() {
@@ -83,14 +80,11 @@ func (s *LedgerStore) postBalance(org string, amount credit.Micro, read, seq int
 func (s *LedgerStore) posting(p credit.Posting, acc credit.Account, row *audit.Row, head audit.Head) *dynamodb.TransactWriteItemsInput {
 	ledger := s.db.name(table.Ledger)
 	p.Seq, p.Base = acc.Seq+1, acc.Posted
-	next := acc.NextExpiry
-	if !p.ExpiresAt.IsZero() && (next.IsZero() || p.ExpiresAt.Before(next)) {
-		next = p.ExpiresAt
-	}
+	next := sooner(acc.NextExpiry, p.ExpiresAt)
 	in := &dynamodb.TransactWriteItemsInput{
 		TransactItems: []types.TransactWriteItem{
 			ledgerPut(ledger, postingItem(p), ifAbsent),
-			{Update: s.postBalance(p.Org, p.Amount, acc.Seq, p.Seq, next)},
+			{Update: s.postBalance(acc, p.Amount, p.Seq, next)},
 			ledgerPut(ledger, entryItem(p.Entry()), ifAbsent),
 		},
 	}
@@ -135,13 +129,16 @@ func (s *LedgerStore) Post(ctx context.Context, p credit.Posting, row *audit.Row
 				return credit.Posting{}, ledgerRead(op, err)
 			}
 		}
-		out, reasons, _ := s.act(ctx, s.posting(p, acc, row, head))
+		if err := s.dueEarlier(ctx, acc, p.ExpiresAt); err != nil {
+			return credit.Posting{}, err
+		}
+		out, reasons, _ := s.act(ctx, s.posting(p, acc, row, head), nil)
 		switch {
 		case out == didWrite:
-			return p, nil
+			return p, s.level(ctx, acc, p.ExpiresAt)
 		case out == didCancel && failedCondition(reasons, 0):
 			return samePosting(p, reasons[0].Item)
-		case out == didCancel && failedCondition(reasons, 1) && read(reasons[1].Item).num(aSeq) == acc.Seq:
+		case out == didCancel && failedCondition(reasons, 1) && read(reasons[1].Item).num(aSeq) == acc.Seq && shardsOf(reasons[1].Item) == len(acc.Shards):
 			return credit.Posting{}, fault.New(fault.Conflict, op, "the balance cannot take this amount")
 		case out == didCancel && failedCondition(reasons, postRow):
 			return credit.Posting{}, fault.Wrap(fault.Internal, op, "internal error, try again later", errRowExists)
@@ -192,18 +189,15 @@ func parsePosting(org string, it item) (credit.Posting, error) {
 // Account implements credit.AccountStore.
 func (s *LedgerStore) Account(ctx context.Context, org string) (credit.Account, error) {
 	const op = "dynamo.Account"
-	it, err := s.db.get(ctx, table.Ledger, table.Balance(org, homeShard), true)
+	items, err := s.shards(ctx, org, false)
 	if err != nil {
-		return credit.Account{}, ledgerUnavailable(op, err)
+		return credit.Account{}, ledgerRead(op, err)
 	}
-	if it == nil {
+	if items == nil {
 		return credit.Account{}, fault.New(fault.NotFound, op, "this organisation has no credit account")
 	}
-	r := read(it)
-	a := credit.Account{Org: org, Posted: credit.Micro(r.num(aPosted)), Held: credit.Micro(r.num(aHeld)),
-		Available: credit.Micro(r.num(aAvail)), CreditLine: credit.Micro(r.num(aLine)), Version: r.num(aVersion),
-		Mode: r.str(aMode), Opened: r.time(aOpened), Seq: r.num(aSeq), NextExpiry: r.time(aNext)}
-	return a, ledgerRead(op, r.err)
+	a, err := parseAccount(org, items)
+	return a, ledgerRead(op, err)
 }
 
 // Postings implements credit.GrantStore.
@@ -255,7 +249,7 @@ func (s *LedgerStore) SetLine(ctx context.Context, org string, line credit.Micro
 			return ledgerUnavailable(op, err)
 		}
 		if lost == nil {
-			return nil
+			return s.level(ctx, acc, time.Time{})
 		}
 	}
 	return ledgerUnavailable(op, nil)

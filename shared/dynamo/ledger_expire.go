@@ -65,19 +65,19 @@ func (s *LedgerStore) End(ctx context.Context, e credit.GrantEnd) (bool, error) 
 		seq, moved = p.Seq, moved+p.Amount
 		token = append(token, p.ID, strconv.FormatInt(int64(p.Amount), 10), strconv.FormatInt(p.At.UnixMilli(), 10))
 	}
-	balance := s.postBalance(e.Grant.Org, moved, acc.Seq, seq, e.NextExpiry)
+	balance := s.postBalance(acc, moved, seq, e.NextExpiry)
 	// Everything was computed from this version: a call that ended meanwhile
 	// changes what is left.
 	balance.ConditionExpression = aws.String(*balance.ConditionExpression + " AND #ver = :ver")
-	balance.ExpressionAttributeValues[":ver"] = num(acc.Version)
+	balance.ExpressionAttributeValues[":ver"] = num(acc.Shards[homeShard].Version)
 	acts := []types.TransactWriteItem{{Update: ended}, {Update: balance}}
 	for _, p := range steps {
 		acts = append(acts, ledgerPut(ledger, postingItem(p), ifAbsent), ledgerPut(ledger, entryItem(p.Entry()), ifAbsent))
 	}
-	out, _, _ := s.act(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: acts, ClientRequestToken: s.token(table.Ledger, "end", token...)})
+	out, _, _ := s.act(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: acts, ClientRequestToken: s.token(table.Ledger, "end", token...)}, nil)
 	switch out {
 	case didWrite:
-		return true, nil
+		return true, s.level(ctx, acc, time.Time{})
 	case didCancel:
 		return false, nil
 	}

@@ -133,14 +133,14 @@ func usageBuckets(u *billing.Usage) [15]usageBucket {
 }
 
 // requestItem is the item of a new attempt.
-func requestItem(r credit.ReserveRequest) item {
+func requestItem(r credit.ReserveRequest, shard int) item {
 	k := table.Request(r.Org, r.Request, r.Attempt)
 	it := make(item, 24)
 	it[table.PK], it[table.SK] = str(k.PK), str(k.SK)
 	it[aState] = str(string(credit.Dispatched))
 	it[aOwner] = str(r.Owner)
 	it[aHold], it[aHold0] = num(int64(r.Hold)), num(int64(r.Hold))
-	it[aShard] = num(homeShard)
+	it[aShard] = num(int64(shard))
 	it[aCreated] = millis(r.Now)
 	it[table.HoldsPK] = str(table.HoldBucket(r.Org, r.Request))
 	it[table.HoldsSK] = millis(r.Expires)

@@ -54,7 +54,7 @@ func TestRequestItemUnderOneKB(t *testing.T) {
 	x := func(n int) string { return strings.Repeat("x", n) }
 	it := requestItem(credit.ReserveRequest{Org: x(32), Request: x(43), Attempt: 12, Owner: x(32), Hold: billing.MaxAmount, Now: ledgerTime,
 		Expires: ledgerTime, Provider: x(20), Model: x(128), Connection: x(32), Agent: x(32), Key: x(32), Source: taxonomy.Platform,
-		PriceVersion: x(20), Idempotent: true})
+		PriceVersion: x(20), Idempotent: true}, credit.MaxShards-1)
 	// What the caller's last write adds.
 	it[aAmount], it[aUsedAt], it[aOutcome], it[aUsage] = num(int64(billing.MaxAmount)), millis(ledgerTime), str("completed"), mapping(usageItem(fullUsage()))
 	it[aEstimated], it[aVendorID], it[aStatus], it[aReason], it[aLast] = boolean(true), str(x(64)), num(200), str(x(64)), num(12)
@@ -68,7 +68,7 @@ func TestRequestItemUnderOneKB(t *testing.T) {
 
 func usedItem() item {
 	it := requestItem(credit.ReserveRequest{Org: "org", Request: "req", Attempt: 3, Owner: "me", Hold: 50, Now: ledgerTime, Expires: ledgerTime,
-		Provider: "p", Model: "m", Connection: "c", Agent: "a", Key: "k", Source: taxonomy.Platform, PriceVersion: "v"})
+		Provider: "p", Model: "m", Connection: "c", Agent: "a", Key: "k", Source: taxonomy.Platform, PriceVersion: "v"}, 0)
 	it[aState], it[aAmount], it[aUsedAt] = str(string(credit.UsedState)), num(7), millis(ledgerTime)
 	it[aOutcome], it[aUsage], it[aEstimated] = str("partial"), mapping(usageItem(fullUsage())), boolean(true)
 	return it

@@ -3,7 +3,6 @@ package dynamo
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -26,26 +25,49 @@ type reservation struct {
 }
 
 var (
-	balanceNames = map[string]string{"#held": aHeld, "#avail": aAvail, "#ver": aVersion, "#mode": aMode}
-	reserveNames = map[string]string{"#held": aHeld, "#avail": aAvail, "#ver": aVersion, "#mode": aMode, "#nx": aNext}
+	balanceNames = map[string]string{"#held": aHeld, "#avail": aAvail, "#ver": aVersion, "#mode": aMode, "#n": aReserves, "#nx": aNext}
+	moveNames    = map[string]string{"#avail": aAvail, "#ver": aVersion, "#mv": aMoved}
 	parentNames  = map[string]string{"#own": aOwner, "#last": aLast}
 )
 
-func (s *LedgerStore) reservation(r credit.ReserveRequest, round int) reservation {
+// take is the write that holds an amount on a shard. It adds count to the
+// reservations made.
+func (s *LedgerStore) take(org string, shard int, amount credit.Micro, now time.Time, count int64) types.TransactWriteItem {
+	return types.TransactWriteItem{Update: &types.Update{
+		TableName: s.db.name(table.Ledger), Key: keyItem(table.Balance(org, shard)),
+		UpdateExpression: aws.String("SET #held = #held + :h, #avail = #avail - :h, #ver = #ver + :one, " +
+			"#n = if_not_exists(#n, :zero) + :count"),
+		ConditionExpression:      aws.String("#avail >= :h AND #mode = :mode AND (attribute_not_exists(#nx) OR #nx > :now)"),
+		ExpressionAttributeNames: balanceNames,
+		ExpressionAttributeValues: item{":h": num(int64(amount)), ":one": num(1), ":zero": num(0),
+			":count": num(count), ":mode": str(credit.ModeCredit), ":now": millis(now)},
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}}
+}
+
+// side is the write of one side of a move.
+func (s *LedgerStore) side(org string, m credit.Move) types.TransactWriteItem {
+	u := &types.Update{
+		TableName: s.db.name(table.Ledger), Key: keyItem(table.Balance(org, m.Shard)),
+		UpdateExpression:          aws.String("SET #avail = #avail - :d, #mv = if_not_exists(#mv, :zero) - :d, #ver = #ver + :one"),
+		ConditionExpression:       aws.String("#avail >= :d"),
+		ExpressionAttributeNames:  moveNames,
+		ExpressionAttributeValues: item{":d": num(int64(m.Amount)), ":zero": num(0), ":one": num(1)},
+	}
+	if m.Amount < 0 {
+		u.ConditionExpression = aws.String("attribute_exists(#ver)")
+	}
+	return types.TransactWriteItem{Update: u}
+}
+
+func (s *LedgerStore) reservation(r credit.ReserveRequest, round, shard int) reservation {
 	ledger := s.db.name(table.Ledger)
 	acts := make([]types.TransactWriteItem, 0, 4)
-	acts = append(acts, ledgerPut(ledger, requestItem(r), ifAbsent), ledgerPut(ledger, decisionItem(r), ""))
+	acts = append(acts, ledgerPut(ledger, requestItem(r, shard), ifAbsent), ledgerPut(ledger, decisionItem(r), ""))
 	res := reservation{balance: -1, parent: -1}
 	if r.Hold > 0 {
 		res.balance = len(acts)
-		acts = append(acts, types.TransactWriteItem{Update: &types.Update{
-			TableName: ledger, Key: keyItem(table.Balance(r.Org, homeShard)),
-			UpdateExpression:                    aws.String("SET #held = #held + :h, #avail = #avail - :h, #ver = #ver + :one"),
-			ConditionExpression:                 aws.String("#avail >= :h AND #mode = :mode AND (attribute_not_exists(#nx) OR #nx > :now)"),
-			ExpressionAttributeNames:            reserveNames,
-			ExpressionAttributeValues:           item{":h": num(int64(r.Hold)), ":one": num(1), ":mode": str(credit.ModeCredit), ":now": millis(r.Now)},
-			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-		}})
+		acts = append(acts, s.take(r.Org, shard, r.Hold, r.Now, 1))
 	}
 	if r.Attempt > 1 {
 		res.parent = len(acts)
@@ -60,58 +82,83 @@ func (s *LedgerStore) reservation(r credit.ReserveRequest, round int) reservatio
 	res.in = &dynamodb.TransactWriteItemsInput{TransactItems: acts,
 		ClientRequestToken: s.token(table.Ledger, "reserve", r.Org, r.Request, strconv.Itoa(r.Attempt), r.Owner,
 			strconv.FormatInt(int64(r.Hold), 10), strconv.FormatInt(r.Expires.UnixMilli(), 10),
-			strconv.FormatInt(r.Now.UnixMilli(), 10), r.DecisionHash, strconv.Itoa(round))}
+			strconv.FormatInt(r.Now.UnixMilli(), 10), r.DecisionHash, strconv.Itoa(round), strconv.Itoa(shard))}
 	return res
 }
 
 // Reserve implements credit.HoldStore.
 func (s *LedgerStore) Reserve(ctx context.Context, r credit.ReserveRequest) (credit.Hold, error) {
+	const op = "dynamo.Reserve"
 	r.Limits = slices.Clone(r.Limits)
-	for round := range claimRounds {
-		if hold, err := s.reserve(ctx, r, round); !errors.Is(err, errNewerState) {
+	seek := seeker{s: s, org: r.Org, need: r.Hold, owner: r.Owner, attempt: r.Attempt, inUse: r.Shards}
+	at := seek.first()
+	claims := 0
+	for round := range seekRounds {
+		hold, refused, err := s.reserve(ctx, r, round, at, &seek)
+		switch {
+		case errors.Is(err, errNewerState):
+			if claims++; claims >= claimRounds {
+				return credit.Hold{}, ledgerUnavailable(op, err)
+			}
+		case err != nil || refused == nil:
 			return hold, err
+		default:
+			if at, err = seek.next(ctx, *refused, r.Now); err != nil {
+				return credit.Hold{}, err
+			}
 		}
 	}
-	return credit.Hold{}, ledgerUnavailable("dynamo.Reserve", errNewerState)
+	return credit.Hold{}, ledgerUnavailable(op, errNewerState)
 }
 
-func (s *LedgerStore) reserve(ctx context.Context, r credit.ReserveRequest, round int) (credit.Hold, error) {
+// refusedBy is the shard that refused a hold, as it was.
+type refusedBy struct{ shard item }
+
+// reserve makes one reservation on a shard. refused is set if it had too little.
+func (s *LedgerStore) reserve(ctx context.Context, r credit.ReserveRequest, round, at int, seek *seeker) (h credit.Hold, refused *refusedBy, err error) {
 	const op = "dynamo.Reserve"
-	res := s.reservation(r, round)
-	out, reasons, unanswered := s.act(ctx, res.in)
+	res := s.reservation(r, round, at)
+	out, reasons, unanswered := s.act(ctx, res.in, func(reasons []types.CancellationReason) {
+		// Somebody else is writing this shard: another one is free at once.
+		if i := res.balance; i >= 0 && i < len(reasons) && aws.ToString(reasons[i].Code) == reasonConflict && seek.inUse > 1 {
+			at = seek.hop()
+			other := s.reservation(r, round, at)
+			*res.in = *other.in
+		}
+	})
 	switch out {
 	case didWrite:
-		return holdOf(r), nil
+		return holdOf(r, at), nil, nil
 	case didRefuse:
-		return credit.Hold{}, fault.New(fault.Internal, op, "the credit ledger refused a malformed request")
-	case didCancel:
-		switch {
-		case failedCondition(reasons, 0), failedCondition(reasons, res.parent):
-			return s.met(ctx, r)
-		case res.overLimit(reasons) && !unanswered:
-			return credit.Hold{}, reclaim(r.Limits, res, reasons)
-		case failedCondition(reasons, res.balance) && !unanswered:
-			return credit.Hold{}, refusal(r, reasons[res.balance].Item)
+		return h, nil, fault.New(fault.Internal, op, "the credit ledger refused a malformed request")
+	}
+	met := out == didCancel && (failedCondition(reasons, 0) || failedCondition(reasons, res.parent))
+	if met {
+		h, err = s.met(ctx, r)
+		return h, nil, err
+	}
+	if out != didCancel || unanswered {
+		// A refusal that follows an unanswered try may be that try's own doing.
+		h, found, err := s.ownReserve(ctx, r)
+		if err != nil {
+			return h, nil, ledgerUnavailable(op, err)
+		}
+		if found {
+			return h, nil, nil
 		}
 	}
-	// A refusal that follows an unanswered try may be that try's own doing.
-	hold, found, err := s.ownReserve(ctx, r)
 	switch {
-	case err != nil:
-		return credit.Hold{}, ledgerUnavailable(op, err)
-	case found:
-		return hold, nil
 	case out == didCancel && res.overLimit(reasons):
-		return credit.Hold{}, reclaim(r.Limits, res, reasons)
+		return h, nil, reclaim(r.Limits, res, reasons)
 	case out == didCancel && failedCondition(reasons, res.balance):
-		return credit.Hold{}, refusal(r, reasons[res.balance].Item)
+		return h, &refusedBy{reasons[res.balance].Item}, nil
 	}
-	return credit.Hold{}, ledgerUnavailable(op, nil)
+	return h, nil, ledgerUnavailable(op, nil)
 }
 
-func holdOf(r credit.ReserveRequest) credit.Hold {
+func holdOf(r credit.ReserveRequest, shard int) credit.Hold {
 	return credit.Hold{Org: r.Org, Request: r.Request, Attempt: r.Attempt, Owner: r.Owner, Amount: r.Hold,
-		Shard: homeShard, Created: r.Now, Expires: r.Expires}
+		Shard: shard, Created: r.Now, Expires: r.Expires}
 }
 
 // ownReserve reads the attempt and tells whether it is the caller's, running.
@@ -122,24 +169,9 @@ func (s *LedgerStore) ownReserve(ctx context.Context, r credit.ReserveRequest) (
 	}
 	rd := read(it)
 	mine := rd.str(aOwner) == r.Owner && rd.str(aState) == string(credit.Dispatched)
-	h := holdOf(r)
+	h := holdOf(r, homeShard)
 	h.Shard, h.Amount = int(rd.num(aShard)), credit.Micro(rd.num(aHold))
 	return h, mine && rd.err == nil, rd.err
-}
-
-// refusal explains why a balance refused a hold; it is nil if there is none.
-func refusal(r credit.ReserveRequest, balance item) error {
-	const op = "dynamo.Reserve"
-	rd := read(balance)
-	if balance != nil && rd.str(aMode) != credit.ModeCredit {
-		return fault.New(fault.BillingDenied, op, "this organisation is not charged through the credit ledger, platform credits cannot be used")
-	}
-	if rd.has(aNext) && rd.num(aNext) <= r.Now.UnixMilli() {
-		return credit.ErrExpiryDue(op)
-	}
-	return fault.New(fault.InsufficientCredits, op, fmt.Sprintf(
-		"not enough credits: this request needs up to %d micro-credits, %d are available, add credits or lower the output limit",
-		r.Hold, max(rd.num(aAvail), 0)))
 }
 
 // refusedGrace is how long a request whose latest attempt was refused counts as
@@ -180,47 +212,49 @@ func (s *LedgerStore) met(ctx context.Context, r credit.ReserveRequest) (credit.
 
 var extendNames = map[string]string{"#st": aState, "#own": aOwner, "#hold": aHold}
 
-// Extend implements credit.HoldStore.
-func (s *LedgerStore) Extend(ctx context.Context, h credit.Hold, delta credit.Micro) (credit.Hold, error) {
+func (s *LedgerStore) extension(h credit.Hold, delta credit.Micro, now time.Time) *dynamodb.TransactWriteItemsInput {
+	acts := []types.TransactWriteItem{
+		{Update: &types.Update{
+			TableName: s.db.name(table.Ledger), Key: keyItem(table.Request(h.Org, h.Request, h.Attempt)),
+			UpdateExpression:         aws.String("SET #hold = #hold + :d"),
+			ConditionExpression:      aws.String("#st = :run AND #own = :me AND #hold = :h"),
+			ExpressionAttributeNames: extendNames,
+			ExpressionAttributeValues: item{":d": num(int64(delta)), ":run": str(string(credit.Dispatched)),
+				":me": str(h.Owner), ":h": num(int64(h.Amount))},
+		}},
+		s.take(h.Org, h.Shard, delta, now, 0),
+	}
+	return &dynamodb.TransactWriteItemsInput{TransactItems: acts, ClientRequestToken: s.token(table.Ledger, "extend",
+		h.Org, h.Request, strconv.Itoa(h.Attempt), h.Owner, strconv.FormatInt(int64(h.Amount), 10), strconv.FormatInt(int64(delta), 10), strconv.FormatInt(now.UnixMilli(), 10))}
+}
+
+// Extend implements credit.HoldStore. The hold stays on its shard; others give
+// what that one lacks.
+func (s *LedgerStore) Extend(ctx context.Context, h credit.Hold, delta credit.Micro, now time.Time) (credit.Hold, error) {
 	const op = "dynamo.Extend"
-	ledger := s.db.name(table.Ledger)
-	in := &dynamodb.TransactWriteItemsInput{
-		ClientRequestToken: s.token(table.Ledger, "extend", h.Org, h.Request, strconv.Itoa(h.Attempt), h.Owner,
-			strconv.FormatInt(int64(h.Amount), 10), strconv.FormatInt(int64(delta), 10)),
-		TransactItems: []types.TransactWriteItem{
-			{Update: &types.Update{
-				TableName: ledger, Key: keyItem(table.Request(h.Org, h.Request, h.Attempt)),
-				UpdateExpression:         aws.String("SET #hold = #hold + :d"),
-				ConditionExpression:      aws.String("#st = :run AND #own = :me AND #hold = :h"),
-				ExpressionAttributeNames: extendNames,
-				ExpressionAttributeValues: item{":d": num(int64(delta)), ":run": str(string(credit.Dispatched)),
-					":me": str(h.Owner), ":h": num(int64(h.Amount))},
-			}},
-			{Update: &types.Update{
-				TableName: ledger, Key: keyItem(table.Balance(h.Org, h.Shard)),
-				UpdateExpression:          aws.String("SET #held = #held + :h, #avail = #avail - :h, #ver = #ver + :one"),
-				ConditionExpression:       aws.String("#avail >= :h AND #mode = :mode"),
-				ExpressionAttributeNames:  balanceNames,
-				ExpressionAttributeValues: item{":h": num(int64(delta)), ":one": num(1), ":mode": str(credit.ModeCredit)},
-			}},
-		}}
 	grown := h
 	grown.Amount += delta
-	out, reasons, unanswered := s.act(ctx, in)
-	if out == didWrite {
-		return grown, nil
-	}
-	if unanswered {
-		it, err := s.db.get(ctx, table.Ledger, table.Request(h.Org, h.Request, h.Attempt), true)
-		if rd := read(it); err == nil && rd.str(aOwner) == h.Owner && rd.num(aHold) == int64(grown.Amount) {
+	seek := seeker{s: s, org: h.Org, need: delta, fixed: true, home: h.Shard}
+	for range seekRounds {
+		out, reasons, unanswered := s.act(ctx, s.extension(h, delta, now), nil)
+		if out == didWrite {
 			return grown, nil
 		}
-	}
-	switch {
-	case out == didCancel && failedCondition(reasons, 0):
-		return h, fault.New(fault.Conflict, op, "the hold is not running any more")
-	case out == didCancel && failedCondition(reasons, 1):
-		return h, fault.New(fault.InsufficientCredits, op, "not enough credits to continue, add credits")
+		if unanswered {
+			it, err := s.db.get(ctx, table.Ledger, table.Request(h.Org, h.Request, h.Attempt), true)
+			if rd := read(it); err == nil && rd.str(aOwner) == h.Owner && rd.num(aHold) == int64(grown.Amount) {
+				return grown, nil
+			}
+		}
+		switch {
+		case out == didCancel && failedCondition(reasons, 0):
+			return h, fault.New(fault.Conflict, op, "the hold is not running any more")
+		case out != didCancel || len(reasons) < 2:
+			return h, ledgerUnavailable(op, nil)
+		}
+		if _, err := seek.next(ctx, refusedBy{reasons[1].Item}, now); err != nil {
+			return h, err
+		}
 	}
 	return h, ledgerUnavailable(op, nil)
 }

@@ -80,7 +80,7 @@ func (s *LedgerStore) settleBatch(ctx context.Context, g []*due, now time.Time) 
 			return
 		}
 		tx := s.settlement(g)
-		out, reasons, _ := s.act(ctx, tx.in)
+		out, reasons, _ := s.act(ctx, tx.in, nil)
 		switch out {
 		case didWrite:
 			for _, d := range g {

@@ -150,7 +150,7 @@ func (s *LedgerStore) Expire(ctx context.Context, o credit.Open, now time.Time) 
 			ExpressionAttributeValues: item{":h": num(int64(o.Hold)), ":one": num(1)},
 		}})
 	}
-	switch out, reasons, _ := s.act(ctx, in); {
+	switch out, reasons, _ := s.act(ctx, in, nil); {
 	case out == didWrite:
 		return true, nil
 	case out == didCancel && failedCondition(reasons, 0):

@@ -127,7 +127,7 @@ func (s *LedgerStore) CountLimits(ctx context.Context, once string, claims []lim
 			return nil
 		}
 		out, reasons, _ := s.act(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: acts,
-			ClientRequestToken: s.token(table.Config, "count", claims[0].Subject.Org, once, strconv.Itoa(round))})
+			ClientRequestToken: s.token(table.Config, "count", claims[0].Subject.Org, once, strconv.Itoa(round))}, nil)
 		res := reservation{limits: at}
 		switch {
 		case out == didWrite:

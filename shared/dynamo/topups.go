@@ -112,7 +112,7 @@ func (s TopUps) WriteTopUp(ctx context.Context, t topup.TopUp) error {
 // commit writes a transaction whose conditions all mean that somebody else was
 // first. A try without an answer may have been the one: the caller reads again.
 func (s TopUps) commit(ctx context.Context, op string, in *dynamodb.TransactWriteItemsInput) error {
-	switch out, reasons, _ := s.ledger.act(ctx, in); {
+	switch out, reasons, _ := s.ledger.act(ctx, in, nil); {
 	case out == didWrite:
 		return nil
 	case out == didCancel && anyFailed(reasons):

@@ -101,7 +101,7 @@ func (s *LedgerStore) projectInto(ctx context.Context, entries []credit.Entry, n
 // left is tried again, so there are at most two rounds unless others race.
 func (s *LedgerStore) projectRow(ctx context.Context, key table.Key, g []*projected, now time.Time) {
 	for range settleRounds + 2 {
-		out, reasons, _ := s.act(ctx, s.projection(key, g, now))
+		out, reasons, _ := s.act(ctx, s.projection(key, g, now), nil)
 		switch out {
 		case didWrite:
 			for _, p := range g {

@@ -440,7 +440,7 @@ func (a *attempts) reserve(ctx context.Context, cand route.Candidate, in billing
 		Fingerprint: sha256.Sum256(a.q.Body), Now: now, Expires: now.Add(a.g.o.Timeout + holdMargin),
 		Provider: string(cand.Provider), Model: cand.Model, Connection: connID, Agent: a.agent,
 		Source: d.Source, Rule: d.Rule, DecisionHash: billing.Hash(in), Decision: billing.Canonical(in),
-		PriceVersion: a.c.book.Version, Idempotent: a.q.IdempotencyKey != "",
+		PriceVersion: a.c.book.Version, Idempotent: a.q.IdempotencyKey != "", Shards: a.c.config.Shards,
 	}
 	if a.c.Key != nil {
 		r.Key = a.c.Key.ID

@@ -43,6 +43,8 @@ import (
 // OrgConfig is what one query of an organisation's partition yields.
 type OrgConfig struct {
 	Org org.Org
+	// Shards is how many balance shards its calls use.
+	Shards int
 	// Counted is what counts against the organisation's limits.
 	Counted         limit.State
 	Settings        org.Settings

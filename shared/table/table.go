@@ -114,6 +114,10 @@ func Count(org, limit string, start time.Time) Key {
 	return Key{"COUNT#" + org, limit + "#" + strconv.FormatInt(start.Unix(), 10)}
 }
 
+// Shards says how many balance shards an organisation's calls use. It lies beside
+// the organisation, so that the request-time query yields it.
+func Shards(org string) Key { return Key{"ORG#" + org, "SHARDS"} }
+
 // Agent is one agent of an organisation.
 func Agent(org, id string) Key { return Key{"ORG#" + org, "AGENT#" + id} }
 

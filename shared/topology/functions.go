@@ -158,6 +158,8 @@ func sweep() Function {
 		Tables: []TableAccess{
 			// Of the configuration it sees only which probes are due.
 			{Table: table.Config, Actions: []string{"Query"}, Index: true, Keys: []string{table.ProbesDue}},
+			// It tells callers how many balance shards to use.
+			{Table: table.Config, Actions: []string{"UpdateItem"}, Keys: []string{"ORG#*"}},
 			{Table: table.Ledger, Actions: []string{"BatchGetItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
 			// Events that the bus did not take.
 			{Table: table.Usage, Actions: []string{"DeleteItem", "Query"}, Keys: []string{table.KeptEvents}},

@@ -82,6 +82,7 @@ func chaos(t *testing.T, e *env, seed uint64, requests int) {
 	e.fund("rich", 1_000_000)
 	e.fund("poor", 250)
 	e.fund("free", 1000)
+	e.split("rich", 4)
 	e.Faults.Random(seed, 30, 50, 50, 10)
 	var background sync.WaitGroup
 	for i := range 2 {
@@ -115,6 +116,7 @@ func (c *chaosRun) play(dice *Dice, i int) {
 	org := c.orgs[dice.Below(len(c.orgs))]
 	r := c.request(org, credit.Micro(20+dice.Below(50)))
 	r.Request = "chaos" + strconv.Itoa(i)
+	r.Shards = []int{0, 4}[dice.Below(2)]
 	if org == "free" {
 		r.Hold, r.Source = 0, taxonomy.BYOK
 	}
@@ -222,6 +224,9 @@ func (c *chaosRun) sweeps(dice *Dice) {
 		}
 		// A storage error ends a sweep; the next one goes on.
 		_, _ = c.ledger.Sweep(c.ctx, c.now(), dice.Below(64), 1+dice.Below(200))
+		if a, err := c.Store.Account(c.ctx, "rich"); err == nil && dice.Chance(20) {
+			_ = c.Store.Spread(c.ctx, a, 1+dice.Below(4))
+		}
 		c.pass(time.Second)
 	}
 }
@@ -252,6 +257,7 @@ func (c *chaosRun) check(org string) {
 	if !rep.OK {
 		c.t.Errorf("seed %d, %s: %+v", c.seed, org, rep.Mismatches)
 	}
+	c.wantShards(org)
 	b, err := c.clean.Balance(c.ctx, org)
 	must(c.t, err)
 	if b.Held != 0 || b.Available != b.Posted {

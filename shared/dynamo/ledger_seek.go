@@ -1,0 +1,168 @@
+package dynamo
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/fault"
+)
+
+const (
+	// seekRounds bounds the places that a hold is tried at. Each round after the
+	// first means that another caller took credit, or moved it, meanwhile.
+	seekRounds = 24
+	// seekDonors bounds the shards that give in one transaction of a hundred.
+	seekDonors = 90
+)
+
+// seeker looks for a shard with enough credit for one hold. It belongs to one
+// call.
+type seeker struct {
+	s       *LedgerStore
+	org     string
+	need    credit.Micro
+	owner   string
+	attempt int
+	inUse   int
+	// fixed holds stay on the shard home, which is 0 for the others.
+	fixed bool
+	home  int
+
+	rounds, hops int
+}
+
+func (k *seeker) first() int { return credit.Pick(k.owner, k.attempt, 0, k.inUse) }
+
+func (k *seeker) hop() int {
+	k.hops++
+	return credit.Pick(k.owner, k.attempt, k.hops, k.inUse)
+}
+
+// next is the shard to try after one refused. The error is why the hold is
+// refused: insufficient_credits only after all shards were seen at one moment
+// with too little between them.
+func (k *seeker) next(ctx context.Context, r refusedBy, now time.Time) (int, error) {
+	k.rounds++
+	rd := read(r.shard)
+	if r.shard != nil && rd.str(aMode) != credit.ModeCredit {
+		return 0, notCharged()
+	}
+	if refuses(rd.time(aNext), now) {
+		if rd.has(aShards) { // home knows
+			return 0, credit.ErrExpiryDue("dynamo.Reserve")
+		}
+		return k.gather(ctx, now)
+	}
+	if k.inUse <= 1 && rd.has(aShards) && shardsOf(r.shard) == 1 {
+		return 0, tooLittle(k.need, credit.Micro(rd.num(aAvail)))
+	}
+	if !k.fixed && k.hops == 0 && k.inUse > 2 {
+		return k.hop(), nil
+	}
+	return k.gather(ctx, now)
+}
+
+// gather reads all shards and takes the fullest. If none has enough, but all
+// together do, their credit is brought to one: the home shard, where the next
+// callers find it, too. So however many ask at once, credit is brought together
+// once, and from then on it is as with one shard.
+func (k *seeker) gather(ctx context.Context, now time.Time) (int, error) {
+	const op = "dynamo.Reserve"
+	if k.rounds > 2 {
+		if err := backoff(ctx, k.rounds); err != nil {
+			return 0, ledgerUnavailable(op, err)
+		}
+	}
+	a, err := k.look(ctx, true)
+	if err == nil && a.Available < k.need && len(a.Shards) > accountGroup {
+		a, err = k.look(ctx, false) // a refusal needs the whole picture
+	}
+	switch {
+	case err != nil:
+		return 0, ledgerRead(op, err)
+	case len(a.Shards) == 0:
+		return 0, tooLittle(k.need, 0)
+	case a.Mode != credit.ModeCredit:
+		return 0, notCharged()
+	case refuses(a.NextExpiry, now):
+		return 0, credit.ErrExpiryDue(op)
+	case a.Available < k.need:
+		return 0, tooLittle(k.need, a.Available)
+	}
+	fullest := k.home
+	for i, sh := range a.Shards {
+		// Home was folded since: the first caller that a shard refuses says so.
+		if i > 0 && refuses(sh.Due, now) {
+			if err := k.s.setDue(ctx, k.org, i, a.NextExpiry, "#nx = :was", sh.Due); err != nil {
+				return 0, err
+			}
+		}
+		if !k.fixed && sh.Available > a.Shards[fullest].Available {
+			fullest = i
+		}
+	}
+	if a.Shards[fullest].Available >= k.need {
+		return fullest, nil
+	}
+	return k.home, k.s.move(ctx, k.org, k.collect(a.Shards))
+}
+
+// look reads all shards; an organisation without an account has none.
+func (k *seeker) look(ctx context.Context, torn bool) (credit.Account, error) {
+	items, err := k.s.shards(ctx, k.org, torn)
+	if err != nil || items == nil {
+		return credit.Account{}, err
+	}
+	return parseAccount(k.org, items)
+}
+
+// collect moves credit to home: all of it, or for a hold that stays what it needs.
+func (k *seeker) collect(shards []credit.Shard) []credit.Move {
+	var moves []credit.Move
+	missing := k.need - shards[k.home].Available // a debt there is paid, too
+	var sum credit.Micro
+	for i, sh := range shards {
+		if n := sh.Available; i != k.home && n > 0 && len(moves) < seekDonors && (!k.fixed || sum < missing) {
+			if k.fixed {
+				n = min(n, missing-sum)
+			}
+			moves = append(moves, credit.Move{Shard: i, Amount: n})
+			sum += n
+		}
+	}
+	return append(moves, credit.Move{Shard: k.home, Amount: -sum})
+}
+
+// move writes moves that sum to 0 in one transaction. One that met another one,
+// or lost a condition, moved nothing: then others took or moved the credit.
+func (s *LedgerStore) move(ctx context.Context, org string, moves []credit.Move) error {
+	acts := make([]types.TransactWriteItem, len(moves))
+	for i, m := range moves {
+		acts[i] = s.side(org, m)
+	}
+	// A fresh token and no repetition: whatever became of it, the sums hold and the
+	// caller looks again.
+	out, _ := s.transact(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: acts, ClientRequestToken: freshToken()})
+	if out == didRefuse {
+		return fault.New(fault.Internal, "dynamo.move", "the credit ledger refused a malformed request")
+	}
+	return nil
+}
+
+func notCharged() error {
+	return fault.New(fault.BillingDenied, "dynamo.Reserve", "this organisation is not charged through the credit ledger, platform credits cannot be used")
+}
+
+func tooLittle(need, available credit.Micro) error {
+	return fault.New(fault.InsufficientCredits, "dynamo.Reserve", fmt.Sprintf(
+		"not enough credits: this request needs up to %d micro-credits, %d are available, add credits or lower the output limit",
+		need, max(available, 0)))
+}
+
+// refuses reports whether a balance that refuses from a time on does at now.
+func refuses(from, now time.Time) bool { return !from.IsZero() && !from.After(now) }

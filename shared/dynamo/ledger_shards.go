@@ -1,0 +1,321 @@
+package dynamo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/table"
+)
+
+// Attributes of balance shards. The number of shards and the last measurement
+// stand on the home shard only.
+const (
+	aMoved    = "mv"
+	aReserves = "n"
+	aShards   = "s"
+	aLoadN    = "ln"
+	aLoadAt   = "lt"
+	aLoadUse  = "lu"
+	// aInUse is how many shards the calls of an organisation use, beside its
+	// configuration.
+	aInUse = "shards"
+)
+
+// shardItem is an empty shard.
+func shardItem(org string, shard int, due time.Time) item {
+	it := keyItem(table.Balance(org, shard))
+	for _, name := range [...]string{aPosted, aHeld, aAvail, aMoved, aReserves, aVersion} {
+		it[name] = num(0)
+	}
+	it[aMode] = str(credit.ModeCredit)
+	if !due.IsZero() {
+		it[aNext] = millis(due)
+	}
+	return it
+}
+
+func parseShard(it item) (credit.Shard, error) {
+	r := read(it)
+	sh := credit.Shard{Posted: credit.Micro(r.num(aPosted)), Held: credit.Micro(r.num(aHeld)), Available: credit.Micro(r.num(aAvail)),
+		Moved: credit.Micro(r.num(aMoved)), Version: r.num(aVersion), Reserves: r.num(aReserves), Due: r.time(aNext)}
+	return sh, r.err
+}
+
+// errNoShard says that a shard that should be there is not.
+var errNoShard = fmt.Errorf("%w: a balance shard is missing", errItem)
+
+// parseAccount sums the shards, home first.
+func parseAccount(org string, items []item) (credit.Account, error) {
+	r := read(items[0])
+	a := credit.Account{Org: org, Mode: r.str(aMode), Opened: r.time(aOpened), CreditLine: credit.Micro(r.num(aLine)),
+		Seq: r.num(aSeq), NextExpiry: r.time(aNext),
+		Load: credit.Load{Reserves: r.num(aLoadN), At: r.time(aLoadAt), InUse: int(r.num(aLoadUse))}}
+	for _, it := range items {
+		if it == nil {
+			return a, errNoShard
+		}
+		sh, err := parseShard(it)
+		if err != nil {
+			return a, err
+		}
+		a.Posted += sh.Posted
+		a.Held += sh.Held
+		a.Available += sh.Available
+		a.Version += sh.Version
+		a.Shards = append(a.Shards, sh)
+	}
+	return a, r.err
+}
+
+// accountGroup bounds what one transaction reads; it may hold a hundred items.
+const accountGroup = 90
+
+// accountReads bounds re-reading of accounts that take several transactions.
+const accountReads = 10
+
+// shards reads all balance shards of an organisation, home first, as they are at
+// one moment; nil if there is no account. A balance of more shards than a
+// transaction holds is read until nothing changed between two readings of its
+// first part, which the rest lies between; unless a picture that may be torn will
+// do.
+func (s *LedgerStore) shards(ctx context.Context, org string, torn bool) ([]item, error) {
+	home, err := s.db.get(ctx, table.Ledger, table.Balance(org, homeShard), true)
+	if err != nil || home == nil {
+		return nil, err
+	}
+	n := shardsOf(home)
+	if n == 1 {
+		return []item{home}, nil
+	}
+	for try := range accountReads {
+		if try > 2 {
+			if err := backoff(ctx, try); err != nil {
+				return nil, err
+			}
+		}
+		keys := make([]table.Key, n)
+		for i := range keys {
+			keys[i] = table.Balance(org, i)
+		}
+		items, err := s.readTogether(ctx, keys[:min(n, accountGroup)])
+		if err != nil || items[0] == nil {
+			return nil, err
+		}
+		if have := shardsOf(items[0]); have != n {
+			n = have
+			continue
+		}
+		if n <= accountGroup {
+			return items, nil
+		}
+		rest, err := s.readTogether(ctx, keys[accountGroup:])
+		if err != nil {
+			return nil, err
+		}
+		if torn {
+			return append(items, rest...), nil
+		}
+		again, err := s.readTogether(ctx, keys[:accountGroup])
+		if err != nil {
+			return nil, err
+		}
+		if slices.EqualFunc(items, again, sameVersion) {
+			return append(items, rest...), nil
+		}
+	}
+	return nil, errors.New("dynamo: the balance changed during every read")
+}
+
+func sameVersion(a, b item) bool {
+	return read(a).num(aVersion) == read(b).num(aVersion)
+}
+
+func shardsOf(home item) int {
+	return int(min(max(read(home).num(aShards), 1), credit.MaxShards))
+}
+
+// readTogether reads items of the ledger in one transaction, nil for those that
+// do not exist.
+func (s *LedgerStore) readTogether(ctx context.Context, keys []table.Key) ([]item, error) {
+	gets := make([]types.TransactGetItem, len(keys))
+	for i, k := range keys {
+		gets[i].Get = &types.Get{TableName: s.db.name(table.Ledger), Key: keyItem(k)}
+	}
+	for try := 0; ; try++ {
+		out, err := s.db.api.TransactGetItems(ctx, &dynamodb.TransactGetItemsInput{TransactItems: gets})
+		if err != nil {
+			if cancellation(err) == nil || try == ledgerTries {
+				return nil, err
+			}
+			if err := backoff(ctx, try); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		items := make([]item, len(keys))
+		for i := range out.Responses {
+			if len(out.Responses[i].Item) > 0 {
+				items[i] = out.Responses[i].Item
+			}
+		}
+		return items, nil
+	}
+}
+
+// Split implements credit.ShardStore. New shards refuse from when the home shard
+// does; the condition is that neither changed.
+func (s *LedgerStore) Split(ctx context.Context, a credit.Account, n int) error {
+	const op = "dynamo.Split"
+	ledger, due := s.db.name(table.Ledger), a.Shards[homeShard].Due
+	x := &expression{names: map[string]string{"#s": aShards, "#ver": aVersion}, values: item{":n": num(int64(n)), ":one": num(1), ":was": num(int64(len(a.Shards)))}}
+	x.set = []string{"#s = :n", "#ver = #ver + :one"}
+	x.where = []string{"attribute_exists(#ver)", "(attribute_not_exists(#s) OR #s = :was)"}
+	nx := x.name(aNext)
+	if due.IsZero() {
+		x.where = append(x.where, "attribute_not_exists("+nx+")")
+	} else {
+		x.where = append(x.where, nx+" = "+x.value(millis(due)))
+	}
+	acts := []types.TransactWriteItem{{Update: &types.Update{TableName: ledger, Key: keyItem(table.Balance(a.Org, homeShard)),
+		UpdateExpression: aws.String(x.update()), ConditionExpression: aws.String(x.condition()), ExpressionAttributeNames: x.names, ExpressionAttributeValues: x.values}}}
+	for i := len(a.Shards); i < n; i++ {
+		acts = append(acts, ledgerPut(ledger, shardItem(a.Org, i, due), ifAbsent))
+	}
+	switch out, _, _ := s.act(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: acts, ClientRequestToken: freshToken()}, nil); out {
+	case didWrite:
+		return nil
+	case didCancel:
+		return fault.New(fault.Conflict, op, "the balance changed meanwhile, try again")
+	}
+	return ledgerUnavailable(op, nil)
+}
+
+// spreadGroup bounds the shards of one transaction of a spread.
+const spreadGroup = 80
+
+// Spread implements credit.ShardStore.
+func (s *LedgerStore) Spread(ctx context.Context, a credit.Account, use int) error {
+	moves := credit.Moves(a.Shards, use)
+	givers := slices.DeleteFunc(slices.Clone(moves), func(m credit.Move) bool { return m.Amount < 0 })
+	takers := slices.DeleteFunc(moves, func(m credit.Move) bool { return m.Amount > 0 })
+	for len(givers) > 0 && len(takers) > 0 {
+		var batch []credit.Move
+		for len(givers) > 0 && len(takers) > 0 && len(batch) < spreadGroup {
+			n := min(givers[0].Amount, -takers[0].Amount)
+			batch = add(add(batch, givers[0].Shard, n), takers[0].Shard, -n)
+			if givers[0].Amount -= n; givers[0].Amount == 0 {
+				givers = givers[1:]
+			}
+			if takers[0].Amount += n; takers[0].Amount == 0 {
+				takers = takers[1:]
+			}
+		}
+		if err := s.move(ctx, a.Org, batch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add sums moves per shard: two writes of one item are refused.
+func add(batch []credit.Move, shard int, n credit.Micro) []credit.Move {
+	if i := slices.IndexFunc(batch, func(m credit.Move) bool { return m.Shard == shard }); i >= 0 {
+		batch[i].Amount += n
+		return batch
+	}
+	return append(batch, credit.Move{Shard: shard, Amount: n})
+}
+
+// setDue makes a shard refuse from a time on, never if it is zero, under a
+// condition over #nx and :was. A lost condition is success.
+func (s *LedgerStore) setDue(ctx context.Context, org string, shard int, due time.Time, condition string, was time.Time) error {
+	in := &dynamodb.UpdateItemInput{TableName: s.db.name(table.Ledger), Key: keyItem(table.Balance(org, shard)),
+		UpdateExpression: aws.String("SET #nx = :due, #ver = #ver + :one"), ConditionExpression: aws.String("attribute_exists(#ver) AND " + condition),
+		ExpressionAttributeNames:  map[string]string{"#nx": aNext, "#ver": aVersion},
+		ExpressionAttributeValues: item{":due": millis(due), ":one": num(1), ":was": millis(was)}}
+	if due.IsZero() {
+		in.UpdateExpression = aws.String("SET #ver = #ver + :one REMOVE #nx")
+		delete(in.ExpressionAttributeValues, ":due")
+	}
+	if out, _ := s.actUpdate(ctx, in); out != didWrite && out != didFailCondition {
+		return ledgerUnavailable("dynamo.setDue", nil)
+	}
+	return nil
+}
+
+// dueEarlier makes the shards besides home refuse no later than a grant ends. It
+// stands before the posting, so that no shard is ever late.
+func (s *LedgerStore) dueEarlier(ctx context.Context, a credit.Account, due time.Time) error {
+	if due.IsZero() {
+		return nil
+	}
+	for i := 1; i < len(a.Shards); i++ {
+		if err := s.setDue(ctx, a.Org, i, due, "(attribute_not_exists(#nx) OR #nx > :was)", due); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// level follows a change of the home shard of a sharded balance: the credit is
+// spread again, and refusals that somebody lifted between the two writes are set
+// again. A spread that fails is made up for by the sweep.
+func (s *LedgerStore) level(ctx context.Context, a credit.Account, due time.Time) error {
+	if len(a.Shards) <= 1 {
+		return nil
+	}
+	if err := s.dueEarlier(ctx, a, due); err != nil {
+		return err
+	}
+	if now, err := s.Account(ctx, a.Org); err == nil {
+		_ = s.Spread(ctx, now, max(now.Load.InUse, 1))
+	}
+	return nil
+}
+
+// sooner is the earlier of two times, of which a zero one does not count.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Publish implements credit.ShardStore: the measurement stays on the home shard,
+// the number goes where a request's configuration is read.
+func (s *LedgerStore) Publish(ctx context.Context, org string, load credit.Load) error {
+	const op = "dynamo.Publish"
+	out, _ := s.actUpdate(ctx, &dynamodb.UpdateItemInput{TableName: s.db.name(table.Ledger), Key: keyItem(table.Balance(org, homeShard)),
+		UpdateExpression: aws.String("SET #ln = :n, #lt = :t, #lu = :u"), ConditionExpression: aws.String("attribute_exists(#ver)"),
+		ExpressionAttributeNames:  map[string]string{"#ln": aLoadN, "#lt": aLoadAt, "#lu": aLoadUse, "#ver": aVersion},
+		ExpressionAttributeValues: item{":n": num(load.Reserves), ":t": millis(load.At), ":u": num(int64(load.InUse))}})
+	if out != didWrite {
+		return ledgerUnavailable(op, nil)
+	}
+	out, _ = s.actUpdate(ctx, &dynamodb.UpdateItemInput{TableName: s.db.name(table.Config), Key: keyItem(table.Shards(org)),
+		UpdateExpression: aws.String("SET #u = :u"), ExpressionAttributeNames: map[string]string{"#u": aInUse},
+		ExpressionAttributeValues: item{":u": num(int64(load.InUse))}})
+	if out != didWrite {
+		return ledgerUnavailable(op, nil)
+	}
+	return nil
+}
+
+func decodeInUse(it item) (int, error) {
+	r := read(it)
+	n := r.num(aInUse)
+	if r.err == nil && (n < 0 || n > credit.MaxShards) {
+		r.fail(aInUse + strconv.FormatInt(n, 10))
+	}
+	return int(n), r.err
+}

@@ -68,6 +68,7 @@ const (
 	chatAnswer      = `{"id":"x","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":%s}`
 	messagesAnswer  = `{"id":"x","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","usage":%s}`
 	generateAnswer  = `{"candidates":[{"content":{"role":"model","parts":[{"text":"hi"}]},"finishReason":"STOP","index":0}],"usageMetadata":%s,"modelVersion":"m"}`
+	converseAnswer  = `{"output":{"message":{"role":"assistant","content":[{"text":"hi"}]}},"stopReason":"end_turn","usage":%s}`
 	responsesAnswer = `{"id":"x","object":"response","status":"completed","model":"m","output":[{"type":"message","id":"y","role":"assistant","status":"completed","content":[{"type":"output_text","text":"hi","annotations":[]}]}],"usage":%s}`
 )
 
@@ -79,6 +80,10 @@ func TestNothingIsChargedTwice(t *testing.T) {
 	inside := `{"prompt_tokens":1000,"completion_tokens":400,"total_tokens":1400,
 		"prompt_tokens_details":{"cached_tokens":300,"audio_tokens":120},"completion_tokens_details":{"reasoning_tokens":150,"audio_tokens":60}}`
 	insideParts := parts{billing.InputCacheRead: 300, billing.InputAudio: 120, billing.InputText: 580, billing.OutputReasoning: 150, billing.OutputAudio: 60, billing.OutputText: 190}
+	untried := map[taxonomy.Provider]bool{}
+	for _, e := range catalog.Entries() {
+		untried[e.ID] = e.NewChat != nil
+	}
 	for _, c := range []struct {
 		name     string
 		provider taxonomy.Provider
@@ -135,7 +140,13 @@ func TestNothingIsChargedTwice(t *testing.T) {
 			"candidatesTokensDetails":[{"modality":"TEXT","tokenCount":150},{"modality":"IMAGE","tokenCount":100}]}`,
 			parts{billing.InputCacheRead: 300, billing.InputAudio: 120, billing.InputImage: 100, billing.InputText: 530,
 				billing.OutputReasoning: 150, billing.OutputImage: 100, billing.OutputText: 150}},
+		// Input, reads and writes exclude each other here too; reasoning is not told apart.
+		{"bedrock", taxonomy.Bedrock, "anthropic.claude-sonnet-5-v1:0", converseAnswer,
+			`{"inputTokens":500,"cacheReadInputTokens":300,"cacheWriteInputTokens":200,"cacheDetails":[{"ttl":"1h","inputTokens":80},{"ttl":"5m","inputTokens":120}],
+			"outputTokens":400,"totalTokens":1400}`,
+			parts{billing.InputText: 500, billing.InputCacheRead: 300, billing.InputCacheWrite5m: 120, billing.InputCacheWrite1h: 80, billing.OutputText: 400}},
 	} {
+		delete(untried, c.provider)
 		t.Run(c.name, func(t *testing.T) {
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "application/json")
@@ -147,7 +158,7 @@ func TestNothingIsChargedTwice(t *testing.T) {
 				t.Fatal("not in the catalog")
 			}
 			resp, err := entry.NewChat().Complete(t.Context(), model.Call{
-				Target:  model.Target{BaseURL: s.URL, Key: secret.FromString("sk-test-0123456789"), HTTP: s.Client()},
+				Target:  model.Target{BaseURL: s.URL, Key: secret.FromString("sk-test-0123456789"), HTTP: s.Client(), Now: time.Unix(1_790_000_000, 0)},
 				Request: &model.Request{Model: c.model, Messages: []model.Message{{Role: model.RoleUser, Parts: []model.Part{model.Text("hi")}}}}})
 			if err != nil {
 				t.Fatal(err)
@@ -165,6 +176,11 @@ func TestNothingIsChargedTwice(t *testing.T) {
 				t.Errorf("%+v costs %d %v, want %d", u, got, err, micro)
 			}
 		})
+	}
+	for id, chats := range untried {
+		if chats {
+			t.Errorf("%s answers chats, and how it counts is not tried", id)
+		}
 	}
 }
 

@@ -62,6 +62,7 @@ var harmless = map[string]string{
 	"shared/admin rotationFailure.CredentialID":                       "names a credential",
 	"shared/admin usageRow.Key":                                       "the group that a row sums up",
 	"shared/agent/turn AnswerRequest.RequestKey":                      "names a model request of a turn",
+	"shared/channel Entry.HandshakeSecret":                            "the name of a field",
 	"shared/channel Entry.SendSecret":                                 "the name of a field",
 	"shared/channel Entry.VerifySecret":                               "the name of a field",
 	"shared/channel Envelope.ContentKey":                              "names a message for deduplication",

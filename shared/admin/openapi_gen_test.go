@@ -201,6 +201,9 @@ func (g *generator) of(t reflect.Type, input bool) object {
 		if input {
 			return textOrList
 		}
+	case reflect.TypeFor[install.Mention]():
+		return object{"description": "true for any message that addresses the bot, or the name it must address",
+			"oneOf": []object{{"type": "boolean"}, {"type": "string", "pattern": "^/?[A-Za-z0-9_-]{1,64}$"}}}
 	case reflect.TypeFor[seconds]():
 		return object{"type": "number"}
 	}

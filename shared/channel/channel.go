@@ -48,14 +48,14 @@ const (
 // value, compared with the install's settings of the same names.
 type Identity map[string]string
 
-// Inbound is a parsed request.
+// Inbound is one event of a parsed request.
 type Inbound struct {
 	Kind Kind
 	// Reason is the audit code of an Ignored, Edited, Deleted or Revoked one.
 	Reason webhook.Reason
 	// Challenge is the text to answer to a Handshake, as text/plain.
 	Challenge string
-	// Identity is empty for a Handshake only.
+	// Identity is empty for a Handshake only, which is the request's only event.
 	Identity Identity
 	Envelope Envelope
 }
@@ -80,7 +80,10 @@ type Envelope struct {
 	Message string `json:"message,omitempty"`
 	Actor   string `json:"actor,omitempty"`
 	// Mention says that the agent's bot user was addressed.
-	Mention      bool      `json:"mention,omitempty"`
+	Mention bool `json:"mention,omitempty"`
+	// Addressed are the names that the message is addressed to beside the bot
+	// itself: a command, or the first word after the mention. See [Addressee].
+	Addressed    []string  `json:"addressed,omitempty"`
 	IsBot        bool      `json:"is_bot,omitempty"`
 	SelfAuthored bool      `json:"self_authored,omitempty"`
 	Text         string    `json:"text"`
@@ -134,9 +137,10 @@ type Failure struct {
 
 // Adapter is one vendor's code.
 type Adapter interface {
-	// Parse reads a verified request. An error has fault code invalid_request
-	// and means that the body is not what the vendor documents.
-	Parse(in webhook.Input) (Inbound, error)
+	// Parse reads a verified request into its events, at least one, in the order
+	// of the vendor. An error has fault code invalid_request and means that the
+	// body is not what the vendor documents.
+	Parse(in webhook.Input) ([]Inbound, error)
 	// Split cuts an answer into messages that the vendor takes whole.
 	Split(text string) []string
 	// Send posts one message, once, and returns the vendor's message id. A
@@ -188,6 +192,10 @@ type Entry struct {
 	// VerifySecret and SendSecret name the secrets that Scheme and Adapter use.
 	VerifySecret string
 	SendSecret   string
+	// Handshake answers the unsigned GET request with which a vendor checks the
+	// URL, given the values of HandshakeSecret; nil: there is none.
+	Handshake       func(in webhook.Input, tokens []secret.Text) (challenge string, refusal *webhook.Refusal)
+	HandshakeSecret string
 	// Identity lists the settings compared after verification. Of each group
 	// at least one must be configured, and all configured ones must be equal.
 	Identity [][]string

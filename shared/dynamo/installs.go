@@ -81,15 +81,30 @@ func encodeBinding(b install.Binding) item {
 	s := b.Selector
 	return item{
 		"id": str(b.ID), "org": str(b.Org), "inst": str(b.Install), "agent": str(b.AgentID), "pers": str(b.PersonaID), "at": millis(b.CreatedAt),
-		"sel": mapping(item{"acc": str(s.Account), "team": str(s.Team), "ch": str(s.Channel), "peer": str(s.Peer), "th": str(s.Thread), "men": boolean(s.Mention)}),
+		"sel": mapping(item{"acc": str(s.Account), "team": str(s.Team), "ch": str(s.Channel), "peer": str(s.Peer), "th": str(s.Thread), "men": boolean(s.Mention == install.AnyMention), "adr": str(named(s.Mention))}),
 	}
+}
+
+// named is the name of a mention, "" for any; "men" says any.
+func named(m install.Mention) string {
+	if m == install.AnyMention {
+		return ""
+	}
+	return string(m)
+}
+
+func mention(any bool, name string) install.Mention {
+	if any {
+		return install.AnyMention
+	}
+	return install.Mention(name)
 }
 
 func decodeBinding(it item) (install.Binding, error) {
 	r := read(it)
 	s := read(r.sub("sel"))
 	b := install.Binding{ID: r.str("id"), Org: r.str("org"), Install: r.str("inst"), AgentID: r.str("agent"), PersonaID: r.str("pers"), CreatedAt: r.time("at"),
-		Selector: install.Selector{Account: s.str("acc"), Team: s.str("team"), Channel: s.str("ch"), Peer: s.str("peer"), Thread: s.str("th"), Mention: s.bool("men")}}
+		Selector: install.Selector{Account: s.str("acc"), Team: s.str("team"), Channel: s.str("ch"), Peer: s.str("peer"), Thread: s.str("th"), Mention: mention(s.bool("men"), s.str("adr"))}}
 	return b, errors.Join(r.err, s.err)
 }
 

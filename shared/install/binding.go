@@ -3,6 +3,8 @@ package install
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,8 +20,52 @@ type Selector struct {
 	// of a message elsewhere.
 	Peer   string `json:"peer,omitempty"`
 	Thread string `json:"thread,omitempty"`
-	// Mention matches only messages that address the bot.
-	Mention bool `json:"mention,omitempty"`
+	// Mention matches only messages that address the bot, or one name beside it.
+	Mention Mention `json:"mention,omitempty"`
+}
+
+// Mention is whom a message must address: nobody in particular if empty, the bot
+// ([AnyMention]), or a name, which is a command or the first word after the bot's
+// name. In JSON it is true or the name.
+type Mention string
+
+// AnyMention is any message that addresses the bot.
+const AnyMention Mention = "*"
+
+// MarshalJSON writes true for [AnyMention], else the name.
+func (m Mention) MarshalJSON() ([]byte, error) {
+	if m == AnyMention || m == "" {
+		return json.Marshal(m == AnyMention)
+	}
+	return json.Marshal(string(m))
+}
+
+// UnmarshalJSON reads a boolean or a name. A leading slash is the command's and
+// is left out.
+func (m *Mention) UnmarshalJSON(b []byte) error {
+	var any bool
+	if json.Unmarshal(b, &any) == nil {
+		if *m = ""; any {
+			*m = AnyMention
+		}
+		return nil
+	}
+	var name string
+	if err := json.Unmarshal(b, &name); err != nil {
+		return err
+	}
+	*m = Mention(strings.ToLower(strings.TrimPrefix(name, "/")))
+	return nil
+}
+
+func (m Mention) matches(e channel.Envelope) bool {
+	switch m {
+	case "":
+		return true
+	case AnyMention:
+		return e.Mention
+	}
+	return slices.Contains(e.Addressed, string(m))
 }
 
 // Binding sends the matching traffic of an install to an agent.
@@ -49,7 +95,7 @@ func (s Selector) Weight() int {
 	for _, f := range []struct {
 		set bool
 		w   int
-	}{{s.Thread != "", weighThread}, {s.Mention, weighMention}, {s.Channel != "", weighChannel}, {s.Peer != "", weighPeer}, {s.Team != "", weighTeam}} {
+	}{{s.Thread != "", weighThread}, {s.Mention != "", weighMention}, {s.Channel != "", weighChannel}, {s.Peer != "", weighPeer}, {s.Team != "", weighTeam}} {
 		if f.set {
 			w += f.w
 		}
@@ -61,20 +107,24 @@ func (s Selector) Weight() int {
 func (s Selector) Matches(e channel.Envelope) bool {
 	equal := func(want, got string) bool { return want == "" || want == got }
 	return equal(s.Account, e.Account) && equal(s.Team, e.Team) && equal(s.Channel, e.Space) &&
-		equal(s.Peer, e.Actor) && equal(s.Thread, e.Thread) && (!s.Mention || e.Mention)
+		equal(s.Peer, e.Actor) && equal(s.Thread, e.Thread) && s.Mention.matches(e)
 }
 
 // values lists the fields in a fixed order.
 func (s Selector) values() []string {
 	mention := ""
-	if s.Mention {
-		mention = "1"
+	switch s.Mention {
+	case "":
+	case AnyMention:
+		mention = "1" // as it was before there were names
+	default:
+		mention = "@" + string(s.Mention)
 	}
 	return []string{s.Account, s.Team, s.Channel, s.Peer, s.Thread, mention}
 }
 
-// Match returns the heaviest matching binding. An account decides between
-// selectors that are otherwise equal. Two bindings with equal selectors cannot
+// Match returns the heaviest matching binding. Between selectors that weigh the
+// same, an account decides, then a name over any mention. Two bindings with equal selectors cannot
 // be stored, so the answer does not depend on the order.
 func Match(bindings []Binding, e channel.Envelope) (Binding, bool) {
 	var best Binding
@@ -83,13 +133,22 @@ func Match(bindings []Binding, e channel.Envelope) (Binding, bool) {
 		if !b.Selector.Matches(e) {
 			continue
 		}
-		heavier := b.Selector.Weight() > best.Selector.Weight() ||
-			b.Selector.Weight() == best.Selector.Weight() && b.Selector.Account != "" && best.Selector.Account == ""
-		if !found || heavier {
+		if !found || b.Selector.above(best.Selector) {
 			best, found = b, true
 		}
 	}
 	return best, found
+}
+
+// above orders two selectors that match the same message.
+func (s Selector) above(o Selector) bool {
+	if a, b := s.Weight(), o.Weight(); a != b {
+		return a > b
+	}
+	if a, b := s.Account != "", o.Account != ""; a != b {
+		return a
+	}
+	return s.Mention != AnyMention && o.Mention == AnyMention
 }
 
 // BindingID is made from the install and the selector, so that two bindings

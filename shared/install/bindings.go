@@ -8,6 +8,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/agent"
 	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/fault"
 )
 
@@ -121,6 +122,9 @@ func checkSelector(s Selector) error {
 		if len(v) > 256 || strings.ContainsFunc(v, control) {
 			return invalid("selector", "a selector value is at most 256 bytes of plain text")
 		}
+	}
+	if s.Mention != "" && s.Mention != AnyMention && !channel.ValidAddressee(string(s.Mention)) {
+		return invalid("selector.mention", "mention is true, or a name of at most 64 characters of a-z, 0-9, _ and -")
 	}
 	return nil
 }

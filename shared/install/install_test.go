@@ -337,7 +337,7 @@ func TestBindings(t *testing.T) {
 	e.want(err, "", "")
 	_, err = add(install.Selector{Channel: "C1"}, "ag1", "")
 	e.want(err, fault.Conflict, "selector")
-	_, err = add(install.Selector{Channel: "C1", Mention: true}, "ag1", "")
+	_, err = add(install.Selector{Channel: "C1", Mention: install.AnyMention}, "ag1", "")
 	e.want(err, "", "")
 	_, err = add(install.Selector{}, "ag2", "")
 	e.want(err, fault.InvalidRequest, "agent_id")
@@ -357,7 +357,7 @@ func TestBindings(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, err := e.s.ListBindings(ctx, "o1", "i1")
-	if err != nil || len(list) != 2 || !list[0].Selector.Mention {
+	if err != nil || len(list) != 2 || list[0].Selector.Mention != install.AnyMention {
 		t.Fatalf("%+v %v", list, err)
 	}
 	e.want(e.s.DeleteBinding(ctx, e.op(), "o1", b.ID), "", "")
@@ -366,12 +366,13 @@ func TestBindings(t *testing.T) {
 
 func TestMatch(t *testing.T) {
 	env := channel.Envelope{Account: "E", Team: "T", Space: "C", Actor: "U", Thread: "1", Mention: true}
-	plain := env
+	plain, sales := env, env
 	plain.Mention = false
+	sales.Addressed = []string{"sales"}
 	sel := func(f func(*install.Selector)) install.Selector { var s install.Selector; f(&s); return s }
 	all := map[string]install.Selector{
-		"default": {}, "account": {Account: "E"}, "team": {Team: "T"}, "peer": {Peer: "U"}, "channel": {Channel: "C"}, "mention": {Mention: true}, "thread": {Thread: "1"},
-		"other channel": {Channel: "C9"}, "other thread": {Thread: "9"},
+		"default": {}, "account": {Account: "E"}, "team": {Team: "T"}, "peer": {Peer: "U"}, "channel": {Channel: "C"}, "mention": {Mention: install.AnyMention}, "thread": {Thread: "1"},
+		"other channel": {Channel: "C9"}, "other thread": {Thread: "9"}, "sales": {Mention: "sales"}, "support": {Mention: "support"},
 		"channel+peer+team": sel(func(s *install.Selector) { s.Channel, s.Peer, s.Team = "C", "U", "T" }),
 		"team+account":      {Team: "T", Account: "E"},
 	}
@@ -392,6 +393,10 @@ func TestMatch(t *testing.T) {
 		"mention over channel, peer, team":  {[]string{"channel+peer+team", "mention"}, env, "mention"},
 		"thread over everything":            {[]string{"mention", "channel+peer+team", "thread", "default"}, env, "thread"},
 		"mention does not match without it": {[]string{"mention", "team"}, plain, "team"},
+		"a name over any mention":           {[]string{"mention", "sales", "support"}, sales, "sales"},
+		"thread over a name":                {[]string{"sales", "thread"}, sales, "thread"},
+		"nobody of that name":               {[]string{"support", "mention"}, sales, "mention"},
+		"a name matches nothing else":       {[]string{"sales", "team"}, env, "team"},
 	} {
 		var bs []install.Binding
 		for _, n := range c.have {
@@ -414,7 +419,7 @@ func TestMatch(t *testing.T) {
 
 func TestBindingID(t *testing.T) {
 	seen := map[string]string{}
-	for _, s := range []install.Selector{{}, {Account: "a"}, {Team: "a"}, {Channel: "a"}, {Peer: "a"}, {Thread: "a"}, {Mention: true}, {Account: "ab"}, {Account: "a", Team: "b"}, {Peer: "1"}, {Thread: "1"}} {
+	for _, s := range []install.Selector{{}, {Account: "a"}, {Team: "a"}, {Channel: "a"}, {Peer: "a"}, {Thread: "a"}, {Mention: install.AnyMention}, {Mention: "1"}, {Mention: "a"}, {Account: "ab"}, {Account: "a", Team: "b"}, {Peer: "1"}, {Thread: "1"}} {
 		id := install.BindingID("i1", s)
 		if was, dup := seen[id]; dup || id != install.BindingID("i1", s) {
 			t.Errorf("%+v has the id of %s", s, was)
@@ -432,4 +437,23 @@ func TestSetup(t *testing.T) {
 	}
 	_, err = e.s.Setup(t.Context(), "o2", "i1", nil)
 	e.want(err, fault.NotFound, "")
+}
+
+// TestMentionJSON: true or a name; a command's slash is left out.
+func TestMentionJSON(t *testing.T) {
+	for in, want := range map[string]install.Mention{`true`: install.AnyMention, `false`: "", `"Sales"`: "sales", `"/sales"`: "sales", `""`: "", `null`: ""} {
+		var s install.Selector
+		if err := json.Unmarshal([]byte(`{"mention":`+in+`}`), &s); err != nil || s.Mention != want {
+			t.Errorf("%s: %q %v", in, s.Mention, err)
+		}
+		b, err := json.Marshal(s)
+		var back install.Selector
+		if err != nil || json.Unmarshal(b, &back) != nil || back != s {
+			t.Errorf("%s: %s %v", in, b, err)
+		}
+	}
+	var s install.Selector
+	if json.Unmarshal([]byte(`{"mention":1}`), &s) == nil {
+		t.Error("a number is taken")
+	}
 }

@@ -21,8 +21,16 @@ func bad(what string) error {
 	return fault.New(fault.InvalidRequest, "slack.Parse", "the body is not a Slack event: "+what)
 }
 
-// Parse reads a verified Events API request.
-func (Adapter) Parse(in webhook.Input) (channel.Inbound, error) {
+// Parse reads a verified Events API request, which holds one event.
+func (Adapter) Parse(in webhook.Input) ([]channel.Inbound, error) {
+	one, err := parse(in)
+	if err != nil {
+		return nil, err
+	}
+	return []channel.Inbound{one}, nil
+}
+
+func parse(in webhook.Input) (channel.Inbound, error) {
 	o, err := channel.StrictJSON(in.Body)
 	if err != nil {
 		return channel.Inbound{}, bad("not one plain JSON object")
@@ -120,6 +128,9 @@ func message(in channel.Inbound, o, e channel.Object, cfg webhook.Config) (chann
 	text := e.Str("text")
 	env.Mention = e.Str("type") == "app_mention" || bot != "" && (strings.Contains(text, "<@"+bot+">") || strings.Contains(text, "<@"+bot+"|"))
 	env.Text = plainText(text, bot)
+	if env.Mention || env.Direct {
+		env.Addressed = addressed(env.Text)
+	}
 	in.Kind = channel.Message
 	switch {
 	case env.SelfAuthored:
@@ -130,6 +141,13 @@ func message(in channel.Inbound, o, e channel.Object, cfg webhook.Config) (chann
 		in.Kind, in.Reason = channel.Ignored, channel.EventIgnored
 	}
 	return in, nil
+}
+
+func addressed(text string) []string {
+	if name := channel.Addressee(text); name != "" {
+		return []string{name}
+	}
+	return nil
 }
 
 // botUser is the app's own user: as configured, else as the authorization says.

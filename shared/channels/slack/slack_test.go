@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -166,17 +167,17 @@ func TestAdapter(t *testing.T) {
 }
 
 func TestEnvelope(t *testing.T) {
-	in, err := Adapter{}.Parse(webhook.Input{Config: config(), Body: []byte(strings.Replace(post(`,"thread_ts":"1.5"`), `"text":"hi"`, `"text":"<@UBOT> a &lt;b&gt; &amp;amp; <@U2>"`, 1))})
+	in, err := parse(webhook.Input{Config: config(), Body: []byte(strings.Replace(post(`,"thread_ts":"1.5"`), `"text":"hi"`, `"text":"<@UBOT> a &lt;b&gt; &amp;amp; <@U2>"`, 1))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := channel.Envelope{Provider: "slack", EventID: "Ev1", ContentKey: "C1:1772600767.000100", Team: "T1", Space: "C1", Thread: "1.5",
-		Message: "1772600767.000100", Actor: "U1", Mention: true, Text: "a <b> &amp; <@U2>", SentAt: time.Unix(1772600767, 0).UTC()}
-	if in.Envelope != want {
+		Message: "1772600767.000100", Actor: "U1", Mention: true, Addressed: []string{"a"}, Text: "a <b> &amp; <@U2>", SentAt: time.Unix(1772600767, 0).UTC()}
+	if !reflect.DeepEqual(in.Envelope, want) {
 		t.Fatalf("\n%+v\n%+v", in.Envelope, want)
 	}
-	room, _ := Adapter{}.Parse(webhook.Input{Config: config(), Body: []byte(post(""))})
-	direct, _ := Adapter{}.Parse(webhook.Input{Config: config(), Body: []byte(strings.Replace(post(""), `"channel_type":"channel"`, `"channel_type":"im"`, 1))})
+	room, _ := parse(webhook.Input{Config: config(), Body: []byte(post(""))})
+	direct, _ := parse(webhook.Input{Config: config(), Body: []byte(strings.Replace(post(""), `"channel_type":"channel"`, `"channel_type":"im"`, 1))})
 	if room.Envelope.Thread != room.Envelope.Message || direct.Envelope.Thread != "" || !direct.Envelope.Direct || room.Envelope.Mention {
 		t.Fatalf("%+v %+v", room.Envelope, direct.Envelope)
 	}
@@ -204,7 +205,7 @@ func TestIdentity(t *testing.T) {
 		"other enterprise":        {strings.Replace(post(""), `"enterprise_id":null`, `"enterprise_id":"E2"`, 1), webhook.Config{appID: {"A1"}, enterpriseID: {"E1"}}, false},
 		"install names no tenant": {post(""), webhook.Config{appID: {"A1"}}, false},
 	} {
-		in, err := Adapter{}.Parse(webhook.Input{Config: c.cfg, Body: []byte(c.body)})
+		in, err := parse(webhook.Input{Config: c.cfg, Body: []byte(c.body)})
 		if err != nil || e.SameTenant(c.cfg, in.Identity) != c.want {
 			t.Errorf("%s: %v %v, want %v", name, in.Identity, err, c.want)
 		}
@@ -287,7 +288,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		in, err := Adapter{}.Parse(webhook.Input{Body: b, Config: config()})
+		in, err := parse(webhook.Input{Body: b, Config: config()})
 		if err == nil && in.Kind == channel.Message && (in.Envelope.EventID == "" || in.Envelope.Space == "" || in.Envelope.IsBot || in.Envelope.Text == "") {
 			t.Fatalf("%+v", in)
 		}

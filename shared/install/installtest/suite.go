@@ -105,7 +105,7 @@ func (s *suite) claims(a install.Install) {
 func (s *suite) bindings() {
 	ctx := s.Context()
 	b := install.Binding{Org: "o2", Install: "ib", AgentID: "ag", PersonaID: "pe", CreatedAt: time.Unix(1772600767, 0).UTC(),
-		Selector: install.Selector{Account: "E", Team: "T", Channel: "C", Peer: "U", Thread: "1.2", Mention: true}}
+		Selector: install.Selector{Account: "E", Team: "T", Channel: "C", Peer: "U", Thread: "1.2", Mention: "sales"}}
 	b.ID = install.BindingID(b.Install, b.Selector)
 	s.want(s.s.CreateBinding(ctx, b, s.row()), "", "")
 	s.want(s.s.CreateBinding(ctx, b, s.row()), fault.Conflict, "selector")

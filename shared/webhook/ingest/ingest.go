@@ -4,7 +4,10 @@
 // install's secrets → parse → answer a handshake → compare the identity in the
 // body with the install → pick the binding → dedupe → enqueue → acknowledge.
 // Nothing is parsed before it is verified, no secret is searched across
-// installs, and 200 is only said after the event is durably queued.
+// installs, and 200 is only said after every event of the request is durably
+// queued or known to need nothing. One event of another tenant refuses the whole
+// request. The first event that cannot be stored ends it with 503, so that the
+// order holds; the vendor's retry finds the earlier ones done.
 //
 // An unknown, foreign, draft, suspended or revoked install gives the answer of a
 // bad signature, after the same work on a secret that nobody has. Bodies are
@@ -146,10 +149,35 @@ func (g *Ingest) Handle(ctx context.Context, r Request) Response {
 		}
 		return c.end(ctx, why, session.Refused)
 	}
+	if c.entry.Handshake != nil && r.Input.Method == http.MethodGet {
+		return c.handshake(ctx)
+	}
 	if why := c.verify(ctx); why != "" {
 		return c.end(ctx, why, session.Refused)
 	}
 	return c.dispatch(ctx)
+}
+
+// handshake answers the vendor's unsigned check of the URL.
+func (c *call) handshake(ctx context.Context) Response {
+	tokens, _, err := c.d.Secrets.Verifying(ctx, c.inst, c.entry.HandshakeSecret, c.r.Now)
+	switch {
+	case fault.CodeOf(err) == fault.NotFound:
+		return c.end(ctx, webhook.NoSecret, session.Refused)
+	case err != nil:
+		return c.end(ctx, webhook.SecretUnavailable, session.Refused)
+	}
+	challenge, refusal := c.entry.Handshake(c.r.Input, tokens)
+	if refusal != nil {
+		return c.end(ctx, refusal.Reason, session.Refused)
+	}
+	return c.challenge(ctx, challenge)
+}
+
+func (c *call) challenge(ctx context.Context, text string) Response {
+	resp := c.end(ctx, webhook.Handshake, session.Answered)
+	resp.ContentType, resp.Body = "text/plain; charset=utf-8", text
+	return resp
 }
 
 // resolve finds the install and says why it may not be shown to exist.
@@ -206,18 +234,30 @@ func (c *call) verify(ctx context.Context) webhook.Reason {
 func (c *call) dispatch(ctx context.Context) Response {
 	in := c.r.Input
 	in.Config = c.inst.Config
-	var err error
-	if c.in, err = c.entry.Adapter.Parse(in); err != nil {
+	all, err := c.entry.Adapter.Parse(in)
+	if err != nil || len(all) == 0 {
 		return c.end(ctx, webhook.BadPayload, session.Refused)
 	}
-	if c.in.Kind == channel.Handshake {
-		resp := c.end(ctx, webhook.Handshake, session.Answered)
-		resp.ContentType, resp.Body = "text/plain; charset=utf-8", c.in.Challenge
-		return resp
+	if all[0].Kind == channel.Handshake {
+		return c.challenge(ctx, all[0].Challenge)
 	}
-	if !c.entry.SameTenant(c.inst.Config, c.in.Identity) {
-		return c.end(ctx, webhook.TenantMismatch, session.Refused)
+	for _, c.in = range all {
+		if !c.entry.SameTenant(c.inst.Config, c.in.Identity) {
+			return c.end(ctx, webhook.TenantMismatch, session.Refused)
+		}
 	}
+	var resp Response
+	for _, c.in = range all {
+		c.turn = ""
+		if resp = c.one(ctx); resp.Status != http.StatusOK {
+			return resp
+		}
+	}
+	return resp
+}
+
+// one handles one event of the request.
+func (c *call) one(ctx context.Context) Response {
 	if c.inst.State != install.Active {
 		return c.end(ctx, webhook.NotDispatched, session.Ignored)
 	}
@@ -312,7 +352,7 @@ func answer(code webhook.Reason, outcome session.Outcome) Response {
 		return fail(http.StatusRequestEntityTooLarge, string(fault.TooLarge), "the body is too large", "false")
 	case webhook.BadPayload:
 		return fail(http.StatusBadRequest, string(fault.InvalidRequest), "the body is malformed", "false")
-	case webhook.TenantMismatch, webhook.ServiceURLRefused:
+	case webhook.TenantMismatch, webhook.ServiceURLRefused, webhook.HandshakeRefused:
 		return fail(http.StatusForbidden, string(fault.TenantMismatch), "forbidden", "false")
 	case webhook.InstallLookup, webhook.SecretUnavailable, webhook.DedupeUnavailable, webhook.EnqueueFailed, webhook.KeySetUnavailable:
 		return fail(http.StatusServiceUnavailable, string(fault.Unavailable), "unavailable, try again", "true")

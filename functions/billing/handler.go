@@ -28,12 +28,18 @@ type Sales interface {
 	Apply(ctx context.Context, n topup.Notice, now time.Time) (topup.TopUp, topup.Outcome, error)
 }
 
+// Secrets opens what verifies the vendor's messages; [payment.Opener] implements
+// it.
+type Secrets interface {
+	Accepting(ctx context.Context, now time.Time) (values []secret.Text, complete bool, err error)
+}
+
 // Handler translates between HTTP API events, the admin API and the vendor's
 // messages.
 type Handler struct {
 	API     *admin.API
 	Sales   Sales
-	Secrets []secret.Text // of the vendor's messages, live first
+	Secrets Secrets
 	Clock   Clock
 	Log     *slog.Logger
 }
@@ -92,11 +98,15 @@ func (h *Handler) message(ctx context.Context, e events.APIGatewayV2HTTPRequest,
 	if len(body) > stripe.MaxBody {
 		return fault.New(fault.TooLarge, op, "the message is too large")
 	}
-	if len(h.Secrets) == 0 {
-		return fault.New(fault.Unavailable, op, "payments are not set up here; the operator has to store the secret of the payment service")
+	values, complete, err := h.Secrets.Accepting(ctx, at)
+	if err != nil {
+		return err
 	}
 	in := webhook.Input{Method: http.MethodPost, Path: e.RawPath, Header: webhook.FromSingle(e.Headers), Body: body}
-	if _, refusal := webhook.Verify(stripe.Signature(), in, h.Secrets, at); refusal != nil {
+	if _, refusal := webhook.Verify(stripe.Signature(), in, values, at); refusal != nil {
+		if !complete {
+			return fault.New(fault.VaultUnavailable, op, "the message could not be checked, send it again")
+		}
 		h.Log.WarnContext(ctx, "payment message refused", "request_id", e.RequestContext.RequestID, "reason", string(refusal.Reason))
 		return fault.New(fault.WebhookUnauthorized, op, "unauthorized")
 	}

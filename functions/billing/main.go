@@ -1,6 +1,7 @@
 // Command billing sells credits: it opens checkouts and portals of the payment
 // vendor for the admin API, and turns the vendor's verified messages into grants
-// and corrections. It alone has the vendor's key, and no access to the vault.
+// and corrections. It alone opens the platform's access to that vendor, and nothing
+// else of the vault.
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"github.com/latchkey/latchkey/shared/boot/adminhttp"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/payment"
 	"github.com/latchkey/latchkey/shared/stripe"
 	"github.com/latchkey/latchkey/shared/topology"
 	"github.com/latchkey/latchkey/shared/topup"
@@ -40,8 +42,16 @@ func wire(env *boot.Env) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	keys, err := env.Vault(db)
+	if err != nil {
+		return nil, err
+	}
 	pay := env.Config.Payments
-	client := &stripe.Client{HTTP: out.Vendor(stripe.Host), Base: stripe.Base, Key: pay.Key}
+	open := payment.Opener{Vault: keys, Names: payment.Names{Call: stripe.APIKey, Message: stripe.WebhookSecret}}
+	if pay.VaultRef != "" {
+		open.Ref = payment.RefOf(pay.VaultRef, stripe.ID)
+	}
+	client := &stripe.Client{HTTP: out.Vendor(stripe.Host), Base: stripe.Base, Key: open.Key}
 	if pay.APIBase != "" {
 		client.Base = pay.APIBase
 	}
@@ -52,5 +62,5 @@ func wire(env *boot.Env) (*Handler, error) {
 		Orgs:  &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Random: boot.Rand()},
 		Audit: db.Audit(), Payments: sales, NewID: boot.NewID, OnError: adminhttp.LogError(env.Log), Redact: env.Secrets,
 	})
-	return &Handler{API: api, Sales: sales, Secrets: pay.WebhookSecrets, Clock: env.Clock, Log: env.Log}, nil
+	return &Handler{API: api, Sales: sales, Secrets: open, Clock: env.Clock, Log: env.Log}, nil
 }

@@ -21,10 +21,12 @@ import (
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/integration"
 	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/payment"
 	"github.com/latchkey/latchkey/shared/probe"
 	"github.com/latchkey/latchkey/shared/providers"
 	vendors "github.com/latchkey/latchkey/shared/providers/catalog"
 	"github.com/latchkey/latchkey/shared/rotation"
+	"github.com/latchkey/latchkey/shared/stripe"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/topology"
 	"github.com/latchkey/latchkey/shared/usage"
@@ -77,7 +79,8 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 		Rotations: &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(ctx context.Context) error {
 			return functions.InvokeAsync(ctx, topology.Rotate, rotateEvent(env.Clock.Now()))
 		}},
-		Offers: db.Connections(), Models: supply(env.Config.Platform),
+		PaymentKeys: &payment.Keeper{Vault: keys, Ref: payment.RefOf(payment.Reference(stripe.ID), stripe.ID), Label: "payments", Names: payment.Names{Call: stripe.APIKey, Message: stripe.WebhookSecret}, Overlap: stripe.RollOverlap},
+		Offers:      db.Connections(), Models: supply(env.Config.Platform),
 		Routes: routes, Fields: fields, NewID: boot.NewID, OnError: adminhttp.LogError(env.Log), Redact: env.Secrets,
 	})
 	return &Handler{API: api, Clock: env.Clock, Log: env.Log}, nil

@@ -16,6 +16,8 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"github.com/latchkey/latchkey/shared/config"
+	"github.com/latchkey/latchkey/shared/payment"
+	"github.com/latchkey/latchkey/shared/stripe"
 	"github.com/latchkey/latchkey/shared/table"
 	"github.com/latchkey/latchkey/shared/topology"
 )
@@ -156,6 +158,9 @@ func environment(p Props, f topology.Function, in shared) *map[string]*string {
 		for provider, ref := range p.Platform {
 			env[config.PlatformVar(provider, "SECRET")] = jsii.String(ref)
 		}
+	}
+	if want.Payments {
+		env[config.StripeWebhookSecret] = jsii.String(payment.Reference(stripe.ID))
 	}
 	for _, name := range f.Invokes {
 		env[config.FunctionVar(name)] = jsii.String(p.name(name) + ":" + liveAlias)

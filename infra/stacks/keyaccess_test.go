@@ -177,9 +177,13 @@ func TestKeyPermissions(t *testing.T) {
 				if a == "kms:Decrypt" || strings.HasPrefix(a.(string), "kms:ReEncrypt") {
 					t.Errorf("console has %v", a)
 				}
-			case topology.Settle, topology.Sweep, "billing":
+			case topology.Settle, topology.Sweep:
 				if kms {
 					t.Errorf("%s has %v", g.function, a)
+				}
+			case topology.Billing:
+				if kms && (a != "kms:Decrypt" || !slices.Equal(classesOf(g, "kms:Decrypt", new([]string)), []string{string(taxonomy.Payment)})) {
+					t.Errorf("%s has %v of %v", g.function, a, classesOf(g, "kms:Decrypt", new([]string)))
 				}
 			}
 		}

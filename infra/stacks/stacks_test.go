@@ -195,9 +195,9 @@ func TestNobodyDecryptsWithoutAnEncryptionContext(t *testing.T) {
 			}
 		}
 	}
-	// conform, invoke, rotate, stt, tts, turn and webhook; nobody else.
-	if decrypts != 7 {
-		t.Errorf("%d roles may decrypt, want 7", decrypts)
+	// billing, conform, invoke, rotate, stt, tts, turn and webhook; nobody else.
+	if decrypts != 8 {
+		t.Errorf("%d roles may decrypt, want 8", decrypts)
 	}
 }
 
@@ -214,7 +214,7 @@ func TestEveryVaultKeyHasTheSameLimits(t *testing.T) {
 			}
 		}
 	}
-	if statements != 8 { // seven that decrypt, and the console
+	if statements != 9 { // eight that decrypt, and the console
 		t.Errorf("%d statements on vault keys", statements)
 	}
 	for _, f := range topology.Functions() {
@@ -336,6 +336,9 @@ func TestTemplateEqualsTopology(t *testing.T) {
 				t.Errorf("%s is not told the name of %s: %v", f.Name, name, env)
 			}
 			invoked[name] = true
+		}
+		if want := map[bool]any{true: "operator/stripe"}[f.Environment.Payments]; env["LATCHKEY_STRIPE_WEBHOOK_SECRET"] != want {
+			t.Errorf("%s: the payment vendor's credential is %v, want %v", f.Name, env["LATCHKEY_STRIPE_WEBHOOK_SECRET"], want)
 		}
 		for name := range env {
 			if strings.HasSuffix(name, "_KEY") {

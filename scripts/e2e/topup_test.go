@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/scripts/internal/fakestripe"
+	"github.com/latchkey/latchkey/scripts/internal/stack"
 )
 
 // The payment vendor's secrets are canaries, too.
@@ -148,5 +149,62 @@ func TestTopUpOfOthers(t *testing.T) {
 	}
 	if x.credits().Posted != 10_000_000 || y.credits().Posted != 0 {
 		t.Errorf("%+v %+v", x.credits(), y.credits())
+	}
+}
+
+// TestPaymentKeys: the payment vendor's secrets lie in the vault, only the
+// operator stores them, and a replaced one verifies until its overlap ends.
+func TestPaymentKeys(t *testing.T) {
+	type stored struct {
+		Ready         bool
+		Hint          string
+		WebhookSecret bool `json:"webhook_secret"`
+		Retiring      []time.Time
+	}
+	set := func(body map[string]any) (s stored) {
+		t.Helper()
+		must(t, operator().Call(t.Context(), http.MethodPut, "/api/operator/payments", body, &s))
+		return s
+	}
+	x := newTenant(t, "free", 0)
+	for _, method := range []string{http.MethodGet, http.MethodPut} {
+		if err := (stack.Client{Base: world.BaseURL, Key: x.Key}).Call(t.Context(), method, "/api/operator/payments", nil, nil); stack.Status(err) != http.StatusForbidden {
+			t.Errorf("an organisation's key: %s %v", method, err)
+		}
+	}
+	session := x.order()
+	old := fakestripe.New(fakestripe.Options{Secret: stripeOldSecret})
+	deliver := func(signer *fakestripe.Server, message []byte) int {
+		t.Helper()
+		name, value := signer.Header(message, time.Now())
+		a, err := tryPost(t.Context(), world.BaseURL+"/billing/stripe", "", message, name, value)
+		must(t, err)
+		return a.Status
+	}
+	unpaid := till.Message("checkout.session.completed", session, 0)
+	if got := deliver(old, unpaid); got != http.StatusOK {
+		t.Errorf("the retiring secret: %d", got)
+	}
+	if s := set(map[string]any{"webhook_secret": stripeSecret}); !s.Ready || len(s.Retiring) != 1 || !strings.HasSuffix(stripeKey, s.Hint) || len(s.Hint) != 4 {
+		t.Errorf("the same value again: %+v", s)
+	}
+	other := "whsec_CNRY55ab01d9STRIPEOTHER"
+	if s := set(map[string]any{"webhook_secret": other, "overlap_seconds": 0}); len(s.Retiring) != 0 {
+		t.Errorf("%+v", s)
+	}
+	for _, signer := range []*fakestripe.Server{old, till} {
+		if got := deliver(signer, unpaid); got != http.StatusUnauthorized {
+			t.Errorf("a secret that has ended: %d", got)
+		}
+	}
+	if got := deliver(fakestripe.New(fakestripe.Options{Secret: other}), unpaid); got != http.StatusOK {
+		t.Errorf("the new secret: %d", got)
+	}
+	set(map[string]any{"webhook_secret": stripeOldSecret})
+	if s := set(map[string]any{"webhook_secret": stripeSecret}); len(s.Retiring) != 2 {
+		t.Errorf("%+v", s)
+	}
+	if got := deliver(till, unpaid); got != http.StatusOK {
+		t.Errorf("back again: %d", got)
 	}
 }

@@ -52,7 +52,9 @@ events, the functions and one HTTP front. State is kept in .local/.
 
 Environment: LATCHKEY_PLATFORM_<PROVIDER>_KEY (and _BASE_URL) give the platform
 its own model access, e.g. LATCHKEY_PLATFORM_OPENROUTER_KEY. Without any, a
-simulated vendor is started.
+simulated vendor is started. LATCHKEY_STRIPE_KEY and _WEBHOOK_SECRET are a test
+account of the payment vendor, kept in the local vault; without, payments are
+simulated.
 
 Flags:
 `
@@ -109,6 +111,11 @@ func run(ctx context.Context, f flags, out io.Writer) error {
 		return err
 	}
 	defer sim.close()
+	pay, err := simulatePayments(env)
+	if err != nil {
+		return err
+	}
+	defer pay.close()
 	s, err := stack.Start(ctx, stack.Options{Root: root, Data: data, Port: f.port, Env: env, MaxEnvironments: f.maxEnvironments, Log: os.Stderr})
 	if err != nil {
 		return err
@@ -118,6 +125,7 @@ func run(ctx context.Context, f flags, out io.Writer) error {
 			fmt.Fprintln(os.Stderr, "dev: stopping:", err)
 		}
 	}()
+	pay.deliver(s.BaseURL)
 	seeded, err := s.Seed(ctx, !f.noSeed)
 	if err != nil {
 		return err
@@ -130,7 +138,7 @@ func run(ctx context.Context, f flags, out io.Writer) error {
 	if err := writeReady(f.readyFile, s, seeded); err != nil {
 		return err
 	}
-	banner(out, s, seeded, sim, time.Since(began))
+	banner(out, s, seeded, sim, pay, time.Since(began))
 	<-ctx.Done()
 	fmt.Fprintln(out, "\nlatchkey: stopping")
 	return nil
@@ -187,7 +195,7 @@ func writeReady(file string, s *stack.Stack, seeded stack.Seeded) error {
 	return stack.WriteFile(file, append(b, '\n'))
 }
 
-func banner(out io.Writer, s *stack.Stack, seeded stack.Seeded, sim *simulated, took time.Duration) {
+func banner(out io.Writer, s *stack.Stack, seeded stack.Seeded, sim *simulated, pay *payments, took time.Duration) {
 	fmt.Fprintf(out, "\nlatchkey is ready after %.1f s\n\n", took.Seconds())
 	row := func(name, value string) { fmt.Fprintf(out, "  %-14s %s\n", name, value) }
 	row("base URL", s.BaseURL+"  (OpenAI SDKs: "+s.BaseURL+"/v1)")
@@ -200,6 +208,9 @@ func banner(out io.Writer, s *stack.Stack, seeded stack.Seeded, sim *simulated, 
 	row("logs", s.LogDir)
 	if sim.running() {
 		fmt.Fprintf(out, "\nNo LATCHKEY_PLATFORM_* variable is set, so the platform's vendor is simulated.\nIts models: %s\n", strings.Join(simModels, ", "))
+	}
+	if pay.running() {
+		fmt.Fprintln(out, "\nNo LATCHKEY_STRIPE_* variable is set, so payments are simulated: opening the URL of\n./scripts/lk billing checkout --amount 10cr pays, without money.")
 	}
 	if seeded.APIKey != "" {
 		fmt.Fprintf(out, "\nTry:\n  curl -s %s/v1/chat/completions -H 'Authorization: Bearer %s' \\\n    -H 'Content-Type: application/json' -d '{\"model\":\"%s\",\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}'\n",

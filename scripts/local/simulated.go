@@ -1,9 +1,14 @@
 package main
 
 import (
+	"net"
+	"net/http"
 	"strings"
+	"time"
 
+	"github.com/latchkey/latchkey/scripts/internal/fakestripe"
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
+	"github.com/latchkey/latchkey/shared/config"
 )
 
 // simModels are the priced models of the simulated vendor.
@@ -36,5 +41,48 @@ func (s *simulated) running() bool { return s.server != nil }
 func (s *simulated) close() {
 	if s.server != nil {
 		s.server.Close()
+	}
+}
+
+// payments is the payment vendor that stands in for a real account.
+type payments struct {
+	till   *fakestripe.Server
+	server *http.Server
+	url    string
+}
+
+// simulatePayments starts the payment vendor unless the environment names one,
+// and gives the stack its keys.
+func simulatePayments(env map[string]string) (*payments, error) {
+	for _, name := range []string{config.StripeKey, config.StripeWebhookSecret, config.StripeAPI} {
+		if env[name] != "" {
+			return &payments{}, nil
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p := &payments{url: "http://" + l.Addr().String()}
+	env[config.StripeKey], env[config.StripeWebhookSecret], env[config.StripeAPI] = "sk_test_simulated_payments", "whsec_simulated_payments", p.url
+	p.till = fakestripe.New(fakestripe.Options{Key: env[config.StripeKey], Secret: env[config.StripeWebhookSecret], URL: p.url,
+		Client: &http.Client{Timeout: 30 * time.Second}, First: int(time.Now().UnixMilli())})
+	p.server = &http.Server{Handler: p.till, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = p.server.Serve(l) }()
+	return p, nil
+}
+
+// deliver says where messages go, which is known only when the stack runs.
+func (p *payments) deliver(base string) {
+	if p.till != nil {
+		p.till.SetURL(p.url, base+"/billing/stripe")
+	}
+}
+
+func (p *payments) running() bool { return p.till != nil }
+
+func (p *payments) close() {
+	if p.server != nil {
+		_ = p.server.Close()
 	}
 }

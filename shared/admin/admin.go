@@ -83,6 +83,8 @@ type Services struct {
 	// Payments is nil in functions that sell nothing; the routes of billing are
 	// not there then.
 	Payments Payments
+	// PaymentKeys stores the platform's access to the payment vendor.
+	PaymentKeys PaymentKeys
 	// Fields says what can be connected and what of it is shown.
 	Fields *credential.Registry
 	// NewID makes ids of 1 to 40 lower-case letters and digits.

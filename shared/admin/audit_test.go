@@ -74,6 +74,9 @@ func rowsOf() map[string][]string {
 
 		"PUT " + base + "/alerts/settings": {"alerts.update"},
 
+		"PUT /api/operator/payments":         {"operator/credential.create", "operator/credential.rotate"},
+		"POST /api/operator/payments/finish": {"operator/credential.finish"},
+
 		"PUT /api/operator/tiers":                      {"operator/tiers.update"},
 		"POST /api/operator/prices":                    {"operator/prices.import"},
 		"POST /api/operator/prices/{version}/activate": {"operator/prices.activate"},

@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"slices"
+
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -45,13 +47,14 @@ type fieldJSON struct {
 }
 
 // listCatalog lists what can be connected. Internal fields are not told: nobody
-// enters or sees them.
+// enters or sees them. The payment vendor is the platform's.
 func listCatalog(c *call) (any, error) {
 	p, err := c.page()
 	if err != nil {
 		return nil, err
 	}
-	items, next := slicePage(c.Fields.Manifests(), p, func(m credential.Manifest) string { return string(m.Kind) + "/" + m.ID })
+	offered := slices.DeleteFunc(slices.Clone(c.Fields.Manifests()), func(m credential.Manifest) bool { return m.Kind == credential.Payment })
+	items, next := slicePage(offered, p, func(m credential.Manifest) string { return string(m.Kind) + "/" + m.ID })
 	return answer(items, next, catalogOut), nil
 }
 

@@ -3,11 +3,13 @@ package admin
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/stripe"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
@@ -28,7 +30,11 @@ func TestCatalog(t *testing.T) {
 		}
 		cursor = "&cursor=" + next
 	}
-	if manifests := w.api.s.Fields.Manifests(); len(byID) != len(manifests) || pages != (len(manifests)+1)/2 {
+	offered := slices.DeleteFunc(slices.Clone(w.api.s.Fields.Manifests()), func(m credential.Manifest) bool { return m.Kind == credential.Payment })
+	if len(offered) == len(w.api.s.Fields.Manifests()) || byID["payment/"+stripe.ID] != nil {
+		t.Error("the payment vendor is offered to organisations")
+	}
+	if manifests := offered; len(byID) != len(manifests) || pages != (len(manifests)+1)/2 {
 		t.Errorf("%d entries on %d pages, %d manifests", len(byID), pages, len(manifests))
 	}
 	fields := func(id string) map[string]object {

@@ -37,7 +37,7 @@ func examples(w *world) map[string]example {
 		base+"/bindings/{id}", base+"/sessions", base+"/sessions/{id}", base+"/sessions/{id}/messages", base+"/turns/{id}", base+"/credits",
 		base+"/entries", base+"/holds", base+"/alerts", base+"/alerts/settings", base+"/requests/{id}", "/api/operator/tiers", "/api/operator/prices", "/api/operator/prices/{version}",
 		"/api/operator/audit", "/api/operator/audit/verify", base+"/audit/verify", base+"/integrations", base+"/integrations/{id}",
-		"/api/operator/rotations", "/api/operator/rotations/{id}")
+		"/api/operator/rotations", "/api/operator/rotations/{id}", "/api/operator/payments")
 	add("GET", base+"/deliveries", "?install="+w.ids["installs"], "")
 	add("GET", base+"/usage", "?from=2026-11-01&to=2026-11-21&group_by=model,agent", "")
 
@@ -90,6 +90,8 @@ func examples(w *world) map[string]example {
 	add("PUT", base+"/alerts/settings", "", `{"low_balance":1000000}`)
 	add("POST", base+"/billing/checkout", "", `{"amount":10000000,"save_payment_method":true}`)
 	add("POST", base+"/billing/portal", "", "")
+	add("PUT", "/api/operator/payments", "", `{"api_key":"`+w.canary()+`","webhook_secret":"`+w.canary()+`","overlap_seconds":60}`)
+	add("POST", "/api/operator/payments/finish", "", "")
 	add("PUT", "/api/operator/tiers", "", `{"pro":{"byok":true}}`)
 	add("POST", "/api/operator/prices", "", strings.Replace(prices, `"rate_pico":1`, `"rate_pico":2,"tier_from":0,"min_units":1`, 1))
 	add("POST", "/api/operator/prices/{version}/activate", "", "")
@@ -104,6 +106,11 @@ func examples(w *world) map[string]example {
 func (w *world) prepare(name string) {
 	if name == "POST "+base+"/connections/{id}/rotate/rollback" {
 		w.must("POST", "/api/orgs/acme/connections/"+w.ids["connections"]+"/rotate", adminKey, `{"api_key":"`+w.canary()+`"}`, 200)
+	}
+	if name == "POST /api/operator/payments/finish" {
+		for range 2 {
+			w.must("PUT", "/api/operator/payments", operatorKey, `{"webhook_secret":"`+w.canary()+`"}`, 200)
+		}
 	}
 	if name == "POST "+base+"/installs/{id}/resume" {
 		w.must("POST", "/api/orgs/acme/installs/"+w.ids["installs"]+"/suspend", adminKey, "", 200)

@@ -27,11 +27,13 @@ import (
 	"github.com/latchkey/latchkey/shared/integration/integrationtest"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/org/orgtest"
+	"github.com/latchkey/latchkey/shared/payment"
 	"github.com/latchkey/latchkey/shared/rotation"
 	"github.com/latchkey/latchkey/shared/rotation/rotationtest"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/session/sessiontest"
+	"github.com/latchkey/latchkey/shared/stripe"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/topup"
 	"github.com/latchkey/latchkey/shared/usage"
@@ -122,6 +124,8 @@ func newWorld(t *testing.T) *world {
 		Offers: w.conns, Models: ModelSupply{Served: []taxonomy.Provider{taxonomy.OpenRouter, taxonomy.OpenAI, taxonomy.OpenAICompatible}, Platform: []taxonomy.Provider{taxonomy.OpenRouter}},
 		Rotations: &rotation.Service{Store: w.jobs, Keys: w.vault, Wake: func(context.Context) error { w.woken++; return nil }},
 		Routes:    fakeRoutes{}, Payments: fakePayments{},
+		PaymentKeys: &payment.Keeper{Vault: w.vault, Ref: payment.RefOf(payment.Reference(stripe.ID), stripe.ID), Label: "payments",
+			Names: payment.Names{Call: stripe.APIKey, Message: stripe.WebhookSecret}, Overlap: stripe.RollOverlap},
 		Fields: vaulttest.Fields(), NewID: w.newID,
 	})
 	w.bootstrap()

@@ -57,9 +57,6 @@ func Load(ctx context.Context, needs config.Needs) (*Env, error) {
 	for _, p := range cfg.Platform {
 		_ = p.Key.Use(func(b []byte) error { secrets.Keep(b); return nil })
 	}
-	for _, k := range append(cfg.Payments.WebhookSecrets, cfg.Payments.Key) {
-		_ = k.Use(func(b []byte) error { secrets.Keep(b); return nil })
-	}
 	captureStandardLog(os.Stderr, secrets)
 	log := newLogger(os.Stdout, secrets, os.LookupEnv)
 	awsCfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithLogger(sdkLog(log)),

@@ -19,6 +19,7 @@ import (
 	"github.com/latchkey/latchkey/shared/probe"
 	"github.com/latchkey/latchkey/shared/providers"
 	"github.com/latchkey/latchkey/shared/providers/catalog"
+	"github.com/latchkey/latchkey/shared/stripe"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/topology"
 	"github.com/latchkey/latchkey/shared/vault"
@@ -36,9 +37,10 @@ func Providers() []taxonomy.Provider {
 	return out
 }
 
-// Fields gathers what all providers, channels and integrations declare.
+// Fields gathers what all providers, channels, integrations and the payment
+// vendor declare.
 func Fields() (*credential.Registry, error) {
-	return credential.New(append(append(catalog.Manifests(), channels.Manifests()...), credential.Integrations())...)
+	return credential.New(append(append(catalog.Manifests(), channels.Manifests()...), credential.Integrations(), stripe.Manifest())...)
 }
 
 // Vault opens the vault. Every use of a credential is logged, without values.

@@ -32,10 +32,12 @@ const (
 	TurnQueueURL  = "LATCHKEY_TURN_QUEUE_URL"
 	EndpointAllow = "LATCHKEY_ENDPOINT_ALLOW"
 
-	// Payments, on the local stage only so far.
+	// StripeWebhookSecret is the vault reference of the payment vendor's
+	// credential, which holds the key of its API, too. The local stack takes both
+	// as values, StripeKey and this, and stores them in the vault.
+	StripeWebhookSecret = "LATCHKEY_STRIPE_WEBHOOK_SECRET"
 	StripeKey           = "LATCHKEY_STRIPE_KEY"
-	StripeWebhookSecret = "LATCHKEY_STRIPE_WEBHOOK_SECRET" // one or several, live first, separated by commas
-	StripeAPI           = "LATCHKEY_STRIPE_API_URL"
+	StripeAPI           = "LATCHKEY_STRIPE_API_URL" // local stage only
 )
 
 // TableVar is the variable that names a table, e.g. LATCHKEY_TABLE_LEDGER.
@@ -65,7 +67,7 @@ type Needs struct {
 	Invokes   []string            // functions to be invoked
 	Providers []taxonomy.Provider // platform credentials and endpoint exceptions
 	Channels  []taxonomy.Channel  // API bases
-	Payments  bool                // the payment vendor's key, secrets and API base
+	Payments  bool                // the payment vendor's credential and API base
 }
 
 // PlatformCredential is the platform's own access to a provider. Exactly one of
@@ -76,12 +78,11 @@ type PlatformCredential struct {
 	BaseURL  string // empty = the provider's own
 }
 
-// Payments is the access to the payment vendor. Without a key or secrets nothing
-// is sold and no message is believed.
+// Payments is the access to the payment vendor. Without a reference nothing is
+// sold and no message is believed.
 type Payments struct {
-	Key            secret.Text
-	WebhookSecrets []secret.Text // live first, retiring after
-	APIBase        string        // empty = the vendor's
+	VaultRef string // "<org>/<credential>"
+	APIBase  string // empty = the vendor's
 }
 
 // Config is what one function needs to know. Read-only after [Load].
@@ -184,11 +185,9 @@ func Load(lookup func(string) (string, bool), needs Needs) (Config, error) {
 }
 
 func (l *loader) payments(c *Config) {
-	c.Payments.Key = secret.FromString(l.localOnly(c.Stage, StripeKey))
-	if all := l.localOnly(c.Stage, StripeWebhookSecret); all != "" {
-		for one := range strings.SplitSeq(all, ",") {
-			// An empty one stays: it makes every verification fail, and that shows.
-			c.Payments.WebhookSecrets = append(c.Payments.WebhookSecrets, secret.FromString(strings.TrimSpace(one)))
+	if ref := l.optional(StripeWebhookSecret); ref != "" {
+		if c.Payments.VaultRef = ref; !validRef(ref) {
+			l.refused = append(l.refused, StripeWebhookSecret+" (must be <org>/<credential>)")
 		}
 	}
 	if base := l.localOnly(c.Stage, StripeAPI); base != "" {

@@ -120,3 +120,24 @@ func TestVaultKeys(t *testing.T) {
 		}
 	}
 }
+
+// TestPayments: the functions take a reference, never the secret itself.
+func TestPayments(t *testing.T) {
+	for value, ok := range map[string]bool{"": true, "operator/stripe": true, "whsec_CANARY": false, "a/b/c": false, "/x": false} {
+		for _, stage := range []string{Local, "prod"} {
+			env := map[string]string{Stage: stage, StripeWebhookSecret: value, StripeKey: "sk_CANARY"}
+			c, err := Load(lookup(env), Needs{Payments: true})
+			if (err == nil) != ok || ok && c.Payments.VaultRef != value || err != nil && strings.Contains(err.Error(), "CANARY") {
+				t.Errorf("%s %q: %+v %v", stage, value, c.Payments, err)
+			}
+		}
+	}
+	env := map[string]string{Stage: "prod", StripeAPI: "http://127.0.0.1:9"}
+	if _, err := Load(lookup(env), Needs{Payments: true}); err == nil || !strings.Contains(err.Error(), StripeAPI) {
+		t.Errorf("another vendor's address outside of the local stage: %v", err)
+	}
+	env[Stage] = Local
+	if c, err := Load(lookup(env), Needs{Payments: true}); err != nil || len(c.EndpointAllow) != 1 {
+		t.Errorf("%+v %v", c, err)
+	}
+}

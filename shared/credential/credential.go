@@ -35,6 +35,7 @@ const (
 	Provider    Kind = "provider"    // a connection to a model or voice vendor
 	Channel     Kind = "channel"     // an install of a channel app
 	Integration Kind = "integration" // anything else an organisation connects
+	Payment     Kind = "payment"     // the platform's payment vendor; no organisation connects one
 )
 
 // KindOf is the kind that credentials of a class belong to, empty for a word
@@ -47,6 +48,8 @@ func KindOf(class taxonomy.CredentialClass) Kind {
 		return Channel
 	case taxonomy.Integration:
 		return Integration
+	case taxonomy.Payment:
+		return Payment
 	}
 	return ""
 }

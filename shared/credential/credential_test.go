@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	providers "github.com/latchkey/latchkey/shared/providers/catalog"
 	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/stripe"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/topology"
 )
@@ -18,7 +19,7 @@ import (
 // builtIn is the registry that the functions use.
 func builtIn(t testing.TB) *credential.Registry {
 	t.Helper()
-	r, err := credential.New(append(append(providers.Manifests(), channels.Manifests()...), credential.Integrations())...)
+	r, err := credential.New(append(append(providers.Manifests(), channels.Manifests()...), credential.Integrations(), stripe.Manifest())...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,6 +39,7 @@ func TestWhoMayOpen(t *testing.T) {
 		taxonomy.ChannelVerify: {"rotate", "webhook"},
 		taxonomy.ChannelSend:   {"rotate", "turn"},
 		taxonomy.Integration:   {"rotate"},
+		taxonomy.Payment:       {"billing", "rotate"},
 	} {
 		want = slices.DeleteFunc(want, func(f string) bool { return !deployed[f] })
 		if got := credential.Decryptors(class); !slices.Equal(got, want) {

@@ -124,7 +124,7 @@ func New(manifests ...Manifest) (*Registry, error) {
 	return r, nil
 }
 
-// key cannot collide: a kind is one of three words without a slash.
+// key cannot collide: a kind is one of a few words without a slash.
 func key(kind Kind, id string) string { return string(kind) + "/" + id }
 
 // unhinted are words in the names of fields whose end is never shown: values

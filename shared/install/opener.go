@@ -33,21 +33,7 @@ func (o Opener) Verifying(ctx context.Context, i Install, name string, now time.
 	if err != nil {
 		return nil, false, err
 	}
-	retired := map[int]bool{}
-	for _, d := range cred.Head.Drains {
-		// The event's clock counts too: it may be ahead of the vault's.
-		retired[d.Version] = retired[d.Version] || d.Field == name && !now.Before(d.Until)
-	}
-	err = o.Vault.RevealAll(ctx, cred, vault.Use{Field: name, Purpose: o.Purpose}, func(version int, live bool, plain []byte) error {
-		if live || !retired[version] {
-			values = append(values, secret.New(plain))
-		}
-		return nil
-	})
-	if err != nil && len(values) == 0 {
-		return nil, false, err
-	}
-	return values, err == nil, nil
+	return vault.Accepting(ctx, o.Vault, cred, vault.Use{Field: name, Purpose: o.Purpose}, now)
 }
 
 // Sending returns the live value of a sending secret. Errors: vault_unavailable;

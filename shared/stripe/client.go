@@ -20,7 +20,8 @@ import (
 type Client struct {
 	HTTP *http.Client // that may reach Host only
 	Base string       // without a slash at the end
-	Key  secret.Text
+	// Key opens the API key for one call.
+	Key func(ctx context.Context) (secret.Text, error)
 }
 
 // maxAnswer bounds an answer of the API.
@@ -98,8 +99,12 @@ func malformed(op string) error {
 // call makes one request. Only Stripe's status is looked at when it refuses.
 func (c *Client) call(ctx context.Context, method, path string, form url.Values, idempotencyKey string, into any) error {
 	const op = "stripe.call"
-	if c.Key.IsZero() {
-		return fault.New(fault.Unavailable, op, "payments are not set up here; the operator has to store the key of the payment service")
+	key, err := c.Key(ctx)
+	if err != nil {
+		return err
+	}
+	if key.IsZero() {
+		return fault.New(fault.Internal, op, "internal error, try again later")
 	}
 	var body io.Reader
 	if form != nil {
@@ -116,7 +121,7 @@ func (c *Client) call(ctx context.Context, method, path string, form url.Values,
 		req.Header.Set("Idempotency-Key", idempotencyKey)
 	}
 	req.Header.Set("Stripe-Version", apiVersion)
-	_ = c.Key.Use(func(key []byte) error { req.Header.Set("Authorization", "Bearer "+string(key)); return nil })
+	_ = key.Use(func(b []byte) error { req.Header.Set("Authorization", "Bearer "+string(b)); return nil })
 	resp, err := egress.Do(c.HTTP, req)
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, op, "the payment service cannot be reached, try again", err)

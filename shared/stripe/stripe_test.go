@@ -1,6 +1,7 @@
 package stripe
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -172,7 +173,7 @@ func TestClientErrors(t *testing.T) {
 			w.WriteHeader(c.status)
 			_, _ = w.Write([]byte(c.body))
 		}))
-		client := &Client{HTTP: srv.Client(), Base: srv.URL, Key: secret.FromString("sk_test_1")}
+		client := &Client{HTTP: srv.Client(), Base: srv.URL, Key: func(context.Context) (secret.Text, error) { return secret.FromString("sk_test_1"), nil }}
 		_, err := client.Checkout(t.Context(), topup.Checkout{TopUp: "t1", Cents: 500, ReturnURL: "https://x.example"})
 		srv.Close()
 		if (err == nil) != (c.want == "") || err != nil && (fault.CodeOf(err) != c.want || strings.Contains(err.Error(), "SECRETTEXT")) {
@@ -182,8 +183,17 @@ func TestClientErrors(t *testing.T) {
 			t.Errorf("%v", seen.Header)
 		}
 	}
-	_, err := (&Client{HTTP: http.DefaultClient, Base: "http://127.0.0.1:1"}).Checkout(t.Context(), topup.Checkout{TopUp: "t1", Cents: 500})
-	if fault.CodeOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "not set up") {
-		t.Error(err)
+	none := func(context.Context) (secret.Text, error) {
+		return secret.Text{}, fault.New(fault.Unavailable, "t", "not set up")
+	}
+	empty := func(context.Context) (secret.Text, error) { return secret.Text{}, nil }
+	for want, key := range map[fault.Code]func(context.Context) (secret.Text, error){fault.Unavailable: none, fault.Internal: empty} {
+		called := false
+		srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true }))
+		_, err := (&Client{HTTP: srv.Client(), Base: srv.URL, Key: key}).Checkout(t.Context(), topup.Checkout{TopUp: "t1", Cents: 500})
+		srv.Close()
+		if fault.CodeOf(err) != want || called {
+			t.Errorf("%v, the vendor was called: %v", err, called)
+		}
 	}
 }

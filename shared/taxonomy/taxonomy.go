@@ -193,11 +193,13 @@ const (
 	ChannelVerify CredentialClass = "channel_verify"
 	ChannelSend   CredentialClass = "channel_send"
 	Integration   CredentialClass = "integration"
+	// Payment is the platform's own access to its payment vendor.
+	Payment CredentialClass = "payment"
 )
 
 // CredentialClasses lists all classes.
 func CredentialClasses() []CredentialClass {
-	return []CredentialClass{AIKey, VoiceKey, ChannelVerify, ChannelSend, Integration}
+	return []CredentialClass{AIKey, VoiceKey, ChannelVerify, ChannelSend, Integration, Payment}
 }
 
 // GrantKind is where credits came from.

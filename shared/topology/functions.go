@@ -13,6 +13,9 @@ const (
 	entryFilter = `{"eventName":["INSERT"],"dynamodb":{"Keys":{"pk":{"S":[{"prefix":"J#"}]}}}}`
 )
 
+// operatorVault is the partition of the operator's own credentials.
+const operatorVault = "ORG#operator"
+
 // callLedger is what a metered call writes: requests, and the hold on a balance.
 // It reaches neither entries nor grants, so it cannot settle.
 func callLedger() TableAccess {
@@ -38,7 +41,8 @@ func Functions() []Function {
 
 // billing alone sells credits. Of the ledger it may add to and correct a balance,
 // and reads neither requests nor entries; of the configuration it reads what tells
-// who calls.
+// who calls; of the vault the operator's credentials, of which it opens those of
+// the payment vendor.
 func billing() Function {
 	return Function{
 		Name: Billing, MemoryMB: 256, Timeout: 29 * time.Second,
@@ -46,11 +50,13 @@ func billing() Function {
 		Tables: []TableAccess{
 			{Table: table.Config, Actions: []string{"GetItem", "Query"}, Keys: []string{"ORG#*", "KEYS#*", "OPERATOR", table.AuditHeads}},
 			{Table: table.Config, Actions: []string{"PutItem"}, Keys: []string{table.AuditRows, table.AuditHeads}},
+			{Table: table.Vault, Actions: []string{"Query"}, Keys: []string{operatorVault}},
 			{Table: table.Ledger, Actions: []string{"GetItem", "PutItem", "UpdateItem"}, Keys: []string{"A#*"}},
 			{Table: table.Ledger, Actions: []string{"GetItem", "PutItem"}, Keys: []string{"B#*", "X#*"}},
 			{Table: table.Ledger, Actions: []string{"PutItem"}, Keys: []string{"G#*", "J#*"}},
 		},
-		Environment: Environment{Tables: true, PublicURL: true, Payments: true},
+		KMS:         []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{taxonomy.Payment}}},
+		Environment: Environment{Tables: true, Vault: true, PublicURL: true, Payments: true},
 	}
 }
 

@@ -1,6 +1,7 @@
 package fakestripe
 
 import (
+	"context"
 	"encoding/json"
 	"net/http/httptest"
 	"strings"
@@ -66,7 +67,7 @@ func TestContractSDKAsClient(t *testing.T) {
 // types with the values that ours reads, and back.
 func TestContractMessagesAreTheSDKs(t *testing.T) {
 	f, srv := start(t)
-	c := &stripe.Client{HTTP: srv.Client(), Base: srv.URL, Key: secret.FromString(key)}
+	c := &stripe.Client{HTTP: srv.Client(), Base: srv.URL, Key: func(context.Context) (secret.Text, error) { return secret.FromString(key), nil }}
 	s, err := c.Checkout(t.Context(), topup.Checkout{TopUp: "t1", Cents: 1500, ReturnURL: "https://x.example/b", SaveMethod: true})
 	if err != nil {
 		t.Fatal(err)

@@ -37,6 +37,9 @@ type Options struct {
 	Deliver string
 	Client  *http.Client
 	Now     func() time.Time
+	// First is the number of the first id: a server beside data of an earlier one
+	// must not give the same ids again.
+	First int
 }
 
 // Server is an http.Handler. Safe for concurrent use.
@@ -68,7 +71,7 @@ func New(o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Server{o: o, sessions: map[string]*checkout{}, replays: map[string]replay{}}
+	return &Server{o: o, serial: o.First, sessions: map[string]*checkout{}, replays: map[string]replay{}}
 }
 
 // SetURL says where the server is reached and where messages go.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/latchkey/latchkey/scripts/internal/lambdahost"
 	"github.com/latchkey/latchkey/shared/config"
+	"github.com/latchkey/latchkey/shared/payment"
+	"github.com/latchkey/latchkey/shared/stripe"
 	"github.com/latchkey/latchkey/shared/table"
 	"github.com/latchkey/latchkey/shared/topology"
 )
@@ -109,5 +111,11 @@ func (s *Stack) environment(f topology.Function) map[string]string {
 		env[config.FunctionVar(name)] = name
 	}
 	maps.Copy(env, s.opts.Env)
+	// Their values are in the vault, see [Stack.Seed].
+	delete(env, config.StripeKey)
+	delete(env, config.StripeWebhookSecret)
+	if want.Payments {
+		env[config.StripeWebhookSecret] = payment.Reference(stripe.ID)
+	}
 	return env
 }

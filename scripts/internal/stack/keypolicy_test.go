@@ -202,6 +202,7 @@ func TestTheMatrixIsTheDesigns(t *testing.T) {
 		topology.TTS:     {taxonomy.AIKey, taxonomy.VoiceKey},
 		topology.Turn:    {taxonomy.AIKey, taxonomy.VoiceKey, taxonomy.ChannelSend},
 		topology.Webhook: {taxonomy.ChannelVerify},
+		topology.Billing: {taxonomy.Payment},
 		topology.Rotate:  taxonomy.CredentialClasses(),
 		topology.Console: nil, topology.Settle: nil, topology.Sweep: nil,
 	} {

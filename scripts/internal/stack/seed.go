@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/latchkey/latchkey/scripts/internal/operator"
+	"github.com/latchkey/latchkey/shared/config"
+	"github.com/latchkey/latchkey/shared/stripe"
 )
 
 // Seeded are the credentials of the demo organisation. They are for a local
@@ -29,9 +31,10 @@ const (
 	demoCredits = 100_000_000
 )
 
-// Seed creates an operator key and, with withOrg, a demo organisation of the
-// tier enterprise with an API key and credits. What an earlier start of the same
-// data directory created is used again.
+// Seed creates an operator key, stores the payment vendor's keys that
+// [Options.Env] names in the vault and, with withOrg, creates a demo organisation
+// of the tier enterprise with an API key and credits. What an earlier start of the
+// same data directory created is used again.
 func (s *Stack) Seed(ctx context.Context, withOrg bool) (Seeded, error) {
 	file := filepath.Join(s.opts.Data, seedFile)
 	var seeded Seeded
@@ -50,6 +53,9 @@ func (s *Stack) Seed(ctx context.Context, withOrg bool) (Seeded, error) {
 			return seeded, err
 		}
 	}
+	if err := s.seedPayments(ctx, seeded.OperatorKey); err != nil {
+		return seeded, err
+	}
 	if withOrg && seeded.APIKey == "" {
 		if err := s.seedOrg(ctx, &seeded); err != nil {
 			return seeded, err
@@ -59,6 +65,20 @@ func (s *Stack) Seed(ctx context.Context, withOrg bool) (Seeded, error) {
 		}
 	}
 	return seeded, nil
+}
+
+// seedPayments stores what functions on AWS find in the vault.
+func (s *Stack) seedPayments(ctx context.Context, operatorKey string) error {
+	body := map[string]string{}
+	for field, variable := range map[string]string{stripe.APIKey: config.StripeKey, stripe.WebhookSecret: config.StripeWebhookSecret} {
+		if v := s.opts.Env[variable]; v != "" {
+			body[field] = v
+		}
+	}
+	if len(body) == 0 {
+		return nil
+	}
+	return Client{Base: s.BaseURL, Key: operatorKey}.Call(ctx, http.MethodPut, "/api/operator/payments", body, nil)
 }
 
 func (s *Stack) saveSeed(file string, seeded Seeded) error {

@@ -6,6 +6,7 @@ import (
 	channels "github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/credential"
 	providers "github.com/latchkey/latchkey/shared/providers/catalog"
+	"github.com/latchkey/latchkey/shared/stripe"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
@@ -13,7 +14,7 @@ import (
 // "vendor" and "vendor2" with fields of every kind.
 func Fields() *credential.Registry {
 	all := append(providers.Manifests(), channels.Manifests()...)
-	all = append(all, credential.Integrations())
+	all = append(all, credential.Integrations(), stripe.Manifest())
 	for _, id := range []string{"vendor", "vendor2"} {
 		all = append(all, testProviderFields(id), testChannelFields(id))
 	}

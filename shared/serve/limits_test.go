@@ -101,21 +101,22 @@ func TestStandingsOfAnswers(t *testing.T) {
 	}
 }
 
-// TestErrorsSayWhatWasDecided: the headers of an error are those of an answer.
+// TestErrorsSayWhatWasDecided: the headers of an error are those of an answer, and
+// name the request as the ledger does.
 func TestErrorsSayWhatWasDecided(t *testing.T) {
 	x, w := exchange("/v1/chat/completions", openaichat.EncodeError)
 	failed := fault.New(fault.ProviderTimeout, "t", "slow")
 	failed.Provider = "openrouter"
 	x.fail(&gateway.Told{Err: failed, Info: gateway.Info{RequestID: "other", Provider: "openrouter", Model: "openrouter/m\n", Connection: "c1", Source: "byok",
 		Rule: "P5", Fallback: []string{"openrouter/m:provider_timeout"}}})
-	for name, want := range map[string]string{"x-latchkey-provider": "openrouter", "x-latchkey-model": "openrouter/m?", "x-latchkey-connection": "c1",
+	for name, want := range map[string]string{"x-request-id": "other", "x-latchkey-provider": "openrouter", "x-latchkey-model": "openrouter/m?", "x-latchkey-connection": "c1",
 		"x-latchkey-billing-source": "byok", "x-latchkey-billing-rule": "P5", "x-latchkey-fallback": "openrouter/m:provider_timeout",
 		"x-latchkey-model-status": "unverified", "x-should-retry": "true"} {
 		if got := w.Header().Get(name); got != want {
 			t.Errorf("%s = %q, want %q", name, got, want)
 		}
 	}
-	if w.Code != 504 || !strings.Contains(w.Body.String(), `"code":"provider_timeout"`) {
+	if w.Code != 504 || !strings.Contains(w.Body.String(), `"code":"provider_timeout"`) || !strings.Contains(w.Body.String(), `"request_id":"other"`) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

@@ -287,6 +287,12 @@ func (x *Exchange) Public(err error) *fault.Error { return x.server.Redact.Fault
 func (x *Exchange) fail(err error) {
 	f := x.Public(err)
 	h := x.W.Header()
+	told := (*gateway.Told)(nil)
+	if errors.As(err, &told) && told.Info.RequestID != "" {
+		// With an idempotency key the ledger knows the request by another name.
+		x.Query.RequestID = told.Info.RequestID
+		x.identify(told.Info.RequestID)
+	}
 	id := x.Query.RequestID
 	switch {
 	case f.Code == fault.GatewayAuth:
@@ -301,7 +307,7 @@ func (x *Exchange) fail(err error) {
 		h.Set("retry-after", "1")
 	}
 	h.Set("x-should-retry", strconv.FormatBool(f.Retryable()))
-	if told := (*gateway.Told)(nil); errors.As(err, &told) {
+	if told != nil {
 		x.decided(told.Info)
 	}
 	if f.Provider != "" {

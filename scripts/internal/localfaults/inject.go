@@ -53,6 +53,7 @@ func apply(w http.ResponseWriter, r *http.Request, f Fault, operation, version s
 		defer timer.Stop()
 		select {
 		case <-timer.C:
+		case <-f.cleared:
 		case <-r.Context().Done():
 			panic(http.ErrAbortHandler)
 		}
@@ -76,7 +77,12 @@ func injected(f Fault, operation string, parts int) *awswire.Error {
 	case Throttle:
 		return throttled(f.Service, operation, text)
 	case Conflict:
-		return conflict(operation, parts, text)
+		if !transaction(operation) {
+			return awswire.NewError("TransactionConflictException", text)
+		}
+		return cancelled([]string{"TransactionConflict"}, parts, text)
+	case Cancelled:
+		return cancelled(f.Reasons, parts, text)
 	case AccessDenied:
 		e := awswire.NewError("AccessDeniedException", text)
 		if f.Service == SQS {
@@ -107,22 +113,24 @@ func dataOperation(operation string) bool {
 		operation == "Query" || operation == "Scan"
 }
 
-// conflict: a transaction that met another one is cancelled with a reason per
-// part; a single write that met one fails alone.
-func conflict(operation string, parts int, text string) *awswire.Error {
-	if operation != "TransactWriteItems" && operation != "TransactGetItems" {
-		return awswire.NewError("TransactionConflictException", text)
-	}
-	if parts < 1 {
-		parts = 1
-	}
+func transaction(operation string) bool {
+	return operation == "TransactWriteItems" || operation == "TransactGetItems"
+}
+
+// cancelled: a transaction is told a reason per part, None beyond the given ones.
+func cancelled(given []string, parts int, text string) *awswire.Error {
+	parts = max(parts, 1)
 	reasons := make([]map[string]string, parts)
 	codes := make([]string, parts)
 	for i := range reasons {
-		reasons[i], codes[i] = map[string]string{"Code": "None"}, "None"
+		codes[i] = "None"
+		reasons[i] = map[string]string{}
+		if i < len(given) && given[i] != "None" {
+			codes[i] = given[i]
+			reasons[i]["Message"] = text
+		}
+		reasons[i]["Code"] = codes[i]
 	}
-	reasons[0] = map[string]string{"Code": "TransactionConflict", "Message": text}
-	codes[0] = "TransactionConflict"
 	return &awswire.Error{
 		Code: "TransactionCanceledException",
 		Message: "Transaction cancelled, please refer cancellation reasons for specific reasons [" +

@@ -212,6 +212,27 @@ func TestFaultMatchingAndCounts(t *testing.T) {
 	require.NoError(t, transact(invoke))
 }
 
+// TestSkipAndReasons: a fault lets the first calls through, or leaves them to the
+// ones behind it, and a cancelled transaction is told what the fault says.
+func TestSkipAndReasons(t *testing.T) {
+	f := start(t, localfaults.ProxyConfig{})
+	c := f.dynamo("AKIDSETTLE")
+	require.NoError(t, f.faults.Add(localfaults.Fault{Service: "dynamodb", Operation: "TransactWriteItems", Error: localfaults.Cancelled, Skip: 2, Count: 1,
+		Reasons: []string{"None", "TransactionConflict", "ThrottlingError", "None"}}))
+	require.NoError(t, f.faults.Add(localfaults.Fault{Service: "dynamodb", Operation: "TransactWriteItems", Error: localfaults.Throttle, Count: 1}))
+	require.Equal(t, "ProvisionedThroughputExceededException", code(transact(c)))
+	require.NoError(t, transact(c))
+	var cancelled *types.TransactionCanceledException
+	require.ErrorAs(t, transact(c), &cancelled)
+	var got []string
+	for _, r := range cancelled.CancellationReasons {
+		got = append(got, aws.ToString(r.Code))
+	}
+	require.Equal(t, []string{"None", "TransactionConflict", "ThrottlingError"}, got)
+	require.NoError(t, transact(c))
+	require.Empty(t, f.faults.List())
+}
+
 func TestDelayEndsWithTheClient(t *testing.T) {
 	calls := make(chan localfaults.ProxyCall, 1)
 	f := start(t, localfaults.ProxyConfig{OnCall: func(c localfaults.ProxyCall) { calls <- c }})
@@ -224,6 +245,19 @@ func TestDelayEndsWithTheClient(t *testing.T) {
 	require.Equal(t, "PutItem", done.Operation)
 	require.Zero(t, done.Status)
 	require.Zero(t, f.up.seen())
+}
+
+// TestClearEndsDelays: a call that was held goes on when the faults are deleted.
+func TestClearEndsDelays(t *testing.T) {
+	f := start(t, localfaults.ProxyConfig{})
+	require.NoError(t, f.faults.Add(localfaults.Fault{Service: "dynamodb", DelayMS: 600_000, Count: 1}))
+	done := make(chan error, 1)
+	go func() { done <- put(f.dynamo("AKIDINVOKE")) }()
+	require.Eventually(t, func() bool { return len(f.faults.List()) == 0 }, time.Minute, time.Millisecond)
+	require.Zero(t, f.up.seen())
+	f.faults.Clear()
+	require.NoError(t, <-done)
+	require.Equal(t, 1, f.up.seen())
 }
 
 func TestDelayAloneLetsTheCallThrough(t *testing.T) {
@@ -326,12 +360,16 @@ func TestFaultsEndpoint(t *testing.T) {
 		return rec
 	}
 	for body, want := range map[string]string{
-		`{"service":"s3","error":"throttle"}`:                     "service must be one of",
-		`{"service":"kms","error":"conflict"}`:                    "error for kms must be one of",
-		`{"service":"kms"}`:                                       "error must be one of",
-		`{"service":"kms","error":"throttle","count":-1}`:         "count",
-		`{"service":"kms","error":"throttle","delay_ms":9999999}`: "delay_ms",
-		`{"service":"kms","error":"throttle","operatoin":"x"}`:    "one JSON object",
+		`{"service":"s3","error":"throttle"}`:                                                           "service must be one of",
+		`{"service":"kms","error":"conflict"}`:                                                          "error for kms must be one of",
+		`{"service":"kms"}`:                                                                             "error must be one of",
+		`{"service":"kms","error":"throttle","count":-1}`:                                               "count",
+		`{"service":"kms","error":"throttle","skip":-1}`:                                                "skip",
+		`{"service":"dynamodb","operation":"TransactWriteItems","error":"cancelled"}`:                   "reasons",
+		`{"service":"dynamodb","operation":"PutItem","error":"cancelled","reasons":["None"]}`:           "TransactWriteItems",
+		`{"service":"dynamodb","operation":"TransactWriteItems","error":"throttle","reasons":["None"]}`: "reasons",
+		`{"service":"kms","error":"throttle","delay_ms":9999999}`:                                       "delay_ms",
+		`{"service":"kms","error":"throttle","operatoin":"x"}`:                                          "one JSON object",
 		`nonsense`: "one JSON object",
 	} {
 		rec := do("POST", body)

@@ -116,7 +116,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, drop := r.Context(), false
 	if fault, ok := p.cfg.Faults.Take(service, operation, call.Principal); ok {
 		parts := 0
-		if fault.Error == Conflict {
+		if fault.Error == Conflict || fault.Error == Cancelled {
 			parts = transactParts(body)
 		}
 		rec := &statusRecorder{ResponseWriter: w}

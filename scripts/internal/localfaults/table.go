@@ -48,30 +48,41 @@ const (
 	TimeoutAfterCommit = "timeout_after_commit"
 	AccessDenied       = "access_denied"
 	Disabled           = "disabled"
+	// Cancelled refuses a transaction with the fault's own reasons.
+	Cancelled = "cancelled"
 )
 
 const (
 	maxFaults    = 1000
 	maxFaultBody = 1 << 20
 	maxDelayMS   = 600_000
+	maxReasons   = 100
 )
 
 // Fault is one scripted failure. Empty Operation or Function fit every one.
-// Count is the number of calls it applies to; 0 means until it is deleted.
+// Skip is the number of fitting calls that pass first, Count the number of calls
+// it applies to after them; 0 means until it is deleted. Reasons are the codes
+// that a cancelled transaction is told, part by part; parts beyond them are told
+// None, codes beyond the parts are left out.
 type Fault struct {
-	Service   string `json:"service"`
-	Operation string `json:"operation,omitempty"`
-	Function  string `json:"function,omitempty"`
-	Error     string `json:"error,omitempty"`
-	Count     int    `json:"count,omitempty"`
-	DelayMS   int64  `json:"delay_ms,omitempty"`
+	Service   string   `json:"service"`
+	Operation string   `json:"operation,omitempty"`
+	Function  string   `json:"function,omitempty"`
+	Error     string   `json:"error,omitempty"`
+	Skip      int      `json:"skip,omitempty"`
+	Count     int      `json:"count,omitempty"`
+	DelayMS   int64    `json:"delay_ms,omitempty"`
+	Reasons   []string `json:"reasons,omitempty"`
+
+	// cleared ends the delay of a fault that was taken.
+	cleared <-chan struct{}
 }
 
 // kindsOf lists which faults a service can have. Never written.
 var kindsOf = map[string][]string{
 	KMS:      {Throttle, Unavailable, TimeoutAfterCommit, AccessDenied, Disabled},
 	SQS:      {Throttle, Unavailable, TimeoutAfterCommit, AccessDenied},
-	DynamoDB: {Throttle, Conflict, Unavailable, TimeoutAfterCommit, AccessDenied},
+	DynamoDB: {Throttle, Conflict, Cancelled, Unavailable, TimeoutAfterCommit, AccessDenied},
 	Streams:  {Throttle, Unavailable, TimeoutAfterCommit, AccessDenied},
 }
 
@@ -80,8 +91,12 @@ func (f Fault) check() string {
 	switch {
 	case !ok:
 		return "service must be one of kms, sqs, dynamodb, streams"
-	case f.Count < 0:
-		return "count must not be negative"
+	case f.Count < 0 || f.Skip < 0:
+		return "count and skip must not be negative"
+	case (f.Error == Cancelled) != (len(f.Reasons) > 0) || f.Error == Cancelled && !transaction(f.Operation):
+		return "cancelled needs reasons and one of the operations TransactWriteItems and TransactGetItems; nothing else has reasons"
+	case len(f.Reasons) > maxReasons:
+		return "a transaction has at most 100 reasons"
 	case f.DelayMS < 0 || f.DelayMS > maxDelayMS:
 		return "delay_ms must lie between 0 and 600000"
 	case f.Error == "" && f.DelayMS == 0:
@@ -105,11 +120,15 @@ type Table struct {
 
 	mu     sync.Mutex
 	faults []*Fault
+	// cleared is closed when the faults are deleted, so that delayed calls go on.
+	cleared chan struct{}
 }
 
 // NewTable returns an empty table. functions maps access key ids to the function
 // names that faults are set with; it is not copied and must not change.
-func NewTable(functions map[string]string) *Table { return &Table{functions: functions} }
+func NewTable(functions map[string]string) *Table {
+	return &Table{functions: functions, cleared: make(chan struct{})}
+}
 
 // Add appends a fault. The error text says what is wrong with it.
 func (t *Table) Add(f Fault) error {
@@ -125,11 +144,13 @@ func (t *Table) Add(f Fault) error {
 	return nil
 }
 
-// Clear removes every fault.
+// Clear removes every fault; calls that a delay holds go on at once.
 func (t *Table) Clear() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.faults = nil
+	close(t.cleared)
+	t.cleared = make(chan struct{})
 }
 
 // List returns the faults still in force; Count is what is left of it.
@@ -156,7 +177,13 @@ func (t *Table) Take(service, operation, principal string) (Fault, bool) {
 			f.Function != "" && f.Function != t.functions[principal] {
 			continue
 		}
+		if f.Skip > 0 {
+			// Faults behind this one may still fit the call.
+			f.Skip--
+			continue
+		}
 		taken := *f
+		taken.cleared = t.cleared
 		if f.Count > 0 {
 			f.Count--
 			if f.Count == 0 {
@@ -169,7 +196,7 @@ func (t *Table) Take(service, operation, principal string) (Fault, bool) {
 }
 
 // Handler serves /_local/faults: POST sets one fault (201 with it), GET lists,
-// DELETE removes all (204).
+// DELETE removes all and ends running delays (204).
 func (t *Table) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Method {
@@ -193,7 +220,7 @@ func (t *Table) post(w http.ResponseWriter, r *http.Request) {
 	dec.DisallowUnknownFields()
 	var f Fault
 	if err := dec.Decode(&f); err != nil {
-		refuse(w, http.StatusBadRequest, "the body must be one JSON object with service, operation, function, error, count, delay_ms")
+		refuse(w, http.StatusBadRequest, "the body must be one JSON object with service, operation, function, error, skip, count, delay_ms, reasons")
 		return
 	}
 	if err := t.Add(f); err != nil {

@@ -85,7 +85,15 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	text, chunks, pause := s.script()
+	_, _, pause := s.script()
+	sc := s.scripted(q.lastUser())
+	if sc.Status != 0 {
+		s.note(c, func() { c.Status = sc.Status })
+		s.stop(r, &sc, BeforeHeaders, 0)
+		sc.refuse(w)
+		return
+	}
+	text := sc.Text
 	switch {
 	case text != "":
 	case q.ResponseFormat.Type == "json_schema":
@@ -93,11 +101,11 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 	default:
 		text = "You said: " + q.lastUser()
 	}
-	in, out := q.promptTokens(), tokens(text)
+	in, out := sc.declares(q.promptTokens(), tokens(text))
 	s.note(c, func() { c.InputTokens, c.OutputTokens = in, out })
-	s.wait(r, BeforeHeaders)
+	s.stop(r, &sc, BeforeHeaders, 0)
 	if q.Stream {
-		s.stream(w, r, c, &q, text, chunks, pause)
+		s.stream(w, r, c, &q, &sc, text, pause)
 		return
 	}
 	message := map[string]any{"role": "assistant", "content": text}
@@ -106,17 +114,24 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 		finish = "tool_calls"
 		message = map[string]any{"role": "assistant", "content": nil, "tool_calls": []any{toolCall(&q, 0)}}
 	}
-	s.wait(r, BeforeUsage)
-	answer(w, http.StatusOK, map[string]any{
+	s.stop(r, &sc, BeforeUsage, 0)
+	whole := map[string]any{
 		"id": "chatcmpl-sim", "object": "chat.completion", "created": 1_760_000_000, "model": q.Model,
 		"choices": []any{map[string]any{"index": 0, "message": message, "finish_reason": finish}},
 		"usage":   usage(in, out),
-	})
+	}
+	if sc.Usage == DeclareNone {
+		delete(whole, "usage")
+	}
+	if sc.Cut > 0 {
+		half(w, whole)
+	}
+	answer(w, http.StatusOK, whole)
 	s.note(c, func() { c.Done = true })
 	if f, ok := w.(http.Flusher); ok {
 		f.Flush()
 	}
-	s.wait(r, AfterLast)
+	s.stop(r, &sc, AfterLast, 0)
 }
 
 func usage(in, out int) map[string]any {
@@ -148,17 +163,22 @@ func pieces(text string, n int) []string {
 	return out
 }
 
-func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *Call, q *chatRequest, text string, chunks int, pause time.Duration) {
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *Call, q *chatRequest, sc *Script, text string, pause time.Duration) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	flush := func() {
 		if f, ok := w.(http.Flusher); ok {
 			f.Flush()
 		}
 	}
+	parts := pieces(text, sc.Chunks)
 	send := func(delta map[string]any, finish any) {
-		b, _ := json.Marshal(map[string]any{"id": "chatcmpl-sim", "object": "chat.completion.chunk",
+		chunk := map[string]any{"id": "chatcmpl-sim", "object": "chat.completion.chunk",
 			"created": 1_760_000_000, "model": q.Model,
-			"choices": []any{map[string]any{"index": 0, "delta": delta, "finish_reason": finish}}})
+			"choices": []any{map[string]any{"index": 0, "delta": delta, "finish_reason": finish}}}
+		if sc.Usage == DeclareRunning {
+			chunk["usage"] = usage(c.InputTokens, c.OutputTokens*c.Chunks/max(len(parts), 1))
+		}
+		b, _ := json.Marshal(chunk)
 		fmt.Fprintf(w, "data: %s\n\n", b)
 		flush()
 	}
@@ -168,7 +188,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *Call, q *chat
 		finish = "tool_calls"
 		send(map[string]any{"tool_calls": []any{toolCall(q, 0)}}, nil)
 	} else {
-		for i, part := range pieces(text, chunks) {
+		for i, part := range parts {
 			if i > 0 && pause > 0 {
 				time.Sleep(pause)
 			}
@@ -177,14 +197,15 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *Call, q *chat
 			}
 			send(map[string]any{"content": part}, nil)
 			s.note(c, func() { c.Chunks++ })
-			if i == 0 {
-				s.wait(r, AfterChunk)
+			s.stop(r, sc, AfterChunk, i+1)
+			if sc.Cut == i+1 {
+				panic(http.ErrAbortHandler)
 			}
 		}
 	}
 	send(map[string]any{}, finish)
-	s.wait(r, BeforeUsage)
-	if q.StreamOptions.IncludeUsage {
+	s.stop(r, sc, BeforeUsage, 0)
+	for range sc.times(q.StreamOptions.IncludeUsage) {
 		b, _ := json.Marshal(map[string]any{"id": "chatcmpl-sim", "object": "chat.completion.chunk", "created": 1_760_000_000,
 			"model": q.Model, "choices": []any{}, "usage": usage(c.InputTokens, c.OutputTokens)})
 		fmt.Fprintf(w, "data: %s\n\n", b)
@@ -192,7 +213,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *Call, q *chat
 	fmt.Fprint(w, "data: [DONE]\n\n")
 	flush()
 	s.note(c, func() { c.Done = true })
-	s.wait(r, AfterLast)
+	s.stop(r, sc, AfterLast, 0)
 }
 
 func (s *Server) models(w http.ResponseWriter, r *http.Request) {

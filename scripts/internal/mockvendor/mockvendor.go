@@ -100,6 +100,7 @@ type Server struct {
 	chunks  int
 	pause   time.Duration
 	postErr string
+	scripts map[string]Script
 }
 
 // New returns a vendor that accepts any key and answers every chat by repeating
@@ -178,7 +179,7 @@ func (s *Server) FailPosts(code string) {
 // Hold installs a barrier at point and returns it. A former barrier is
 // released.
 func (s *Server) Hold(point Point) *Barrier {
-	b := &Barrier{point: point, reached: make(chan struct{}, 1024), release: make(chan struct{})}
+	b := NewBarrier(point)
 	s.mu.Lock()
 	old := s.barrier
 	s.barrier = b
@@ -195,16 +196,8 @@ func (s *Server) wait(r *http.Request, point Point) {
 	s.mu.Lock()
 	b := s.barrier
 	s.mu.Unlock()
-	if b == nil || b.point != point {
-		return
-	}
-	select {
-	case b.reached <- struct{}{}:
-	default:
-	}
-	select {
-	case <-b.release:
-	case <-r.Context().Done():
+	if b != nil && b.point == point {
+		b.hold(r)
 	}
 }
 
@@ -238,11 +231,11 @@ func (s *Server) Posts() []Post {
 	return append([]Post(nil), s.posts...)
 }
 
-// Reset empties the journals.
+// Reset empties the journals and forgets the scripts of single calls.
 func (s *Server) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls, s.checks, s.posts = nil, nil, nil
+	s.calls, s.checks, s.posts, s.scripts = nil, nil, nil, nil
 }
 
 // begin journals a call and answers failures; ok is false if it was answered.

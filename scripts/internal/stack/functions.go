@@ -49,6 +49,9 @@ func Build(ctx context.Context, root, dir string) error {
 
 func (s *Stack) startFunctions() error {
 	for _, f := range topology.Functions() {
+		if limit := s.opts.Timeouts[f.Name]; limit > 0 {
+			f.Timeout = limit
+		}
 		err := s.Host.Register(lambdahost.Spec{
 			Name: f.Name, Binary: filepath.Join(s.opts.Binaries, f.Name), Env: s.environment(f),
 			Timeout: f.Timeout, MemoryMB: f.MemoryMB, MaxEnvironments: s.opts.MaxEnvironments,

@@ -17,6 +17,9 @@ import (
 
 // invoke is how the event sources call functions.
 func (s *Stack) invoke(ctx context.Context, function string, event []byte) ([]byte, string, error) {
+	if s.opts.OnDelivery != nil {
+		s.opts.OnDelivery(function, event)
+	}
 	r, err := s.Host.Invoke(ctx, function, event)
 	var failed *lambdahost.Error
 	if err != nil && !errors.As(err, &failed) {

@@ -64,6 +64,11 @@ type Options struct {
 	SkipBuild bool
 	// Paused starts streams and schedules paused.
 	Paused bool
+	// Timeouts replaces the topology's time limit of single functions.
+	Timeouts map[string]time.Duration
+	// OnDelivery, if set, is told the raw event of every delivery of an event source
+	// before it is made. It must be fast and safe for concurrent use.
+	OnDelivery func(function string, event []byte)
 	// OnAWSCall, if set, is told of every call of a function to the tables and the
 	// key service. It must be fast and safe for concurrent use.
 	OnAWSCall func(AWSCall)

@@ -87,13 +87,14 @@ func demo(ctx context.Context, s *suite) error {
 	return nil
 }
 
-// soakTests are the long runs: 20 seeds of faults on the ledger, 20 kills at
-// every point, 20,000 streams with both cores busy.
+// soakTests are the long runs: 20 seeds of faults on the ledger, 20 seeds of
+// crashes with 60 kills at every point, 20,000 streams with both cores busy.
 func soakTests(ctx context.Context, s *suite) error {
 	s.env["LATCHKEY_SOAK"] = "1"
 	return errors.Join(
 		s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "-run", "^TestLedger$", "./shared/dynamo"),
 		s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "-run", "^TestKill", "./scripts/e2e"),
+		s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "./scripts/crash"),
 		s.command(ctx, "./scripts/bench", "--streams", "20000"),
 	)
 }

@@ -1,0 +1,114 @@
+package crash
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = 64
+	os.Exit(m.Run())
+}
+
+// plain is the size of a seed in every run, soaked that of a long one.
+var (
+	plain  = limits{trials: 1, storm: 24}
+	soaked = limits{trials: 3, storm: 80}
+)
+
+func soak() bool { return os.Getenv("LATCHKEY_SOAK") != "" }
+
+// installed skips a test that cannot start a stack.
+func installed(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(root(), "node_modules", "amplify-dynamodb-simulator")); err != nil {
+		t.Fatal("the npm packages are not installed; run ./scripts/setup")
+	}
+}
+
+// run plays one seed to its end.
+func run(ctx context.Context, w *world, n uint64, size limits) (*seed, error) {
+	s, err := newSeed(ctx, w, n, size)
+	if err != nil {
+		return nil, fmt.Errorf("seed %d: %w", n, err)
+	}
+	for _, i := range s.dice.Perm(len(killPoints)) {
+		p := killPoints[i]
+		if size.trials == 0 {
+			break
+		}
+		began := time.Now()
+		if err := p.run(ctx, s, p, size.trials); err != nil {
+			return s, fmt.Errorf("seed %d, %s: %w", n, p.name, err)
+		}
+		s.count("ms: "+p.name, int(time.Since(began).Milliseconds()))
+	}
+	if err := s.storm(ctx); err != nil {
+		return s, fmt.Errorf("seed %d: %w", n, err)
+	}
+	return s, s.check(ctx)
+}
+
+// TestCrash plays seeds of crashes and faults and checks every invariant at rest.
+// LATCHKEY_SOAK=1 plays 20 with 60 trials per kill point, LATCHKEY_TEST_SEED one of
+// them.
+func TestCrash(t *testing.T) {
+	installed(t)
+	ctx := t.Context()
+	w, err := start(ctx, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.stop()
+	first, seeds, size := uint64(1), 1, plain
+	if soak() {
+		seeds, size = 20, soaked
+	}
+	if v := os.Getenv("LATCHKEY_TEST_SEED"); v != "" {
+		if first, err = strconv.ParseUint(v, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+		seeds = 1
+	}
+	total := map[string]int{}
+	for n := first; n < first+uint64(seeds); n++ {
+		began := time.Now()
+		s, err := run(ctx, w, n, size)
+		if err != nil {
+			t.Error(err)
+		}
+		if s == nil {
+			return
+		}
+		for k, v := range s.counts {
+			total[k] += v
+		}
+		for _, v := range s.violations {
+			t.Errorf("seed %d (LATCHKEY_TEST_SEED=%d repeats its plan): %s", n, n, v)
+		}
+		t.Logf("seed %d: %d requests, %d vendor calls, %d entries in %.1f s", n, s.counts["requests"], s.counts["vendor calls"], s.counts["entries"], time.Since(began).Seconds())
+	}
+	t.Log(table(total))
+}
+
+// table is the counts by name.
+func table(counts map[string]int) string {
+	var out strings.Builder
+	keys := make([]string, 0, len(counts))
+	for k := range counts {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		fmt.Fprintf(&out, "\n%8d  %s", counts[k], k)
+	}
+	return out.String()
+}

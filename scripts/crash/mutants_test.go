@@ -1,0 +1,146 @@
+package crash
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/scripts/internal/stack"
+	"github.com/latchkey/latchkey/shared/topology"
+)
+
+// mutant is a build with one guard of the ledger taken out.
+type mutant struct {
+	name string
+	// functions are built anew; the others are those of every stack.
+	functions []string
+	file      string
+	// edits are pairs: a text that must stand in the file exactly once, and what it
+	// becomes.
+	edits [][2]string
+}
+
+// mutants are those that the settlement design names.
+var mutants = []mutant{
+	{"no condition on the request", []string{"invoke"}, "shared/dynamo/ledger_reserve.go", [][2]string{
+		{"ledgerPut(ledger, requestItem(r, shard), ifAbsent)", `ledgerPut(ledger, requestItem(r, shard), "")`}}},
+	{"settle ignores the state", []string{"settle", "sweep"}, "shared/dynamo/ledger_settle.go", [][2]string{
+		{`aws.String("#st = :used AND #hold = :h AND #a = :a")`, `aws.String("(#st = :used OR #st <> :used) AND #hold = :h AND #a = :a")`}}},
+	{"projection only adds", []string{"settle"}, "shared/dynamo/usage.go", [][2]string{
+		{"act := ledgerPut(name, it, ifAbsent)", `act := ledgerPut(name, it, "")`}}},
+	{"sweep ignores the state", []string{"sweep"}, "shared/dynamo/ledger_sweep.go", [][2]string{
+		{`"#st = :was AND #hold = :h AND #exp < :now AND attribute_not_exists(#cka)"`,
+			`"(#st = :was OR #st <> :was) AND #hold = :h AND #exp < :now AND attribute_not_exists(#cka)"`}}},
+	{"floating cost", []string{"invoke"}, "shared/billing/cost.go", [][2]string{
+		{"import (\n", "import (\n\t\"math\"\n"},
+		{"\toverflow bool\n", "\toverflow bool\n\tusd float64\n"},
+		{"perThousand bool) {\n", "perThousand bool) {\n\tif usd := float64(units) * (float64(rate) / 1e12); perThousand {\n\t\ts.usd += usd / 1000\n\t} else {\n\t\ts.usd += usd\n\t}\n"},
+		{"func (s *sum) micro() (Micro, bool) {\n", "func (s *sum) micro() (Micro, bool) {\n\tif !s.overflow {\n\t\treturn Micro(math.Ceil(s.usd * 1e6)), true\n\t}\n"}}},
+}
+
+// build compiles the mutant's functions into dir, beside the ordinary others.
+func (m mutant) build(ctx context.Context, dir string) error {
+	original := filepath.Join(root(), filepath.FromSlash(m.file))
+	b, err := os.ReadFile(original)
+	if err != nil {
+		return err
+	}
+	text := string(b)
+	for _, e := range m.edits {
+		if n := strings.Count(text, e[0]); n != 1 {
+			return fmt.Errorf("%s: %q stands %d times in %s: the source has changed, change the mutant with it", m.name, e[0], n, m.file)
+		}
+		text = strings.Replace(text, e[0], e[1], 1)
+	}
+	changed, overlay := filepath.Join(dir, "mutant.go"), filepath.Join(dir, "overlay.json")
+	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{original: changed}})
+	if err != nil {
+		return err
+	}
+	for path, content := range map[string][]byte{changed: []byte(text), overlay: replace} {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			return err
+		}
+	}
+	ordinary := filepath.Join(root(), "build", "local")
+	if err := stack.Build(ctx, root(), ordinary); err != nil {
+		return err
+	}
+	for _, f := range topology.Functions() {
+		if err := os.Symlink(filepath.Join(ordinary, f.Name), filepath.Join(dir, f.Name)); err != nil {
+			return err
+		}
+	}
+	for _, f := range m.functions {
+		out := filepath.Join(dir, f)
+		if err := os.Remove(out); err != nil {
+			return err
+		}
+		cmd := exec.CommandContext(ctx, "go", "build", "-overlay", overlay, "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", out, "./functions/"+f)
+		cmd.Dir, cmd.Env = root(), append(os.Environ(), "CGO_ENABLED=0")
+		if msg, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s does not build: %s", m.name, msg)
+		}
+	}
+	return nil
+}
+
+// TestCrashMutants: the harness refuses every build that lacks a guard. A run that
+// is not a soak tries one.
+func TestCrashMutants(t *testing.T) {
+	installed(t)
+	list, size := mutants[:1], limits{storm: 24}
+	if soak() {
+		list, size = mutants, plain
+	}
+	for _, m := range list {
+		t.Run(m.name, func(t *testing.T) { m.refused(t, size) })
+	}
+}
+
+// refused plays seeds until one finds the mutant.
+func (m mutant) refused(t *testing.T, size limits) {
+	dir := t.TempDir()
+	if err := m.build(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	w, err := start(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.stop()
+	// What never comes to rest is what is looked for.
+	w.patience = 20 * time.Second
+	for n := uint64(1); n <= 3; n++ {
+		s, err := run(t.Context(), w, n, size)
+		if s == nil {
+			t.Fatal(err)
+		}
+		if len(s.violations) > 0 {
+			t.Logf("refused by seed %d, %d violations, the first: %s", n, len(s.violations), s.violations[0])
+			return
+		}
+	}
+	t.Error("three seeds found nothing wrong with it")
+}
+
+// TestMutantsFitTheSource: every mutant can still be made.
+func TestMutantsFitTheSource(t *testing.T) {
+	for _, m := range mutants {
+		b, err := os.ReadFile(filepath.Join(root(), filepath.FromSlash(m.file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range m.edits {
+			if n := strings.Count(string(b), e[0]); n != 1 {
+				t.Errorf("%s: %q stands %d times in %s", m.name, e[0], n, m.file)
+			}
+		}
+	}
+}

@@ -26,8 +26,10 @@ import (
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/integration"
 	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/payment"
 	vendors "github.com/latchkey/latchkey/shared/providers/catalog"
 	"github.com/latchkey/latchkey/shared/rotation"
+	"github.com/latchkey/latchkey/shared/stripe"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/usage"
 	"github.com/latchkey/latchkey/shared/vault"
@@ -80,6 +82,8 @@ func stackOver(t *testing.T, client *dynamodb.Client, tables dynamo.Tables) *sta
 		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Alerts: db.Alerts(), Rebuild: &usage.Rebuilder{Store: db.Ledger(), Journal: db.Ledger()}, Prices: db.Prices(), Fields: vaulttest.Fields(), NewID: boot.NewID,
 		Integrations: &integration.Service{Store: db.Integrations(), Seal: seal, Hash: keys, NewID: boot.NewID},
 		Rotations:    &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(context.Context) error { return nil }},
+		PaymentKeys: &payment.Keeper{Vault: keys, Ref: payment.RefOf(payment.Reference(stripe.ID), stripe.ID), Label: "payments",
+			Names: payment.Names{Call: stripe.APIKey, Message: stripe.WebhookSecret}, Overlap: stripe.RollOverlap},
 	})}
 	_, text, err := orgs.IssueKey(t.Context(), audit.Op{Actor: "function:test", ID: boot.NewID(s.now), At: s.now}, org.Operator,
 		org.KeyDraft{ID: boot.NewID(s.now), Name: "op", Scopes: []org.Scope{org.ScopeAdmin}})

@@ -20,8 +20,8 @@ func TestMain(m *testing.M) {
 
 // plain is the size of a seed in every run, soaked that of a long one.
 var (
-	plain  = limits{trials: 1, storm: 24}
-	soaked = limits{trials: 3, storm: 80}
+	plain  = limits{trials: 1, storm: 24, equal: 12, crowd: 20, shards: []int{2}}
+	soaked = limits{trials: 3, storm: 150, equal: 64, crowd: 100, shards: []int{1, 2, 4}}
 )
 
 func soak() bool { return os.Getenv("LATCHKEY_SOAK") != "" }
@@ -51,6 +51,16 @@ func run(ctx context.Context, w *world, n uint64, size limits) (*seed, error) {
 		}
 		s.count("ms: "+p.name, int(time.Since(began).Milliseconds()))
 	}
+	if size.equal > 0 {
+		if err := s.equalCalls(ctx, size.equal); err != nil {
+			return s, fmt.Errorf("seed %d: %w", n, err)
+		}
+	}
+	if len(size.shards) > 0 {
+		if err := s.fundsForTen(ctx, size.crowd, size.shards[int(n)%len(size.shards)]); err != nil {
+			return s, fmt.Errorf("seed %d: %w", n, err)
+		}
+	}
 	if err := s.storm(ctx); err != nil {
 		return s, fmt.Errorf("seed %d: %w", n, err)
 	}
@@ -79,24 +89,43 @@ func TestCrash(t *testing.T) {
 		seeds = 1
 	}
 	total := map[string]int{}
+	if soak() && seeds > 1 {
+		began := time.Now()
+		s, err := newSeed(ctx, w, 0, limits{})
+		for range 5 {
+			if err == nil {
+				err = s.deadlines(ctx, 10)
+			}
+		}
+		if err == nil {
+			err = s.check(ctx)
+		}
+		report(t, s, err, total, began)
+	}
 	for n := first; n < first+uint64(seeds); n++ {
 		began := time.Now()
 		s, err := run(ctx, w, n, size)
-		if err != nil {
-			t.Error(err)
-		}
-		if s == nil {
-			return
-		}
-		for k, v := range s.counts {
-			total[k] += v
-		}
-		for _, v := range s.violations {
-			t.Errorf("seed %d (LATCHKEY_TEST_SEED=%d repeats its plan): %s", n, n, v)
-		}
-		t.Logf("seed %d: %d requests, %d vendor calls, %d entries in %.1f s", n, s.counts["requests"], s.counts["vendor calls"], s.counts["entries"], time.Since(began).Seconds())
+		report(t, s, err, total, began)
 	}
 	t.Log(table(total))
+}
+
+// report adds the counts of a seed and says what was wrong.
+func report(t *testing.T, s *seed, err error, total map[string]int, began time.Time) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
+	if s == nil {
+		return
+	}
+	for k, v := range s.counts {
+		total[k] += v
+	}
+	for _, v := range s.violations {
+		t.Errorf("seed %d (LATCHKEY_TEST_SEED=%d repeats its plan): %s", s.n, s.n, v)
+	}
+	t.Logf("seed %d: %d requests, %d vendor calls, %d entries in %.1f s", s.n, s.counts["requests"], s.counts["vendor calls"], s.counts["entries"], time.Since(began).Seconds())
 }
 
 // table is the counts by name.

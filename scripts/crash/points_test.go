@@ -404,7 +404,6 @@ func sweepMeetsSettle(ctx context.Context, s *seed, p killPoint, n int) error {
 		err = s.w.clearFaults(ctx)
 		<-done
 		other()
-		s.count("trials: "+p.name, 1)
 		if err != nil {
 			return err
 		}

@@ -25,6 +25,11 @@ const (
 type limits struct {
 	trials int // per kill point; 0 = none
 	storm  int // requests of the storm
+	equal  int // calls at once with one key; 0 = none
+	// crowd is how many calls share funds for ten, on each of these numbers of
+	// balance shards.
+	crowd  int
+	shards []int
 }
 
 // seed is one run.

@@ -156,7 +156,7 @@ func pause(ctx context.Context, d *rand.Rand, least, most int) bool {
 
 // killer kills one busy process at a time.
 func (s *seed) killer(ctx context.Context, d *rand.Rand) {
-	for pause(ctx, d, 200, 700) {
+	for pause(ctx, d, 100, 400) {
 		function := []string{"invoke", "settle", "settle", "sweep"}[d.IntN(4)]
 		pids := s.w.busy(ctx, function, false)
 		if len(pids) == 0 {
@@ -183,7 +183,7 @@ func (s *seed) faulter(ctx context.Context, d *rand.Rand) {
 		}
 		return f
 	}
-	for pause(ctx, d, 50, 300) {
+	for pause(ctx, d, 20, 120) {
 		function := []string{"invoke", "invoke", "settle", "settle", "sweep"}[d.IntN(5)]
 		var f map[string]any
 		switch d.IntN(8) {
@@ -235,7 +235,7 @@ func (s *seed) sweeper(ctx context.Context, d *rand.Rand) {
 
 // replayer delivers to settle again what it was delivered before.
 func (s *seed) replayer(ctx context.Context, d *rand.Rand) {
-	for pause(ctx, d, 100, 500) {
+	for pause(ctx, d, 50, 200) {
 		if all, _ := s.w.records(s.since); len(all) > 0 {
 			from := d.IntN(len(all))
 			s.deliver(ctx, d, all[from:min(from+1+d.IntN(60), len(all))])
@@ -319,7 +319,9 @@ func poison(name string, n int) json.RawMessage {
 
 // changer changes prices, settings and keys while requests run.
 func (s *seed) changer(ctx context.Context, d *rand.Rand) {
-	for pause(ctx, d, 300, 1200) {
+	// A change that is under way is finished: half of it would not be known of.
+	for running := ctx; pause(running, d, 300, 1200); {
+		ctx := context.WithoutCancel(running)
 		switch d.IntN(4) {
 		case 0, 1:
 			if s.w.price(ctx, int64(1+d.IntN(30))*100_000, int64(1+d.IntN(90))*100_000) == nil {

@@ -240,9 +240,12 @@ type swept struct{ Expired, Settled, Released int }
 
 // sweep runs the sweeper at a shifted time.
 func (w *world) sweep(ctx context.Context, offset time.Duration) (swept, error) {
+	return w.sweepAt(ctx, time.Now().Add(offset))
+}
+
+func (w *world) sweepAt(ctx context.Context, at time.Time) (swept, error) {
 	var s swept
-	now := time.Now().Add(offset).UTC().Format(time.RFC3339)
-	err := w.local(ctx, "/invoke/sweep", map[string]any{"time": now, "source": "aws.events", "detail-type": "Scheduled Event", "detail": map[string]any{}}, &s)
+	err := w.local(ctx, "/invoke/sweep", map[string]any{"time": at.UTC().Format(time.RFC3339), "source": "aws.events", "detail-type": "Scheduled Event", "detail": map[string]any{}}, &s)
 	return s, err
 }
 

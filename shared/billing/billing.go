@@ -74,11 +74,31 @@ type Inputs struct {
 	// OrgAllowPlatformFallback is only an upper bound of the connection's.
 	OrgAllowPlatformFallback bool
 	Connection               Connection
-	// FundsRefused says that a reserve of platform credits was just refused.
+	// FundsRefused says that a reserve of the organisation's own credits was just
+	// refused.
 	FundsRefused    bool
 	Provider, Model string
 	Agent           string
 	SettingsVersion int64
 	PriceVersion    string
 	PolicyVersion   string
+	Sharing         Sharing
 }
+
+// Sharing is what the organisation's agency lets it draw; the zero value is
+// nothing.
+type Sharing struct {
+	// Mode is [SharedWhenEmpty] or [SharedAlways]; anything else is nothing.
+	Mode string
+	// Refused says that the agency's credits, or a cap, have just refused.
+	Refused bool
+	// Agency would pay; Version is that of its policy.
+	Agency  string
+	Version int64
+}
+
+// Modes of sharing: after the organisation's own credits, or before them.
+const (
+	SharedWhenEmpty = "shared_when_empty"
+	SharedAlways    = "shared_always"
+)

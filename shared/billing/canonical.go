@@ -41,20 +41,28 @@ type Record struct {
 	SettingsVersion   int64  `json:"settings_version"`
 	PriceVersion      string `json:"price_version"`
 	PolicyVersion     string `json:"policy_version"`
+	// The rest is absent before version 2.
+	Agency         string `json:"agency,omitempty"`
+	Sharing        string `json:"sharing,omitempty"`
+	SharingRefused bool   `json:"sharing_refused,omitempty"`
+	SharingVersion int64  `json:"sharing_version,omitempty"`
 }
 
 const (
-	canonicalVersion = 1
+	canonicalVersion = 2
 	// maxCanonical bounds a stored record that is read back.
 	maxCanonical = 8 << 10
 )
 
 // Canonical is the one byte form of the inputs: JSON, fixed field order, no
 // spaces, only the escapes that JSON demands.
-func Canonical(in Inputs) []byte {
-	b := make([]byte, 0, 640)
+func Canonical(in Inputs) []byte { return canonical(in, canonicalVersion) }
+
+// canonical is the form of a version.
+func canonical(in Inputs, version int) []byte {
+	b := make([]byte, 0, 768)
 	b = append(b, `{"v":`...)
-	b = strconv.AppendInt(b, canonicalVersion, 10)
+	b = strconv.AppendInt(b, int64(version), 10)
 	b = appendText(b, "org", in.Org)
 	b = appendText(b, "request_source", string(in.RequestSource))
 	b = appendText(b, "candidate", string(in.Candidate))
@@ -77,6 +85,13 @@ func Canonical(in Inputs) []byte {
 	b = appendInt(b, "settings_version", in.SettingsVersion)
 	b = appendText(b, "price_version", in.PriceVersion)
 	b = appendText(b, "policy_version", in.PolicyVersion)
+	if version < 2 {
+		return append(b, '}')
+	}
+	b = appendText(b, "agency", in.Sharing.Agency)
+	b = appendText(b, "sharing", in.Sharing.Mode)
+	b = appendBool(b, "sharing_refused", in.Sharing.Refused)
+	b = appendInt(b, "sharing_version", in.Sharing.Version)
 	return append(b, '}')
 }
 
@@ -104,14 +119,14 @@ func parseRecord(stored []byte) (Record, error) {
 	var r Record
 	dec := json.NewDecoder(bytes.NewReader(stored))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&r); err != nil || r.V != canonicalVersion {
+	if err := dec.Decode(&r); err != nil || r.V < 1 || r.V > canonicalVersion {
 		return Record{}, refused
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return Record{}, refused
 	}
 	// Only the canonical bytes hash to the stored hash.
-	if !bytes.Equal(Canonical(r.inputs()), stored) {
+	if !bytes.Equal(canonical(r.inputs(), r.V), stored) {
 		return Record{}, refused
 	}
 	return r, nil
@@ -127,6 +142,7 @@ func (r Record) inputs() Inputs {
 			ID: r.ConnID, Version: r.ConnVersion, CredentialVersion: r.CredentialVersion},
 		FundsRefused: r.FundsRefused, Provider: r.Provider, Model: r.Model, Agent: r.Agent,
 		SettingsVersion: r.SettingsVersion, PriceVersion: r.PriceVersion, PolicyVersion: r.PolicyVersion,
+		Sharing: Sharing{Mode: r.Sharing, Refused: r.SharingRefused, Agency: r.Agency, Version: r.SharingVersion},
 	}
 }
 

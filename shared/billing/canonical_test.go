@@ -13,17 +13,19 @@ func sampleInputs() Inputs {
 	return Inputs{Org: "org1", RequestSource: taxonomy.LLM, Candidate: taxonomy.BYOK, Forced: "", OrgActive: true, Tier: taxonomy.Enterprise,
 		TierBYOK: true, Preference: BYOKPreferred, OrgAllowPlatformFallback: true,
 		Connection: Connection{Exists: true, Usable: true, AllowPlatformFallback: false, ID: "conn1", Version: 3, CredentialVersion: 2},
-		Provider:   "openai_compatible", Model: "m \"quoted\"\n", Agent: "agent1", SettingsVersion: 7, PriceVersion: "p000001-abc", PolicyVersion: "1"}
+		Provider:   "openai_compatible", Model: "m \"quoted\"\n", Agent: "agent1", SettingsVersion: 7, PriceVersion: "p000001-abc", PolicyVersion: "1",
+		Sharing: Sharing{Mode: SharedWhenEmpty, Agency: "agency1", Version: 4}}
 }
 
 // TestHashGolden holds the bytes that stored decisions are hashed over. If it
 // fails, old records stop replaying: raise the version instead.
 func TestHashGolden(t *testing.T) {
-	const wantBytes = `{"v":1,"org":"org1","request_source":"llm","candidate":"byok","forced":"","org_active":true,"tier":"enterprise","tier_byok":true,` +
+	const wantBytes = `{"v":2,"org":"org1","request_source":"llm","candidate":"byok","forced":"","org_active":true,"tier":"enterprise","tier_byok":true,` +
 		`"preference":"byok_preferred","org_fallback":true,"conn_exists":true,"conn_usable":true,"conn_fallback":false,"conn_id":"conn1",` +
 		`"conn_version":3,"cred_version":2,"funds_refused":false,"provider":"openai_compatible","model":"m \"quoted\"\u000a","agent":"agent1",` +
-		`"settings_version":7,"price_version":"p000001-abc","policy_version":"1"}`
-	const wantHash = "12b5bdf8b0bd7ae428c0f66a67f84486f0a0e84a5e5c44b088b4a6e30fc5e700"
+		`"settings_version":7,"price_version":"p000001-abc","policy_version":"1",` +
+		`"agency":"agency1","sharing":"shared_when_empty","sharing_refused":false,"sharing_version":4}`
+	const wantHash = "31f618bacd875da216bef1340e5a8065399b184be3ced7dda642368ab5322271"
 	if got := string(Canonical(sampleInputs())); got != wantBytes {
 		t.Errorf("canonical bytes:\n%s", got)
 	}
@@ -78,7 +80,7 @@ func TestParseInputs(t *testing.T) {
 	}
 	for name, bad := range map[string]string{
 		"empty": "", "trailing": string(stored) + "{}", "spaces": " " + string(stored), "unknown field": `{"v":1,"x":1}`,
-		"version": `{"v":2}`, "order": `{"org":"o","v":1}`, "missing fields": `{"v":1}`,
+		"version": `{"v":3}`, "order": `{"org":"o","v":1}`, "missing fields": `{"v":1}`,
 	} {
 		if _, err := ParseInputs([]byte(bad)); fault.CodeOf(err) != fault.InvalidRequest {
 			t.Errorf("%s: %v", name, err)
@@ -90,12 +92,14 @@ func FuzzParseInputs(f *testing.F) {
 	f.Add(Canonical(sampleInputs()))
 	f.Add(Canonical(Inputs{}))
 	f.Add([]byte(`{"v":1,"org":"\u0000"}`))
+	f.Add([]byte(recordV1))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		in, err := ParseInputs(b)
 		if err != nil {
 			return
 		}
-		if string(Canonical(in)) != string(b) || HashCanonical(b) != Hash(in) {
+		r, _ := parseRecord(b)
+		if string(canonical(in, r.V)) != string(b) || HashCanonical(b) != HashCanonical(canonical(in, r.V)) {
 			t.Fatalf("%q replays differently", b)
 		}
 	})

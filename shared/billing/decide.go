@@ -16,14 +16,17 @@ const (
 	RuleBYOKPreferred    = "P5"
 	RulePlatformFallback = "P6"
 	RulePlatform         = "P7"
+	RuleSharedPlatform   = "P7a"
 	RuleFundsRefused     = "P8"
 	RuleDenied           = "P9"
 	RulePlatformAction   = "PA"
+	RuleSharedAction     = "PAa"
 )
 
 // Reasons of a decision.
 const (
 	ReasonPlatformMetered      = "llm_platform_metered"
+	ReasonPlatformShared       = "llm_platform_shared_by_agency"
 	ReasonBYOKUnmetered        = "llm_byok_unmetered"
 	ReasonPrivateUnmetered     = "llm_private_unmetered"
 	ReasonActionMetered        = "platform_action_metered"
@@ -53,6 +56,8 @@ type Decision struct {
 	Allowed bool
 	// Code is what the client is told if no other candidate serves it.
 	Code fault.Code
+	// Shared says that the agency's credits pay, not the organisation's own.
+	Shared bool
 	// FallbackToPlatform says that, should this candidate fail or be unusable,
 	// a platform candidate may be tried after a new decision and a new hold.
 	FallbackToPlatform bool

@@ -1,6 +1,8 @@
 package billing
 
 import (
+	"slices"
+
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -8,11 +10,14 @@ import (
 // PolicyVersion names the table below on decision records. A change of any
 // outcome needs a new version: a record is only recomputed by the table that
 // made it.
-const PolicyVersion = "2026-11"
+const PolicyVersion = "2026-11-2"
+
+// policyBeforeSharing is the version in which agencies shared nothing.
+const policyBeforeSharing = "2026-11"
 
 // facts is a set of values, each of one dimension. What is known of a candidate
 // holds exactly one value of each dimension.
-type facts uint32
+type facts uint64
 
 const (
 	orgActive facts = 1 << iota
@@ -47,8 +52,13 @@ const (
 	fallbackAllowed // by a connection that exists, and by the organisation
 	fallbackForbidden
 
-	fundsUntried
+	fundsUntried // the organisation's own credits
 	fundsRefused
+
+	sharesNothing
+	sharesWhenEmpty
+	sharesAlways
+	sharesNoMore // the agency's credits or a cap refused
 )
 
 // dimensions partition the facts.
@@ -62,6 +72,7 @@ var dimensions = [...]facts{
 	connectionMissing | connectionUnusable | connectionUsable,
 	fallbackAllowed | fallbackForbidden,
 	fundsUntried | fundsRefused,
+	sharesNothing | sharesWhenEmpty | sharesAlways | sharesNoMore,
 }
 
 const (
@@ -78,6 +89,8 @@ type clause struct {
 	// source is who pays; empty denies with code.
 	source taxonomy.BillingSource
 	code   fault.Code
+	// shared says that the agency pays.
+	shared bool
 	// next says that a platform candidate may follow, where the facts match
 	// platformMayFollow.
 	next bool
@@ -89,15 +102,56 @@ type policyTable []clause
 
 // policy is the table of [PolicyVersion], as in the rules P0 to P9. The order
 // tells what is said first when several things stand in the way.
-var policy = newPolicy([]clause{
-	{rule: RuleOrgInactive, reason: ReasonOrgInactive, code: fault.BillingDenied, when: orgInactive},
+var policy = newPolicy(inactiveClauses, sharedActionClauses, actionClauses, ownClauses, sharedClauses, platformClauses)
 
-	// The platform's own work is paid with credits, whatever is asked for.
+// policyWithoutSharing is the table of [policyBeforeSharing].
+var policyWithoutSharing = newPolicy(inactiveClauses, actionClauses, ownClauses, platformClauses)
+
+// tableOf returns the table of a version, nil if this build does not hold it.
+func tableOf(version string) policyTable {
+	switch version {
+	case PolicyVersion:
+		return policy
+	case policyBeforeSharing:
+		return policyWithoutSharing
+	}
+	return nil
+}
+
+var inactiveClauses = []clause{
+	{rule: RuleOrgInactive, reason: ReasonOrgInactive, code: fault.BillingDenied, when: orgInactive},
+}
+
+// An agency pays for what its client would pay with credits, first or once the
+// client's own do not suffice. A client that has a connection of its own for the
+// model is not served from the agency's credits, whatever became of that
+// connection: it chose to pay its models itself.
+var (
+	sharedActionClauses = slices.Concat(sharedAction(sharesAlways), sharedAction(sharesWhenEmpty|fundsRefused))
+	sharedClauses       = []clause{
+		{rule: RuleSharedPlatform, reason: ReasonPlatformShared, source: taxonomy.Platform, shared: true, when: candidatePlatform | prefersBYOK | platformOnly | connectionMissing | sharesAlways},
+		{rule: RuleSharedPlatform, reason: ReasonPlatformShared, source: taxonomy.Platform, shared: true, when: candidatePlatform | prefersBYOK | platformOnly | connectionMissing | sharesWhenEmpty | fundsRefused},
+	}
+)
+
+func sharedAction(when facts) []clause {
+	return []clause{
+		{rule: RuleSharedAction, reason: ReasonActionForcedPlatform, source: taxonomy.Platform, shared: true, when: sourceOther | forcedOwn | when},
+		{rule: RuleSharedAction, reason: ReasonActionForcedPlatform, source: taxonomy.Platform, shared: true, when: sourceOther | candidateOwn | when},
+		{rule: RuleSharedAction, reason: ReasonActionMetered, source: taxonomy.Platform, shared: true, when: sourceOther | when},
+	}
+}
+
+// actionClauses: the platform's own work is paid with credits, whatever is asked
+// for.
+var actionClauses = []clause{
 	{rule: RuleFundsRefused, reason: ReasonFundsRefused, code: fault.InsufficientCredits, when: sourceOther | fundsRefused},
 	{rule: RulePlatformAction, reason: ReasonActionForcedPlatform, source: taxonomy.Platform, when: sourceOther | forcedOwn},
 	{rule: RulePlatformAction, reason: ReasonActionForcedPlatform, source: taxonomy.Platform, when: sourceOther | candidateOwn},
 	{rule: RulePlatformAction, reason: ReasonActionMetered, source: taxonomy.Platform, when: sourceOther},
+}
 
+var ownClauses = []clause{
 	// What organisation or tier do not allow is billing_denied; what they allow
 	// but cannot serve is byok_unavailable; a forced source is never substituted.
 	{rule: RuleForcedDisallowed, reason: ReasonForcedUnknown, code: fault.BillingDenied, when: forcedUnknown},
@@ -120,7 +174,9 @@ var policy = newPolicy([]clause{
 	{rule: RuleBYOKRequired, reason: ReasonBYOKUnmetered, source: taxonomy.BYOK, when: candidateBYOK | requiresBYOK},
 	{rule: RuleBYOKRequired, reason: ReasonBYOKUnmetered, source: taxonomy.BYOK, when: candidateBYOK | forcedBYOK},
 	{rule: RuleBYOKPreferred, reason: ReasonBYOKUnmetered, source: taxonomy.BYOK, next: true, when: candidateBYOK},
+}
 
+var platformClauses = []clause{
 	// The platform's key, where it was chosen: connections do not matter.
 	{rule: RuleFundsRefused, reason: ReasonFundsRefused, code: fault.InsufficientCredits, when: candidatePlatform | forcedPlatform | fundsRefused},
 	{rule: RulePlatform, reason: ReasonPlatformMetered, source: taxonomy.Platform, when: candidatePlatform | forcedPlatform},
@@ -144,13 +200,14 @@ var policy = newPolicy([]clause{
 	{rule: RulePlatformFallback, reason: ReasonPlatformMetered, source: taxonomy.Platform, when: candidatePlatform},
 
 	{rule: RuleDenied, reason: ReasonCandidateUnknown, code: fault.BillingDenied},
-})
+}
 
 // platformMayFollow is where a platform candidate may be tried after an own one.
 var platformMayFollow = completed(forcedNone | prefersBYOK | fallbackAllowed)
 
-// newPolicy completes the conditions of the clauses.
-func newPolicy(list []clause) policyTable {
+// newPolicy puts lists of clauses together and completes their conditions.
+func newPolicy(lists ...[]clause) policyTable {
+	list := slices.Concat(lists...)
 	t := make(policyTable, len(list))
 	for i, r := range list {
 		r.when = completed(r.when)
@@ -184,7 +241,7 @@ func (t policyTable) match(f facts) int {
 func (t policyTable) decide(in Inputs) Decision {
 	f := factsOf(in)
 	r := &t[t.match(f)]
-	return Decision{Source: r.source, Rule: r.rule, Reason: r.reason, Allowed: r.source != "", Code: r.code,
+	return Decision{Source: r.source, Rule: r.rule, Reason: r.reason, Allowed: r.source != "", Code: r.code, Shared: r.shared,
 		FallbackToPlatform: r.next && f&^platformMayFollow == 0}
 }
 
@@ -229,11 +286,24 @@ func factsOf(in Inputs) facts {
 	}
 	switch {
 	case !in.Connection.Exists:
-		return f | connectionMissing
+		return f | connectionMissing | in.Sharing.facts()
 	case !in.Connection.Usable:
-		return f | connectionUnusable
+		return f | connectionUnusable | in.Sharing.facts()
 	}
-	return f | connectionUsable
+	return f | connectionUsable | in.Sharing.facts()
+}
+
+// facts reads what an agency shares; a mode that is not known shares nothing.
+func (s Sharing) facts() facts {
+	switch {
+	case s.Mode == SharedWhenEmpty && !s.Refused:
+		return sharesWhenEmpty
+	case s.Mode == SharedAlways && !s.Refused:
+		return sharesAlways
+	case s.Mode == SharedWhenEmpty, s.Mode == SharedAlways:
+		return sharesNoMore
+	}
+	return sharesNothing
 }
 
 func pick(b bool, yes, no facts) facts {
@@ -259,8 +329,9 @@ func Recompute(stored []byte) (Recomputed, error) {
 	if err != nil {
 		return Recomputed{}, err
 	}
-	if r.PolicyVersion != PolicyVersion {
+	table := tableOf(r.PolicyVersion)
+	if table == nil {
 		return Recomputed{Record: r}, fault.New(fault.Unavailable, "billing.Recompute", "the decision was made by another policy version, which this build does not hold")
 	}
-	return Recomputed{Record: r, Decision: policy.decide(r.inputs()), Hash: HashCanonical(stored)}, nil
+	return Recomputed{Record: r, Decision: table.decide(r.inputs()), Hash: HashCanonical(stored)}, nil
 }

@@ -22,9 +22,9 @@ import (
 var update = flag.Bool("update", false, "write the golden table of a new policy version")
 
 // everyPoint calls f with every combination of inputs, in a fixed order.
-func everyPoint(f func(p [9]string)) {
-	var walk func(p [9]string, dim int)
-	walk = func(p [9]string, dim int) {
+func everyPoint(f func(p [10]string)) {
+	var walk func(p [10]string, dim int)
+	walk = func(p [10]string, dim int) {
 		if dim == len(lattice) {
 			f(p)
 			return
@@ -34,7 +34,7 @@ func everyPoint(f func(p [9]string)) {
 			walk(p, dim+1)
 		}
 	}
-	walk([9]string{}, 0)
+	walk([10]string{}, 0)
 }
 
 // TestPolicyGolden holds every outcome of the policy version: a digest over all
@@ -44,13 +44,13 @@ func everyPoint(f func(p [9]string)) {
 func TestPolicyGolden(t *testing.T) {
 	type group struct {
 		n     int
-		first [9]string
+		first [10]string
 	}
 	groups := map[string]*group{}
 	digest, n := sha256.New(), 0
-	everyPoint(func(p [9]string) {
+	everyPoint(func(p [10]string) {
 		d := Decide(inputsAt(p))
-		outcome := fmt.Sprintf("%-2s %-8s %-36s %-20s next=%v", d.Rule, d.Source, d.Reason, d.Code, d.FallbackToPlatform)
+		outcome := fmt.Sprintf("%-3s %-8s %-36s %-20s next=%v shared=%v", d.Rule, d.Source, d.Reason, d.Code, d.FallbackToPlatform, d.Shared)
 		fmt.Fprintf(digest, "%v %s\n", p, outcome)
 		n++
 		g := groups[outcome]
@@ -65,7 +65,7 @@ func TestPolicyGolden(t *testing.T) {
 		lines = append(lines, fmt.Sprintf("%s  %5d  first: %s", outcome, g.n, strings.Join(g.first[:], " ")))
 	}
 	slices.Sort(lines)
-	got := fmt.Sprintf("policy %s\n%d combinations of request source, candidate, forced, org, tier, preference, connection, fallback, funds\nsha256 %s\n\n%s\n",
+	got := fmt.Sprintf("policy %s\n%d combinations of request source, candidate, forced, org, tier, preference, connection, fallback, funds, sharing\nsha256 %s\n\n%s\n",
 		PolicyVersion, n, hex.EncodeToString(digest.Sum(nil)), strings.Join(lines, "\n"))
 	path := "testdata/policy_" + PolicyVersion + ".golden"
 	want, err := os.ReadFile(path)
@@ -80,14 +80,57 @@ func TestPolicyGolden(t *testing.T) {
 	}
 }
 
+// TestPolicyBeforeSharing holds the digest of the version before: stored
+// decisions that name it are made again by its table.
+func TestPolicyBeforeSharing(t *testing.T) {
+	golden, err := os.ReadFile("testdata/policy_" + policyBeforeSharing + ".golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := sha256.New()
+	everyPoint(func(p [10]string) {
+		if p[9] != "no" {
+			return
+		}
+		d := tableOf(policyBeforeSharing).decide(inputsAt(p))
+		outcome := fmt.Sprintf("%-2s %-8s %-36s %-20s next=%v", d.Rule, d.Source, d.Reason, d.Code, d.FallbackToPlatform)
+		fmt.Fprintf(digest, "%v %s\n", p[:9], outcome)
+		now := Decide(inputsAt(p))
+		if now != d {
+			t.Fatalf("%v: nothing is shared, and yet it is decided otherwise: %+v %+v", p, d, now)
+		}
+	})
+	if sum := hex.EncodeToString(digest.Sum(nil)); !strings.Contains(string(golden), sum) {
+		t.Errorf("the outcomes of policy %s changed: %s", policyBeforeSharing, sum)
+	}
+}
+
+// recordV1 is a record as it was stored before agencies shared.
+const recordV1 = `{"v":1,"org":"org1","request_source":"llm","candidate":"byok","forced":"","org_active":true,"tier":"enterprise","tier_byok":true,` +
+	`"preference":"byok_preferred","org_fallback":true,"conn_exists":true,"conn_usable":true,"conn_fallback":false,"conn_id":"conn1",` +
+	`"conn_version":3,"cred_version":2,"funds_refused":false,"provider":"openai_compatible","model":"m \"quoted\"\u000a","agent":"agent1",` +
+	`"settings_version":7,"price_version":"p000001-abc","policy_version":"2026-11"}`
+
+func TestRecordsFromBeforeSharingAreRecomputed(t *testing.T) {
+	r, err := Recompute([]byte(recordV1))
+	if err != nil || r.Decision.Rule != RuleBYOKPreferred || r.Record.V != 1 || r.Hash != HashCanonical([]byte(recordV1)) {
+		t.Fatalf("%+v %v", r, err)
+	}
+	for _, bad := range []string{strings.Replace(recordV1, `{"v":1`, `{"v":2`, 1), strings.Replace(recordV1, `"2026-11"}`, `"2026-11","agency":"a"}`, 1)} {
+		if _, err := Recompute([]byte(bad)); fault.CodeOf(err) != fault.InvalidRequest {
+			t.Errorf("taken for a record: %s: %v", bad, err)
+		}
+	}
+}
+
 // TestPolicyTable: each clause decides something, says it in full, and the last
 // one lets nothing through.
 func TestPolicyTable(t *testing.T) {
 	used := make([]int, len(policy))
-	everyPoint(func(p [9]string) {
+	everyPoint(func(p [10]string) {
 		f := factsOf(inputsAt(p))
 		for _, d := range dimensions {
-			if bits.OnesCount32(uint32(f&d)) != 1 {
+			if bits.OnesCount64(uint64(f&d)) != 1 {
 				t.Fatalf("%v: %b holds not one value of %b", p, f, d)
 			}
 		}
@@ -115,7 +158,7 @@ func TestPolicyTable(t *testing.T) {
 
 // anyInputs draws inputs with texts as clients may send them.
 func anyInputs(t *rapid.T) Inputs {
-	var p [9]string
+	var p [10]string
 	for i, values := range lattice {
 		p[i] = rapid.SampledFrom(values).Draw(t, "input")
 	}
@@ -127,6 +170,7 @@ func anyInputs(t *rapid.T) Inputs {
 	in.Org, in.Provider, in.Model, in.Agent = word.Draw(t, "org"), word.Draw(t, "provider"), word.Draw(t, "model"), word.Draw(t, "agent")
 	in.Tier = taxonomy.Tier(word.Draw(t, "tier"))
 	in.Connection.ID, in.Connection.Version, in.Connection.CredentialVersion = word.Draw(t, "conn"), count.Draw(t, "version"), count.Draw(t, "key")
+	in.Sharing.Agency, in.Sharing.Version = word.Draw(t, "agency"), count.Draw(t, "sharing")
 	in.SettingsVersion, in.PriceVersion, in.PolicyVersion = count.Draw(t, "settings"), word.Draw(t, "price"), PolicyVersion
 	return in
 }

@@ -128,6 +128,13 @@ type Entry struct {
 	Usage        billing.Usage
 	Estimated    bool
 	Late         bool
+
+	// Client is set on the entry of an agency that paid for a client's request.
+	// The client's own entry of that request has Agency and what it Paid, and moves
+	// nothing.
+	Client string
+	Agency string
+	Paid   Micro
 }
 
 // EntryID is the id of the one entry of a kind of an attempt; it is unique over
@@ -168,6 +175,9 @@ type Used struct {
 	Connection   string
 	Agent        string
 	Key          string
+
+	// Agency pays, if set; Day is where the draw counts.
+	Agency, Day string
 }
 
 // Final is the state in which settlement leaves the attempt.
@@ -185,16 +195,22 @@ func (u Used) Final() State {
 func (u Used) MovesBalance() bool { return u.Hold != 0 || u.Amount != 0 }
 
 // Entry is the usage entry of the attempt; ok is false for a refused call, which
-// has none.
+// has none. It moves nothing where an agency pays: see [Used.AgencyEntry].
 func (u Used) Entry() (e Entry, ok bool) {
 	if u.Kind == Refused {
 		return Entry{}, false
 	}
-	return Entry{
+	e = Entry{
 		ID: EntryID(u.Org, u.Request, u.Attempt, UsageEntry), Org: u.Org, Kind: UsageEntry, At: u.At, Amount: -u.Amount,
 		Legs:    []Leg{{AccountOrg, -u.Amount}, {AccountRevenue, u.Amount}},
 		Request: u.Request, Attempt: u.Attempt, Source: u.Source, PriceVersion: u.PriceVersion,
 		Provider: u.Provider, Model: u.Model, Connection: u.Connection, Agent: u.Agent, Key: u.Key,
 		Usage: u.Usage, Estimated: u.Estimated, Late: u.Expired,
-	}, true
+	}
+	if u.Agency != "" {
+		e.Amount, e.Legs, e.Agency, e.Paid = 0, nil, u.Agency, u.Amount
+	}
+	return e, true
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }

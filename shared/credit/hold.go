@@ -21,6 +21,8 @@ type ReserveRequest struct {
 	Owner string
 	// Hold is 0 for byok and private: no balance is touched then.
 	Hold Micro
+	// Draw is set if the organisation's agency pays.
+	Draw *Draw
 	// Fingerprint is a hash of the canonical request, compared when the same
 	// request id comes again.
 	Fingerprint [32]byte
@@ -55,6 +57,8 @@ type Hold struct {
 	Shard        int
 	Created      time.Time
 	Expires      time.Time
+	// Draw is set if an agency pays.
+	Draw *Draw `json:",omitempty"`
 }
 
 // Outcome is what a caller reports when its call has ended.
@@ -100,7 +104,9 @@ const (
 // stayed unknown is resolved inside: by the same token, then by reading the
 // attempt and comparing the owner.
 //
-// Errors: insufficient_credits; rate_limited, with a [limit.Refusal] as cause;
+// Errors: insufficient_credits, also for a cap of a [Draw]; ledger_unavailable with
+// an [agency.Changed] as cause for a draw by an offer that does not apply;
+// rate_limited, with a [limit.Refusal] as cause;
 // billing_denied for an organisation that is not
 // on the credit ledger; for a request that exists already idempotency_conflict
 // (another fingerprint), idempotency_in_progress or idempotency_completed, each
@@ -189,6 +195,9 @@ func checkReserve(r ReserveRequest) error {
 		if !table.ValidID(id.value) && (!id.optional || id.value != "") {
 			return invalid(op, id.name, "an id must match ^[A-Za-z0-9_-]{1,64}$")
 		}
+	}
+	if err := r.Draw.check(op, r.Org); err != nil {
+		return err
 	}
 	switch {
 	case r.Attempt < 1 || r.Attempt > MaxAttempts:

@@ -35,6 +35,8 @@ type Attempt struct {
 	Created, Expires, UsedAt    time.Time
 	Owner                       string
 	Fingerprint                 [32]byte
+	// Agency pays, if set.
+	Agency string
 }
 
 // RequestView is a request with its attempts. Cost and Usage are the sums over
@@ -129,7 +131,12 @@ func (e Entry) SortKey() string { return e.Place().SK }
 
 // Place is where the entry is stored.
 func (e Entry) Place() table.Key {
-	return table.Entry(e.Org, e.Request, e.Attempt, string(e.Kind), e.At)
+	kind := string(e.Kind)
+	if e.Client != "" {
+		// Clients may have chosen the same name for a request.
+		kind += "-" + e.Client
+	}
+	return table.Entry(e.Org, e.Request, e.Attempt, kind, e.At)
 }
 
 func parseCursor(cursor string) (time.Time, string, error) {
@@ -187,24 +194,33 @@ type UsageRow struct {
 	Requests        int64
 	Usage           billing.Usage
 	Cost            Micro
+	// Client is set in the rows of what an agency paid for a client; Paid is what
+	// the agency paid, in the client's rows.
+	Client string
+	Paid   Micro
 }
 
 // RowOf is the row that a usage entry adds to.
 func RowOf(e Entry) UsageRow {
 	r := UsageRow{Org: e.Org, Day: e.At.UTC().Format(time.DateOnly), Provider: e.Provider, Model: e.Model, Agent: e.Agent,
-		Source: e.Source, Requests: 1, Usage: e.Usage, Cost: -e.Amount}
+		Source: e.Source, Requests: 1, Usage: e.Usage, Cost: -e.Amount, Client: e.Client, Paid: e.Paid}
 	return r
 }
 
 // Key is the row's key in the usage table.
 func (r UsageRow) Key() table.Key {
-	return table.UsageRow(r.Org, r.Day, r.Provider+"/"+r.Model, r.Agent, string(r.Source))
+	agent := r.Agent
+	if r.Client != "" {
+		agent = "client:" + r.Client // no agent has such an id
+	}
+	return table.UsageRow(r.Org, r.Day, r.Provider+"/"+r.Model, agent, string(r.Source))
 }
 
 // Add adds another row's figures.
 func (r *UsageRow) Add(o UsageRow) {
 	r.Requests += o.Requests
 	r.Cost += o.Cost
+	r.Paid += o.Paid
 	r.Usage = r.Usage.Plus(o.Usage)
 }
 
@@ -212,7 +228,7 @@ func (r *UsageRow) Add(o UsageRow) {
 const maxUsageDays = 400
 
 // Usage returns the usage of the days from..to (YYYY-MM-DD, inclusive), summed
-// by groupBy: any of day, provider, model, agent, source. Fields that are not
+// by groupBy: any of day, provider, model, agent, source, client. Fields that are not
 // grouped by are empty. Errors: invalid_request, ledger_unavailable.
 func (l *Ledger) Usage(ctx context.Context, org, from, to string, groupBy []string) ([]UsageRow, error) {
 	const op = "credit.Usage"
@@ -227,10 +243,10 @@ func (l *Ledger) Usage(ctx context.Context, org, from, to string, groupBy []stri
 	by := map[string]bool{}
 	for _, g := range groupBy {
 		switch g {
-		case "day", "provider", "model", "agent", "source":
+		case "day", "provider", "model", "agent", "source", "client":
 			by[g] = true
 		default:
-			return nil, invalid(op, "group_by", "group_by may hold day, provider, model, agent and source")
+			return nil, invalid(op, "group_by", "group_by may hold day, provider, model, agent, source and client")
 		}
 	}
 	rows, err := l.store.Usage(ctx, org, from, to)
@@ -241,7 +257,7 @@ func (l *Ledger) Usage(ctx context.Context, org, from, to string, groupBy []stri
 }
 
 func group(rows []UsageRow, by map[string]bool) []UsageRow {
-	type key struct{ day, provider, model, agent, source string }
+	type key struct{ day, provider, model, agent, source, client string }
 	pick := func(name, value string) string {
 		if by[name] {
 			return value
@@ -251,10 +267,10 @@ func group(rows []UsageRow, by map[string]bool) []UsageRow {
 	sums := map[key]*UsageRow{}
 	var order []key
 	for _, r := range rows {
-		k := key{pick("day", r.Day), pick("provider", r.Provider), pick("model", r.Model), pick("agent", r.Agent), pick("source", string(r.Source))}
+		k := key{pick("day", r.Day), pick("provider", r.Provider), pick("model", r.Model), pick("agent", r.Agent), pick("source", string(r.Source)), pick("client", r.Client)}
 		sum := sums[k]
 		if sum == nil {
-			sum = &UsageRow{Org: r.Org, Day: k.day, Provider: k.provider, Model: k.model, Agent: k.agent,
+			sum = &UsageRow{Org: r.Org, Day: k.day, Provider: k.provider, Model: k.model, Agent: k.agent, Client: k.client,
 				Source: taxonomy.BillingSource(k.source), Usage: billing.Usage{Source: billing.NoUsage}}
 			sums[k] = sum
 			order = append(order, k)
@@ -263,7 +279,7 @@ func group(rows []UsageRow, by map[string]bool) []UsageRow {
 	}
 	slices.SortFunc(order, func(a, b key) int {
 		return cmp.Or(strings.Compare(a.day, b.day), strings.Compare(a.provider, b.provider), strings.Compare(a.model, b.model),
-			strings.Compare(a.agent, b.agent), strings.Compare(a.source, b.source))
+			strings.Compare(a.agent, b.agent), strings.Compare(a.source, b.source), strings.Compare(a.client, b.client))
 	})
 	out := make([]UsageRow, len(order))
 	for i, k := range order {

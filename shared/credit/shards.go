@@ -70,10 +70,10 @@ func (s *sweeper) saw(o Open) {
 	if s.busy == nil {
 		s.busy = map[string]*busy{}
 	}
-	b := s.busy[o.Org]
+	b := s.busy[o.Payer()]
 	if b == nil {
 		b = &busy{}
-		s.busy[o.Org] = b
+		s.busy[o.Payer()] = b
 	}
 	b.open++
 	b.largest = max(b.largest, o.Hold)

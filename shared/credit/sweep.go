@@ -27,6 +27,8 @@ type Open struct {
 	CheckpointUsage billing.Usage
 	// Used is set in state USED.
 	Used Used
+	// Agency pays, if set; Day is where the draw counts.
+	Agency, Day string
 }
 
 // StaleAfter is how old a USED attempt is before the sweep settles it in place

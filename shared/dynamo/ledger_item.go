@@ -142,7 +142,10 @@ func requestItem(r credit.ReserveRequest, shard int) item {
 	it[aHold], it[aHold0] = num(int64(r.Hold)), num(int64(r.Hold))
 	it[aShard] = num(int64(shard))
 	it[aCreated] = millis(r.Now)
-	it[table.HoldsPK] = str(table.HoldBucket(r.Org, r.Request))
+	it[table.HoldsPK] = str(holdBucket(r.Org, r.Request, r.Draw))
+	if d := r.Draw; d != nil {
+		it[aAgency], it[aDrawDay] = str(d.Agency), str(d.Day)
+	}
 	it[table.HoldsSK] = millis(r.Expires)
 	it[aPrint] = bin(r.Fingerprint[:])
 	it[aProvider] = str(r.Provider)
@@ -201,6 +204,7 @@ func parseUsed(it item) (credit.Used, error) {
 		Kind: credit.OutcomeKind(r.str(aOutcome)), Estimated: r.bool(aEstimated), At: r.time(aUsedAt),
 		Source: taxonomy.BillingSource(r.str(aSource)), PriceVersion: r.str(aPrice), Provider: r.str(aProvider),
 		Model: r.str(aModel), Connection: r.str(aConn), Agent: r.str(aAgent), Key: r.str(aKeyID),
+		Agency: r.str(aAgency), Day: r.str(aDrawDay),
 	}
 	if u.Usage, err = parseUsage(r.sub(aUsage)); err != nil {
 		return credit.Used{}, err
@@ -214,6 +218,8 @@ func parseUsed(it item) (credit.Used, error) {
 		return credit.Used{}, fmt.Errorf("%w: amount out of range", errItem)
 	case u.Kind != credit.Completed && u.Kind != credit.Partial && u.Kind != credit.Refused:
 		return credit.Used{}, fmt.Errorf("%w: unknown outcome", errItem)
+	case u.Agency != "" && (!table.ValidID(u.Agency) || len(u.Day) != 8):
+		return credit.Used{}, fmt.Errorf("%w: draw", errItem)
 	case u.Kind == credit.Refused && u.Amount != 0:
 		return credit.Used{}, fmt.Errorf("%w: refused with an amount", errItem)
 	}
@@ -231,6 +237,7 @@ func parseOpen(it item) (credit.Open, error) {
 		Org: org, Request: request, Attempt: attempt, Owner: r.str(aOwner), State: credit.State(r.str(aState)),
 		Shard: int(r.num(aShard)), Hold: credit.Micro(r.num(aHold)), Created: r.time(aCreated), Expires: r.time(table.HoldsSK),
 		Source: taxonomy.BillingSource(r.str(aSource)), HasCheckpoint: r.has(aCheckAmt), Checkpoint: credit.Micro(r.num(aCheckAmt)),
+		Agency: r.str(aAgency), Day: r.str(aDrawDay),
 	}
 	if o.CheckpointUsage, err = parseUsage(r.sub(aCheckUse)); err != nil {
 		return credit.Open{}, err
@@ -244,7 +251,7 @@ func parseOpen(it item) (credit.Open, error) {
 }
 
 func entryItem(e credit.Entry) item {
-	k := table.Entry(e.Org, e.Request, e.Attempt, string(e.Kind), e.At)
+	k := e.Place()
 	it := make(item, 20)
 	it[table.PK], it[table.SK] = str(k.PK), str(k.SK)
 	it[aID] = str(e.ID)
@@ -266,6 +273,11 @@ func entryItem(e credit.Entry) item {
 	ledgerText(it, aConn, e.Connection)
 	ledgerText(it, aAgent, e.Agent)
 	ledgerText(it, aKeyID, e.Key)
+	ledgerText(it, aClient, e.Client)
+	ledgerText(it, aAgency, e.Agency)
+	if e.Paid != 0 {
+		it[aDrawPaid] = num(int64(e.Paid))
+	}
 	if us := usageItem(e.Usage); len(us) > 0 {
 		it[aUsage] = mapping(us)
 	}
@@ -285,6 +297,7 @@ func parseEntry(it item) (credit.Entry, error) {
 		At: r.time(aCreated), Amount: credit.Micro(r.num(aAmount)), Source: taxonomy.BillingSource(r.str(aSource)),
 		PriceVersion: r.str(aPrice), Provider: r.str(aProvider), Model: r.str(aModel), Connection: r.str(aConn),
 		Agent: r.str(aAgent), Key: r.str(aKeyID), Estimated: r.bool(aEstimated), Late: r.bool(aLate),
+		Client: r.str(aClient), Agency: r.str(aAgency), Paid: credit.Micro(r.num(aDrawPaid)),
 	}
 	for _, v := range r.list(aLegs) {
 		pair, ok := v.(*types.AttributeValueMemberL)

@@ -83,12 +83,41 @@ func (s *LedgerStore) EachEntry(ctx context.Context, org string, month time.Time
 }
 
 // Holds implements credit.ReadStore. The partitions hold other organisations'
-// attempts, too; those are skipped by key before anything is read.
+// attempts, too; those are skipped by key before anything is read. An agency's
+// holds for its clients lie in partitions where the key does not tell who pays.
 func (s *LedgerStore) Holds(ctx context.Context, org string) ([]credit.Open, error) {
+	own, err := s.holdKeys(ctx, table.HoldBucketsOf(org), "R#"+org+"#")
+	if err != nil {
+		return nil, err
+	}
+	drawn, err := s.holdKeys(ctx, table.DrawBucketsOf(org), "R#")
+	if err != nil {
+		return nil, err
+	}
+	out := make([]credit.Open, 0, len(own)+len(drawn))
+	for keys := append(own, drawn...); len(keys) > 0; {
+		n := min(len(keys), 100)
+		// One that cannot be read is the sweep's to report; reconcile shows the
+		// difference.
+		open, _, err := s.openByKey(ctx, keys[:n])
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range open {
+			if o.Payer() == org {
+				out = append(out, o)
+			}
+		}
+		keys = keys[n:]
+	}
+	return out, nil
+}
+
+// holdKeys lists the attempts of index partitions whose keys have a prefix.
+func (s *LedgerStore) holdKeys(ctx context.Context, buckets []string, prefix string) ([]table.Key, error) {
 	const op = "dynamo.Holds"
-	prefix := "R#" + org + "#"
 	var keys []table.Key
-	for _, bucket := range table.HoldBucketsOf(org) {
+	for _, bucket := range buckets {
 		in := &dynamodb.QueryInput{
 			TableName: s.db.name(table.Ledger), IndexName: aws.String(table.HoldsIndex),
 			KeyConditionExpression: aws.String("#hx = :hx"), ExpressionAttributeNames: holdsNames,
@@ -111,19 +140,7 @@ func (s *LedgerStore) Holds(ctx context.Context, org string) ([]credit.Open, err
 			in.ExclusiveStartKey = page.LastEvaluatedKey
 		}
 	}
-	out := make([]credit.Open, 0, len(keys))
-	for len(keys) > 0 {
-		n := min(len(keys), 100)
-		// One that cannot be read is the sweep's to report; reconcile shows the
-		// difference.
-		open, _, err := s.openByKey(ctx, keys[:n])
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, open...)
-		keys = keys[n:]
-	}
-	return out, nil
+	return keys, nil
 }
 
 // Request implements credit.ReadStore.
@@ -171,7 +188,7 @@ func parseAttempt(it item) (credit.Attempt, error) {
 		Hold: credit.Micro(r.num(aHold0)), Amount: credit.Micro(r.num(aAmount)), Kind: credit.OutcomeKind(r.str(aOutcome)),
 		Estimated: r.bool(aEstimated), ProviderRequestID: r.str(aVendorID), Status: int(r.num(aStatus)), Reason: r.str(aReason),
 		Created: r.time(aCreated), Expires: r.time(table.HoldsSK), UsedAt: r.time(aUsedAt), Owner: r.str(aOwner),
-		Usage: billing.Usage{Source: billing.NoUsage},
+		Agency: r.str(aAgency), Usage: billing.Usage{Source: billing.NoUsage},
 	}
 	copy(a.Fingerprint[:], r.bin(aPrint))
 	if r.has(aUsage) {

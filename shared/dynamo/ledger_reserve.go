@@ -22,6 +22,7 @@ type reservation struct {
 	in              *dynamodb.TransactWriteItemsInput
 	balance, parent int   // -1 if absent; the attempt is action 0
 	limits          []int // action of each claim, -1 if it changes nothing
+	draw            int   // of the agency's offer, -1 if nothing is drawn
 }
 
 var (
@@ -64,10 +65,10 @@ func (s *LedgerStore) reservation(r credit.ReserveRequest, round, shard int) res
 	ledger := s.db.name(table.Ledger)
 	acts := make([]types.TransactWriteItem, 0, 4)
 	acts = append(acts, ledgerPut(ledger, requestItem(r, shard), ifAbsent), ledgerPut(ledger, decisionItem(r), ""))
-	res := reservation{balance: -1, parent: -1}
+	res := reservation{balance: -1, parent: -1, draw: -1}
 	if r.Hold > 0 {
 		res.balance = len(acts)
-		acts = append(acts, s.take(r.Org, shard, r.Hold, r.Now, 1))
+		acts = append(acts, s.take(r.Payer(), shard, r.Hold, r.Now, 1))
 	}
 	if r.Attempt > 1 {
 		res.parent = len(acts)
@@ -79,10 +80,13 @@ func (s *LedgerStore) reservation(r credit.ReserveRequest, round, shard int) res
 		}})
 	}
 	acts, res.limits = s.claims(acts, r.Limits)
+	if d := r.Draw; d != nil {
+		acts, res.draw = s.draws(acts, drawChange{agency: d.Agency, client: r.Org, day: d.Day, by: r.Hold, limits: d})
+	}
 	res.in = &dynamodb.TransactWriteItemsInput{TransactItems: acts,
 		ClientRequestToken: s.token(table.Ledger, "reserve", r.Org, r.Request, strconv.Itoa(r.Attempt), r.Owner,
 			strconv.FormatInt(int64(r.Hold), 10), strconv.FormatInt(r.Expires.UnixMilli(), 10),
-			strconv.FormatInt(r.Now.UnixMilli(), 10), r.DecisionHash, strconv.Itoa(round), strconv.Itoa(shard))}
+			strconv.FormatInt(r.Now.UnixMilli(), 10), r.DecisionHash, r.Payer(), strconv.Itoa(round), strconv.Itoa(shard))}
 	return res
 }
 
@@ -90,7 +94,7 @@ func (s *LedgerStore) reservation(r credit.ReserveRequest, round, shard int) res
 func (s *LedgerStore) Reserve(ctx context.Context, r credit.ReserveRequest) (credit.Hold, error) {
 	const op = "dynamo.Reserve"
 	r.Limits = slices.Clone(r.Limits)
-	seek := seeker{s: s, org: r.Org, need: r.Hold, owner: r.Owner, attempt: r.Attempt, inUse: r.Shards}
+	seek := seeker{s: s, org: r.Payer(), need: r.Hold, owner: r.Owner, attempt: r.Attempt, inUse: r.Shards}
 	at := seek.first()
 	claims := 0
 	for round := range seekRounds {
@@ -104,11 +108,23 @@ func (s *LedgerStore) Reserve(ctx context.Context, r credit.ReserveRequest) (cre
 			return hold, err
 		default:
 			if at, err = seek.next(ctx, *refused, r.Now); err != nil {
-				return credit.Hold{}, err
+				return credit.Hold{}, agencyShort(r.Draw, err)
 			}
 		}
 	}
 	return credit.Hold{}, ledgerUnavailable(op, errNewerState)
+}
+
+// agencyShort says to a client why a draw was refused, without the figures of the
+// agency's balance.
+func agencyShort(d *credit.Draw, err error) error {
+	switch fault.CodeOf(err) {
+	case fault.InsufficientCredits, fault.BillingDenied:
+		if d != nil {
+			return credit.ErrAgencyShort()
+		}
+	}
+	return err
 }
 
 // refusedBy is the shard that refused a hold, as it was.
@@ -147,6 +163,11 @@ func (s *LedgerStore) reserve(ctx context.Context, r credit.ReserveRequest, roun
 			return h, nil, nil
 		}
 	}
+	if out == didCancel {
+		if err := undrawn(r.Draw, r.Now, res.draw, reasons); err != nil {
+			return h, nil, err
+		}
+	}
 	switch {
 	case out == didCancel && res.overLimit(reasons):
 		return h, nil, reclaim(r.Limits, res, reasons)
@@ -158,7 +179,7 @@ func (s *LedgerStore) reserve(ctx context.Context, r credit.ReserveRequest, roun
 
 func holdOf(r credit.ReserveRequest, shard int) credit.Hold {
 	return credit.Hold{Org: r.Org, Request: r.Request, Attempt: r.Attempt, Owner: r.Owner, Amount: r.Hold,
-		Shard: shard, Created: r.Now, Expires: r.Expires}
+		Shard: shard, Created: r.Now, Expires: r.Expires, Draw: r.Draw}
 }
 
 // ownReserve reads the attempt and tells whether it is the caller's, running.
@@ -171,6 +192,7 @@ func (s *LedgerStore) ownReserve(ctx context.Context, r credit.ReserveRequest) (
 	mine := rd.str(aOwner) == r.Owner && rd.str(aState) == string(credit.Dispatched)
 	h := holdOf(r, homeShard)
 	h.Shard, h.Amount = int(rd.num(aShard)), credit.Micro(rd.num(aHold))
+	h.Draw = drawOf(rd, r.Draw)
 	return h, mine && rd.err == nil, rd.err
 }
 
@@ -210,6 +232,9 @@ func (s *LedgerStore) met(ctx context.Context, r credit.ReserveRequest) (credit.
 	return credit.Hold{}, f
 }
 
+// extendDraw is the place of the offer in an extension.
+const extendDraw = 2
+
 var extendNames = map[string]string{"#st": aState, "#own": aOwner, "#hold": aHold}
 
 func (s *LedgerStore) extension(h credit.Hold, delta credit.Micro, now time.Time) *dynamodb.TransactWriteItemsInput {
@@ -222,7 +247,10 @@ func (s *LedgerStore) extension(h credit.Hold, delta credit.Micro, now time.Time
 			ExpressionAttributeValues: item{":d": num(int64(delta)), ":run": str(string(credit.Dispatched)),
 				":me": str(h.Owner), ":h": num(int64(h.Amount))},
 		}},
-		s.take(h.Org, h.Shard, delta, now, 0),
+		s.take(h.Payer(), h.Shard, delta, now, 0),
+	}
+	if d := h.Draw; d != nil {
+		acts, _ = s.draws(acts, drawChange{agency: d.Agency, client: h.Org, day: d.Day, by: delta, absent: h.Amount, limits: d})
 	}
 	return &dynamodb.TransactWriteItemsInput{TransactItems: acts, ClientRequestToken: s.token(table.Ledger, "extend",
 		h.Org, h.Request, strconv.Itoa(h.Attempt), h.Owner, strconv.FormatInt(int64(h.Amount), 10), strconv.FormatInt(int64(delta), 10), strconv.FormatInt(now.UnixMilli(), 10))}
@@ -234,7 +262,7 @@ func (s *LedgerStore) Extend(ctx context.Context, h credit.Hold, delta credit.Mi
 	const op = "dynamo.Extend"
 	grown := h
 	grown.Amount += delta
-	seek := seeker{s: s, org: h.Org, need: delta, fixed: true, home: h.Shard}
+	seek := seeker{s: s, org: h.Payer(), need: delta, fixed: true, home: h.Shard}
 	for range seekRounds {
 		out, reasons, unanswered := s.act(ctx, s.extension(h, delta, now), nil)
 		if out == didWrite {
@@ -252,8 +280,14 @@ func (s *LedgerStore) Extend(ctx context.Context, h credit.Hold, delta credit.Mi
 		case out != didCancel || len(reasons) < 2:
 			return h, ledgerUnavailable(op, nil)
 		}
+		if h.Draw != nil {
+			if err := undrawn(h.Draw, now, extendDraw, reasons); err != nil {
+				// A hold that was taken by another offer is not raised by it.
+				return h, credit.ErrAgencyShort()
+			}
+		}
 		if _, err := seek.next(ctx, refusedBy{reasons[1].Item}, now); err != nil {
-			return h, err
+			return h, agencyShort(h.Draw, err)
 		}
 	}
 	return h, ledgerUnavailable(op, nil)
@@ -299,7 +333,7 @@ func (s *LedgerStore) Used(ctx context.Context, h credit.Hold, o credit.Outcome)
 		ExpressionAttributeValues: item{
 			":used": str(string(credit.UsedState)), ":a": num(int64(o.Amount)), ":ua": millis(o.At), ":oc": str(string(o.Kind)),
 			":us": mapping(usageItem(o.Usage)), ":est": boolean(o.Estimated), ":prid": str(o.ProviderRequestID),
-			":code": num(int64(o.Status)), ":rsn": str(o.Reason), ":hx": str(table.HoldBucket(h.Org, h.Request)),
+			":code": num(int64(o.Status)), ":rsn": str(o.Reason), ":hx": str(holdBucket(h.Org, h.Request, h.Draw)),
 			":me": str(h.Owner), ":run": str(string(credit.Dispatched)), ":expired": str(string(credit.Expired)),
 		},
 	})

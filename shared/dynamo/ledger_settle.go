@@ -17,6 +17,10 @@ import (
 // items each, 99 actions of the 100 that are allowed.
 const settleMax = 49
 
+// settleDrawn is the same where an agency pays: with three items each, the
+// balance and two counters.
+const settleDrawn = 32
+
 // settleRounds is how often a batch is cut down before its members go one by one.
 const settleRounds = 2
 
@@ -30,9 +34,19 @@ type due struct {
 // settleLane is what may share a transaction: attempts on one balance, or
 // attempts that move none.
 type settleLane struct {
-	org   string
+	payer string
 	shard int
 	moves bool
+	// client and day are set where an agency pays.
+	client, day string
+}
+
+func laneOf(u credit.Used) settleLane {
+	l := settleLane{payer: u.Payer(), shard: u.Shard, moves: u.MovesBalance()}
+	if u.Agency != "" {
+		l.client, l.day = u.Org, u.Day
+	}
+	return l
 }
 
 // Settle implements credit.SettleStore.
@@ -49,7 +63,7 @@ func (s *LedgerStore) Settle(ctx context.Context, used []credit.Used, now time.T
 		}
 		d := &due{used: u, key: key}
 		at[i], byKey[key] = d, d
-		lane := settleLane{u.Org, u.Shard, u.MovesBalance()}
+		lane := laneOf(u)
 		if lanes[lane] == nil {
 			order = append(order, lane)
 		}
@@ -58,6 +72,9 @@ func (s *LedgerStore) Settle(ctx context.Context, used []credit.Used, now time.T
 	for _, lane := range order {
 		for g := lanes[lane]; len(g) > 0; {
 			n := min(len(g), settleMax)
+			if lane.client != "" {
+				n = min(len(g), settleDrawn)
+			}
 			s.settleBatch(ctx, g[:n], now)
 			g = g[n:]
 		}
@@ -154,7 +171,7 @@ func (s *LedgerStore) drop(ctx context.Context, g []*due, tx settlement, reasons
 			if s.stale(ctx, d, reasons[tx.first+i].Item, now) {
 				rest = append(rest, d)
 			}
-		case failedCondition(reasons, tx.entry[i]):
+		case failedCondition(reasons, tx.entry[i]), d.used.Agency != "" && failedCondition(reasons, tx.entry[i]+1):
 			// The attempt is USED but its entry exists: somebody wrote it
 			// outside of settlement. Never overwrite.
 			changed = true
@@ -183,7 +200,7 @@ func (s *LedgerStore) stale(ctx context.Context, d *due, old item, now time.Time
 			s.poison(ctx, d, "unreadable", now)
 			return false
 		}
-		if stored.Shard != d.used.Shard || stored.MovesBalance() != d.used.MovesBalance() {
+		if laneOf(stored) != laneOf(d.used) {
 			// Belongs into another transaction.
 			d.used = stored
 			s.settleBatch(ctx, []*due{d}, now)
@@ -199,7 +216,7 @@ func (s *LedgerStore) stale(ctx context.Context, d *due, old item, now time.Time
 type settlement struct {
 	in    *dynamodb.TransactWriteItemsInput
 	first int   // attempt i is action first+i
-	entry []int // action of the entry of attempt i, -1 if it has none
+	entry []int // action of the first entry of attempt i, -2 if it has none
 }
 
 var (
@@ -219,13 +236,16 @@ func (s *LedgerStore) settlement(g []*due) settlement {
 	}
 	if g[0].used.MovesBalance() {
 		acts = append(acts, types.TransactWriteItem{Update: &types.Update{
-			TableName: ledger, Key: keyItem(table.Balance(g[0].used.Org, g[0].used.Shard)),
+			TableName: ledger, Key: keyItem(table.Balance(g[0].used.Payer(), g[0].used.Shard)),
 			UpdateExpression:         aws.String("SET #held = #held - :h, #posted = #posted - :a, #avail = #avail + :d, #ver = #ver + :one"),
 			ConditionExpression:      aws.String("#held >= :h"),
 			ExpressionAttributeNames: settleBalanceNames,
 			ExpressionAttributeValues: item{":h": num(int64(hold)), ":a": num(int64(amount)),
 				":d": num(int64(hold - amount)), ":one": num(1)},
 		}})
+		if u := g[0].used; u.Agency != "" && amount != hold {
+			acts, _ = s.draws(acts, drawChange{agency: u.Agency, client: u.Org, day: u.Day, by: amount - hold, absent: hold})
+		}
 	}
 	tx.first = len(acts)
 	for _, d := range g {
@@ -242,9 +262,11 @@ func (s *LedgerStore) settlement(g []*due) settlement {
 		}})
 	}
 	for i, d := range g {
-		tx.entry[i] = -1
-		if e, ok := d.used.Entry(); ok {
-			tx.entry[i] = len(acts)
+		tx.entry[i] = -2
+		for k, e := range d.used.Entries() {
+			if k == 0 {
+				tx.entry[i] = len(acts)
+			}
 			acts = append(acts, ledgerPut(ledger, entryItem(e), ifAbsent))
 		}
 	}

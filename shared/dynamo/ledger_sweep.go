@@ -143,12 +143,15 @@ func (s *LedgerStore) Expire(ctx context.Context, o credit.Open, now time.Time) 
 	}
 	if o.Hold > 0 {
 		in.TransactItems = append(in.TransactItems, types.TransactWriteItem{Update: &types.Update{
-			TableName: ledger, Key: keyItem(table.Balance(o.Org, o.Shard)),
+			TableName: ledger, Key: keyItem(table.Balance(o.Payer(), o.Shard)),
 			UpdateExpression:          aws.String("SET #held = #held - :h, #avail = #avail + :h, #ver = #ver + :one"),
 			ConditionExpression:       aws.String("#held >= :h"),
 			ExpressionAttributeNames:  giveBackNames,
 			ExpressionAttributeValues: item{":h": num(int64(o.Hold)), ":one": num(1)},
 		}})
+		if o.Agency != "" {
+			in.TransactItems, _ = s.draws(in.TransactItems, drawChange{agency: o.Agency, client: o.Org, day: o.Day, by: -o.Hold, absent: o.Hold})
+		}
 	}
 	switch out, reasons, _ := s.act(ctx, in, nil); {
 	case out == didWrite:

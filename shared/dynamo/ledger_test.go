@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
 
+	"github.com/latchkey/latchkey/shared/agency"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/credit/ledgertest"
 	"github.com/latchkey/latchkey/shared/dynamo"
@@ -67,6 +68,16 @@ func openLedger(t testing.TB) ledgertest.Harness {
 				TableName: aws.String(fx.Tables[table.Ledger]), Item: dynamo.EntryItem(e)}); err != nil {
 				t.Fatal(err)
 			}
+		},
+		SetOffer: func(t testing.TB, o agency.Offer) {
+			t.Helper()
+			if _, err := fx.Client.TransactWriteItems(context.Background(), &dynamodb.TransactWriteItemsInput{
+				TransactItems: []types.TransactWriteItem{dynamo.OfferWrite(clean, o)}}); err != nil {
+				t.Fatal(err)
+			}
+		},
+		Drawn: func(t testing.TB, id, day string, clients []string) (int64, map[string]int64, error) {
+			return clean.Ledger().Drawn(context.Background(), id, day, clients)
 		},
 		SetHold: func(t testing.TB, key table.Key, hold credit.Micro) {
 			t.Helper()

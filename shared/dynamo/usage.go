@@ -146,7 +146,7 @@ func (s *LedgerStore) halveRow(ctx context.Context, key table.Key, g []*projecte
 		return
 	}
 	e := g[0].entry
-	k := table.Entry(e.Org, e.Request, e.Attempt, string(e.Kind), e.At)
+	k := e.Place()
 	g[0].verdict = credit.Verdict{Result: credit.Poisoned, Reason: "projection_refused"}
 	if s.Poison(ctx, credit.Poison{PK: k.PK, SK: k.SK, Reason: "projection_refused", At: now}) != nil {
 		g[0].verdict = credit.Verdict{Result: credit.Undecided}
@@ -182,13 +182,22 @@ func addToRow(name *string, key table.Key, sum credit.UsageRow) types.TransactWr
 	values := item{":org": str(sum.Org), ":day": str(sum.Day), ":prov": str(sum.Provider), ":model": str(sum.Model), ":agt": str(sum.Agent),
 		":src": str(string(sum.Source)), ":n": num(sum.Requests), ":cost": num(int64(sum.Cost))}
 	var expr strings.Builder
-	expr.WriteString("SET #org = :org, #day = :day, #prov = :prov, #model = :model, #agt = :agt, #src = :src ADD #n :n, #cost :cost")
+	expr.WriteString("SET #org = :org, #day = :day, #prov = :prov, #model = :model, #agt = :agt, #src = :src")
+	if sum.Client != "" {
+		names["#cli"], values[":cli"] = aClient, str(sum.Client)
+		expr.WriteString(", #cli = :cli")
+	}
+	expr.WriteString(" ADD #n :n, #cost :cost")
 	for _, b := range usageBuckets(&sum.Usage) {
 		if *b.value == 0 {
 			continue
 		}
 		names["#u"+b.name], values[":u"+b.name] = b.name, num(*b.value)
 		expr.WriteString(", #u" + b.name + " :u" + b.name)
+	}
+	if sum.Paid != 0 {
+		names["#paid"], values[":paid"] = aDrawPaid, num(int64(sum.Paid))
+		expr.WriteString(", #paid :paid")
 	}
 	return types.TransactWriteItem{Update: &types.Update{TableName: name, Key: keyItem(key), UpdateExpression: aws.String(expr.String()),
 		ExpressionAttributeNames: names, ExpressionAttributeValues: values}}
@@ -246,7 +255,7 @@ func parseUsageRow(org string, it item) (credit.UsageRow, error) {
 	r := read(it)
 	row := credit.UsageRow{Org: org, Day: r.str("day"), Provider: r.str(aProvider), Model: r.str(aModel), Agent: r.str(aAgent),
 		Source: taxonomy.BillingSource(r.str(aSource)), Requests: r.num(aRequests), Cost: credit.Micro(r.num(aCost)),
-		Usage: billing.Usage{Source: billing.NoUsage}}
+		Client: r.str(aClient), Paid: credit.Micro(r.num(aDrawPaid)), Usage: billing.Usage{Source: billing.NoUsage}}
 	for _, b := range usageBuckets(&row.Usage) {
 		*b.value = r.num(b.name)
 	}

@@ -118,6 +118,10 @@ func Count(org, limit string, start time.Time) Key {
 // the organisation, so that the request-time query yields it.
 func Shards(org string) Key { return Key{"ORG#" + org, "SHARDS"} }
 
+// Client is what an organisation knows of its agency's offer. It lies beside the
+// organisation, so that the request-time query yields it.
+func Client(org string) Key { return Key{"ORG#" + org, "CLIENT"} }
+
 // Agent is one agent of an organisation.
 func Agent(org, id string) Key { return Key{"ORG#" + org, "AGENT#" + id} }
 
@@ -248,6 +252,12 @@ func Outbox(org, turn string, part int) Key {
 // Balance is one balance shard of an organisation.
 func Balance(org string, shard int) Key { return Key{"A#" + org + "#" + strconv.Itoa(shard), "BAL"} }
 
+// Offer is what an agency shares with its clients, and how much of it was drawn.
+func Offer(agency string) Key { return Key{"A#" + agency + "#share", "OFFER"} }
+
+// Drawn is what a client has drawn from its agency.
+func Drawn(agency, client string) Key { return Key{"A#" + agency + "#share", "C#" + client} }
+
 // Request is attempt n (from 1) of a request; attempt 1 is the parent of its
 // idempotency key.
 func Request(org, id string, attempt int) Key {
@@ -322,6 +332,28 @@ func HoldBucket(org, request string) string {
 	return "H#" + strconv.Itoa(bucket(org, HoldOrgBuckets)) + "#" + strconv.Itoa(bucket(request, HoldBuckets))
 }
 
+// DrawBucket is the index partition of an open hold on an agency's balance for a
+// request of a client.
+func DrawBucket(agency, request string) string {
+	return "HS#" + strconv.Itoa(bucket(agency, drawAgencies)) + "#" + strconv.Itoa(bucket(request, drawRequests))
+}
+
+// drawAgencies and drawRequests spread them; one agency's lie in drawRequests.
+const (
+	drawAgencies = 8
+	drawRequests = 2
+)
+
+// DrawBucketsOf lists the index partitions that hold an agency's open holds for
+// its clients, among those of others.
+func DrawBucketsOf(agency string) []string {
+	out := make([]string, drawRequests)
+	for i := range out {
+		out[i] = "HS#" + strconv.Itoa(bucket(agency, drawAgencies)) + "#" + strconv.Itoa(i)
+	}
+	return out
+}
+
 // HoldBucketsOf lists the index partitions that hold an organisation's open
 // holds, among those of others.
 func HoldBucketsOf(org string) []string {
@@ -334,10 +366,15 @@ func HoldBucketsOf(org string) []string {
 
 // AllHoldBuckets lists every index partition of open holds.
 func AllHoldBuckets() []string {
-	out := make([]string, 0, HoldOrgBuckets*HoldBuckets)
+	out := make([]string, 0, HoldOrgBuckets*HoldBuckets+drawAgencies*drawRequests)
 	for i := range HoldOrgBuckets {
 		for j := range HoldBuckets {
 			out = append(out, "H#"+strconv.Itoa(i)+"#"+strconv.Itoa(j))
+		}
+	}
+	for i := range drawAgencies {
+		for j := range drawRequests {
+			out = append(out, "HS#"+strconv.Itoa(i)+"#"+strconv.Itoa(j))
 		}
 	}
 	return out

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/agency"
 	"github.com/latchkey/latchkey/shared/billing"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
@@ -39,6 +40,9 @@ type Harness struct {
 	// hold of an attempt.
 	ForgeEntry func(t testing.TB, e credit.Entry)
 	SetHold    func(t testing.TB, key table.Key, hold credit.Micro)
+	// SetOffer writes an agency's offer, Drawn reads what its clients drew in a day.
+	SetOffer func(t testing.TB, o agency.Offer)
+	Drawn    func(t testing.TB, id, day string, clients []string) (total int64, each map[string]int64, err error)
 }
 
 // Options choose the seeds of the random runs.
@@ -62,6 +66,7 @@ func Run(t *testing.T, open func(t testing.TB) Harness, o Options) {
 		{"SettleBatches", settleBatches}, {"SettleStaleImage", staleImage}, {"Poison", poison}, {"SettleUndecided", settleUndecided},
 		{"Grants", grants}, {"Adjustments", adjustments}, {"Expiry", expiry}, {"ExpiryOfHeld", expiryOfHeld}, {"ExpiryRace", expiryRace}, {"Rollover", rollover}, {"RolloverOfHeld", rolloverOfHeld}, {"StaleEnd", staleEnd}, {"Refunds", refunds}, {"RefundRace", refundRace}, {"CreditLine", creditLine}, {"Charge", charge}, {"LateCharge", lateCharge}, {"Entries", entries}, {"Projection", projection}, {"Reconcile", reconcile},
 		{"ExactlyAsManyAsFundedSharded", exactFundsSharded}, {"Shards", shardLifecycle}, {"Reshape", reshape}, {"ShardedExpiry", shardedExpiry},
+		{"Drawn", drawn}, {"DrawCaps", drawCaps}, {"DrawOffer", drawOffer}, {"DrawShort", drawShort}, {"DrawEnds", drawEnds}, {"DrawExtend", drawExtend}, {"DrawStorm", drawStorm},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, newEnv(t, open(t))) })
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/latchkey/latchkey/shared/agency"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/gateway"
 	"github.com/latchkey/latchkey/shared/org"
@@ -145,6 +146,10 @@ func (s *Gateway) OrgConfig(ctx context.Context, orgID string) (gateway.OrgConfi
 			if c.Shards, err = decodeInUse(it); err != nil {
 				return c, storedBadly(op, err)
 			}
+		case "CLIENT":
+			if c.Client, _, err = decodeClient(it); err != nil {
+				return c, storedBadly(op, err)
+			}
 		case "SETTINGS":
 			if c.Settings, c.SettingsVersion, err = decodeSettings(it); err != nil {
 				return c, err
@@ -167,4 +172,9 @@ func (s *Gateway) OrgConfig(ctx context.Context, orgID string) (gateway.OrgConfi
 		return c, fault.New(fault.NotFound, op, "there is no such organisation")
 	}
 	return c, nil
+}
+
+// Offer implements [gateway.Store].
+func (s *Gateway) Offer(ctx context.Context, id string) (agency.Offer, error) {
+	return s.db.Orgs().Offer(ctx, id)
 }

@@ -1,7 +1,6 @@
 package dynamo
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"strconv"
@@ -165,49 +164,6 @@ func holdBucket(org, request string, d *credit.Draw) string {
 		return table.DrawBucket(d.Agency, request)
 	}
 	return table.HoldBucket(org, request)
-}
-
-// Drawn tells what an agency's clients have drawn in a day: all together, and each
-// of those asked for. It implements org.SharingStore.
-func (s *LedgerStore) Drawn(ctx context.Context, id, day string, clients []string) (total int64, each map[string]int64, err error) {
-	const op = "dynamo.Drawn"
-	keys := make([]table.Key, 0, 1+len(clients))
-	keys = append(keys, table.Offer(id))
-	for _, c := range clients {
-		keys = append(keys, table.Drawn(id, c))
-	}
-	each = make(map[string]int64, len(clients))
-	for first := 0; first < len(keys); first += 100 {
-		items, err := s.batchGet(ctx, keys[first:min(first+100, len(keys))])
-		if err != nil {
-			return 0, nil, ledgerUnavailable(op, err)
-		}
-		for _, it := range items {
-			r := read(it)
-			n, client := r.num(drawnPrefix+day), r.str(aClient)
-			if r.err != nil {
-				return 0, nil, ledgerRead(op, r.err)
-			}
-			if client == "" {
-				total = n
-			} else {
-				each[client] = n
-			}
-		}
-	}
-	return total, each, nil
-}
-
-// Offer reads an agency's offer; the zero value if there is none. It implements
-// org.SharingStore.
-func (s *LedgerStore) Offer(ctx context.Context, id string) (agency.Offer, error) {
-	const op = "dynamo.Offer"
-	it, err := s.db.get(ctx, table.Ledger, table.Offer(id), true)
-	if err != nil {
-		return agency.Offer{}, ledgerUnavailable(op, err)
-	}
-	o, err := parseOffer(id, it)
-	return o, ledgerRead(op, err)
 }
 
 // offerWrite replaces an agency's offer; what was drawn stays. The organisation's

@@ -77,7 +77,7 @@ func openLedger(t testing.TB) ledgertest.Harness {
 			}
 		},
 		Drawn: func(t testing.TB, id, day string, clients []string) (int64, map[string]int64, error) {
-			return clean.Ledger().Drawn(context.Background(), id, day, clients)
+			return clean.Orgs().Drawn(context.Background(), id, day, clients)
 		},
 		SetHold: func(t testing.TB, key table.Key, hold credit.Micro) {
 			t.Helper()

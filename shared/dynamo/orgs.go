@@ -42,7 +42,7 @@ func encodeOrg(o org.Org) item {
 	return item{
 		"id": str(o.ID), "name": str(o.Name), "tier": str(string(o.Tier)), "parent": str(o.ParentID),
 		"st": str(string(o.Status)), "sv": num(o.SettingsVersion), "lm": str(string(o.LedgerMode)),
-		"limits": encodeLimits(o.Limits), "v": num(o.Version), "at": millis(o.CreatedAt),
+		"limits": encodeLimits(o.Limits), "share": encodeSharing(o.Sharing), "v": num(o.Version), "at": millis(o.CreatedAt),
 	}
 }
 
@@ -52,8 +52,9 @@ func decodeOrg(it item) (org.Org, error) {
 		Status: org.Status(r.str("st")), SettingsVersion: r.num("sv"), LedgerMode: org.LedgerMode(r.str("lm")),
 		Version: r.num("v"), CreatedAt: r.time("at")}
 	limits, err := decodeLimits(r.sub("limits"))
-	o.Limits = limits
-	return o, errors.Join(r.err, err)
+	sharing, also := decodeSharing(r.sub("share"))
+	o.Limits, o.Sharing = limits, sharing
+	return o, errors.Join(r.err, err, also)
 }
 
 // CreateOrg implements [org.Store].
@@ -91,14 +92,18 @@ func (s Orgs) Org(ctx context.Context, id string) (org.Org, error) {
 // UpdateOrg implements [org.Store]. The settings version is not touched: it
 // belongs to [Orgs.PutSettings].
 func (s Orgs) UpdateOrg(ctx context.Context, o org.Org, row audit.Row) error {
-	reasons, err := s.db.commitWithAudit(ctx, "dynamo.UpdateOrg", row, types.TransactWriteItem{Update: &types.Update{
+	acts := []types.TransactWriteItem{{Update: &types.Update{
 		TableName: s.db.name(table.Config), Key: keyItem(table.Org(o.ID)),
-		UpdateExpression:         aws.String("SET #name = :name, #tier = :tier, #st = :st, #limits = :limits, #v = :v"),
+		UpdateExpression:         aws.String("SET #name = :name, #tier = :tier, #st = :st, #limits = :limits, #share = :share, #v = :v"),
 		ConditionExpression:      aws.String("#v = :seen"),
-		ExpressionAttributeNames: map[string]string{"#name": "name", "#tier": "tier", "#st": "st", "#limits": "limits", "#v": "v"},
+		ExpressionAttributeNames: map[string]string{"#name": "name", "#tier": "tier", "#st": "st", "#limits": "limits", "#share": "share", "#v": "v"},
 		ExpressionAttributeValues: item{":name": str(o.Name), ":tier": str(string(o.Tier)), ":st": str(string(o.Status)),
-			":limits": encodeLimits(o.Limits), ":v": num(o.Version), ":seen": num(o.Version - 1)},
-	}})
+			":limits": encodeLimits(o.Limits), ":share": encodeSharing(o.Sharing), ":v": num(o.Version), ":seen": num(o.Version - 1)},
+	}}}
+	if o.Sharing.Version > 0 {
+		acts = append(acts, s.db.offerWrite(o.Offer()))
+	}
+	reasons, err := s.db.commitWithAudit(ctx, "dynamo.UpdateOrg", row, acts...)
 	if reasons != nil {
 		return changedMeanwhile("dynamo.UpdateOrg")
 	}

@@ -29,8 +29,12 @@ func openConfig(t *testing.T) *DB {
 
 func TestOrgStores(t *testing.T) {
 	orgtest.Run(t, func(t *testing.T) orgtest.Stores {
-		db := openConfig(t)
-		return orgtest.Stores{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Audit: db.Audit()}
+		fx := dynamotest.Open(t, table.Config, table.Ledger)
+		db, err := New(fx.Client, fx.Tables)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return orgtest.Stores{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Sharing: db.Orgs(), Audit: db.Audit()}
 	})
 }
 

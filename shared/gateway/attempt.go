@@ -246,12 +246,11 @@ func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s servic
 			return none, nil, a.deny(cand, err)
 		}
 	}
-	meter, err := a.reserve(ctx, cand, inputs, decision, hold)
+	meter, err := a.hold(ctx, cand, inputs, decision, hold)
 	if err != nil {
 		// A request that exists already is the client's answer, not a reason to
 		// try elsewhere; so is a ledger that cannot be asked.
 		a.final = fault.CodeOf(err) != fault.InsufficientCredits && !overBudget(err)
-		a.refused(cand, inputs, err)
 		return none, nil, a.deny(cand, err)
 	}
 	meter.dropped = cl.dropped
@@ -316,6 +315,7 @@ func (a *attempts) inputs(cand route.Candidate) (billing.Inputs, access, error) 
 		OrgAllowPlatformFallback: c.config.Settings.AllowPlatformFallback,
 		Provider:                 string(cand.Provider), Model: cand.Model, Agent: a.agent,
 		SettingsVersion: c.config.SettingsVersion, PriceVersion: c.book.Version, PolicyVersion: billing.PolicyVersion,
+		Sharing: c.sharing(),
 	}
 	entry := a.g.entries[cand.Provider]
 	if cand.Connection != nil {
@@ -435,12 +435,13 @@ func (a *attempts) reserve(ctx context.Context, cand route.Candidate, in billing
 	if cand.Connection != nil {
 		connID = cand.Connection.ID
 	}
+	draw, shards := a.draw(d)
 	r := credit.ReserveRequest{
-		Org: a.c.Org, Request: a.request, Attempt: a.n, Owner: a.owner, Hold: hold,
+		Draw: draw, Org: a.c.Org, Request: a.request, Attempt: a.n, Owner: a.owner, Hold: hold,
 		Fingerprint: sha256.Sum256(a.q.Body), Now: now, Expires: now.Add(a.g.o.Timeout + holdMargin),
 		Provider: string(cand.Provider), Model: cand.Model, Connection: connID, Agent: a.agent,
 		Source: d.Source, Rule: d.Rule, DecisionHash: billing.Hash(in), Decision: billing.Canonical(in),
-		PriceVersion: a.c.book.Version, Idempotent: a.q.IdempotencyKey != "", Shards: a.c.config.Shards,
+		PriceVersion: a.c.book.Version, Idempotent: a.q.IdempotencyKey != "", Shards: shards,
 	}
 	if a.c.Key != nil {
 		r.Key = a.c.Key.ID

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/agency"
 	"github.com/latchkey/latchkey/shared/billing"
 	"github.com/latchkey/latchkey/shared/config"
 	"github.com/latchkey/latchkey/shared/connection"
@@ -79,11 +80,14 @@ type benchStore struct {
 	config gateway.OrgConfig
 	key    org.Key
 	vault  *vault.Vault // of the platform's credentials
+	offer  agency.Offer // of the organisation's agency
 }
 
 func (s *benchStore) OrgConfig(context.Context, string) (gateway.OrgConfig, error) {
 	return s.config, nil
 }
+
+func (s *benchStore) Offer(context.Context, string) (agency.Offer, error) { return s.offer, nil }
 
 func (s *benchStore) CallConfig(ctx context.Context, _, keyID string, platform []vault.Ref) (c gateway.CallConfig, err error) {
 	if keyID != "" {

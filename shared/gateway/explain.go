@@ -27,6 +27,8 @@ type Explained struct {
 	Modality   taxonomy.Modality
 	Candidates []Weighed
 	Excluded   []route.Excluded
+	// Sharing is what the organisation may draw from its agency.
+	Sharing billing.Sharing
 	// Chosen is the index of the candidate that a request would try first, -1 if
 	// none would be called; then Refusal is what the client would hear.
 	Chosen  int
@@ -54,12 +56,17 @@ func (g *Gateway) Explain(ctx context.Context, orgID string, q Question, now tim
 	if err := c.config.Org.Allow(); err != nil {
 		return Explained{}, err
 	}
+	if id := c.config.Client.Offer.Agency; id != "" {
+		if c.config.Client.Offer, err = g.o.Store.Offer(ctx, id); err != nil {
+			return Explained{}, err
+		}
+	}
 	ag, err := c.agent(q.Agent)
 	if err != nil {
 		return Explained{}, err
 	}
 	what, intent := q.wants()
-	out := Explained{Intent: intent, Modality: what.modality, Chosen: -1}
+	out := Explained{Intent: intent, Modality: what.modality, Sharing: c.sharing(), Chosen: -1}
 	plan, err := g.plan(c, Query{Agent: q.Agent, Intent: intent}, ag, what)
 	if err != nil {
 		return Explained{}, err

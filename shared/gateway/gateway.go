@@ -27,6 +27,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/agency"
 	"github.com/latchkey/latchkey/shared/billing"
 	"github.com/latchkey/latchkey/shared/config"
 	"github.com/latchkey/latchkey/shared/connection"
@@ -45,6 +46,8 @@ type OrgConfig struct {
 	Org org.Org
 	// Shards is how many balance shards its calls use.
 	Shards int
+	// Client is what it knows of its agency's offer.
+	Client agency.Client
 	// Counted is what counts against the organisation's limits.
 	Counted         limit.State
 	Settings        org.Settings
@@ -78,6 +81,9 @@ type Store interface {
 	// empty), the tiers, the price index and credentials of the platform. It asks
 	// once more, of the credentials alone, when one of them is new to the process.
 	CallConfig(ctx context.Context, org, keyID string, platform []vault.Ref) (CallConfig, error)
+	// Offer is what an agency offers its clients now, to explain; a request finds it
+	// where it draws.
+	Offer(ctx context.Context, agency string) (agency.Offer, error)
 }
 
 // Vault loads and opens credentials.

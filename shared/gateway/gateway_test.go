@@ -44,6 +44,7 @@ type rig struct {
 	used   []credit.Outcome
 	reserveErr,
 	usedErr error
+	admit       func(credit.ReserveRequest) error // nil = every reserve succeeds
 	conns       map[string]connection.Connection
 	key         string
 	platform    map[taxonomy.Provider]config.PlatformCredential
@@ -159,6 +160,11 @@ func (r *rig) Reserve(_ context.Context, q credit.ReserveRequest) (credit.Hold, 
 	r.note("reserve %d %s %s hold=%v", q.Attempt, q.Source, q.Rule, q.Hold > 0)
 	if r.reserveErr != nil {
 		return credit.Hold{}, r.reserveErr
+	}
+	if r.admit != nil {
+		if err := r.admit(q); err != nil {
+			return credit.Hold{}, err
+		}
 	}
 	if err := r.limits.Claim(q.Limits); err != nil {
 		return credit.Hold{}, err

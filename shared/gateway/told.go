@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"github.com/latchkey/latchkey/shared/billing"
-	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/route"
 )
 
@@ -36,14 +35,6 @@ func about(cand route.Candidate, d billing.Decision) Info {
 		i.Connection = cand.Connection.ID
 	}
 	return i
-}
-
-// refused decides again after the ledger refused the hold of a candidate.
-func (a *attempts) refused(cand route.Candidate, in billing.Inputs, err error) {
-	if fault.CodeOf(err) == fault.InsufficientCredits && !overBudget(err) {
-		in.FundsRefused = true
-		a.current = about(cand, billing.Decide(in))
-	}
 }
 
 // told adds to an error what was decided about the candidate it speaks of: the

@@ -61,6 +61,7 @@ type Org struct {
 	SettingsVersion int64 // 0 = defaults, nothing stored
 	LedgerMode      LedgerMode
 	Limits          Limits
+	Sharing         Sharing
 	Version         int64
 	CreatedAt       time.Time
 }

@@ -19,7 +19,7 @@ type Store interface {
 	CreateOrg(ctx context.Context, o Org, row audit.Row) error
 	// Org fails with not_found.
 	Org(ctx context.Context, id string) (Org, error)
-	// UpdateOrg replaces the organisation if the stored version is o.Version-1,
+	// UpdateOrg replaces the organisation, and its offer if it has one ([Org.Offer]), if the stored version is o.Version-1,
 	// else it fails with conflict.
 	UpdateOrg(ctx context.Context, o Org, row audit.Row) error
 	// Orgs lists organisations by id; parent limits to the clients of an agency.
@@ -67,7 +67,9 @@ type Service struct {
 	Keys   KeyStore
 	Config ConfigStore
 	Ledger Ledger
-	Random io.Reader // of the key secrets; crypto/rand outside tests
+	// Sharing is needed where organisations with clients are changed or created.
+	Sharing SharingStore
+	Random  io.Reader // of the key secrets; crypto/rand outside tests
 }
 
 // Draft is a new organisation.
@@ -93,6 +95,9 @@ func (s *Service) Create(ctx context.Context, op audit.Op, d Draft) (Org, error)
 		return Org{}, err
 	}
 	err := s.Orgs.CreateOrg(ctx, o, op.Row(o.ID, "org.create", o.ID, "tier", string(o.Tier), "parent_org_id", o.ParentID))
+	if err == nil {
+		return o, s.adopt(ctx, op, o)
+	}
 	if fault.CodeOf(err) != fault.Conflict {
 		return o, err
 	}
@@ -103,7 +108,7 @@ func (s *Service) Create(ctx context.Context, op audit.Op, d Draft) (Org, error)
 	if stored.Name != o.Name || stored.Tier != o.Tier || stored.ParentID != o.ParentID || stored.Limits != o.Limits {
 		return Org{}, err
 	}
-	return stored, nil
+	return stored, s.adopt(ctx, op, stored)
 }
 
 func (s *Service) checkNew(ctx context.Context, o Org) error {
@@ -182,6 +187,9 @@ func (s *Service) Update(ctx context.Context, op audit.Op, id string, p Patch) (
 	}
 	if len(changed) == 0 {
 		return o, nil
+	}
+	if o.Sharing.Version > 0 && (p.Tier != nil || p.Status != nil) {
+		o.Sharing.Version++ // whether clients may draw depends on both
 	}
 	o.Version++
 	return o, s.Orgs.UpdateOrg(ctx, o, op.Row(id, "org.update", id,

@@ -20,7 +20,7 @@ import (
 func TestMemoryStore(t *testing.T) {
 	orgtest.Run(t, func(*testing.T) orgtest.Stores {
 		m := orgtest.NewMemory()
-		return orgtest.Stores{Orgs: m, Keys: m, Config: m, Audit: m}
+		return orgtest.Stores{Orgs: m, Keys: m, Config: m, Sharing: m, Audit: m}
 	})
 }
 
@@ -37,7 +37,7 @@ func (l *ledger) OpenAccount(_ context.Context, id string, _ time.Time) error {
 
 func service() (*org.Service, *orgtest.Memory, *ledger) {
 	m, l := orgtest.NewMemory(), &ledger{}
-	return &org.Service{Orgs: m, Keys: m, Config: m, Ledger: l, Random: rand.Reader}, m, l
+	return &org.Service{Orgs: m, Keys: m, Config: m, Ledger: l, Sharing: m, Random: rand.Reader}, m, l
 }
 
 func want(t *testing.T, err error, code fault.Code, param string) {

@@ -56,6 +56,9 @@ func has(f taxonomy.Features, what Feature) bool {
 // Has reports whether a tier includes a feature.
 func (t Tiers) Has(tier taxonomy.Tier, what Feature) bool { return has(t.Of(tier), what) }
 
+// HasClients reports whether organisations of a tier may have clients.
+func (t Tiers) HasClients(tier taxonomy.Tier) bool { return t.Has(tier, FeatureAgency) }
+
 // Require fails with billing_denied naming the tiers that have the feature when
 // this one has not.
 func (t Tiers) Require(tier taxonomy.Tier, what Feature) error {

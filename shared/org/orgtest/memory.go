@@ -10,13 +10,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/agency"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/org"
 )
 
-// Memory implements [org.Store], [org.KeyStore], [org.ConfigStore] and
-// [audit.Store]. It is safe for concurrent use.
+// Memory implements [org.Store], [org.KeyStore], [org.ConfigStore],
+// [org.SharingStore] and [audit.Store]. It is safe for concurrent use.
 type Memory struct {
 	mu       sync.Mutex
 	orgs     map[string]org.Org
@@ -26,12 +27,19 @@ type Memory struct {
 	tiersV   int64
 	rows     []audit.Row
 	heads    map[string]audit.Head
+	offers   map[string]agency.Offer
+	clients  map[string]carried
+}
+
+type carried struct {
+	client  agency.Client
+	version int64
 }
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
 	return &Memory{orgs: map[string]org.Org{}, keys: map[string]org.Key{}, settings: map[string]org.Settings{}, tiers: org.Tiers{},
-		heads: map[string]audit.Head{}}
+		heads: map[string]audit.Head{}, offers: map[string]agency.Offer{}, clients: map[string]carried{}}
 }
 
 // Rows returns a copy of all audit rows in the order of writing.
@@ -129,9 +137,46 @@ func (m *Memory) UpdateOrg(_ context.Context, o org.Org, row audit.Row) error {
 	}
 	o.SettingsVersion = stored.SettingsVersion
 	m.orgs[o.ID] = o
+	if o.Sharing.Version > 0 {
+		m.offers[o.ID] = o.Offer()
+	}
 	m.put(row)
 	return nil
 }
+
+// Client implements [org.SharingStore].
+func (m *Memory) Client(_ context.Context, id string) (agency.Client, int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.clients[id].client, m.clients[id].version, nil
+}
+
+// PutClient implements [org.SharingStore].
+func (m *Memory) PutClient(_ context.Context, id string, c agency.Client, seen int64, row audit.Row) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.clients[id].version != seen {
+		return conflict("this was changed by someone else meanwhile; read it again and repeat")
+	}
+	m.clients[id] = carried{c, seen + 1}
+	m.put(row)
+	return nil
+}
+
+// Offer implements [org.SharingStore].
+func (m *Memory) Offer(_ context.Context, id string) (agency.Offer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.offers[id], nil
+}
+
+// Drawn implements [org.SharingStore]: nothing is.
+func (m *Memory) Drawn(context.Context, string, string, []string) (int64, map[string]int64, error) {
+	return 0, nil, nil
+}
+
+// ShardsInUse implements [org.SharingStore].
+func (m *Memory) ShardsInUse(context.Context, string) (int, error) { return 0, nil }
 
 // Orgs implements [org.Store].
 func (m *Memory) Orgs(_ context.Context, parent, after string, limit int) ([]org.Org, string, error) {

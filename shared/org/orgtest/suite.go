@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/agency"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/limit"
@@ -16,10 +17,11 @@ import (
 
 // Stores are the implementations under test, all over one set of tables.
 type Stores struct {
-	Orgs   org.Store
-	Keys   org.KeyStore
-	Config org.ConfigStore
-	Audit  audit.Store
+	Orgs    org.Store
+	Keys    org.KeyStore
+	Config  org.ConfigStore
+	Sharing org.SharingStore
+	Audit   audit.Store
 }
 
 // Now is the time of the suite's operations.
@@ -32,7 +34,7 @@ func Op(id string) audit.Op { return audit.Op{Actor: "key:k1", ID: id, At: Now()
 func Run(t *testing.T, open func(t *testing.T) Stores) {
 	for name, f := range map[string]func(*testing.T, context.Context, Stores){
 		"Orgs": testOrgs, "OrgPages": testOrgPages, "Keys": testKeys, "Settings": testSettings, "Tiers": testTiers,
-		"Audit": testAudit, "AuditInTransaction": testAuditInTransaction,
+		"Sharing": testSharing, "Audit": testAudit, "AuditInTransaction": testAuditInTransaction,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, t.Context(), open(t)) })
 	}
@@ -70,6 +72,60 @@ func testOrgs(t *testing.T, ctx context.Context, s Stores) {
 	ghost := sample("ghost")
 	ghost.Version = 2
 	wantCode(t, s.Orgs.UpdateOrg(ctx, ghost, Op("r5").Row("ghost", "org.update", "ghost")), fault.Conflict)
+}
+
+// testSharing: an offer is written with its organisation or not at all, and what a
+// client carries is replaced by who has seen it.
+func testSharing(t *testing.T, ctx context.Context, s Stores) {
+	o := sample("a1")
+	wantCode(t, s.Orgs.CreateOrg(ctx, o, Op("r1").Row(o.ID, "org.create", o.ID)), "")
+	if got, err := s.Sharing.Offer(ctx, "a1"); err != nil || got.Version != 0 || got.Active {
+		t.Fatalf("an offer that nobody made: %+v %v", got, err)
+	}
+	o.Version, o.Sharing = 2, org.Sharing{Policy: agency.Policy{Mode: agency.WhenEmpty, ClientPerDay: 5, TotalPerDay: 50}, Version: 1, Shards: 4}
+	wantCode(t, s.Orgs.UpdateOrg(ctx, o, Op("r2").Row("a1", "sharing.update", "a1")), "")
+	if got, err := s.Orgs.Org(ctx, "a1"); err != nil || !reflect.DeepEqual(got, o) {
+		t.Fatalf("read back %+v, %v", got, err)
+	}
+	want := agency.Offer{Agency: "a1", Version: 1, Active: true, Tier: taxonomy.Agency, Policy: o.Sharing.Policy, Shards: 4}
+	lost := o
+	lost.Sharing.Version, lost.Sharing.Policy.Mode = 9, agency.Always
+	wantCode(t, s.Orgs.UpdateOrg(ctx, lost, Op("r3").Row("a1", "sharing.update", "a1")), fault.Conflict)
+	if got, err := s.Sharing.Offer(ctx, "a1"); err != nil || got != want {
+		t.Fatalf("offer %+v, %v", got, err)
+	}
+	o.Version, o.Status, o.Tier, o.Sharing.Version = 3, org.Suspended, taxonomy.Pro, 2
+	wantCode(t, s.Orgs.UpdateOrg(ctx, o, Op("r4").Row("a1", "org.update", "a1")), "")
+	want.Version, want.Active, want.Tier = 2, false, taxonomy.Pro
+	if got, err := s.Sharing.Offer(ctx, "a1"); err != nil || got != want {
+		t.Fatalf("offer of a suspended agency %+v, %v", got, err)
+	}
+
+	if c, v, err := s.Sharing.Client(ctx, "c1"); err != nil || v != 0 || c.Offer.Version != 0 {
+		t.Fatalf("%+v %d %v", c, v, err)
+	}
+	c := agency.Client{Offer: want, Override: agency.Override{Mode: agency.Always, PerDay: 7}}
+	wantCode(t, s.Sharing.PutClient(ctx, "c1", c, 0, Op("r5").Row("c1", "sharing.client", "a1")), "")
+	wantCode(t, s.Sharing.PutClient(ctx, "c1", agency.Client{}, 0, Op("r6").Row("c1", "sharing.client", "a1")), fault.Conflict)
+	if got, v, err := s.Sharing.Client(ctx, "c1"); err != nil || v != 1 || got != c {
+		t.Fatalf("%+v %d %v", got, v, err)
+	}
+	c.Override = agency.Override{}
+	wantCode(t, s.Sharing.PutClient(ctx, "c1", c, 1, Op("r7").Row("c1", "sharing.client", "a1")), "")
+	wantCode(t, s.Sharing.PutClient(ctx, "c1", c, 1, Op("r8").Row("c1", "sharing.client", "a1")), fault.Conflict)
+	if got, v, err := s.Sharing.Client(ctx, "c1"); err != nil || v != 2 || got != c {
+		t.Fatalf("%+v %d %v", got, v, err)
+	}
+	rows, _, err := s.Audit.Audit(ctx, "c1", "", 10, Now())
+	if err != nil || len(rows) != 2 {
+		t.Fatalf("%+v %v", rows, err)
+	}
+	if total, each, err := s.Sharing.Drawn(ctx, "a1", "20261121", []string{"c1"}); err != nil || total != 0 || each["c1"] != 0 {
+		t.Fatalf("%d %v %v", total, each, err)
+	}
+	if n, err := s.Sharing.ShardsInUse(ctx, "a1"); err != nil || n != 0 {
+		t.Fatalf("%d %v", n, err)
+	}
 }
 
 func testOrgPages(t *testing.T, ctx context.Context, s Stores) {

@@ -206,6 +206,7 @@ func TestEveryChangeIsOneTransactionWithItsRow(t *testing.T) {
 	covered := map[string]bool{
 		"POST /api/operator/reconcile":               true, // compares, changes nothing
 		"POST /api/operator/rebuild-usage":           true, // rows that say the same
+		"POST /api/orgs/{org}/sharing/renew":         true, // PUT has told every client; it makes the same writes
 		"POST /api/orgs/{org}/routes/explain":        true, // reads
 		"POST /api/orgs/{org}/connections/{id}/test": true, // what it saw is nobody's decision
 		// Served by billing; shared/dynamo tests its row.
@@ -291,12 +292,16 @@ func pairs(m map[string]string) (out []string) {
 	return out
 }
 
-// unnamed replaces the organisation's id.
+// unnamed replaces the organisation's id and that of its client.
 func unnamed(rows []string, ids map[string]string) []string {
 	out := make([]string, len(rows))
 	for i, r := range rows {
 		out[i] = strings.TrimPrefix(r, ids["{org}"]+"/")
+		if rest, ok := strings.CutPrefix(r, ids["{client}"]+"/"); ok && ids["{client}"] != "" {
+			out[i] = "client/" + rest
+		}
 	}
+	slices.Sort(out)
 	return out
 }
 
@@ -315,7 +320,10 @@ func steps(ids map[string]string) []step {
 	inst := "/installs/{id}"
 	return []step{
 		{route: "POST /api/orgs", target: "/api/orgs", body: `{"name":"Acme","tier":"enterprise"}`, status: 201, rows: []string{"org.create"}, apart: "A#", keep: keep("org")},
-		one("PATCH", "", "", `{"name":"Renamed"}`, 200, "org.update"),
+		one("PATCH", "", "", `{"name":"Renamed","tier":"agency"}`, 200, "org.update"),
+		{route: "POST /api/orgs", target: "/api/orgs", body: `{"name":"Client","tier":"free","parent_org_id":"{org}"}`, status: 201, rows: []string{"client/org.create"}, apart: "A#", keep: keep("client")},
+		one("PUT", "/sharing", "", `{"mode":"shared_always","client_per_day":5,"total_per_day":50}`, 200, "client/sharing.client", "sharing.update"),
+		one("PUT", "/sharing/clients/{id}", "client", `{"mode":"off"}`, 200, "client/sharing.client"),
 		making(one("POST", "/keys", "", `{"name":"k","scopes":["invoke"]}`, 201, "key.create"), "key"),
 		one("DELETE", "/keys/{id}", "key", "", 204, "key.revoke"),
 		one("PUT", "/settings", "", `{"default_model":"openrouter/x/y"}`, 200, "settings.update"),

@@ -71,7 +71,7 @@ func stackOver(t *testing.T, client *dynamodb.Client, tables dynamo.Tables) *sta
 		t.Fatal(err)
 	}
 	ledger := credit.New(db.Ledger(), credit.Options{})
-	orgs := &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Random: boot.Rand()}
+	orgs := &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Sharing: db.Orgs(), Random: boot.Rand()}
 	s.h = &Handler{Clock: &clock{}, Log: slog.New(slog.DiscardHandler), API: admin.New(admin.Services{
 		Orgs: orgs,
 		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Drains: keys, Limits: db.Connections(), Keys: &connectiontest.Vendor{},

@@ -67,7 +67,7 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 		return nil, err
 	}
 	api := admin.New(admin.Services{
-		Orgs: &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Random: boot.Rand()},
+		Orgs: &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Sharing: db.Orgs(), Random: boot.Rand()},
 		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Drains: keys, Limits: db.Connections(),
 			Keys: prober, Prober: probe.Remote{Invoker: invoker.Open(env)},
 			Providers: connectable(vendors.Entries(), out, env.Config.EndpointAllow)},

@@ -77,6 +77,10 @@ func rowsOf() map[string][]string {
 		"PUT /api/operator/payments":         {"operator/credential.create", "operator/credential.rotate"},
 		"POST /api/operator/payments/finish": {"operator/credential.finish"},
 
+		"PUT " + base + "/sharing":              {"sharing.update"},
+		"POST " + base + "/sharing/renew":       {"new/sharing.client"},
+		"PUT " + base + "/sharing/clients/{id}": {"new/sharing.client"},
+
 		"PUT /api/operator/tiers":                      {"operator/tiers.update"},
 		"POST /api/operator/prices":                    {"operator/prices.import"},
 		"POST /api/operator/prices/{version}/activate": {"operator/prices.activate"},

@@ -153,6 +153,11 @@ type entryJSON struct {
 	Usage         *usageJSON             `json:"usage,omitempty"`
 	Estimated     bool                   `json:"estimated"`
 	Late          bool                   `json:"late,omitempty"`
+	// ClientID is set where an agency paid for a client; the client's own entry has
+	// the agency as payer, and what it paid.
+	ClientID string       `json:"client_id,omitempty"`
+	PayerID  string       `json:"payer_org_id,omitempty"`
+	Paid     credit.Micro `json:"paid,omitempty"`
 }
 
 type legJSON struct {
@@ -163,7 +168,7 @@ type legJSON struct {
 func entryOut(e credit.Entry) entryJSON {
 	out := entryJSON{ID: e.ID, At: e.At.UTC(), Kind: e.Kind, Amount: e.Amount, Legs: []legJSON{}, Attempt: e.Attempt, PriceVersion: e.PriceVersion,
 		BillingSource: e.Source, AgentID: e.Agent, KeyID: e.Key, Provider: e.Provider, Model: e.Model, ConnectionID: e.Connection,
-		Estimated: e.Estimated, Late: e.Late}
+		Estimated: e.Estimated, Late: e.Late, ClientID: e.Client, PayerID: e.Agency, Paid: e.Paid}
 	for _, leg := range e.Legs {
 		out.Legs = append(out.Legs, legJSON{leg.Account, leg.Amount})
 	}
@@ -194,6 +199,8 @@ type holdJSON struct {
 	Amount    credit.Micro `json:"amount"`
 	State     credit.State `json:"state"`
 	ExpiresAt time.Time    `json:"expires_at"`
+	// ClientID is set where the request is a client's.
+	ClientID string `json:"client_id,omitempty"`
 }
 
 func listHolds(c *call) (any, error) {
@@ -206,10 +213,14 @@ func listHolds(c *call) (any, error) {
 		return nil, err
 	}
 	items, next := slicePage(holds, p, func(h credit.Open) string {
-		return fmt.Sprintf("%013d#%s#%03d", h.Expires.UnixMilli(), h.Request, h.Attempt)
+		return fmt.Sprintf("%013d#%s#%03d#%s", h.Expires.UnixMilli(), h.Request, h.Attempt, h.Org)
 	})
 	return answer(items, next, func(h credit.Open) holdJSON {
-		return holdJSON{RequestID: h.Request, Attempt: h.Attempt, Amount: h.Hold, State: h.State, ExpiresAt: h.Expires.UTC()}
+		out := holdJSON{RequestID: h.Request, Attempt: h.Attempt, Amount: h.Hold, State: h.State, ExpiresAt: h.Expires.UTC()}
+		if h.Org != c.org.ID {
+			out.ClientID = h.Org
+		}
+		return out
 	}), nil
 }
 
@@ -231,6 +242,7 @@ type attemptJSON struct {
 	Model         string                 `json:"model"`
 	ConnectionID  string                 `json:"connection_id"`
 	BillingSource taxonomy.BillingSource `json:"billing_source"`
+	PayerID       string                 `json:"payer_org_id"`
 	Rule          string                 `json:"rule"`
 	DecisionHash  string                 `json:"decision_hash"`
 	Decision      storedDecision         `json:"decision"`
@@ -254,10 +266,21 @@ func getRequest(c *call) (any, error) {
 		decision := decisionOf(a)
 		out.Replays = out.Replays && decision.Replay == replayEqual
 		out.Attempts = append(out.Attempts, attemptJSON{N: a.N, State: a.State, Provider: a.Provider, Model: a.Model, ConnectionID: a.Connection,
-			BillingSource: a.Source, Rule: a.Rule, DecisionHash: a.DecisionHash, Decision: decision, PriceVersion: a.PriceVersion, Hold: a.Hold, Cost: a.Amount,
+			BillingSource: a.Source, PayerID: payerOf(a, r.Org), Rule: a.Rule, DecisionHash: a.DecisionHash, Decision: decision, PriceVersion: a.PriceVersion, Hold: a.Hold, Cost: a.Amount,
 			Estimated: a.Estimated, Status: a.Status, Reason: a.Reason, CreatedAt: a.Created.UTC()})
 	}
 	return out, nil
+}
+
+// payerOf is whose credits pay for an attempt; empty for own keys.
+func payerOf(a credit.Attempt, orgID string) string {
+	switch {
+	case a.Agency != "":
+		return a.Agency
+	case a.Source == taxonomy.Platform:
+		return orgID
+	}
+	return ""
 }
 
 type reconcileBody struct {

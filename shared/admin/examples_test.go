@@ -6,6 +6,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/integration"
 	"github.com/latchkey/latchkey/shared/integration/integrationtest"
+	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
@@ -88,6 +89,11 @@ func examples(w *world) map[string]example {
 	add("POST", base+"/grants", "", `{"kind":"purchased","amount":1000000,"idempotency_key":"k1"}`)
 	add("POST", base+"/adjustments", "", `{"kind":"gifted","amount":-5,"idempotency_key":"k2"}`)
 	add("PUT", base+"/alerts/settings", "", `{"low_balance":1000000}`)
+	add("GET", base+"/sharing", "", "")
+	add("GET", base+"/sharing/clients", "", "")
+	add("PUT", base+"/sharing", "", `{"mode":"shared_when_empty","client_per_day":1000000,"total_per_day":5000000}`)
+	add("POST", base+"/sharing/renew", "", `{"cursor":""}`)
+	out["PUT "+base+"/sharing/clients/{id}"] = example{"/api/orgs/acme/sharing/clients/client1", `{"mode":"shared_always","per_day":250000}`}
 	add("POST", base+"/billing/checkout", "", `{"amount":10000000,"save_payment_method":true}`)
 	add("POST", base+"/billing/portal", "", "")
 	add("PUT", "/api/operator/payments", "", `{"api_key":"`+w.canary()+`","webhook_secret":"`+w.canary()+`","overlap_seconds":60}`)
@@ -111,6 +117,15 @@ func (w *world) prepare(name string) {
 		for range 2 {
 			w.must("PUT", "/api/operator/payments", operatorKey, `{"webhook_secret":"`+w.canary()+`"}`, 200)
 		}
+	}
+	if name == "PUT "+base+"/sharing" {
+		w.must("PATCH", "/api/orgs/acme", operatorKey, `{"tier":"agency"}`, 200)
+	}
+	if name == "POST "+base+"/sharing/renew" || name == "GET "+base+"/sharing/clients" || name == "PUT "+base+"/sharing/clients/{id}" {
+		w.must("PATCH", "/api/orgs/acme", operatorKey, `{"tier":"agency"}`, 200)
+		w.must("PUT", "/api/orgs/acme/sharing", adminKey, `{"mode":"shared_always","client_per_day":1,"total_per_day":2}`, 200)
+		// A client from before its agency shared anything.
+		w.rows.Adopt(org.Org{ID: "client1", Name: "Client", ParentID: "acme", Tier: taxonomy.Free, Status: org.Active, Version: 1})
 	}
 	if name == "POST "+base+"/installs/{id}/resume" {
 		w.must("POST", "/api/orgs/acme/installs/"+w.ids["installs"]+"/suspend", adminKey, "", 200)

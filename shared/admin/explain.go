@@ -34,6 +34,9 @@ type explainJSON struct {
 	Billing *decisionJSON `json:"billing,omitempty"`
 	// Refusal is what the client would hear if none would be called.
 	Refusal *refusalJSON `json:"refusal,omitempty"`
+	// Sharing is what the organisation may draw from its agency, first or after its
+	// own credits.
+	Sharing *drawableJSON `json:"sharing,omitempty"`
 }
 
 type candidateJSON struct {
@@ -57,11 +60,18 @@ type exclusionJSON struct {
 	Reason     routing.Reason         `json:"reason"`
 }
 
+type drawableJSON struct {
+	AgencyID string `json:"agency_id"`
+	Mode     string `json:"mode"`
+}
+
 type decisionJSON struct {
 	Allowed bool                   `json:"allowed"`
 	Source  taxonomy.BillingSource `json:"source,omitempty"`
 	Rule    string                 `json:"rule"`
 	Reason  string                 `json:"reason"`
+	// PayerID is whose credits would pay; empty for own keys.
+	PayerID string `json:"payer_org_id,omitempty"`
 }
 
 type refusalJSON struct {
@@ -69,8 +79,15 @@ type refusalJSON struct {
 	Message string     `json:"message"`
 }
 
-func decisionOut(d billing.Decision) decisionJSON {
-	return decisionJSON{Allowed: d.Allowed, Source: d.Source, Rule: d.Rule, Reason: d.Reason}
+func decisionOut(d billing.Decision, orgID, agencyID string) decisionJSON {
+	out := decisionJSON{Allowed: d.Allowed, Source: d.Source, Rule: d.Rule, Reason: d.Reason}
+	switch {
+	case d.Shared:
+		out.PayerID = agencyID
+	case d.Metered():
+		out.PayerID = orgID
+	}
+	return out
 }
 
 func (b explainBody) question() (gateway.Question, error) {
@@ -102,8 +119,11 @@ func explainRoute(c *call, b explainBody) (any, error) {
 		return nil, err
 	}
 	out := explainJSON{Intent: x.Intent, Modality: x.Modality, Candidates: []candidateJSON{}, Exclusions: []exclusionJSON{}}
+	if x.Sharing.Mode != "" {
+		out.Sharing = &drawableJSON{x.Sharing.Agency, x.Sharing.Mode}
+	}
 	for i, w := range x.Candidates {
-		line := candidateJSON{Chosen: i == x.Chosen, Model: w.Name(), Source: w.Source, Reason: w.Reason, Origin: w.Origin, Billing: decisionOut(w.Decision)}
+		line := candidateJSON{Chosen: i == x.Chosen, Model: w.Name(), Source: w.Source, Reason: w.Reason, Origin: w.Origin, Billing: decisionOut(w.Decision, c.org.ID, x.Sharing.Agency)}
 		if w.Connection != nil {
 			line.Connection = w.Connection.ID
 		}

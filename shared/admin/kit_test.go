@@ -109,7 +109,7 @@ func newWorld(t *testing.T) *world {
 	w.conns = connectiontest.NewMemory(w.rows)
 	w.vendor = &connectiontest.Vendor{Now: func() time.Time { return w.now }}
 	w.api = New(Services{
-		Orgs: &org.Service{Orgs: w.rows, Keys: w.rows, Config: w.rows, Ledger: w.ledger, Random: rand.Reader},
+		Orgs: &org.Service{Orgs: w.rows, Keys: w.rows, Config: w.rows, Ledger: w.ledger, Sharing: w.rows, Random: rand.Reader},
 		Connections: &connection.Service{Store: w.conns, Vault: w.vault, Drains: w.vault, Limits: w.conns, Keys: w.vendor, Prober: w.vendor, Providers: []connection.Provider{
 			{ID: taxonomy.OpenRouter, DefaultBaseURL: "https://openrouter.ai/api/v1", KeyRequired: true, DefaultBilling: taxonomy.BYOK,
 				Hosts: []string{"openrouter.ai"}, Prefix: "cnry", Probes: []connection.Probe{connection.TestAuth, connection.ListModels},

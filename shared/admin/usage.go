@@ -59,15 +59,17 @@ type usageRow struct {
 	Requests int64             `json:"requests"`
 	usageJSON
 	Cost credit.Micro `json:"cost"`
+	// Paid is what the organisation's agency paid of it.
+	Paid credit.Micro `json:"paid_by_agency"`
 }
 
 // groups maps the words a caller may group by to the ledger's.
 var groups = map[string]string{"day": "day", "provider": "provider", "model": "model", "agent": "agent", "agent_id": "agent",
-	"source": "source", "billing_source": "source"}
+	"source": "source", "billing_source": "source", "client": "client", "client_id": "client"}
 
 func usageParams() []param {
 	return []param{{"from", "first day, YYYY-MM-DD, default 30 days ago"}, {"to", "last day, default today"},
-		{"group_by", "comma separated: day, provider, model, agent, source; default day"}}
+		{"group_by", "comma separated: day, provider, model, agent, source, client; default day"}}
 }
 
 func getUsage(c *call) (any, error) {
@@ -87,7 +89,7 @@ func getUsage(c *call) (any, error) {
 	for _, word := range asked {
 		group, ok := groups[word]
 		if !ok {
-			return nil, malformed("group_by", "group_by may hold day, provider, model, agent and source, separated by commas")
+			return nil, malformed("group_by", "group_by may hold day, provider, model, agent, source and client, separated by commas")
 		}
 		by = append(by, group)
 	}
@@ -107,12 +109,12 @@ func getUsage(c *call) (any, error) {
 		return nil, err
 	}
 	return answer(rows, next, func(r credit.UsageRow) usageRow {
-		values := map[string]string{"day": r.Day, "provider": r.Provider, "model": r.Model, "agent": r.Agent, "source": string(r.Source)}
+		values := map[string]string{"day": r.Day, "provider": r.Provider, "model": r.Model, "agent": r.Agent, "source": string(r.Source), "client": r.Client}
 		key := map[string]string{}
 		for _, word := range asked {
 			key[word] = values[groups[word]]
 		}
-		return usageRow{Key: key, Requests: r.Requests, usageJSON: usageOut(r.Usage), Cost: r.Cost}
+		return usageRow{Key: key, Requests: r.Requests, usageJSON: usageOut(r.Usage), Cost: r.Cost, Paid: r.Paid}
 	}), nil
 }
 
@@ -121,7 +123,7 @@ func getUsage(c *call) (any, error) {
 // that is not there belongs to another question.
 func usagePage(rows []credit.UsageRow, p page) (out []credit.UsageRow, next string, err error) {
 	place := func(r credit.UsageRow) string {
-		sum := sha256.Sum256(fmt.Appendf(nil, "%q", [...]string{r.Day, r.Provider, r.Model, r.Agent, string(r.Source)}))
+		sum := sha256.Sum256(fmt.Appendf(nil, "%q", [...]string{r.Day, r.Provider, r.Model, r.Agent, string(r.Source), r.Client}))
 		return hex.EncodeToString(sum[:12])
 	}
 	if p.after != "" {

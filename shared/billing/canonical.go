@@ -41,11 +41,16 @@ type Record struct {
 	SettingsVersion   int64  `json:"settings_version"`
 	PriceVersion      string `json:"price_version"`
 	PolicyVersion     string `json:"policy_version"`
-	// The rest is absent before version 2.
-	Agency         string `json:"agency,omitempty"`
-	Sharing        string `json:"sharing,omitempty"`
-	SharingRefused bool   `json:"sharing_refused,omitempty"`
-	SharingVersion int64  `json:"sharing_version,omitempty"`
+	// RecordSharing is absent before version 2.
+	*RecordSharing
+}
+
+// RecordSharing is what a record holds since version 2.
+type RecordSharing struct {
+	Agency         string `json:"agency"`
+	Sharing        string `json:"sharing"`
+	SharingRefused bool   `json:"sharing_refused"`
+	SharingVersion int64  `json:"sharing_version"`
 }
 
 const (
@@ -133,6 +138,10 @@ func parseRecord(stored []byte) (Record, error) {
 }
 
 func (r Record) inputs() Inputs {
+	var s RecordSharing
+	if r.RecordSharing != nil {
+		s = *r.RecordSharing
+	}
 	return Inputs{
 		Org: r.Org, RequestSource: taxonomy.RequestSource(r.RequestSource),
 		Candidate: taxonomy.BillingSource(r.Candidate), Forced: taxonomy.BillingSource(r.Forced),
@@ -142,7 +151,7 @@ func (r Record) inputs() Inputs {
 			ID: r.ConnID, Version: r.ConnVersion, CredentialVersion: r.CredentialVersion},
 		FundsRefused: r.FundsRefused, Provider: r.Provider, Model: r.Model, Agent: r.Agent,
 		SettingsVersion: r.SettingsVersion, PriceVersion: r.PriceVersion, PolicyVersion: r.PolicyVersion,
-		Sharing: Sharing{Mode: r.Sharing, Refused: r.SharingRefused, Agency: r.Agency, Version: r.SharingVersion},
+		Sharing: Sharing{Mode: s.Sharing, Refused: s.SharingRefused, Agency: s.Agency, Version: s.SharingVersion},
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"pgregory.net/rapid"
 
@@ -116,6 +117,9 @@ func TestRecordsFromBeforeSharingAreRecomputed(t *testing.T) {
 	if err != nil || r.Decision.Rule != RuleBYOKPreferred || r.Record.V != 1 || r.Hash != HashCanonical([]byte(recordV1)) {
 		t.Fatalf("%+v %v", r, err)
 	}
+	if shown, err := json.Marshal(r.Record); err != nil || !sameJSON(shown, []byte(recordV1)) {
+		t.Errorf("shown as %s %v", shown, err)
+	}
 	for _, bad := range []string{strings.Replace(recordV1, `{"v":1`, `{"v":2`, 1), strings.Replace(recordV1, `"2026-11"}`, `"2026-11","agency":"a"}`, 1)} {
 		if _, err := Recompute([]byte(bad)); fault.CodeOf(err) != fault.InvalidRequest {
 			t.Errorf("taken for a record: %s: %v", bad, err)
@@ -188,6 +192,10 @@ func TestStoredDecisionIsRecomputed(t *testing.T) {
 		if err != nil || r.Hash != Hash(in) || r.Decision != Decide(in) {
 			t.Fatalf("%s\n%+v\n%v", stored, r, err)
 		}
+		// What is shown of a record are the bytes that were hashed.
+		if shown, err := json.Marshal(r.Record); err != nil || utf8.ValidString(in.Org+in.Provider+in.Model+in.Agent+string(in.Tier)+in.PriceVersion+in.Sharing.Agency) && !sameJSON(shown, stored) {
+			t.Fatalf("%s is shown as %s: %v", stored, shown, err)
+		}
 		// The same fields in the order of a map are another record.
 		var m map[string]any
 		if err := json.Unmarshal(stored, &m); err != nil {
@@ -201,6 +209,22 @@ func TestStoredDecisionIsRecomputed(t *testing.T) {
 			t.Fatalf("taken for a record: %s: %v", other, err)
 		}
 	})
+}
+
+// sameJSON compares compact JSON but for how characters are escaped.
+func sameJSON(a, b []byte) bool {
+	canon := func(x []byte) string {
+		dec := json.NewDecoder(bytes.NewReader(x))
+		var out []string
+		for {
+			tok, err := dec.Token()
+			if err != nil {
+				return strings.Join(out, "|")
+			}
+			out = append(out, fmt.Sprintf("%T%v", tok, tok))
+		}
+	}
+	return canon(a) == canon(b)
 }
 
 func TestRecomputeRefusesAnotherPolicy(t *testing.T) {

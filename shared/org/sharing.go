@@ -136,6 +136,9 @@ func (s *Service) ShareWith(ctx context.Context, op audit.Op, o Org, client stri
 	if err := s.checkClient(ctx, o.ID, client); err != nil {
 		return agency.Client{}, err
 	}
+	if o.Sharing.Version == 0 {
+		return agency.Client{}, fault.New(fault.Conflict, "org.ShareWith", "this organisation has not set what it shares; set that first")
+	}
 	var out agency.Client
 	_, err := s.carry(ctx, op, client, func(c agency.Client) agency.Client {
 		if c.Offer.Agency != o.ID || c.Offer.Version < o.Sharing.Version {

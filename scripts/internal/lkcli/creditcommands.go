@@ -25,9 +25,9 @@ func creditCommands() []command {
 		{name: "grant adjust", about: "add or take credits, once per idempotency key (operator)", method: http.MethodPost, path: orgPath + "/adjustments",
 			examples: []string{"lk grant adjust --org acme --kind purchased --amount -2.5cr --idempotency-key ticket-88"}, flags: postingFlags()},
 		{name: "entries", aliases: []string{"entries list"}, about: "the ledger, newest first", method: http.MethodGet, path: orgPath + "/entries", list: true, paged: true,
-			columns: []string{"at", "kind", "amount", "billing_source", "provider", "model", "request_id", "price_version", "id"}, examples: []string{"lk entries --limit 50"}},
+			columns: []string{"at", "kind", "amount", "billing_source", "provider", "model", "request_id", "price_version", "client_id", "payer_org_id", "paid", "id"}, examples: []string{"lk entries --limit 50"}},
 		{name: "holds", aliases: []string{"holds list"}, about: "credits reserved for running calls", method: http.MethodGet, path: orgPath + "/holds", list: true, paged: true,
-			columns: []string{"request_id", "attempt", "amount", "state", "expires_at"}},
+			columns: []string{"request_id", "attempt", "amount", "state", "expires_at", "client_id"}},
 		{name: "request", aliases: []string{"request get"}, about: "a metered request with its attempts", method: http.MethodGet, path: orgPath + "/requests/{id}",
 			args: id("of the request, as in x-request-id"), examples: []string{"lk request r1a2b3"}},
 		{name: "billing checkout", about: "buy credits: prints the URL of a page to pay at; credits arrive when the payment has succeeded", method: http.MethodPost,
@@ -46,8 +46,26 @@ func creditCommands() []command {
 		{name: "usage", aliases: []string{"usage list"}, about: "usage per group", method: http.MethodGet, path: orgPath + "/usage", list: true, paged: true,
 			examples: []string{"lk usage --from 2026-11-01 --group-by model,source"},
 			flags: []option{inQuery("from", "first day, default 30 days ago"), inQuery("to", "last day, default today"),
-				inQuery("group_by", "of day, provider, model, agent, source; default day")},
-			columns: []string{"key", "requests", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "audio_seconds", "characters", "cost"}},
+				inQuery("group_by", "of day, provider, model, agent, source, client; default day")},
+			columns: []string{"key", "requests", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "audio_seconds", "characters", "cost", "paid_by_agency"}},
+	}
+}
+
+func sharingCommands() []command {
+	amounts := "micro-credits (5000000), or credits as 5cr, per UTC day"
+	return []command{
+		{name: "sharing", aliases: []string{"sharing get"}, about: "what an agency shares with its clients, and what an organisation may draw from its agency", method: http.MethodGet, path: orgPath + "/sharing"},
+		{name: "sharing set", about: "set what an agency shares; applies at once, and tells a hundred clients; then sharing renew while there is a next", method: http.MethodPut,
+			path: orgPath + "/sharing", examples: []string{"lk sharing set --mode shared_when_empty --client-per-day 2cr --total-per-day 20cr"},
+			flags: []option{opt(text, "mode", "off, shared_when_empty (after a client's own credits) or shared_always (before them)").must(),
+				opt(amount, "client_per_day", "for each client, "+amounts), opt(amount, "total_per_day", "for all clients together, "+amounts)}},
+		{name: "sharing renew", about: "tell the next hundred clients what the agency shares", method: http.MethodPost, path: orgPath + "/sharing/renew",
+			flags: []option{opt(text, "cursor", "next of the call before")}},
+		{name: "sharing clients", about: "the clients with what each may draw and drew today", method: http.MethodGet, path: orgPath + "/sharing/clients", list: true, paged: true,
+			columns: []string{"client_id", "name", "mode", "per_day", "drawn_today", "override", "current"}},
+		{name: "sharing client", about: "set what differs for one client; what is not given is as for all", method: http.MethodPut, path: orgPath + "/sharing/clients/{id}",
+			args: id("of the client organisation"), examples: []string{"lk sharing client o1a2b3 --mode off", "lk sharing client o1a2b3 --per-day 50cr"},
+			flags: []option{opt(text, "mode", "off, shared_when_empty or shared_always"), opt(amount, "per_day", amounts)}},
 	}
 }
 

@@ -125,7 +125,7 @@ func deploy(t *testing.T) *deployment {
 		t.Fatal(err)
 	}
 	jobs := rotationtest.NewMemory(credentials)
-	orgs := &org.Service{Orgs: rows, Keys: rows, Config: rows, Ledger: ledger, Random: rand.Reader}
+	orgs := &org.Service{Orgs: rows, Keys: rows, Config: rows, Ledger: ledger, Sharing: rows, Random: rand.Reader}
 	n := 0
 	api := admin.New(admin.Services{
 		Orgs: orgs,

@@ -144,6 +144,13 @@ func (m *Memory) UpdateOrg(_ context.Context, o org.Org, row audit.Row) error {
 	return nil
 }
 
+// Adopt stores an organisation as it is, without a row.
+func (m *Memory) Adopt(o org.Org) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.orgs[o.ID] = o
+}
+
 // Client implements [org.SharingStore].
 func (m *Memory) Client(_ context.Context, id string) (agency.Client, int64, error) {
 	m.mu.Lock()

@@ -85,7 +85,8 @@ func console() Function {
 			{Table: table.Config, Actions: []string{"BatchGetItem", "BatchWriteItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"}},
 			{Table: table.Vault, Actions: []string{"BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query"}},
 			{Table: table.Sessions, Actions: []string{"GetItem", "Query"}},
-			{Table: table.Ledger, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
+			// BatchGetItem reads open holds, and what clients of an agency drew.
+			{Table: table.Ledger, Actions: []string{"BatchGetItem", "ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
 			{Table: table.Usage, Actions: []string{"GetItem", "Query"}},
 			// Settings of alerts, and rows that are built anew.
 			{Table: table.Usage, Actions: []string{"DeleteItem", "PutItem", "UpdateItem"}, Keys: []string{table.AlertLevels, "SEEN#*", "U#*", "USAGE#*"}},

@@ -76,6 +76,8 @@ func run(m *testing.M) int {
 		"LATCHKEY_STRIPE_WEBHOOK_SECRET":               stripeOldSecret,
 		"LATCHKEY_STRIPE_API_URL":                      payments.URL,
 		"LATCHKEY_SLACK_API_URL":                       l.URL + "/api",
+		"LATCHKEY_TELEGRAM_API_URL":                    l.URL + "/telegram",
+		"LATCHKEY_META_API_URL":                        l.URL + "/meta",
 		"LATCHKEY_ENDPOINT_ALLOW":                      strings.TrimPrefix(l.URL, "http://"),
 	}})
 	if err != nil {

@@ -76,6 +76,8 @@ type Envelope struct {
 	Space  string `json:"space"`
 	Direct bool   `json:"direct,omitempty"`
 	Thread string `json:"thread,omitempty"`
+	// ReplyTo is the address to answer to where that is not Space.
+	ReplyTo string `json:"reply_to,omitempty"`
 	// Message is the vendor's id of the message.
 	Message string `json:"message,omitempty"`
 	Actor   string `json:"actor,omitempty"`
@@ -96,11 +98,14 @@ type Call struct {
 	HTTP    *http.Client
 	BaseURL string
 	Token   secret.Text
+	// Config holds the install's settings.
+	Config webhook.Config
 }
 
 // Outgoing is one message to post.
 type Outgoing struct {
-	Space  string
+	// To is the envelope's ReplyTo, or its Space.
+	To     string
 	Thread string
 	Text   string
 	// TurnID and Part travel as invisible metadata where the vendor has it, so
@@ -146,8 +151,6 @@ type Adapter interface {
 	// Send posts one message, once, and returns the vendor's message id. A
 	// nil *Failure means posted.
 	Send(ctx context.Context, c Call, out Outgoing) (id string, failure *Failure)
-	// Identify asks the vendor whose token it is.
-	Identify(ctx context.Context, c Call) (Identity, *Failure)
 }
 
 // SecretField is one secret of an install.
@@ -197,8 +200,12 @@ type Entry struct {
 	Handshake       func(in webhook.Input, tokens []secret.Text) (challenge string, refusal *webhook.Refusal)
 	HandshakeSecret string
 	// Identity lists the settings compared after verification. Of each group
-	// at least one must be configured, and all configured ones must be equal.
+	// at least one must be configured, and all configured ones must be equal. A
+	// vendor whose requests name no tenant has none, and its set-up says so.
 	Identity [][]string
+	// Told reads settings out of secrets that hold them; nil: there are none. A
+	// stated setting that differs is refused.
+	Told func(secrets map[string]secret.Text) webhook.Config
 	// Tenant gives the app and tenant that one live install may claim.
 	Tenant  func(webhook.Config) (app, tenant string)
 	Scheme  webhook.Scheme

@@ -55,7 +55,7 @@ func PlatformVar(p taxonomy.Provider, suffix string) string {
 
 // APIVar is the variable that moves a vendor's API base, e.g. LATCHKEY_X_API_URL.
 func APIVar(c taxonomy.Channel) string {
-	return "LATCHKEY_" + strings.ToUpper(string(c)) + "_API_URL"
+	return "LATCHKEY_" + strings.ToUpper(c.API()) + "_API_URL"
 }
 
 // Needs says what one function reads beyond the stage.

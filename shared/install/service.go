@@ -84,7 +84,11 @@ func (s *Service) Create(ctx context.Context, op audit.Op, o org.Org, tiers org.
 	}
 	at := op.At.UTC().Truncate(time.Millisecond)
 	i := Install{ID: n.ID, Org: o.ID, Provider: entry.ID, Mode: BYOA, State: Draft, Config: webhook.Config{}, CreatedAt: at, UpdatedAt: at, Version: 1}
-	i, err := s.apply(i, entry, Patch{Label: &n.Label, PublicURL: &n.PublicURL, Config: n.Config})
+	config, err := told(entry, n.Config, n.Secrets)
+	if err != nil {
+		return Install{}, err
+	}
+	i, err = s.apply(i, entry, Patch{Label: &n.Label, PublicURL: &n.PublicURL, Config: config})
 	if err != nil {
 		return Install{}, err
 	}
@@ -102,6 +106,30 @@ func (s *Service) Create(ctx context.Context, op audit.Op, o org.Org, tiers org.
 		s.discard(ctx, op, i)
 	}
 	return Install{}, err
+}
+
+// told adds the settings that secrets tell.
+func told(e channel.Entry, stated webhook.Config, secrets map[string][]secret.Text) (webhook.Config, error) {
+	if e.Told == nil {
+		return stated, nil
+	}
+	one := map[string]secret.Text{}
+	for name, vs := range secrets {
+		if len(vs) == 1 {
+			one[name] = vs[0]
+		}
+	}
+	out := webhook.Config{}
+	for name, vs := range stated {
+		out[name] = vs
+	}
+	for name, vs := range e.Told(one) {
+		if have := stated.Get(name); have != "" && !slices.Equal(stated[name], vs) {
+			return nil, invalid("config."+name, "this setting contradicts a secret that was given; leave it out or correct one of them")
+		}
+		out[name] = vs
+	}
+	return out, nil
 }
 
 // discard revokes secrets that no install names; what fails stays sealed.
@@ -134,8 +162,12 @@ func readiness(i Install, e channel.Entry) State {
 	return Verifying
 }
 
-// identified reports whether the settings name the tenant.
+// identified reports whether the settings name the tenant. Where requests name
+// none, the required settings do.
 func identified(i Install, e channel.Entry) bool {
+	if len(e.Identity) == 0 {
+		return !slices.ContainsFunc(e.Config, func(f channel.ConfigField) bool { return f.Required && i.Config.Get(f.Name) == "" })
+	}
 	for _, group := range e.Identity {
 		if !slices.ContainsFunc(group, func(name string) bool { return i.Config.Get(name) != "" }) {
 			return false
@@ -182,7 +214,10 @@ func (s *Service) apply(i Install, e channel.Entry, p Patch) (Install, error) {
 	if !plainKey(app) || !plainKey(tenant) {
 		return i, invalid("config", "an identity setting holds characters that ids do not have")
 	}
-	field := e.Identity[len(e.Identity)-1][0]
+	field := e.Config[0].Name
+	if n := len(e.Identity); n > 0 {
+		field = e.Identity[n-1][0]
+	}
 	i.Claims = append(slices.DeleteFunc(slices.Clone(i.Claims), func(c Claim) bool { return c.Token == "" }), Claim{Field: "config." + field, App: app, Tenant: tenant})
 	return i, nil
 }

@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/vault"
+	"github.com/latchkey/latchkey/shared/webhook"
 )
 
 // MaxOverlap bounds retire_at.
@@ -66,6 +68,13 @@ func (s *Service) Update(ctx context.Context, op audit.Op, orgID, id string, p P
 	return s.change(ctx, op, orgID, id, "update", func(i Install, e channel.Entry) (Install, error) {
 		if i.State == Revoked {
 			return i, conflict("the install is revoked; create a new one")
+		}
+		config := webhook.Config{}
+		maps.Copy(config, i.Config)
+		maps.Copy(config, p.Config)
+		var err error
+		if p.Config, err = told(e, config, p.Secrets); err != nil {
+			return i, err
 		}
 		next, err := s.apply(i, e, p)
 		if err != nil {
@@ -173,6 +182,9 @@ func (s *Service) Rotate(ctx context.Context, op audit.Op, orgID, id, name strin
 		return Install{}, err
 	}
 	if err := f.Spec().CheckSecret(value); err != nil {
+		return Install{}, fault.As(err).WithParam("value")
+	}
+	if _, err := told(e, i.Config, map[string][]secret.Text{name: {value}}); err != nil {
 		return Install{}, fault.As(err).WithParam("value")
 	}
 	overlap := f.Spec().Overlap

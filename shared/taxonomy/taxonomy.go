@@ -79,7 +79,20 @@ func SplitModel(s string) (p Provider, model string, ok bool) {
 type Channel string
 
 // Channels that are implemented.
-const Slack Channel = "slack"
+const (
+	Slack    Channel = "slack"
+	Telegram Channel = "telegram"
+	WhatsApp Channel = "whatsapp"
+)
+
+// API names the vendor's interface that a channel is reached by: several
+// channels of one vendor may share it.
+func (c Channel) API() string {
+	if c == WhatsApp {
+		return "meta"
+	}
+	return string(c)
+}
 
 // Capability is something a provider or model can do.
 type Capability string

@@ -34,23 +34,83 @@ func (s *Server) postMessage(w http.ResponseWriter, r *http.Request) {
 		p = Post{Channel: form.Get("channel"), Text: form.Get("text"), ThreadTS: form.Get("thread_ts")}
 	}
 	p.KeyHash = Hash(key)
-	s.mu.Lock()
-	failure := s.postErr
-	if s.keys != nil && !s.keys[p.KeyHash] {
-		failure = "invalid_auth"
-	}
-	if failure == "" {
-		p.TS = fmt.Sprintf("1760000000.%06d", len(s.posts)+1)
-		s.posts = append(s.posts, p)
-	}
-	s.mu.Unlock()
-	if failure != "" {
+	if failure := s.keep(&p, "1760000000.%06d"); failure != "" {
 		answer(w, http.StatusOK, map[string]any{"ok": false, "error": failure})
 		return
 	}
 	answer(w, http.StatusOK, map[string]any{"ok": true, "channel": p.Channel, "ts": p.TS, "message": map[string]any{"text": p.Text, "ts": p.TS}})
 }
 
-func (s *Server) authTest(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, map[string]any{"ok": true, "team_id": "T0SIM", "user_id": "U0SIM", "bot_id": "B0SIM", "team": "Simulated"})
+// keep stores a post unless the vendor is told to fail or the key is refused;
+// it returns the error's word.
+func (s *Server) keep(p *Post, id string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keys != nil && !s.keys[p.KeyHash] {
+		return "invalid_auth"
+	}
+	if s.postErr != "" {
+		return s.postErr
+	}
+	p.TS = fmt.Sprintf(id, len(s.posts)+1)
+	s.posts = append(s.posts, *p)
+	return ""
+}
+
+// telegramMessage is the Bot API's sendMessage; the token is in the path.
+func (s *Server) telegramMessage(w http.ResponseWriter, r *http.Request) {
+	token, ok := strings.CutPrefix(r.PathValue("bot"), "bot")
+	var q struct {
+		Chat   json.Number `json:"chat_id"`
+		Text   string      `json:"text"`
+		Thread json.Number `json:"message_thread_id"`
+	}
+	fail := func(status int, text string) {
+		answer(w, status, map[string]any{"ok": false, "error_code": status, "description": text})
+	}
+	if err := json.NewDecoder(r.Body).Decode(&q); err != nil || !ok || q.Text == "" {
+		fail(http.StatusBadRequest, "Bad Request: message text is empty")
+		return
+	}
+	p := Post{Channel: q.Chat.String(), Text: q.Text, ThreadTS: q.Thread.String(), KeyHash: Hash(token)}
+	switch s.keep(&p, "%d") {
+	case "":
+		answer(w, http.StatusOK, map[string]any{"ok": true, "result": map[string]any{"message_id": json.Number(p.TS), "date": 1760000000}})
+	case "invalid_auth":
+		fail(http.StatusUnauthorized, "Unauthorized")
+	default:
+		fail(http.StatusForbidden, "Forbidden: bot was blocked by the user")
+	}
+}
+
+// whatsappMessage is the Cloud API's messages.
+func (s *Server) whatsappMessage(w http.ResponseWriter, r *http.Request) {
+	key, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	var q struct {
+		Product   string `json:"messaging_product"`
+		To        string `json:"to"`
+		Recipient string `json:"recipient"`
+		Text      struct{ Body string }
+		Data      json.RawMessage `json:"biz_opaque_callback_data"`
+	}
+	fail := func(status, code int) {
+		answer(w, status, map[string]any{"error": map[string]any{"message": "simulated", "type": "OAuthException", "code": code}})
+	}
+	if err := json.NewDecoder(r.Body).Decode(&q); err != nil || q.Product != "whatsapp" || q.Text.Body == "" || q.To+q.Recipient == "" {
+		fail(http.StatusBadRequest, 100)
+		return
+	}
+	to := q.To
+	if to == "" {
+		to = q.Recipient
+	}
+	p := Post{Channel: to, Text: q.Text.Body, ThreadTS: r.PathValue("number"), Metadata: q.Data, KeyHash: Hash(key)}
+	switch s.keep(&p, "wamid.sim%d") {
+	case "":
+		answer(w, http.StatusOK, map[string]any{"messaging_product": "whatsapp", "messages": []any{map[string]any{"id": p.TS}}})
+	case "invalid_auth":
+		fail(http.StatusUnauthorized, 190)
+	default:
+		fail(http.StatusBadRequest, 131047)
+	}
 }

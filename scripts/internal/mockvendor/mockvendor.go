@@ -115,7 +115,8 @@ func New() *Server {
 	s.mux.HandleFunc("POST /v1/audio/translations", s.transcribe)
 	s.mux.HandleFunc("POST /v1/audio/speech", s.speak)
 	s.mux.HandleFunc("POST /api/chat.postMessage", s.postMessage)
-	s.mux.HandleFunc("POST /api/auth.test", s.authTest)
+	s.mux.HandleFunc("POST /telegram/{bot}/sendMessage", s.telegramMessage)
+	s.mux.HandleFunc("POST /meta/{number}/messages", s.whatsappMessage)
 	return s
 }
 

@@ -64,8 +64,12 @@ func (x *run) sendPart(ctx context.Context, k int) *end {
 	if err := x.move(ctx, k, session.Claimed, "", "", x.turn.Fence); err != nil {
 		return again(err)
 	}
-	id, failure := x.entry.Adapter.Send(sending, channel.Call{HTTP: x.d.HTTP, BaseURL: x.d.BaseURL(i.Provider), Token: token},
-		channel.Outgoing{Space: x.job.Envelope.Space, Thread: x.job.Envelope.Thread, Text: x.parts[k].Text, TurnID: x.turn.ID, Part: x.parts[k].Part})
+	to := x.job.Envelope.ReplyTo
+	if to == "" {
+		to = x.job.Envelope.Space
+	}
+	id, failure := x.entry.Adapter.Send(sending, channel.Call{HTTP: x.d.HTTP, BaseURL: x.d.BaseURL(i.Provider), Token: token, Config: i.Config},
+		channel.Outgoing{To: to, Thread: x.job.Envelope.Thread, Text: x.parts[k].Text, TurnID: x.turn.ID, Part: x.parts[k].Part})
 	// What happened must be stored although the run's own time is up.
 	storing, stopStoring := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer stopStoring()

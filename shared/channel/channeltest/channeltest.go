@@ -46,8 +46,12 @@ type Harness struct {
 	// Config is an install's; Foreign is another tenant's.
 	Config, Foreign webhook.Config
 	Events          map[string]Event
+	// NoEdits says that the vendor tells of no edits.
+	NoEdits bool
 	// Malformed are bodies beyond the common list that must be refused.
 	Malformed map[string]string
+	// To is an address that the vendor takes, and Thread one of its threads.
+	To, Thread string
 	// Posted is the answer to a successful send and PostedID the id in it.
 	Posted   string
 	PostedID string
@@ -68,7 +72,7 @@ func Run(t *testing.T, h Harness) {
 }
 
 func parse(t *testing.T, h Harness) {
-	kinds := map[channel.Kind]bool{}
+	kinds, removed := map[channel.Kind]bool{}, false
 	for name, e := range h.Events {
 		all, err := h.Entry.Adapter.Parse(webhook.Input{Body: []byte(e.Body), Config: h.Config})
 		if err != nil || len(all) != 1 {
@@ -81,23 +85,27 @@ func parse(t *testing.T, h Harness) {
 			continue
 		}
 		kinds[in.Kind] = true
+		removed = removed || in.Reason == channel.RevokedByVendor
 		if in.Kind == channel.Handshake {
 			continue
 		}
 		if !h.Entry.SameTenant(h.Config, in.Identity) {
 			t.Errorf("%s: identity %v does not match its own install", name, in.Identity)
 		}
-		if h.Entry.SameTenant(h.Foreign, in.Identity) {
+		if len(h.Entry.Identity) > 0 && h.Entry.SameTenant(h.Foreign, in.Identity) {
 			t.Errorf("%s: identity %v matches another tenant", name, in.Identity)
 		}
 		if e := in.Envelope; in.Kind == channel.Message && (e.EventID == "" || e.Space == "" || e.Actor == "" || e.Text == "" || e.IsBot || e.SelfAuthored) {
 			t.Errorf("%s: incomplete envelope %+v", name, e)
 		}
 	}
-	for _, k := range []channel.Kind{channel.Message, channel.Ignored, channel.Revoked} {
-		if !kinds[k] {
+	for _, k := range []channel.Kind{channel.Message, channel.Ignored, channel.Edited} {
+		if !kinds[k] && !h.NoEdits {
 			t.Errorf("no event of kind %q in the harness", k)
 		}
+	}
+	if !removed {
+		t.Error("no event in the harness says that the vendor removed the app")
 	}
 }
 
@@ -134,11 +142,18 @@ func serve(t *testing.T, a Answer) (channel.Call, *atomic.Int32) {
 	return channel.Call{HTTP: s.Client(), BaseURL: s.URL, Token: secret.FromString(token)}, &n
 }
 
-var message = channel.Outgoing{Space: "C1", Thread: "1.2", Text: "hello", TurnID: "t1", Part: 1}
+func (h Harness) message() channel.Outgoing {
+	return channel.Outgoing{To: h.To, Thread: h.Thread, Text: "hello", TurnID: "t1", Part: 1}
+}
+
+func (h Harness) call(c channel.Call) channel.Call {
+	c.Config = h.Config
+	return c
+}
 
 func send(t *testing.T, h Harness) {
 	c, n := serve(t, Answer{Status: 200, Body: h.Posted})
-	if id, f := h.Entry.Adapter.Send(t.Context(), c, message); f != nil || id != h.PostedID || n.Load() != 1 {
+	if id, f := h.Entry.Adapter.Send(t.Context(), h.call(c), h.message()); f != nil || id != h.PostedID || n.Load() != 1 {
 		t.Errorf("posted: id %q failure %+v after %d requests", id, f, n.Load())
 	}
 	answers := map[string]Answer{
@@ -154,7 +169,7 @@ func send(t *testing.T, h Harness) {
 	}
 	for name, a := range answers {
 		c, n := serve(t, a)
-		id, f := h.Entry.Adapter.Send(t.Context(), c, message)
+		id, f := h.Entry.Adapter.Send(t.Context(), h.call(c), h.message())
 		if f == nil || *f != a.Failure || id != "" || n.Load() != 1 {
 			t.Errorf("%s: id %q failure %+v after %d requests, want %+v after one", name, id, f, n.Load(), a.Failure)
 		}
@@ -173,7 +188,7 @@ func connection(t *testing.T, h Harness) {
 	url := "http://" + l.Addr().String()
 	_ = l.Close()
 	client := &http.Client{}
-	if _, f := a.Send(t.Context(), channel.Call{HTTP: client, BaseURL: url, Token: secret.FromString(token)}, message); f == nil || f.Certainty != channel.NotSent {
+	if _, f := a.Send(t.Context(), h.call(channel.Call{HTTP: client, BaseURL: url, Token: secret.FromString(token)}), h.message()); f == nil || f.Certainty != channel.NotSent {
 		t.Errorf("nobody listens: %+v", f)
 	}
 	var n atomic.Int32
@@ -184,18 +199,18 @@ func connection(t *testing.T, h Harness) {
 	}))
 	t.Cleanup(s.Close)
 	s.Config.ErrorLog = nil
-	if _, f := a.Send(t.Context(), channel.Call{HTTP: s.Client(), BaseURL: s.URL, Token: secret.FromString(token)}, message); f == nil || f.Certainty != channel.Ambiguous || n.Load() != 1 {
+	if _, f := a.Send(t.Context(), h.call(channel.Call{HTTP: s.Client(), BaseURL: s.URL, Token: secret.FromString(token)}), h.message()); f == nil || f.Certainty != channel.Ambiguous || n.Load() != 1 {
 		t.Errorf("connection cut after the request: %+v after %d requests", f, n.Load())
 	}
 	for name, tok := range map[string]string{"empty": "", "with a line break": "a\r\nX: y"} {
-		_, f := a.Send(t.Context(), channel.Call{HTTP: s.Client(), BaseURL: s.URL, Token: secret.FromString(tok)}, message)
+		_, f := a.Send(t.Context(), h.call(channel.Call{HTTP: s.Client(), BaseURL: s.URL, Token: secret.FromString(tok)}), h.message())
 		if f == nil || f.Certainty != channel.Refused || !f.TokenRejected || n.Load() != 1 {
 			t.Errorf("token %s: %+v", name, f)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, f := a.Send(ctx, channel.Call{HTTP: s.Client(), BaseURL: s.URL, Token: secret.FromString(token)}, message); f == nil || f.Certainty != channel.NotSent || n.Load() != 1 {
+	if _, f := a.Send(ctx, h.call(channel.Call{HTTP: s.Client(), BaseURL: s.URL, Token: secret.FromString(token)}), h.message()); f == nil || f.Certainty != channel.NotSent || n.Load() != 1 {
 		t.Errorf("ended context: %+v", f)
 	}
 }

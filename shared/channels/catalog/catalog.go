@@ -4,6 +4,8 @@ package catalog
 import (
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/channels/slack"
+	"github.com/latchkey/latchkey/shared/channels/telegram"
+	"github.com/latchkey/latchkey/shared/channels/whatsapp"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
@@ -11,6 +13,8 @@ import (
 func Entries() []channel.Entry {
 	return []channel.Entry{
 		slack.Entry(),
+		telegram.Entry(),
+		whatsapp.Entry(),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/channels/internal/vendorapi"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/webhook"
@@ -38,7 +39,7 @@ func parse(in webhook.Input) (channel.Inbound, error) {
 	switch o.Str("type") {
 	case "url_verification":
 		c := o.Str("challenge")
-		if c == "" || len(c) > maxChallenge || !printable(c) {
+		if c == "" || len(c) > maxChallenge || !vendorapi.Printable(c) {
 			return channel.Inbound{}, bad("challenge")
 		}
 		return channel.Inbound{Kind: channel.Handshake, Challenge: c}, nil
@@ -184,14 +185,4 @@ func sentAt(ts string) time.Time {
 	return time.Unix(n, 0).UTC()
 }
 
-func plainID(s string) bool { return s != "" && len(s) <= maxID && printable(s) }
-
-// printable is visible ASCII.
-func printable(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] <= ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
+func plainID(s string) bool { return s != "" && len(s) <= maxID && vendorapi.Printable(s) }

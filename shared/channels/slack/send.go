@@ -1,34 +1,16 @@
 package slack
 
 import (
-	"bytes"
 	"context"
-	"crypto/tls"
-	"encoding/json"
-	"errors"
-	"io"
-	"net"
-	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/latchkey/latchkey/shared/channel"
-	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/channels/internal/vendorapi"
 )
 
 // maxText is where chat.postMessage truncates (docs.slack.dev, read 2026-11).
 // Whether escapes count is not documented, so they count here.
 const maxText = 40_000
-
-// maxReply bounds what is read of an answer.
-const maxReply = 256 << 10
-
-// Retry delays: Slack names one; these bound it and stand in for it.
-const (
-	defaultRetry = 30 * time.Second
-	maxRetry     = 15 * time.Minute
-)
 
 // certainty of Slack's documented error codes (chat.postMessage and the errors
 // that every method shares). An unlisted code is a refusal: ok is false.
@@ -86,7 +68,7 @@ func (Adapter) Split(text string) []string {
 // becomes a mention of a person or of everybody.
 func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (string, *channel.Failure) {
 	body := map[string]any{
-		"channel": out.Space, "text": strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(out.Text),
+		"channel": out.To, "text": strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(out.Text),
 		"unfurl_links": false, "unfurl_media": false,
 		"metadata": map[string]any{"event_type": "latchkey_reply",
 			"event_payload": map[string]any{"turn_id": out.TurnID, "part": out.Part}},
@@ -105,99 +87,28 @@ func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (
 	return ts, nil
 }
 
-// Identify asks auth.test whose token this is. Slack does not tell the app.
-func (Adapter) Identify(ctx context.Context, c channel.Call) (channel.Identity, *channel.Failure) {
-	o, f := call(ctx, c, "auth.test", map[string]any{})
+// call makes one Web API call. Slack answers 200 with ok and error.
+func call(ctx context.Context, c channel.Call, method string, body map[string]any) (channel.Object, *channel.Failure) {
+	r, f := vendorapi.Post(ctx, c, "/"+method, body, vendorapi.Bearer)
+	if f == nil {
+		f = r.Failure()
+	}
 	if f != nil {
 		return nil, f
 	}
-	return channel.Identity{teamID: o.Str("team_id"), enterpriseID: o.Str("enterprise_id"), botUserID: o.Str("user_id")}, nil
-}
-
-// call makes one Web API call.
-func call(ctx context.Context, c channel.Call, method string, body map[string]any) (channel.Object, *channel.Failure) {
-	payload, err := json.Marshal(body)
-	if err != nil || ctx.Err() != nil {
-		return nil, &channel.Failure{Certainty: channel.NotSent, Code: "not_started"}
+	if r.Body.Bool("ok") {
+		return r.Body, nil
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.BaseURL+"/"+method, bytes.NewReader(payload))
-	if err != nil {
-		return nil, &channel.Failure{Certainty: channel.Refused, Code: "base_url"}
-	}
-	// The transport must not repeat the request on its own.
-	req.GetBody = nil
-	req.Header.Set("Content-Type", "application/json; charset=utf-8")
-	if !authorize(req, c.Token) {
-		return nil, &channel.Failure{Certainty: channel.Refused, Code: "token_malformed", TokenRejected: true}
-	}
-	resp, err := c.HTTP.Do(req)
-	if err != nil {
-		return nil, transportFailure(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	return decode(resp)
-}
-
-func authorize(req *http.Request, token secret.Text) bool {
-	ok := false
-	_ = token.Use(func(b []byte) error {
-		if ok = len(b) > 0 && printable(string(b)); ok {
-			req.Header.Set("Authorization", "Bearer "+string(b))
-		}
-		return nil
-	})
-	return ok
-}
-
-// transportFailure is ambiguous unless the connection was never made.
-func transportFailure(err error) *channel.Failure {
-	var op *net.OpError
-	var dns *net.DNSError
-	var cert *tls.CertificateVerificationError
-	if errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns) || errors.As(err, &cert) {
-		return &channel.Failure{Certainty: channel.NotSent, Code: "connect"}
-	}
-	return &channel.Failure{Certainty: channel.Ambiguous, Code: "transport"}
-}
-
-func decode(resp *http.Response) (channel.Object, *channel.Failure) {
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
-	switch {
-	case resp.StatusCode == http.StatusTooManyRequests:
-		return nil, &channel.Failure{Certainty: channel.RateLimited, Code: "ratelimited", RetryAfter: retryAfter(resp)}
-	case resp.StatusCode >= 300 && resp.StatusCode < 500:
-		return nil, &channel.Failure{Certainty: channel.Refused, Code: "http_" + strconv.Itoa(resp.StatusCode),
-			TokenRejected: resp.StatusCode == http.StatusUnauthorized}
-	case resp.StatusCode != http.StatusOK:
-		return nil, &channel.Failure{Certainty: channel.Ambiguous, Code: "http_" + strconv.Itoa(resp.StatusCode)}
-	case err != nil || len(b) > maxReply:
-		return nil, &channel.Failure{Certainty: channel.Ambiguous, Code: "answer_unreadable"}
-	}
-	o, err := channel.StrictJSON(b)
-	if err != nil {
+	if _, said := r.Body["ok"].(bool); !said {
 		return nil, &channel.Failure{Certainty: channel.Ambiguous, Code: "answer_malformed"}
 	}
-	if o.Bool("ok") {
-		return o, nil
-	}
-	if _, said := o["ok"].(bool); !said {
-		return nil, &channel.Failure{Certainty: channel.Ambiguous, Code: "answer_malformed"}
-	}
-	f := &channel.Failure{Certainty: channel.Refused, Code: "refused"}
-	if k, known := certainty[o.Str("error")]; known {
-		f.Certainty, f.Code = k, o.Str("error")
+	f = &channel.Failure{Certainty: channel.Refused, Code: "refused"}
+	if k, known := certainty[r.Body.Str("error")]; known {
+		f.Certainty, f.Code = k, r.Body.Str("error")
 	}
 	f.TokenRejected = tokenErrors[f.Code]
 	if f.Certainty == channel.RateLimited {
-		f.RetryAfter = retryAfter(resp)
+		f.RetryAfter = r.RateLimited(0).RetryAfter
 	}
 	return nil, f
-}
-
-func retryAfter(resp *http.Response) time.Duration {
-	n, err := strconv.Atoi(resp.Header.Get("Retry-After"))
-	if err != nil || n <= 0 {
-		return defaultRetry
-	}
-	return min(time.Duration(min(n, 86400))*time.Second, maxRetry)
 }

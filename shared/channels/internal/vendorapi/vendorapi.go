@@ -1,0 +1,149 @@
+// Package vendorapi makes one call to a messaging vendor's JSON API and says
+// what is certain after a failure.
+//
+// A call is one attempt: nothing here repeats a request, because what the vendor
+// may have posted must not be posted again. The answer is bounded and read
+// strictly. Neither URL nor token nor the vendor's text is part of any result:
+// the URLs of some vendors hold the token.
+package vendorapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/secret"
+)
+
+// MaxReply bounds what is read of an answer.
+const MaxReply = 256 << 10
+
+// Retry delays: vendors name one; these bound it and stand in for it.
+const (
+	DefaultRetry = 30 * time.Second
+	MaxRetry     = 15 * time.Minute
+)
+
+// Reply is a vendor's answer. Body is nil unless it is one JSON object; Problem
+// then says why.
+type Reply struct {
+	Status  int
+	Header  http.Header
+	Body    channel.Object
+	Problem string
+}
+
+// Token puts the token into a request and reports whether it can be sent.
+type Token func(r *http.Request, token string) bool
+
+// Bearer sends the token as such.
+func Bearer(r *http.Request, token string) bool {
+	r.Header.Set("Authorization", "Bearer "+token)
+	return true
+}
+
+// Post sends body as JSON to c.BaseURL + path. A nil *Failure means that the
+// vendor answered, whatever it said.
+func Post(ctx context.Context, c channel.Call, path string, body any, put Token) (Reply, *channel.Failure) {
+	payload, err := json.Marshal(body)
+	if err != nil || ctx.Err() != nil {
+		return Reply{}, &channel.Failure{Certainty: channel.NotSent, Code: "not_started"}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.BaseURL+path, bytes.NewReader(payload))
+	if err != nil {
+		return Reply{}, &channel.Failure{Certainty: channel.Refused, Code: "base_url"}
+	}
+	// The transport must not repeat the request on its own.
+	req.GetBody = nil
+	req.Header.Set("Content-Type", "application/json; charset=utf-8")
+	if !authorize(req, c.Token, put) {
+		return Reply{}, &channel.Failure{Certainty: channel.Refused, Code: "token_malformed", TokenRejected: true}
+	}
+	resp, err := c.HTTP.Do(req)
+	if err != nil {
+		return Reply{}, transportFailure(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	return read(resp), nil
+}
+
+func authorize(req *http.Request, token secret.Text, put Token) bool {
+	ok := false
+	_ = token.Use(func(b []byte) error {
+		ok = len(b) > 0 && Printable(string(b)) && put(req, string(b))
+		return nil
+	})
+	return ok
+}
+
+// transportFailure is ambiguous unless the connection was never made.
+func transportFailure(err error) *channel.Failure {
+	var op *net.OpError
+	var dns *net.DNSError
+	var cert *tls.CertificateVerificationError
+	if errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns) || errors.As(err, &cert) {
+		return &channel.Failure{Certainty: channel.NotSent, Code: "connect"}
+	}
+	return &channel.Failure{Certainty: channel.Ambiguous, Code: "transport"}
+}
+
+func read(resp *http.Response) Reply {
+	r := Reply{Status: resp.StatusCode, Header: resp.Header}
+	b, err := io.ReadAll(io.LimitReader(resp.Body, MaxReply+1))
+	if err != nil || len(b) > MaxReply {
+		r.Problem = "answer_unreadable"
+		return r
+	}
+	if r.Body, err = channel.StrictJSON(b); err != nil {
+		r.Body, r.Problem = nil, "answer_malformed"
+	}
+	return r
+}
+
+// Failure is what an answer means whose vendor said nothing more precise: nil for
+// a readable 200.
+func (r Reply) Failure() *channel.Failure {
+	code := "http_" + strconv.Itoa(r.Status)
+	switch {
+	case r.Status == http.StatusTooManyRequests:
+		return r.RateLimited(0)
+	case r.Status >= 300 && r.Status < 500:
+		return &channel.Failure{Certainty: channel.Refused, Code: code, TokenRejected: r.Status == http.StatusUnauthorized}
+	case r.Status != http.StatusOK:
+		return &channel.Failure{Certainty: channel.Ambiguous, Code: code}
+	case r.Body == nil:
+		return &channel.Failure{Certainty: channel.Ambiguous, Code: r.Problem}
+	}
+	return nil
+}
+
+// RateLimited is a refusal for now. seconds is what the vendor's answer says, 0
+// for nothing; then the header counts.
+func (r Reply) RateLimited(seconds int64) *channel.Failure {
+	if seconds <= 0 {
+		seconds, _ = strconv.ParseInt(r.Header.Get("Retry-After"), 10, 64)
+	}
+	wait := DefaultRetry
+	if seconds > 0 {
+		wait = min(time.Duration(min(seconds, 86400))*time.Second, MaxRetry)
+	}
+	return &channel.Failure{Certainty: channel.RateLimited, Code: "ratelimited", RetryAfter: wait}
+}
+
+// Printable is visible ASCII.
+func Printable(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,158 @@
+package whatsapp
+
+import (
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/channels/internal/vendorapi"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/webhook"
+)
+
+// maxEvents bounds a notification: Meta aggregates up to 1,000 updates
+// (developers.facebook.com/docs/graph-api/webhooks/getting-started, read 2026-11).
+const maxEvents = 1000
+
+// maxID bounds what names a message or a person.
+const maxID = 200
+
+// scopedID is a business-scoped user ID, such as US.13491208655302741918 or
+// US.ENT.11815799212886844830.
+var scopedID = regexp.MustCompile(`^[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}$`)
+
+func bad(what string) error {
+	return fault.New(fault.InvalidRequest, "whatsapp.Parse", "the body is not a WhatsApp notification: "+what)
+}
+
+// Parse reads a notification into its messages and the rest, in its order.
+func (Adapter) Parse(in webhook.Input) ([]channel.Inbound, error) {
+	o, err := channel.StrictJSON(in.Body)
+	if err != nil {
+		return nil, bad("not one plain JSON object")
+	}
+	if o.Str("object") != "whatsapp_business_account" || len(o.List("entry")) == 0 {
+		return nil, bad("object or entry")
+	}
+	var out []channel.Inbound
+	for _, e := range o.List("entry") {
+		entry, _ := e.(channel.Object)
+		account := entry.Str("id")
+		if !plain(account) || len(entry.List("changes")) == 0 {
+			return nil, bad("an entry has no id or no changes")
+		}
+		for _, c := range entry.List("changes") {
+			change, _ := c.(channel.Object)
+			more, err := read(account, change, in.Config)
+			if err != nil {
+				return nil, err
+			}
+			if out = append(out, more...); len(out) > maxEvents {
+				return nil, bad("more updates than Meta sends")
+			}
+		}
+	}
+	return out, nil
+}
+
+// read reads one change. What is no message is one event without a turn.
+func read(account string, change channel.Object, cfg webhook.Config) ([]channel.Inbound, error) {
+	value := change.Obj("value")
+	number := value.Obj("metadata").Str(phoneNumberID)
+	rest := channel.Inbound{Kind: channel.Ignored, Reason: channel.EventIgnored, Identity: channel.Identity{wabaID: account, phoneNumberID: number},
+		Envelope: channel.Envelope{Provider: taxonomy.WhatsApp, Account: account, Team: number}}
+	if change.Str("field") != "messages" {
+		return []channel.Inbound{ofAccount(rest, change, cfg)}, nil
+	}
+	if !plain(number) {
+		return nil, bad("a message has no phone number ID")
+	}
+	var out []channel.Inbound
+	for _, m := range value.List("messages") {
+		msg, _ := m.(channel.Object)
+		one, err := message(rest, msg, value.List("contacts"))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, one)
+	}
+	if len(out) == 0 {
+		out = append(out, rest) // statuses and errors
+	}
+	return out, nil
+}
+
+// ofAccount reads a change of the whole account. It names no number and concerns
+// each, so it is the install's own.
+func ofAccount(rest channel.Inbound, change channel.Object, cfg webhook.Config) channel.Inbound {
+	rest.Identity[phoneNumberID] = cfg.Get(phoneNumberID)
+	if event := change.Obj("value").Str("event"); change.Str("field") == "account_update" && (event == "PARTNER_REMOVED" || event == "ACCOUNT_DELETED") {
+		rest.Kind, rest.Reason = channel.Revoked, channel.RevokedByVendor
+		rest.Envelope.EventID = event + "." + rest.Envelope.Account
+	}
+	return rest
+}
+
+// message fills the envelope of a message
+// (developers.facebook.com/docs/whatsapp/cloud-api/webhooks/payload-examples, read 2026-11).
+func message(in channel.Inbound, m channel.Object, contacts []any) (channel.Inbound, error) {
+	env := &in.Envelope
+	env.EventID, env.Message, env.Direct = m.Str("id"), m.Str("id"), true
+	phone, person := m.Str("from"), sender(m, contacts)
+	if !plain(env.EventID) || phone != "" && !digits.MatchString(phone) || person != "" && !scopedID.MatchString(person) || phone == "" && person == "" {
+		return in, bad("a message has no id or no sender")
+	}
+	env.Space, env.Actor = phone, phone
+	if person != "" {
+		env.Space, env.Actor = person, person
+		env.ReplyTo = phone
+	}
+	if n, err := strconv.ParseInt(m.Str("timestamp"), 10, 64); err == nil && n > 0 && n < 1<<40 {
+		env.SentAt = time.Unix(n, 0).UTC()
+	}
+	switch m.Str("type") {
+	case "text":
+		env.Text = m.Obj("text").Str("body")
+	case "button":
+		env.Text = m.Obj("button").Str("text")
+	case "interactive":
+		i := m.Obj("interactive")
+		if env.Text = i.Obj("button_reply").Str("title"); env.Text == "" {
+			env.Text = i.Obj("list_reply").Str("title")
+		}
+	case "edit":
+		in.Kind, in.Reason = channel.Edited, channel.EditIgnored
+		return in, nil
+	case "revoke":
+		in.Kind, in.Reason = channel.Deleted, channel.EditIgnored
+		return in, nil
+	}
+	if env.Text == "" {
+		return in, nil
+	}
+	in.Kind, in.Reason = channel.Message, ""
+	if name := channel.Addressee(env.Text); name != "" {
+		env.Addressed = []string{name}
+	}
+	return in, nil
+}
+
+// sender is the business-scoped ID, stated with the message or the contact of the
+// same number; "" if there is none.
+func sender(m channel.Object, contacts []any) string {
+	for _, name := range []string{"from_user_id", "user_id"} {
+		if id := m.Str(name); id != "" {
+			return id
+		}
+	}
+	for _, c := range contacts {
+		if contact, _ := c.(channel.Object); contact.Str("wa_id") == m.Str("from") {
+			return contact.Str("user_id")
+		}
+	}
+	return ""
+}
+
+func plain(s string) bool { return s != "" && len(s) <= maxID && vendorapi.Printable(s) }

@@ -1,0 +1,95 @@
+package whatsapp
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+
+	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/channels/internal/vendorapi"
+)
+
+// maxText is the limit of a text message's body in characters
+// (developers.facebook.com/docs/whatsapp/cloud-api/messages/text-messages, read 2026-11).
+const maxText = 4096
+
+// Split counts UTF-16 units, the larger of the ways in which Meta could count.
+func (Adapter) Split(text string) []string {
+	return channel.Split(text, maxText, func(r rune) int {
+		if r > 0xFFFF {
+			return 2
+		}
+		return 1
+	})
+}
+
+// certainty has the Cloud API's error codes that mean something else than a refusal
+// of this message (developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes, read 2026-11).
+var certainty = map[int64]channel.Certainty{
+	4: channel.RateLimited, 80007: channel.RateLimited, 130429: channel.RateLimited, 131048: channel.RateLimited, 131056: channel.RateLimited,
+	1: channel.Ambiguous, 2: channel.Ambiguous, 131000: channel.Ambiguous, 131016: channel.Ambiguous, 133004: channel.Ambiguous,
+}
+
+// words name refusals that people ask about.
+var words = map[int64]string{
+	0: "token_refused", 190: "token_refused", 131005: "permission_missing", 10: "permission_missing", 131047: "window_closed",
+	131026: "undeliverable", 131030: "recipient_not_allowed", 131031: "account_locked", 131062: "recipient_not_supported", 368: "policy_violation",
+}
+
+// Send posts one message. The turn travels as callback data, which statuses
+// repeat.
+func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (string, *channel.Failure) {
+	body := map[string]any{"messaging_product": "whatsapp", "recipient_type": "individual", "type": "text",
+		"text":                     map[string]any{"body": out.Text, "preview_url": false},
+		"biz_opaque_callback_data": out.TurnID + "/" + strconv.Itoa(out.Part)}
+	switch {
+	case digits.MatchString(out.To):
+		body["to"] = out.To
+	case scopedID.MatchString(out.To):
+		body["recipient"] = out.To
+	default:
+		return "", &channel.Failure{Certainty: channel.Refused, Code: "recipient_malformed"}
+	}
+	number := c.Config.Get(phoneNumberID)
+	if !digits.MatchString(number) {
+		return "", &channel.Failure{Certainty: channel.Refused, Code: "phone_number_id"}
+	}
+	o, f := call(ctx, c, "/"+number+"/messages", body)
+	if f != nil {
+		return "", f
+	}
+	id := o.First("messages").Str("id")
+	if !plain(id) {
+		return "", &channel.Failure{Certainty: channel.Ambiguous, Code: "answer_without_id"}
+	}
+	return id, nil
+}
+
+// call makes one Graph API call. Errors are an object with a code, with statuses
+// of 400 and above.
+func call(ctx context.Context, c channel.Call, path string, body map[string]any) (channel.Object, *channel.Failure) {
+	r, f := vendorapi.Post(ctx, c, path, body, vendorapi.Bearer)
+	if f != nil {
+		return nil, f
+	}
+	n, stated := r.Body.Obj("error")["code"].(json.Number)
+	code, err := n.Int64()
+	if !stated || err != nil {
+		return r.Body, r.Failure()
+	}
+	if certainty[code] == channel.RateLimited {
+		return nil, r.RateLimited(0)
+	}
+	f = r.Failure()
+	if f == nil || f.Certainty == channel.Refused || certainty[code] == channel.Ambiguous {
+		f = &channel.Failure{Certainty: channel.Refused, Code: "error_" + strconv.FormatInt(code, 10)}
+	}
+	if k, known := certainty[code]; known {
+		f.Certainty = k
+	}
+	if w, known := words[code]; known {
+		f.Code = w
+	}
+	f.TokenRejected = f.Code == "token_refused"
+	return nil, f
+}

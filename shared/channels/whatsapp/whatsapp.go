@@ -1,0 +1,79 @@
+// Package whatsapp connects numbers of the WhatsApp Cloud API: notifications in,
+// messages out.
+//
+// Meta signs the body with the app's secret (HMAC-SHA256, sha256= hex) and states
+// no time, so repetitions are told by the messages' ids. It checks a URL with an
+// unsigned GET that carries a token of the user's. One notification may hold
+// several messages, and those of several numbers of the same app.
+//
+// A person is known by a business-scoped user ID since April 2026, and by the
+// telephone number where it is shown (developers.facebook.com/documentation/business-messaging/whatsapp/business-scoped-user-ids,
+// read 2026-11 through vendors' copies). The conversation is the ID's; answers go
+// to the number where there is one, as Meta recommends, and in the field to; an ID
+// there would be accepted and dropped (github.com/chatwoot/chatwoot/pull/15150).
+//
+// Free text may be sent for 24 hours after the person's last message; later
+// answers are refused by Meta and not tried again.
+package whatsapp
+
+import (
+	"regexp"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/credential"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/webhook"
+	"github.com/latchkey/latchkey/shared/webhook/profiles"
+)
+
+// Names of settings and secrets.
+const (
+	phoneNumberID = "phone_number_id"
+	wabaID        = "waba_id"
+	appSecret     = "app_secret"
+	verifyToken   = "verify_token"
+	accessToken   = "access_token"
+)
+
+// The Graph API (developers.facebook.com/docs/graph-api/changelog, read 2026-11).
+const (
+	apiHost = "graph.facebook.com"
+	apiBase = "https://" + apiHost + "/v23.0"
+)
+
+// retryHorizon is above the seven days of Meta's retries
+// (developers.facebook.com/docs/whatsapp/cloud-api/guides/set-up-webhooks, read 2026-11).
+const retryHorizon = 8 * 24 * time.Hour
+
+var digits = regexp.MustCompile(`^[0-9]{4,32}$`)
+
+// Entry describes WhatsApp to the catalog.
+func Entry() channel.Entry {
+	profile, _ := profiles.Find(taxonomy.ProfileMeta)
+	return channel.Entry{
+		ID: taxonomy.WhatsApp, Title: "WhatsApp", Methods: profile.Methods,
+		Config: []channel.ConfigField{
+			{Name: phoneNumberID, Title: "Phone number ID", Required: true, Valid: digits.MatchString},
+			{Name: wabaID, Title: "WhatsApp Business Account ID", Required: true, Valid: digits.MatchString},
+		},
+		Secrets: []channel.SecretField{
+			{Name: appSecret, Title: "App secret", Class: taxonomy.ChannelVerify, Required: true, Form: credential.Token},
+			{Name: verifyToken, Title: "Verify token of the webhook", Class: taxonomy.ChannelVerify, Required: true,
+				Help: "A text of your own; Meta repeats it once, when the URL is saved."},
+			{Name: accessToken, Title: "Access token of a system user", Class: taxonomy.ChannelSend, Required: true, Unique: true, Hint: credential.Last4,
+				Form: credential.Token, MaxBytes: 1024, Help: "One for each number: a system user can make several."},
+		},
+		VerifySecret: appSecret, SendSecret: accessToken,
+		Handshake: profile.Handshake, HandshakeSecret: verifyToken,
+		Identity: [][]string{{phoneNumberID}, {wabaID}},
+		Tenant: func(c webhook.Config) (app, tenant string) {
+			return "waba", "P:" + c.Get(phoneNumberID)
+		},
+		Scheme: profile.Scheme, Adapter: Adapter{}, RetryHorizon: retryHorizon, Setup: setup,
+		APIBase: apiBase, Hosts: []string{apiHost},
+	}
+}
+
+// Adapter is stateless.
+type Adapter struct{}

@@ -143,7 +143,7 @@ func TestCreateRefusals(t *testing.T) {
 		"unknown setting":       {func(n *install.New) { n.Config["colour"] = []string{"red"} }, fault.InvalidRequest, "config.colour"},
 		"malformed setting":     {func(n *install.New) { n.Config["team_id"] = []string{"T1#T2"} }, fault.InvalidRequest, "config.team_id"},
 		"list for one":          {func(n *install.New) { n.Config["team_id"] = []string{"T1", "T2"} }, fault.InvalidRequest, "config.team_id"},
-		"unknown provider":      {func(n *install.New) { n.Provider = "telegram" }, fault.InvalidRequest, "provider"},
+		"unknown provider":      {func(n *install.New) { n.Provider = "carrierpigeon" }, fault.InvalidRequest, "provider"},
 		"platform mode":         {func(n *install.New) { n.Mode = "platform" }, fault.InvalidRequest, "mode"},
 		"public_url":            {func(n *install.New) { n.PublicURL = "http://x" }, fault.InvalidRequest, "public_url"},
 		"id":                    {func(n *install.New) { n.ID = "a#b" }, fault.InvalidRequest, "id"},

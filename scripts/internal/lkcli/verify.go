@@ -118,8 +118,8 @@ type profile struct {
 
 func findProfile(name string) (profile, bool) {
 	for _, e := range catalog.Entries() {
-		if e.Scheme.Name() == name || string(e.ID) == name {
-			return profile{profiles.Profile{Scheme: e.Scheme, Methods: e.Methods}, string(e.ID)}, true
+		if string(e.ID) == name {
+			return profile{profiles.Profile{Scheme: e.Scheme, Methods: e.Methods, Handshake: e.Handshake}, name}, true
 		}
 	}
 	p, ok := profiles.Find(taxonomy.ParseProfile(name))

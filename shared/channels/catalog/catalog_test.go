@@ -33,11 +33,17 @@ func TestEntriesAreComplete(t *testing.T) {
 	c := catalog.New(catalog.Entries())
 	for _, e := range catalog.Entries() {
 		if _, ok := c.Find(e.ID); !ok || e.Scheme == nil || e.Adapter == nil || e.Setup == nil || e.Tenant == nil ||
-			len(e.Methods) == 0 || len(e.Identity) == 0 || e.RetryHorizon <= 0 {
+			len(e.Methods) == 0 || len(e.Config) == 0 || e.RetryHorizon <= 0 || (e.Handshake == nil) != (e.HandshakeSecret == "") {
 			t.Errorf("%s is incomplete", e.ID)
 		}
 		if !slices.Contains(e.SecretNames(taxonomy.ChannelVerify), e.VerifySecret) {
 			t.Errorf("%s: verify secret %q is not declared", e.ID, e.VerifySecret)
+		}
+		if e.HandshakeSecret != "" && !slices.Contains(e.SecretNames(taxonomy.ChannelVerify), e.HandshakeSecret) {
+			t.Errorf("%s: handshake secret %q is not declared", e.ID, e.HandshakeSecret)
+		}
+		if len(e.Identity) == 0 && !e.Config[0].Required {
+			t.Errorf("%s: nothing names the tenant", e.ID)
 		}
 		if !slices.Contains(e.SecretNames(taxonomy.ChannelSend), e.SendSecret) {
 			t.Errorf("%s: send secret %q is not declared", e.ID, e.SendSecret)

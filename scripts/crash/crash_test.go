@@ -51,20 +51,20 @@ func run(ctx context.Context, w *world, n uint64, size limits) (*seed, error) {
 		}
 		s.count("ms: "+p.name, int(time.Since(began).Milliseconds()))
 	}
+	waves := []func(context.Context) error{s.storm, s.check}
 	if size.equal > 0 {
-		if err := s.equalCalls(ctx, size.equal); err != nil {
+		waves = slices.Insert(waves, 0, s.keyRevoked, s.fallbackRemoved,
+			func(ctx context.Context) error { return s.equalCalls(ctx, size.equal) },
+			func(ctx context.Context) error {
+				return s.fundsForTen(ctx, size.crowd, size.shards[int(n)%len(size.shards)])
+			})
+	}
+	for _, wave := range waves {
+		if err := wave(ctx); err != nil {
 			return s, fmt.Errorf("seed %d: %w", n, err)
 		}
 	}
-	if len(size.shards) > 0 {
-		if err := s.fundsForTen(ctx, size.crowd, size.shards[int(n)%len(size.shards)]); err != nil {
-			return s, fmt.Errorf("seed %d: %w", n, err)
-		}
-	}
-	if err := s.storm(ctx); err != nil {
-		return s, fmt.Errorf("seed %d: %w", n, err)
-	}
-	return s, s.check(ctx)
+	return s, nil
 }
 
 // TestCrash plays seeds of crashes and faults and checks every invariant at rest.

@@ -157,9 +157,60 @@ func (s *seed) shard(ctx context.Context, o *org, point string, shards int) erro
 	return nil
 }
 
+// keyRevoked revokes an own key while a call runs on it: that one ends on it, the
+// next is refused and reaches nobody (F28).
+func (s *seed) keyRevoked(ctx context.Context) error {
+	b := mockvendor.NewBarrier(mockvendor.BeforeHeaders)
+	defer b.Release()
+	a := s.newAsk(s.own, "F28 key revoked")
+	a.script.Barrier, a.expect = b, &expectation{calls: 1, charged: true, states: "SETTLED"}
+	done := a.started(ctx)
+	s.arrived(ctx, b, 1, killPoint{name: a.point})
+	if err := s.own.call(ctx, http.MethodPost, "/connections/"+s.own.conn+"/revoke", nil, nil); err != nil {
+		return err
+	}
+	next := s.newAsk(s.own, "F28 next")
+	next.direct()
+	if r := next.send(ctx); r.code != "byok_unavailable" || len(next.calls()) != 0 {
+		s.broken("F28", "after the key was revoked: %d %s %v, %d calls", r.status, r.code, r.err, len(next.calls()))
+	}
+	b.Release()
+	if r := <-done; r.status != http.StatusOK {
+		s.broken("F28", "the call on the key: %d %s %v", r.status, r.code, r.err)
+	}
+	return s.own.connect(ctx)
+}
+
+// fallbackRemoved takes the fallback out of the settings while the first candidate
+// is asked: the plan of the request stands, with a decision and a hold of its own
+// for each attempt (F29).
+func (s *seed) fallbackRemoved(ctx context.Context) error {
+	b := mockvendor.NewBarrier(mockvendor.BeforeHeaders)
+	defer b.Release()
+	settings := func(fallback ...string) error {
+		return s.spare.call(ctx, http.MethodPut, "/settings", map[string]any{"fallback": append([]string{}, fallback...)}, nil)
+	}
+	if err := settings(ownModel); err != nil {
+		return err
+	}
+	a := s.newAsk(s.spare, "F29 fallback removed")
+	a.script = mockvendor.Script{Barrier: b, Status: http.StatusTooManyRequests, Only: mockvendor.Hash(platformKeys["openrouter"]), RetryAfter: "1", Body: "{}"}
+	a.expect = &expectation{calls: 2, charged: true, states: "SETTLED"}
+	done := a.started(ctx)
+	s.arrived(ctx, b, 1, killPoint{name: a.point})
+	if err := settings(); err != nil {
+		return err
+	}
+	b.Release()
+	if r := <-done; r.status != http.StatusOK {
+		s.broken("F29", "%d %s %v", r.status, r.code, r.err)
+	}
+	return nil
+}
+
 // deadlines lets n calls reach the function's time limit at each of three places
-// at once: waiting for the vendor, in a stream, and before anything is reserved,
-// where the host kills the process.
+// at once: waiting for the vendor, in a stream, and reading the configuration, where
+// the host kills the process.
 func (s *seed) deadlines(ctx context.Context, n int) error {
 	silent, midway := mockvendor.NewBarrier(mockvendor.BeforeHeaders), mockvendor.NewBarrier(mockvendor.AfterChunk)
 	defer silent.Release()
@@ -180,7 +231,7 @@ func (s *seed) deadlines(ctx context.Context, n int) error {
 	for range n {
 		a := s.newAsk(s.rich, "C10 killed by the host")
 		a.expect = &expectation{calls: 1, charged: true, states: "SETTLED"}
-		if err := s.w.fault(ctx, held("dynamodb", "invoke", "TransactWriteItems")); err != nil {
+		if err := s.w.fault(ctx, held("dynamodb", "invoke", "Query")); err != nil {
 			return err
 		}
 		killed, done = append(killed, a), append(done, a.started(ctx))

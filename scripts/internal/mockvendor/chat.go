@@ -87,7 +87,7 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 	}
 	_, _, pause := s.script()
 	sc := s.scripted(q.lastUser())
-	if sc.Status != 0 {
+	if sc.Status != 0 && (sc.Only == "" || sc.Only == c.KeyHash) {
 		s.note(c, func() { c.Status = sc.Status })
 		s.stop(r, &sc, BeforeHeaders, 0)
 		sc.refuse(w)

@@ -24,8 +24,10 @@ const (
 // Script is what one chat call does. It is found by the text of the call's last
 // user message, so that calls that run at once can behave differently.
 type Script struct {
-	// Status other than 0 refuses the call with Body and Retry-After.
+	// Status other than 0 refuses the call with Body and Retry-After, with Only set
+	// if it came with the key of that hash.
 	Status     int
+	Only       string
 	Body       string
 	RetryAfter string
 	// Text is answered; empty repeats the user. A stream has Chunks parts, 0 = one
@@ -87,6 +89,9 @@ func (sc *Script) declares(in, out int) (int, int) {
 func (s *Server) stop(r *http.Request, sc *Script, p Point, chunk int) {
 	if b := sc.Barrier; b != nil && b.point == p && (p != AfterChunk || chunk == max(sc.At, 1)) {
 		b.hold(r)
+		if r.Context().Err() != nil {
+			panic(http.ErrAbortHandler) // nobody is there to be answered
+		}
 	}
 	if p != AfterChunk || chunk == 1 {
 		s.wait(r, p)

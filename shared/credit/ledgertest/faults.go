@@ -36,6 +36,8 @@ type Rule struct {
 	Skip    int
 	Count   int
 	Reasons []string // for Cancel, one per action
+	// mix chooses what the other actions of a conflict are told, by dice.
+	mix int
 }
 
 // Faults is a client that fails on purpose. Safe for concurrent use.
@@ -59,12 +61,17 @@ func (f *Faults) Script(rules ...Rule) {
 	f.rules, f.dice = rules, nil
 }
 
-// Random makes writes fail by dice, with the rates given per thousand.
+// brokenRate is how many of a thousand writes an internal error refuses.
+const brokenRate = 10
+
+// Random makes writes fail by dice, with the rates given per thousand. Conflicts of
+// transactions then come mixed with throttling, as they do under load, and some
+// writes meet an internal error of the service.
 func (f *Faults) Random(seed uint64, lost, answerLost, conflict, throttle int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.rules, f.dice = nil, NewDice(seed)
-	f.rates = [...]int{Lost: lost, AnswerLost: answerLost, Conflict: conflict, Throttle: throttle, Broken: 0}
+	f.rates = [...]int{Lost: lost, AnswerLost: answerLost, Conflict: conflict, Throttle: throttle, Broken: brokenRate}
 }
 
 // Injected tells how many faults of each kind happened.
@@ -99,7 +106,7 @@ func (f *Faults) pick(op string) Rule {
 		n := f.dice.Below(1000)
 		for k := Lost; k <= Broken; k++ {
 			if n < f.rates[k] {
-				return Rule{Kind: k}
+				return Rule{Kind: k, mix: f.dice.Below(1 << 16)}
 			}
 			n -= f.rates[k]
 		}
@@ -139,7 +146,7 @@ func (f *Faults) Do(req *http.Request) (*http.Response, error) {
 		}
 		reasons := make([]string, actions(req))
 		for i := range reasons {
-			reasons[i] = "None"
+			reasons[i] = [...]string{"None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}[r.mix>>(i%8*2)&3]
 		}
 		reasons[len(reasons)-1] = "TransactionConflict"
 		return refuse(req, http.StatusBadRequest, "TransactionCanceledException", reasons), nil

@@ -10,9 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/latchkey/latchkey/scripts/internal/stack"
-	"github.com/latchkey/latchkey/shared/topology"
 )
 
 // mutant is a build with one guard of the ledger taken out.
@@ -68,14 +65,8 @@ func (m mutant) build(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	ordinary := filepath.Join(root(), "build", "local")
-	if err := stack.Build(ctx, root(), ordinary); err != nil {
+	if err := binaries(ctx, dir); err != nil {
 		return err
-	}
-	for _, f := range topology.Functions() {
-		if err := os.Symlink(filepath.Join(ordinary, f.Name), filepath.Join(dir, f.Name)); err != nil {
-			return err
-		}
 	}
 	for _, f := range m.functions {
 		out := filepath.Join(dir, f)

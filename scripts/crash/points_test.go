@@ -65,6 +65,7 @@ func (s *seed) refusedAgain(ctx context.Context, a *ask) {
 
 // atFault kills the caller of a request at a fault of the table.
 func (s *seed) atFault(ctx context.Context, a *ask, p killPoint, faults ...map[string]any) error {
+	s.idle(ctx)
 	for _, f := range faults {
 		if err := s.w.fault(ctx, f); err != nil {
 			return err
@@ -77,6 +78,15 @@ func (s *seed) atFault(ctx context.Context, a *ask, p killPoint, faults ...map[s
 	s.killCallers(ctx, p.name)
 	<-done
 	return s.w.clearFaults(ctx)
+}
+
+// idle waits until no caller works any more: a client has its answer before its
+// usage is recorded, and what is left of one request must not meet the next one's
+// faults.
+func (s *seed) idle(ctx context.Context) {
+	if s.w.until(ctx, func() bool { return len(s.w.busy(ctx, "invoke", false)) == 0 }) != nil {
+		s.broken("harness", "callers never came to rest")
+	}
 }
 
 // lostAnswer lets an operation of a function commit, loses the answer, and holds
@@ -252,6 +262,7 @@ func diesAfterSettle(ctx context.Context, s *seed, p killPoint, n int) error {
 	for range n {
 		a := s.newAsk(s.quiet, p.name)
 		a.expect = &expectation{calls: 1, charged: true, states: "SETTLED"}
+		s.idle(ctx)
 		before, err := s.quiet.entries(ctx)
 		if err != nil {
 			return err

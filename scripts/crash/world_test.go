@@ -19,6 +19,7 @@ import (
 
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
 	"github.com/latchkey/latchkey/scripts/internal/stack"
+	"github.com/latchkey/latchkey/shared/topology"
 )
 
 // The platform's keys, one per provider, so that the vendor's journal tells which
@@ -57,12 +58,44 @@ func root() string {
 	return dir
 }
 
-// start brings a stack up with the functions in binaries, which are built unless
-// they are there already.
-func start(ctx context.Context, binaries string) (*world, error) {
+// binaries builds the functions and gives dir a name of its own to each, so that
+// another build does not change what a run starts.
+func binaries(ctx context.Context, dir string) error {
+	built := filepath.Join(root(), "build", "local")
+	if err := stack.Build(ctx, root(), built); err != nil {
+		return err
+	}
+	for _, f := range topology.Functions() {
+		if err := os.Link(filepath.Join(built, f.Name), filepath.Join(dir, f.Name)); err == nil {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(built, f.Name)) // another file system
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, f.Name), b, 0o700)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// start brings a stack up with the functions in the folder functions, or with
+// those of the source.
+func start(ctx context.Context, functions string) (*world, error) {
 	dir, err := os.MkdirTemp("", "latchkey-crash")
 	if err != nil {
 		return nil, err
+	}
+	if functions == "" {
+		functions = filepath.Join(dir, "functions")
+		if err = os.Mkdir(functions, 0o700); err == nil {
+			err = binaries(ctx, functions)
+		}
+		if err != nil {
+			_ = os.RemoveAll(dir)
+			return nil, err
+		}
 	}
 	w := &world{vendor: mockvendor.New(), rates: map[string][2]int64{}, patience: patience}
 	l, err := mockvendor.Listen(w.vendor)
@@ -82,7 +115,7 @@ func start(ctx context.Context, binaries string) (*world, error) {
 		name := "LATCHKEY_PLATFORM_" + strings.ToUpper(provider)
 		env[name+"_KEY"], env[name+"_BASE_URL"] = key, l.URL+"/v1"
 	}
-	w.Stack, err = stack.Start(ctx, stack.Options{Root: root(), Data: dir, InMemory: true, Env: env, Binaries: binaries, SkipBuild: binaries != "",
+	w.Stack, err = stack.Start(ctx, stack.Options{Root: root(), Data: dir, InMemory: true, Env: env, Binaries: functions, SkipBuild: true,
 		Timeouts: map[string]time.Duration{"invoke": invokeTimeout}, OnDelivery: w.delivered})
 	if err == nil {
 		var seeded stack.Seeded

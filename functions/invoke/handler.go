@@ -192,6 +192,7 @@ func stream(x *serve.Exchange, request *model.Request, d dialect) error {
 	for {
 		if len(buf) > 0 {
 			if _, err := x.W.Write(buf); err != nil {
+				s.Abandon()
 				return fault.Wrap(fault.Internal, "invoke.stream", "the client left", err)
 			}
 		}

@@ -65,6 +65,7 @@ func stream(x *serve.Exchange, request *speech.TranscribeRequest) error {
 			continue
 		}
 		if _, err := x.W.Write(buf); err != nil {
+			s.Abandon()
 			return fault.Wrap(fault.Internal, "stt.stream", "the client left", err)
 		}
 	}

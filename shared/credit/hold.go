@@ -131,10 +131,14 @@ func Pick(owner string, attempt, n, shards int) int {
 	return int((uint64(h.Sum32()) + uint64(n)*uint64(shards/2|1)) % uint64(shards))
 }
 
-// Extend raises a running hold by delta and returns the new one. Errors:
-// insufficient_credits, after which the old hold stands; conflict if the hold is
-// not running any more; ledger_unavailable, after which the hold may have either
-// size and the old one must be assumed.
+// Extend raises a running hold by delta and returns the new one, on its own
+// shard, with what the others have. A hold that an earlier call raised, whose end
+// was not known, is returned as it is then. Errors: insufficient_credits, after
+// which the old hold stands; conflict if the hold is not running any more;
+// billing_denied for an organisation that has left the credit ledger;
+// ledger_unavailable, also between the end of a grant and its folding, after which
+// the hold may have either size, the old one must be assumed and the same call may
+// be repeated.
 func (l *Ledger) Extend(ctx context.Context, h Hold, delta Micro, now time.Time) (Hold, error) {
 	if delta <= 0 || h.Amount <= 0 || delta > billing.MaxAmount-h.Amount {
 		return Hold{}, invalid("credit.Extend", "delta", "a hold can only be extended by a positive amount within bounds")

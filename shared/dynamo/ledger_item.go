@@ -20,7 +20,7 @@ const (
 	aState     = "st"
 	aOwner     = "own"
 	aHold      = "hold"  // what the attempt holds now, 0 once expired
-	aHold0     = "hold0" // what it held first
+	aHold0     = "hold0" // what it held at most
 	aShard     = "sh"
 	aCreated   = "at"
 	aPrint     = "fp"

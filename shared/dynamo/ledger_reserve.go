@@ -235,17 +235,18 @@ func (s *LedgerStore) met(ctx context.Context, r credit.ReserveRequest) (credit.
 // extendDraw is the place of the offer in an extension.
 const extendDraw = 2
 
-var extendNames = map[string]string{"#st": aState, "#own": aOwner, "#hold": aHold}
+var extendNames = map[string]string{"#st": aState, "#own": aOwner, "#hold": aHold, "#most": aHold0}
 
 func (s *LedgerStore) extension(h credit.Hold, delta credit.Micro, now time.Time) *dynamodb.TransactWriteItemsInput {
 	acts := []types.TransactWriteItem{
 		{Update: &types.Update{
 			TableName: s.db.name(table.Ledger), Key: keyItem(table.Request(h.Org, h.Request, h.Attempt)),
-			UpdateExpression:         aws.String("SET #hold = #hold + :d"),
+			UpdateExpression:         aws.String("SET #hold = #hold + :d, #most = #most + :d"),
 			ConditionExpression:      aws.String("#st = :run AND #own = :me AND #hold = :h"),
 			ExpressionAttributeNames: extendNames,
 			ExpressionAttributeValues: item{":d": num(int64(delta)), ":run": str(string(credit.Dispatched)),
 				":me": str(h.Owner), ":h": num(int64(h.Amount))},
+			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 		}},
 		s.take(h.Payer(), h.Shard, delta, now, 0),
 	}
@@ -276,6 +277,14 @@ func (s *LedgerStore) Extend(ctx context.Context, h credit.Hold, delta credit.Mi
 		}
 		switch {
 		case out == didCancel && failedCondition(reasons, 0):
+			// Only the owner extends: a greater hold is an earlier extension of
+			// whose end it was not told.
+			rd := read(reasons[0].Item)
+			stored := credit.Micro(rd.num(aHold))
+			if rd.str(aOwner) == h.Owner && rd.str(aState) == string(credit.Dispatched) && stored > h.Amount && rd.err == nil {
+				grown.Amount = stored
+				return grown, nil
+			}
 			return h, fault.New(fault.Conflict, op, "the hold is not running any more")
 		case out != didCancel || len(reasons) < 2:
 			return h, ledgerUnavailable(op, nil)

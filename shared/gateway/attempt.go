@@ -72,6 +72,9 @@ type service[T any] struct {
 	// whole says that the vendor answers only when it is done, so that waiting
 	// for its headers is bounded by the function's time alone.
 	whole bool
+	// inParts says that the answer's output is counted as it arrives, so that the
+	// hold may grow with it.
+	inParts bool
 	// dropped names the fields of the request that a candidate would not be given,
 	// sorted; nil = it is given all.
 	dropped func(*call) []string
@@ -240,13 +243,14 @@ func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s servic
 	if err != nil {
 		return none, nil, a.deny(cand, err)
 	}
-	hold := billing.Micro(0)
+	var size sized
 	if decision.Metered() {
-		if hold, cl.maxOutput, err = billing.Estimate(a.c.book, string(cand.Provider), cand.Model, expect); err != nil {
+		if size, err = s.size(a.c.book, cand, row, expect); err != nil {
 			return none, nil, a.deny(cand, err)
 		}
+		cl.maxOutput = size.maxOutput
 	}
-	meter, err := a.hold(ctx, cand, inputs, decision, hold)
+	meter, err := a.hold(ctx, cand, inputs, decision, size)
 	if err != nil {
 		// A request that exists already is the client's answer, not a reason to
 		// try elsewhere; so is a ledger that cannot be asked.
@@ -256,7 +260,8 @@ func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s servic
 	meter.dropped = cl.dropped
 	a.made++
 	var answer T
-	callCtx, cancel := callContext(ctx)
+	meter.cancelStops = entry.CancelStopsBilling && s.seen(row)
+	callCtx, cancel := a.callContext(ctx, s.whole || !meter.cancelStops)
 	spanCtx, span := a.g.o.Trace.Start(callCtx, string(cand.Provider)+"."+s.name)
 	cl.target = model.Target{BaseURL: access.baseURL, HTTP: a.g.o.Client(entry), RequestID: a.request, Now: a.c.now()}
 	if s.whole {
@@ -280,14 +285,6 @@ func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s servic
 	span.End()
 	meter.cancel = cancel
 	return answer, meter, nil
-}
-
-// callContext ends a call early enough to record what it cost.
-func callContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	if deadline, ok := ctx.Deadline(); ok {
-		return context.WithDeadline(ctx, deadline.Add(-recordMargin))
-	}
-	return context.WithCancel(ctx)
 }
 
 // detached outlives the client but not the function.
@@ -429,7 +426,7 @@ func originOf(base string) string {
 }
 
 // reserve takes the hold of one attempt and marks it dispatched.
-func (a *attempts) reserve(ctx context.Context, cand route.Candidate, in billing.Inputs, d billing.Decision, hold billing.Micro) (*Meter, error) {
+func (a *attempts) reserve(ctx context.Context, cand route.Candidate, in billing.Inputs, d billing.Decision, z sized) (*Meter, error) {
 	now := a.c.now()
 	connID := ""
 	if cand.Connection != nil {
@@ -437,7 +434,7 @@ func (a *attempts) reserve(ctx context.Context, cand route.Candidate, in billing
 	}
 	draw, shards := a.draw(d)
 	r := credit.ReserveRequest{
-		Draw: draw, Org: a.c.Org, Request: a.request, Attempt: a.n, Owner: a.owner, Hold: hold,
+		Draw: draw, Org: a.c.Org, Request: a.request, Attempt: a.n, Owner: a.owner, Hold: z.hold,
 		Fingerprint: sha256.Sum256(a.q.Body), Now: now, Expires: now.Add(a.g.o.Timeout + holdMargin),
 		Provider: string(cand.Provider), Model: cand.Model, Connection: connID, Agent: a.agent,
 		Source: d.Source, Rule: d.Rule, DecisionHash: billing.Hash(in), Decision: billing.Canonical(in),
@@ -446,7 +443,8 @@ func (a *attempts) reserve(ctx context.Context, cand route.Candidate, in billing
 	if a.c.Key != nil {
 		r.Key = a.c.Key.ID
 	}
-	claims, err := a.limits.claims(hold)
+	// A budget counts what the call may cost, however little is held at first.
+	claims, err := a.limits.claims(z.ceiling)
 	if err != nil {
 		return nil, err
 	}
@@ -461,5 +459,6 @@ func (a *attempts) reserve(ctx context.Context, cand route.Candidate, in billing
 	span.End()
 	a.n++
 	a.limits.took(claims)
-	return &Meter{a: a, cand: cand, hold: h, decision: d, reservedAt: now, attempt: r.Attempt}, nil
+	return &Meter{a: a, cand: cand, hold: h, decision: d, reservedAt: now, attempt: r.Attempt,
+		grow: growth{on: z.hold < z.ceiling, maxOutput: z.maxOutput}}, nil
 }

@@ -112,6 +112,10 @@ type benchLedger struct{ used int }
 func (l *benchLedger) Reserve(_ context.Context, r credit.ReserveRequest) (credit.Hold, error) {
 	return credit.Hold{Org: r.Org, Request: r.Request, Attempt: r.Attempt, Owner: r.Owner, Amount: r.Hold, Created: r.Now, Expires: r.Expires}, nil
 }
+func (l *benchLedger) Extend(_ context.Context, h credit.Hold, delta billing.Micro, _ time.Time) (credit.Hold, error) {
+	h.Amount += delta
+	return h, nil
+}
 func (l *benchLedger) Checkpoint(context.Context, credit.Hold, billing.Usage, billing.Micro) error {
 	return nil
 }

@@ -2,11 +2,8 @@ package gateway
 
 import (
 	"context"
-	"io"
 	"maps"
 
-	"github.com/latchkey/latchkey/shared/billing"
-	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/providers"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -73,9 +70,11 @@ func chatService[T any](r *model.Request, do func(context.Context, model.Chat, m
 	what := wants(r)
 	return service[T]{
 		name: "chat", model: what.model, needs: what.needs, modality: what.modality, whole: !r.Stream,
-		has:    func(e *providers.Entry) bool { return e.NewChat != nil },
-		expect: expected(r),
-		longer: func(limit int64) bool { return longer(r, limit) },
+		// What was asked to be thought over may not be seen.
+		inParts: r.Stream && r.Reasoning.IsZero(),
+		has:     func(e *providers.Entry) bool { return e.NewChat != nil },
+		expect:  expected(r),
+		longer:  func(limit int64) bool { return longer(r, limit) },
 		dropped: func(c *call) []string {
 			c.chat = c.entry.NewChat()
 			return chatDropped(r, c)
@@ -114,101 +113,6 @@ func outgoing(r *model.Request, c *call) *model.Request {
 		separate(&out, c.org)
 	}
 	return &out
-}
-
-// ChatStream is a chat answer as it arrives. It is not safe for concurrent use.
-type ChatStream struct {
-	ctx     context.Context
-	stream  model.Stream
-	meter   *Meter
-	request *model.Request
-
-	bytes     int64
-	usage     *model.Usage
-	requestID string
-	// stopped: the model has finished; final: usage is the vendor's last word.
-	stopped, final bool
-	finished       bool
-	end            *model.Event // held back behind an estimated usage
-}
-
-// Info describes how the request was served.
-func (s *ChatStream) Info() Info { return s.meter.Info() }
-
-// Next returns the next event, io.EOF after the end. The usage is recorded
-// before the end event is returned, and before an error is.
-func (s *ChatStream) Next() (model.Event, error) {
-	if s.end != nil {
-		ev := *s.end
-		s.end = nil
-		return ev, nil
-	}
-	ev, err := s.stream.Next()
-	if err == io.EOF {
-		s.finish(Outcome{})
-		return ev, io.EOF
-	}
-	if err != nil {
-		s.finish(Outcome{Partial: true, Reason: string(fault.CodeOf(err))})
-		return model.Event{}, err
-	}
-	switch ev.Kind {
-	case model.EventStart:
-		s.requestID = ev.RequestID
-	case model.EventText, model.EventReasoning, model.EventToolArgs, model.EventRefusal:
-		s.bytes += int64(len(ev.Text))
-		s.meter.progress(s.ctx, s.current, s.bytes/bytesPerToken)
-	case model.EventUsage:
-		if ev.Usage != nil {
-			u := *ev.Usage
-			s.usage, s.final = &u, s.stopped
-		}
-	case model.EventFinish:
-		s.stopped = true
-	case model.EventEnd:
-		s.final = true
-		s.finish(Outcome{})
-		if !s.reported() {
-			// The client hears what it is charged for.
-			u := estimate(s.request, s.bytes)
-			s.usage, s.end = &u, &ev
-			return model.Event{Kind: model.EventUsage, Usage: &u}, nil
-		}
-	}
-	return ev, nil
-}
-
-// reported says whether the vendor counted.
-func (s *ChatStream) reported() bool {
-	return s.usage != nil && s.usage.Source != model.UsageNone && s.usage.Source != ""
-}
-
-// Close ends the call. What was delivered so far is recorded if the end was not
-// reached.
-func (s *ChatStream) Close() error {
-	s.finish(Outcome{Partial: true, Reason: "client_closed"})
-	return s.stream.Close()
-}
-
-func (s *ChatStream) finish(o Outcome) {
-	if s.finished {
-		return
-	}
-	s.finished = true
-	o.Usage, o.ProviderRequestID = s.current(), s.requestID
-	// The meter reports what could not be written.
-	_ = s.meter.Finish(s.ctx, o)
-}
-
-// current is the vendor's usage as far as it has come, else our estimate.
-func (s *ChatStream) current() billing.Usage {
-	u := estimate(s.request, s.bytes)
-	if s.reported() {
-		u = s.counted(u)
-	}
-	b := billable(u)
-	b.Images = kinds(s.request).images
-	return b
 }
 
 // bytesPerToken converts text to tokens where the vendor reported none; a hold

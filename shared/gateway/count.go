@@ -102,7 +102,7 @@ func (a *attempts) count(ctx context.Context, cand route.Candidate, s *service[i
 }
 
 func (a *attempts) askVendor(ctx context.Context, counter model.TokenCounter, how access, cand route.Candidate, cl *call, r *model.Request) (n int64, err error) {
-	callCtx, cancel := callContext(ctx)
+	callCtx, cancel := a.callContext(ctx, false)
 	defer cancel()
 	spanCtx, span := a.g.o.Trace.Start(callCtx, string(cand.Provider)+".count")
 	defer span.End()

@@ -12,7 +12,9 @@
 // committed under our owner id; a candidate with another billing source gets its
 // own decision and its own hold; nothing is retried or switched after the first
 // byte of an answer; whatever was delivered is recorded, also when the client
-// leaves; a key is sent only to the origin it was saved for. With a warm data
+// leaves, whose answer is read on for a while where the vendor bills it anyway; a
+// stream is never handed on beyond what is held for it, and holding more does not
+// delay it; a key is sent only to the origin it was saved for. With a warm data
 // key and price book, two sequential rounds to AWS stand before the first byte:
 // the reads and the reserve transaction.
 //
@@ -97,6 +99,7 @@ type Vault interface {
 // Ledger takes holds and records usage.
 type Ledger interface {
 	Reserve(ctx context.Context, r credit.ReserveRequest) (credit.Hold, error)
+	Extend(ctx context.Context, h credit.Hold, delta billing.Micro, now time.Time) (credit.Hold, error)
 	Checkpoint(ctx context.Context, h credit.Hold, u billing.Usage, amount billing.Micro) error
 	Used(ctx context.Context, h credit.Hold, o credit.Outcome) error
 }
@@ -106,8 +109,8 @@ type Prices interface {
 	At(ctx context.Context, index billing.Index, now time.Time) (*billing.Book, error)
 }
 
-// Options are the dependencies of a [Gateway]. All but OnUnrecorded and
-// OnRotationSuspect are required; Platform may be empty.
+// Options are the dependencies of a [Gateway]. All but OnUnrecorded,
+// OnRotationSuspect and Later are required; Platform may be empty.
 type Options struct {
 	Store    Store
 	Vault    Vault
@@ -136,6 +139,9 @@ type Options struct {
 	// the old one is kept; code is what the call with the old one came to, empty
 	// if it worked. nil = nobody is told.
 	OnRotationSuspect func(org, request, connection string, code fault.Code)
+	// Later runs f in a goroutine of its own after d, unless stop was called before,
+	// which then returns true; nil = a timer.
+	Later func(d time.Duration, f func()) (stop func() bool)
 }
 
 // Gateway makes metered calls. Safe for concurrent use.
@@ -157,6 +163,9 @@ func New(o Options) (*Gateway, error) {
 	}
 	if o.OnRotationSuspect == nil {
 		o.OnRotationSuspect = func(string, string, string, fault.Code) {}
+	}
+	if o.Later == nil {
+		o.Later = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 	}
 	g := &Gateway{o: o, entries: make(map[taxonomy.Provider]*providers.Entry, len(o.Providers))}
 	for i := range o.Providers {

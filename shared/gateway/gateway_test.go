@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -44,7 +45,12 @@ type rig struct {
 	used   []credit.Outcome
 	reserveErr,
 	usedErr error
-	admit       func(credit.ReserveRequest) error // nil = every reserve succeeds
+	admit       func(credit.ReserveRequest) error                                      // nil = every reserve succeeds
+	extend      func(context.Context, credit.Hold, billing.Micro) (credit.Hold, error) // nil = granted
+	later       func(time.Duration, func()) func() bool
+	reserved    []credit.ReserveRequest
+	cancels     bool // closing a stream ends the vendor's bill
+	callCtx     context.Context
 	conns       map[string]connection.Connection
 	key         string
 	platform    map[taxonomy.Provider]config.PlatformCredential
@@ -105,7 +111,7 @@ func (r *rig) gateway() *gateway.Gateway {
 		price("agent-model", billing.InputText, 1_000_000), price("agent-model", billing.OutputText, 2_000_000)))
 	check(r.t, err)
 	entry := providers.Entry{ID: taxonomy.OpenRouter, DefaultBaseURL: "https://vendor.example/v1", Hosts: []string{"vendor.example"},
-		Capabilities: []taxonomy.Capability{taxonomy.CapText, taxonomy.CapTools}, KeyRequired: true, DefaultBilling: taxonomy.BYOK,
+		Capabilities: []taxonomy.Capability{taxonomy.CapText, taxonomy.CapTools}, KeyRequired: true, DefaultBilling: taxonomy.BYOK, CancelStopsBilling: r.cancels,
 		NewChat: r.chat, NewEmbedder: func() model.Embedder { return embedRig{r} },
 		NewSynthesizer: func() speech.Synthesizer { return voiceRig{r} }, NewTranscriber: func() speech.Transcriber { return voiceRig{r} }}
 	ids := 0
@@ -113,6 +119,7 @@ func (r *rig) gateway() *gateway.Gateway {
 		Providers: []providers.Entry{entry, {ID: taxonomy.OpenAI, DefaultBaseURL: "https://vendor.example/v1", Capabilities: entry.Capabilities, NewChat: entry.NewChat}, {ID: taxonomy.OpenAICompatible, Capabilities: entry.Capabilities, NewChat: entry.NewChat}, {ID: taxonomy.Bedrock, DefaultBaseURL: "https://unserved.example"}}, Client: func(*providers.Entry) *http.Client { return http.DefaultClient }, Platform: r.platform,
 		Classes: []taxonomy.CredentialClass{taxonomy.AIKey}, Timeout: time.Minute, Trace: trace.None(),
 		NewID:        func(time.Time) string { ids++; return fmt.Sprintf("id%d", ids) },
+		Later:        r.later,
 		OnUnrecorded: func(_, request string, _ int, code fault.Code) { r.lost = append(r.lost, request+":"+string(code)) },
 		OnRotationSuspect: func(_, _, connection string, code fault.Code) {
 			r.suspects = append(r.suspects, connection+":"+string(code))
@@ -169,7 +176,16 @@ func (r *rig) Reserve(_ context.Context, q credit.ReserveRequest) (credit.Hold, 
 	if err := r.limits.Claim(q.Limits); err != nil {
 		return credit.Hold{}, err
 	}
+	r.reserved = append(r.reserved, q)
 	return credit.Hold{Org: q.Org, Request: q.Request, Attempt: q.Attempt, Owner: q.Owner, Amount: q.Hold, Created: q.Now, Expires: q.Expires}, nil
+}
+
+func (r *rig) Extend(ctx context.Context, h credit.Hold, delta billing.Micro, _ time.Time) (credit.Hold, error) {
+	if r.extend == nil {
+		h.Amount += delta
+		return h, nil
+	}
+	return r.extend(ctx, h, delta)
 }
 
 func (r *rig) Checkpoint(_ context.Context, h credit.Hold, u billing.Usage, a billing.Micro) error {
@@ -215,7 +231,8 @@ func answered(text string) *model.Response {
 		Usage: model.Usage{Input: 10, Output: 5, Source: model.UsageProvider}}
 }
 
-func (r *rig) Complete(_ context.Context, c model.Call) (*model.Response, error) {
+func (r *rig) Complete(ctx context.Context, c model.Call) (*model.Response, error) {
+	r.callCtx = ctx
 	switch s := r.next(c).(type) {
 	case error:
 		return nil, s
@@ -225,7 +242,8 @@ func (r *rig) Complete(_ context.Context, c model.Call) (*model.Response, error)
 	panic("bad script")
 }
 
-func (r *rig) Stream(_ context.Context, c model.Call) (model.Stream, error) {
+func (r *rig) Stream(ctx context.Context, c model.Call) (model.Stream, error) {
+	r.callCtx = ctx
 	switch s := r.next(c).(type) {
 	case error:
 		return nil, s
@@ -234,6 +252,9 @@ func (r *rig) Stream(_ context.Context, c model.Call) (model.Stream, error) {
 	}
 	panic("bad script")
 }
+
+// until sends nothing, six seconds apart, until it is true.
+type until func() bool
 
 // scripted plays events, errors and pauses of the clock.
 type scripted struct {
@@ -252,6 +273,17 @@ func (s *scripted) Next() (model.Event, error) {
 			return model.Event{}, x
 		case model.Event:
 			return x, nil
+		case until:
+			if !x() {
+				s.steps = append([]any{step}, s.steps...)
+				s.r.now = s.r.now.Add(6 * time.Second)
+				runtime.Gosched()
+				return text(0), nil
+			}
+		case func() error:
+			if err := x(); err != nil {
+				return model.Event{}, err
+			}
 		}
 	}
 	return model.Event{}, io.EOF

@@ -34,7 +34,8 @@ type Info struct {
 	Overhead time.Duration
 }
 
-// Meter records what one attempt used. It belongs to one goroutine.
+// Meter records what one attempt used, and holds more where an answer turns out
+// to need it. It belongs to one goroutine.
 type Meter struct {
 	a          *attempts
 	cand       route.Candidate
@@ -47,16 +48,12 @@ type Meter struct {
 	done       bool
 	dropped    []string
 
-	checkpointAt     time.Time
-	checkpointOutput int64
+	saved checkpoints
+	grow  growth
+	// cancelStops says that nothing is to be charged for what the vendor would have
+	// sent after its connection was closed.
+	cancelStops bool
 }
-
-// A checkpoint is written after this much time or output, so that a crash loses
-// at most one interval.
-const (
-	checkpointEvery  = 5 * time.Second
-	checkpointTokens = 2000
-)
 
 // Info describes the attempt so far.
 func (m *Meter) Info() Info {
@@ -73,32 +70,21 @@ func (i Info) FallbackHeader() string { return strings.Join(i.Fallback, ", ") }
 // that turned out to have no price after the call costs the whole hold: that is
 // what the caller agreed to, and it is marked as estimated.
 func (m *Meter) cost(u billing.Usage) (amount billing.Micro, known bool) {
-	if !m.decision.Metered() {
-		return 0, true
-	}
-	amount, err := billing.Cost(m.a.c.book, string(m.cand.Provider), m.cand.Model, u)
-	if err != nil {
+	amount, known = m.price(u)
+	if !known {
 		return m.hold.Amount, false
 	}
 	return m.agreed(amount, u.Source == billing.Estimated), true
 }
 
-// progress writes a checkpoint when one is due. A checkpoint that fails is tried
-// again at the next interval: the call must not suffer.
-func (m *Meter) progress(ctx context.Context, usage func() billing.Usage, output int64) {
-	now := m.a.c.now()
-	if m.checkpointAt.IsZero() {
-		m.checkpointAt = m.reservedAt
+// price is what a usage costs by the book of the request, however much is held;
+// known is false if something in it has no price.
+func (m *Meter) price(u billing.Usage) (amount billing.Micro, known bool) {
+	if !m.decision.Metered() {
+		return 0, true
 	}
-	if m.done || now.Sub(m.checkpointAt) < checkpointEvery && output-m.checkpointOutput < checkpointTokens {
-		return
-	}
-	m.checkpointAt, m.checkpointOutput = now, output
-	u := usage()
-	amount, _ := m.cost(u)
-	cctx, cancel := detached(ctx)
-	defer cancel()
-	_ = m.a.g.o.Ledger.Checkpoint(cctx, m.hold, u, amount)
+	amount, err := billing.Cost(m.a.c.book, string(m.cand.Provider), m.cand.Model, u)
+	return amount, err == nil
 }
 
 // refuse ends an attempt for which the vendor did no work.
@@ -136,6 +122,7 @@ func (m *Meter) Finish(ctx context.Context, o Outcome) error {
 	if m.done {
 		return nil
 	}
+	m.join()
 	return m.record(ctx, m.outcome(o))
 }
 
@@ -153,7 +140,7 @@ func (m *Meter) record(ctx context.Context, o credit.Outcome) error {
 	if o.Kind != credit.Refused { // then the next candidate takes the limits over
 		defer m.a.limits.finish(o)()
 	}
-	err := m.a.g.o.Ledger.Used(rctx, m.hold, o)
+	err := m.used(rctx, o)
 	if err != nil {
 		m.a.g.o.OnUnrecorded(m.a.c.Org, m.a.request, m.attempt, fault.CodeOf(err))
 	}

@@ -15,7 +15,10 @@ func (s *ChatStream) counted(estimated model.Usage) model.Usage {
 		return u
 	}
 	u.Source = model.UsageEstimated
-	u.Output += max(0, estimated.OutputTotal()-u.OutputTotal())
+	missing := max(0, estimated.OutputTotal()-u.OutputTotal())
+	thought := min(missing, max(0, estimated.Reasoning-u.Reasoning))
+	u.Reasoning += thought
+	u.Output += missing - thought
 	return u
 }
 

@@ -46,10 +46,10 @@ const payerTries = 4
 // suffice, it is decided again with that fact: the organisation's agency, or its
 // own credits, may be next. A draw that was decided by an offer that does not apply
 // any more is decided again by the one that does.
-func (a *attempts) hold(ctx context.Context, cand route.Candidate, in billing.Inputs, d billing.Decision, amount billing.Micro) (*Meter, error) {
+func (a *attempts) hold(ctx context.Context, cand route.Candidate, in billing.Inputs, d billing.Decision, size sized) (*Meter, error) {
 	var refusal error
 	for range payerTries {
-		m, err := a.reserve(ctx, cand, in, d, amount)
+		m, err := a.reserve(ctx, cand, in, d, size)
 		var changed *agency.Changed
 		switch {
 		case err == nil:

@@ -113,23 +113,26 @@ func (s *TextStream) Info() Info { return s.meter.Info() }
 
 // Next returns the next event, io.EOF after the last. The usage is recorded
 // before the last event, or an error, is returned.
-func (s *TextStream) Next() (speech.TextEvent, error) {
+func (s *TextStream) Next() (speech.TextEvent, error) { return s.next("") }
+
+// next records reason, if there is one, in place of its own.
+func (s *TextStream) next(reason string) (speech.TextEvent, error) {
 	ev, err := s.stream.Next()
 	switch {
 	case err == io.EOF:
-		s.finish(Outcome{})
+		s.finish(Outcome{Reason: reason})
 	case err != nil:
-		s.finish(Outcome{Partial: true, Reason: string(fault.CodeOf(err))})
+		s.finish(Outcome{Partial: true, Reason: cmpOr(reason, string(fault.CodeOf(err)))})
 	case ev.Done != nil:
 		s.usage = ev.Done.Usage
-		s.finish(Outcome{ProviderRequestID: ev.Done.ProviderRequestID})
+		s.finish(Outcome{ProviderRequestID: ev.Done.ProviderRequestID, Reason: reason})
 	}
 	return ev, err
 }
 
 // Close ends the call; speech that was sent is charged.
 func (s *TextStream) Close() error {
-	s.finish(Outcome{Partial: true, Reason: "client_closed"})
+	s.finish(Outcome{Partial: true, Reason: reasonLeft})
 	return s.stream.Close()
 }
 
@@ -217,7 +220,7 @@ func (s *SpokenText) Read(p []byte) (int, error) {
 // Close ends the call. Speech is billed by the text sent, so a client that
 // leaves early is charged for all of it.
 func (s *SpokenText) Close() error {
-	s.finish(Outcome{Partial: true, Reason: "client_closed"})
+	s.finish(Outcome{Partial: true, Reason: reasonLeft})
 	return s.audio.Body.Close()
 }
 

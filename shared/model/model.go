@@ -276,6 +276,9 @@ const (
 	FinishLength        FinishReason = "length"
 	FinishContentFilter FinishReason = "content_filter"
 	FinishError         FinishReason = "error"
+	// FinishCreditExhausted is ours: the answer was stopped where the organisation
+	// had no more credits for it.
+	FinishCreditExhausted FinishReason = "credit_exhausted"
 )
 
 // Response is a whole answer.

@@ -49,6 +49,14 @@ type Entry struct {
 	// KeyRequired is false for endpoints that may run without a key.
 	KeyRequired    bool
 	DefaultBilling taxonomy.BillingSource
+	// CancelStopsBilling says that the vendor is documented to stop working, and
+	// billing, when the connection of a streamed answer is closed. Where it is
+	// false an answer whose client has left is read on for a while, because it is
+	// billed anyway and its end says for how much. Vendors say little of this
+	// themselves; a forwarder that pays them lists Bedrock, Groq, Google and Mistral
+	// as billed to the end (openrouter.ai/docs/api-reference/streaming, read
+	// 2026-11-22). A whole answer is billed everywhere.
+	CancelStopsBilling bool
 	// NewChat, NewEmbedder, NewTranscriber and NewSynthesizer are nil if the
 	// vendor has no such service. The adapters are stateless: one instance serves a process.
 	NewChat        func() model.Chat

@@ -148,6 +148,10 @@ func (c *chaosRun) caller(dice *Dice, r credit.ReserveRequest) {
 	}
 	key := tableRequest(h)
 	c.oracle.call(key)
+	for h.Amount > 0 && dice.Chance(30) {
+		// What a caller is not told of stays held, and is given back.
+		h, _ = c.ledger.Extend(c.ctx, h, credit.Micro(1+dice.Below(30)), c.now())
+	}
 	amount := credit.Micro(0)
 	if h.Amount > 0 {
 		amount = credit.Micro(dice.Below(int(h.Amount) + 10)) // may exceed the hold

@@ -61,7 +61,7 @@ func Run(t *testing.T, open func(t testing.TB) Harness, o Options) {
 		{"Lifecycle", lifecycle}, {"Insufficient", insufficient}, {"ExactlyAsManyAsFunded", exactFunds},
 		{"OneOwner", oneOwner}, {"Idempotency", idempotency}, {"LaterAttempts", laterAttempts},
 		{"LostAnswers", lostAnswers}, {"RefusalAfterSilence", refusalAfterSilence}, {"Conflicts", conflicts},
-		{"UsedOnce", usedOnce}, {"Refused", refused}, {"OwnKey", ownKey}, {"Extend", extend},
+		{"UsedOnce", usedOnce}, {"Refused", refused}, {"OwnKey", ownKey}, {"Extend", extend}, {"ExtendTwice", extendTwice}, {"ExtendRace", extendRace}, {"ExtendAcrossExpiry", extendAcrossExpiry},
 		{"ExpiryAndLateUsage", lateUsage}, {"Checkpoint", checkpoint}, {"SweepConditions", sweepConditions}, {"SweepRace", sweepRace},
 		{"SettleBatches", settleBatches}, {"SettleStaleImage", staleImage}, {"Poison", poison}, {"SettleUndecided", settleUndecided},
 		{"Grants", grants}, {"Adjustments", adjustments}, {"Expiry", expiry}, {"ExpiryOfHeld", expiryOfHeld}, {"ExpiryRace", expiryRace}, {"Rollover", rollover}, {"RolloverOfHeld", rolloverOfHeld}, {"StaleEnd", staleEnd}, {"Refunds", refunds}, {"RefundRace", refundRace}, {"CreditLine", creditLine}, {"Charge", charge}, {"LateCharge", lateCharge}, {"Entries", entries}, {"Projection", projection}, {"Reconcile", reconcile},

@@ -143,6 +143,7 @@ func TestStopReasons(t *testing.T) {
 		{model.FinishStop, "STOP", "end_turn"}, {model.FinishStop, "stop_sequence", "stop_sequence"}, {model.FinishStop, "pause_turn", "pause_turn"},
 		{model.FinishToolCalls, "x", "tool_use"}, {model.FinishLength, "MAX_TOKENS", "max_tokens"},
 		{model.FinishLength, "model_context_window_exceeded", "model_context_window_exceeded"}, {model.FinishContentFilter, "SAFETY", "refusal"},
+		{model.FinishCreditExhausted, "", "credit_exhausted"},
 	} {
 		if got := stopReason(c.finish, c.native); got != c.want {
 			t.Errorf("%s/%s: %s, want %s", c.finish, c.native, got, c.want)

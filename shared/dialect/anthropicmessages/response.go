@@ -133,6 +133,9 @@ func stopReason(finish model.FinishReason, native string) string {
 		return "max_tokens"
 	case model.FinishContentFilter:
 		return "refusal"
+	case model.FinishCreditExhausted:
+		// Not a word of this dialect; its SDKs hand on words they do not know.
+		return string(finish)
 	}
 	return "end_turn"
 }

@@ -211,6 +211,15 @@ func TestBrokenAnswers(t *testing.T) {
 	if got := finishReason(model.FinishContentFilter, "RECITATION"); got != "RECITATION" {
 		t.Error(got)
 	}
+	out = NewStreamEncoder(Shape{}).Append(nil, model.Event{Kind: model.EventEnd})
+	if strings.Contains(string(out), "finishMessage") {
+		t.Errorf("%s", out)
+	}
+	enc = NewStreamEncoder(Shape{})
+	enc.Append(nil, model.Event{Kind: model.EventFinish, Finish: model.FinishCreditExhausted})
+	if out = enc.Append(nil, model.Event{Kind: model.EventEnd}); !strings.Contains(string(out), `"finishReason":"CREDIT_EXHAUSTED","finishMessage":"credit_exhausted: `) {
+		t.Errorf("%s", out)
+	}
 }
 
 func TestErrors(t *testing.T) {

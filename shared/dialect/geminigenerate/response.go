@@ -48,6 +48,9 @@ func (s *Shape) append(dst, parts []byte, finish string, usage *model.Usage) []b
 	c.Name("content")
 	c.B = append(append(append(c.B, `{"parts":[`...), parts...), `],"role":"model"}`...)
 	c.StringIf("finishReason", finish)
+	if finish == exhausted {
+		c.String("finishMessage", string(model.FinishCreditExhausted)+": the organisation has no more credits for this answer")
+	}
 	c.Int("index", 0)
 	o.B = append(c.End(), ']')
 	if usage != nil && usage.Source != "" && usage.Source != model.UsageNone {
@@ -106,6 +109,9 @@ func args(text string) []byte {
 var filters = map[string]bool{"SAFETY": true, "RECITATION": true, "BLOCKLIST": true, "PROHIBITED_CONTENT": true, "SPII": true,
 	"IMAGE_SAFETY": true, "LANGUAGE": true}
 
+// exhausted is not a word of this dialect; its SDKs hand on words they do not know.
+const exhausted = "CREDIT_EXHAUSTED"
+
 func finishReason(f model.FinishReason, native string) string {
 	switch {
 	case f == model.FinishLength:
@@ -114,6 +120,8 @@ func finishReason(f model.FinishReason, native string) string {
 		return native
 	case f == model.FinishContentFilter:
 		return "SAFETY"
+	case f == model.FinishCreditExhausted:
+		return exhausted
 	}
 	return "STOP"
 }

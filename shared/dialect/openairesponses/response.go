@@ -116,7 +116,7 @@ func EncodeResponse(dst []byte, r *model.Response, s Shape) ([]byte, error) {
 
 func status(f model.FinishReason) string {
 	switch f {
-	case model.FinishLength, model.FinishContentFilter:
+	case model.FinishLength, model.FinishContentFilter, model.FinishCreditExhausted:
 		return "incomplete"
 	}
 	return "completed"
@@ -138,7 +138,9 @@ func (s *Shape) append(dst []byte, name string, created int64, status string, fi
 	o.String("status", status)
 	o.Bool("background", false)
 	o.Raw("error", null)
-	reason := map[model.FinishReason]string{model.FinishLength: "max_output_tokens", model.FinishContentFilter: "content_filter"}[finish]
+	// The last one is not a word of this dialect; its SDKs hand on words they do not know.
+	reason := map[model.FinishReason]string{model.FinishLength: "max_output_tokens", model.FinishContentFilter: "content_filter",
+		model.FinishCreditExhausted: string(finish)}[finish]
 	o.Name("incomplete_details")
 	if reason == "" {
 		o.B = append(o.B, null...)

@@ -215,7 +215,8 @@ func TestSDKSeesABrokenStream(t *testing.T) {
 }
 
 func TestIncomplete(t *testing.T) {
-	for finish, want := range map[model.FinishReason]string{model.FinishLength: "max_output_tokens", model.FinishContentFilter: "content_filter", model.FinishStop: ""} {
+	for finish, want := range map[model.FinishReason]string{model.FinishLength: "max_output_tokens", model.FinishContentFilter: "content_filter", model.FinishStop: "",
+		model.FinishCreditExhausted: "credit_exhausted"} {
 		body, err := EncodeResponse(nil, &model.Response{Finish: finish}, Shape{ID: "a"})
 		var r responses.Response
 		if err != nil || json.Unmarshal(body, &r) != nil || r.IncompleteDetails.Reason != want || (r.Status == "incomplete") != (want != "") {

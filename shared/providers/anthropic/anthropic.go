@@ -66,7 +66,10 @@ func Registration() providers.Entry {
 		Key:            key(),
 		KeyRequired:    true,
 		DefaultBilling: taxonomy.BYOK,
-		NewChat:        func() model.Chat { return New() },
+		// "For supported providers, this immediately stops model processing and billing", Anthropic among
+		// them (openrouter.ai/docs/api-reference/streaming, stream cancellation, read 2026-11-22).
+		CancelStopsBilling: true,
+		NewChat:            func() model.Chat { return New() },
 		ListModels: func(ctx context.Context, t model.Target) ([]model.Listed, error) {
 			return listModels(ctx, t, &v)
 		},

@@ -85,8 +85,11 @@ func Registration() providers.Entry {
 		Key:            key(),
 		KeyRequired:    true,
 		DefaultBilling: taxonomy.BYOK,
-		NewChat:        func() model.Chat { return chatcompletions.New(chat()) },
-		Lacks:          chat().Lacks,
+		// "For supported providers, this immediately stops model processing and billing", xAI among
+		// them (openrouter.ai/docs/api-reference/streaming, stream cancellation, read 2026-11-22).
+		CancelStopsBilling: true,
+		NewChat:            func() model.Chat { return chatcompletions.New(chat()) },
+		Lacks:              chat().Lacks,
 		ListModels: func(ctx context.Context, t model.Target) ([]model.Listed, error) {
 			return chatcompletions.ListModels(ctx, t, &v, "/models")
 		},

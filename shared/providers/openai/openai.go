@@ -60,11 +60,14 @@ func Registration() providers.Entry {
 		Key:            key(),
 		KeyRequired:    true,
 		DefaultBilling: taxonomy.BYOK,
-		NewChat:        newChat,
-		Lacks:          chat().Lacks,
-		NewEmbedder:    func() model.Embedder { return embeddings.New(embeddings.Config{Vendor: v, Base64: true, Tokens: true}) },
-		NewTranscriber: func() speech.Transcriber { return audioapi.NewTranscriber(v) },
-		NewSynthesizer: func() speech.Synthesizer { return audioapi.NewSynthesizer(v) },
+		// "For supported providers, this immediately stops model processing and billing", OpenAI among
+		// them (openrouter.ai/docs/api-reference/streaming, stream cancellation, read 2026-11-22).
+		CancelStopsBilling: true,
+		NewChat:            newChat,
+		Lacks:              chat().Lacks,
+		NewEmbedder:        func() model.Embedder { return embeddings.New(embeddings.Config{Vendor: v, Base64: true, Tokens: true}) },
+		NewTranscriber:     func() speech.Transcriber { return audioapi.NewTranscriber(v) },
+		NewSynthesizer:     func() speech.Synthesizer { return audioapi.NewSynthesizer(v) },
 		ListModels: func(ctx context.Context, t model.Target) ([]model.Listed, error) {
 			return chatcompletions.ListModels(ctx, t, &v, "/models")
 		},

@@ -76,6 +76,8 @@ func Registration() providers.Entry {
 		Key:            key(),
 		KeyRequired:    true,
 		DefaultBilling: taxonomy.BYOK,
+		// CancelStopsBilling is not set: whose model answers decides it, and many are listed as
+		// billed to their end (openrouter.ai/docs/api-reference/streaming, read 2026-11-22).
 		NewChat:        func() model.Chat { return chatcompletions.New(chat()) },
 		Lacks:          chat().Lacks,
 		NewEmbedder:    func() model.Embedder { return embeddings.New(embeddings.Config{Vendor: v, Tokens: true}) },

@@ -181,7 +181,18 @@ func stream(x *serve.Exchange, request *model.Request, d dialect) error {
 	defer s.Close()
 	info := s.Info()
 	x.Describe(info, true)
-	encoder := d.stream(info)
+	return relay(x, s, d.stream(info), info.RequestID)
+}
+
+// source is an answer as it arrives.
+type source interface {
+	Next() (model.Event, error)
+	Abandon()
+	Info() gateway.Info
+}
+
+// relay writes an answer in the client's dialect.
+func relay(x *serve.Exchange, s source, encoder encoder, requestID string) error {
 	// Status and headers wait for the first event.
 	first, err := s.Next()
 	if err != nil {
@@ -198,7 +209,7 @@ func stream(x *serve.Exchange, request *model.Request, d dialect) error {
 		}
 		ev, err := s.Next()
 		if err != nil {
-			_, _ = x.W.Write(encoder.AppendError(buf[:0], x.Public(err), info.RequestID))
+			_, _ = x.W.Write(encoder.AppendError(buf[:0], x.Public(err), requestID))
 			return err
 		}
 		buf = buf[:0]

@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/gateway"
 	"github.com/latchkey/latchkey/shared/model"
+	"github.com/latchkey/latchkey/shared/speech"
 )
 
 // clock keeps what is to be done later, for the test to do.
@@ -178,5 +179,27 @@ func TestCallOutlivesItsClient(t *testing.T) {
 		}
 		<-r.callCtx.Done()
 		check(t, end())
+	}
+}
+
+// TestTranscriptionWhoseClientLeaves is read to its end, where its usage is.
+func TestTranscriptionWhoseClientLeaves(t *testing.T) {
+	for _, abandoned := range []bool{true, false} {
+		r := newRig(t)
+		r.connect("c1", "https://vendor.example", nil)
+		g := r.gateway()
+		s, err := g.TranscribeStream(t.Context(), r.caller(g), gateway.Query{}, &speech.TranscribeRequest{Model: "openrouter/m", Audio: []byte("a"), Stream: true})
+		check(t, err)
+		_, err = s.Next()
+		check(t, err)
+		kind := credit.Partial
+		if abandoned {
+			kind = credit.Completed
+			s.Abandon()
+		}
+		check(t, s.Close())
+		if len(r.used) != 1 || r.used[0].Kind != kind || r.used[0].Reason != "client_closed" {
+			t.Errorf("abandoned %v: %+v", abandoned, r.used)
+		}
 	}
 }

@@ -220,6 +220,17 @@ func TestLedgerThatCannotExtend(t *testing.T) {
 	}
 }
 
+// TestLedgerThatGivesNothing is not asked for ever.
+func TestLedgerThatGivesNothing(t *testing.T) {
+	r := newRig(t)
+	r.extend = func(_ context.Context, h credit.Hold, _ billing.Micro) (credit.Hold, error) { return h, nil }
+	s := r.stream(append(long(8), ends...)...)
+	texts, _, err := play(t, s, nil)
+	if fault.CodeOf(err) != fault.LedgerUnavailable || texts != 2 {
+		t.Errorf("%d texts, %v", texts, err)
+	}
+}
+
 func (b *bank) seen() []billing.Micro {
 	b.mu.Lock()
 	defer b.mu.Unlock()

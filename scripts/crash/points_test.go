@@ -64,17 +64,13 @@ func (s *seed) refusedAgain(ctx context.Context, a *ask) {
 }
 
 // atFault kills the caller of a request at a fault of the table.
-func (s *seed) atFault(ctx context.Context, a *ask, p killPoint, faults ...map[string]any) error {
+func (s *seed) atFault(ctx context.Context, a *ask, p killPoint, faults []map[string]any) error {
 	s.idle(ctx)
-	for _, f := range faults {
-		if err := s.w.fault(ctx, f); err != nil {
-			return err
-		}
+	if err := s.arm(ctx, faults); err != nil {
+		return err
 	}
 	done := a.started(ctx)
-	if err := s.w.until(ctx, func() bool { return s.w.faultsLeft(ctx) == 0 }); err != nil {
-		s.broken("harness", "%s was not reached", p.name)
-	}
+	s.met(ctx, p)
 	s.killCallers(ctx, p.name)
 	<-done
 	return s.w.clearFaults(ctx)
@@ -89,17 +85,44 @@ func (s *seed) idle(ctx context.Context) {
 	}
 }
 
-// lostAnswer lets an operation of a function commit, loses the answer, and holds
-// the repetition.
-func lostAnswer(function, operation string) []map[string]any {
+// spare holds later tries of an operation, so that a machine that is too slow to
+// kill at once does not let one through: the ledger gives a try three seconds. It
+// is the one fault that is left when a place is reached.
+func spare(service, function, operation string) map[string]any {
+	return map[string]any{"service": service, "operation": operation, "function": function, "count": 50, "delay_ms": 60_000}
+}
+
+// held holds the next call of an operation, and its repetitions.
+func held(service, function, operation string) []map[string]any {
 	return []map[string]any{
-		{"service": "dynamodb", "operation": operation, "function": function, "error": "timeout_after_commit", "count": 1},
-		{"service": "dynamodb", "operation": operation, "function": function, "count": 1, "delay_ms": 60_000},
+		{"service": service, "operation": operation, "function": function, "count": 1, "delay_ms": 60_000},
+		spare(service, function, operation),
 	}
 }
 
-func held(service, function, operation string) map[string]any {
-	return map[string]any{"service": service, "operation": operation, "function": function, "count": 1, "delay_ms": 60_000}
+// lostAnswer lets an operation of a function commit, loses the answer, and holds
+// the repetition.
+func lostAnswer(function, operation string) []map[string]any {
+	return append([]map[string]any{
+		{"service": "dynamodb", "operation": operation, "function": function, "error": "timeout_after_commit", "count": 1},
+	}, held("dynamodb", function, operation)...)
+}
+
+// arm sets faults, of which the last is a spare.
+func (s *seed) arm(ctx context.Context, faults []map[string]any) error {
+	for _, f := range faults {
+		if err := s.w.fault(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// met waits until the armed faults but the spare have been met.
+func (s *seed) met(ctx context.Context, p killPoint) {
+	if s.w.until(ctx, func() bool { n := s.w.faultsLeft(ctx); return n == 0 || n == 1 }) != nil {
+		s.broken("harness", "%s was not reached", p.name)
+	}
 }
 
 func diesBeforeReserve(ctx context.Context, s *seed, p killPoint, n int) error {
@@ -121,7 +144,7 @@ func diesAfterReserve(ctx context.Context, s *seed, p killPoint, n int) error {
 	for range n {
 		a := s.newAsk(s.rich, p.name)
 		a.expect = &expectation{states: "EXPIRED"}
-		if err := s.atFault(ctx, a, p, lostAnswer("invoke", "TransactWriteItems")...); err != nil {
+		if err := s.atFault(ctx, a, p, lostAnswer("invoke", "TransactWriteItems")); err != nil {
 			return err
 		}
 		s.refusedAgain(ctx, a)
@@ -225,7 +248,7 @@ func diesAfterUsed(ctx context.Context, s *seed, p killPoint, n int) error {
 		a := s.newAsk(s.rich, p.name)
 		a.stream = i%2 == 1
 		a.expect = &expectation{calls: 1, charged: true, states: "SETTLED"}
-		if err := s.atFault(ctx, a, p, lostAnswer("invoke", "UpdateItem")...); err != nil {
+		if err := s.atFault(ctx, a, p, lostAnswer("invoke", "UpdateItem")); err != nil {
 			return err
 		}
 		s.refusedAgain(ctx, a)
@@ -239,15 +262,11 @@ func settleDies(ctx context.Context, s *seed, p killPoint, n int) error {
 	for range n {
 		a := s.newAsk(s.rich, p.name)
 		a.expect = &expectation{calls: 1, charged: true, states: "SETTLED"}
-		for _, f := range lostAnswer("settle", "TransactWriteItems") {
-			if err := s.w.fault(ctx, f); err != nil {
-				return err
-			}
+		if err := s.arm(ctx, lostAnswer("settle", "TransactWriteItems")); err != nil {
+			return err
 		}
 		<-a.started(ctx)
-		if err := s.w.until(ctx, func() bool { return s.w.faultsLeft(ctx) == 0 }); err != nil {
-			s.broken("harness", "%s was not reached", p.name)
-		}
+		s.met(ctx, p)
 		s.count("kills: "+p.name, s.w.kill(ctx, "settle"))
 		if err := s.w.clearFaults(ctx); err != nil {
 			return err
@@ -267,10 +286,8 @@ func diesAfterSettle(ctx context.Context, s *seed, p killPoint, n int) error {
 		if err != nil {
 			return err
 		}
-		for _, f := range lostAnswer("invoke", "UpdateItem") {
-			if err := s.w.fault(ctx, f); err != nil {
-				return err
-			}
+		if err := s.arm(ctx, lostAnswer("invoke", "UpdateItem")); err != nil {
+			return err
 		}
 		done := a.started(ctx)
 		err = s.w.until(ctx, func() bool {
@@ -346,19 +363,15 @@ func sweepDies(ctx context.Context, s *seed, p killPoint, n int) error {
 	}
 	defer release()
 	for range n {
-		for _, f := range lostAnswer("sweep", "TransactWriteItems") {
-			if err := s.w.fault(ctx, f); err != nil {
-				return err
-			}
+		if err := s.arm(ctx, lostAnswer("sweep", "TransactWriteItems")); err != nil {
+			return err
 		}
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			_, _ = s.w.sweep(ctx, time.Hour)
 		}()
-		if err := s.w.until(ctx, func() bool { return s.w.faultsLeft(ctx) == 0 }); err != nil {
-			s.broken("harness", "%s was not reached", p.name)
-		}
+		s.met(ctx, p)
 		s.count("kills: "+p.name, s.w.kill(ctx, "sweep"))
 		<-done
 		if err := s.w.clearFaults(ctx); err != nil {
@@ -392,7 +405,7 @@ func sweepMeetsSettle(ctx context.Context, s *seed, p killPoint, n int) error {
 		if err != nil {
 			return err
 		}
-		if err := s.w.fault(ctx, held("dynamodb", "sweep", "TransactWriteItems")); err != nil {
+		if err := s.arm(ctx, held("dynamodb", "sweep", "TransactWriteItems")); err != nil {
 			return err
 		}
 		done := make(chan struct{})
@@ -400,9 +413,7 @@ func sweepMeetsSettle(ctx context.Context, s *seed, p killPoint, n int) error {
 			defer close(done)
 			_, _ = s.w.sweep(ctx, time.Hour)
 		}()
-		if err := s.w.until(ctx, func() bool { return s.w.faultsLeft(ctx) == 0 }); err != nil {
-			s.broken("harness", "%s was not reached", p.name)
-		}
+		s.met(ctx, p)
 		first.Release()
 		r := <-answered
 		err = s.w.until(ctx, func() bool {

@@ -231,7 +231,7 @@ func (s *seed) deadlines(ctx context.Context, n int) error {
 	for range n {
 		a := s.newAsk(s.rich, "C10 killed by the host")
 		a.expect = &expectation{calls: 1, charged: true, states: "SETTLED"}
-		if err := s.w.fault(ctx, held("dynamodb", "invoke", "BatchGetItem")); err != nil {
+		if err := s.w.fault(ctx, held("dynamodb", "invoke", "BatchGetItem")[0]); err != nil {
 			return err
 		}
 		killed, done = append(killed, a), append(done, a.started(ctx))

@@ -17,6 +17,7 @@ import (
 type Sweeper interface {
 	Sweep(ctx context.Context, now time.Time, start, budget int) (credit.SweepReport, error)
 	ExpireGrants(ctx context.Context, now time.Time) (int, error)
+	CloseMonths(ctx context.Context, now time.Time) (credit.CloseReport, error)
 }
 
 // Prober hands over the connections whose keys are due to be checked.
@@ -47,6 +48,7 @@ type Answer struct {
 	Released      int `json:"released"`
 	GrantsExpired int `json:"grants_expired"`
 	Probes        int `json:"probes"`
+	MonthsClosed  int `json:"months_closed"`
 }
 
 const (
@@ -91,11 +93,28 @@ func (h *Handler) Handle(ctx context.Context, ev events.CloudWatchEvent) (Answer
 		h.Log.ErrorContext(ctx, "probes not handed over", "code", string(fault.CodeOf(probeErr)), "op", fault.As(probeErr).Op)
 	}
 	h.flush(ctx)
+	// Last: it can take what is left of the time.
+	a.MonthsClosed = h.close(ctx, ev.Time.UTC())
 	// Out of time is not a failure: the next run goes on.
 	if err != nil && ctx.Err() == nil {
 		return a, err
 	}
 	return a, nil
+}
+
+// close closes months. What fails is tried again by the next run and never fails
+// this one.
+func (h *Handler) close(ctx context.Context, now time.Time) int {
+	r, err := h.Ledger.CloseMonths(ctx, now)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		h.Log.ErrorContext(ctx, "months not closed", "code", string(fault.CodeOf(err)), "op", fault.As(err).Op)
+	case r.Failed > 0:
+		h.Log.ErrorContext(ctx, "some months not closed", "closed", r.Closed, "waiting", r.Waiting, "failed", r.Failed)
+	case r != (credit.CloseReport{}):
+		h.Log.InfoContext(ctx, "months closed", "closed", r.Closed, "waiting", r.Waiting)
+	}
+	return r.Closed
 }
 
 // flush sends kept events. Those that stay are logged as an error; they never

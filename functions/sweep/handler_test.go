@@ -22,6 +22,10 @@ type fakeSweeper struct {
 	endErr  error
 	endedAt time.Time
 
+	closed   credit.CloseReport
+	closeErr error
+	closedAt time.Time
+
 	err   error
 	block bool
 }
@@ -41,6 +45,11 @@ func (f *fakeSweeper) Sweep(ctx context.Context, now time.Time, _, budget int) (
 func (f *fakeSweeper) ExpireGrants(_ context.Context, now time.Time) (int, error) {
 	f.endedAt = now
 	return f.ended, f.endErr
+}
+
+func (f *fakeSweeper) CloseMonths(_ context.Context, now time.Time) (credit.CloseReport, error) {
+	f.closedAt = now
+	return f.closed, f.closeErr
 }
 
 type fakeProber struct {
@@ -73,7 +82,7 @@ func TestHandle(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{"time":"2026-01-02T03:04:00Z"}`), &ev); err != nil {
 		t.Fatal(err)
 	}
-	f := &fakeSweeper{report: credit.SweepReport{Expired: 1, Settled: 2, Released: 3, Complete: true}, ended: 5}
+	f := &fakeSweeper{report: credit.SweepReport{Expired: 1, Settled: 2, Released: 3, Complete: true}, ended: 5, closed: credit.CloseReport{Closed: 6}}
 	probes, woken, kept := &fakeProber{n: 4}, &fakeWake{}, &fakeEvents{err: fault.New(fault.LedgerUnavailable, "test", "down")}
 	h := &Handler{Ledger: f, Probes: probes, Rotations: woken, Events: kept, Log: slog.New(slog.DiscardHandler)}
 	a, err := h.Handle(t.Context(), ev)
@@ -86,7 +95,7 @@ func TestHandle(t *testing.T) {
 	if !woken.at.Equal(f.now) {
 		t.Errorf("jobs were woken at %v", woken.at)
 	}
-	if raw, _ := json.Marshal(a); string(raw) != `{"expired":1,"settled":2,"released":3,"grants_expired":5,"probes":4}` {
+	if raw, _ := json.Marshal(a); string(raw) != `{"expired":1,"settled":2,"released":3,"grants_expired":5,"probes":4,"months_closed":6}` {
 		t.Errorf("answer: %s", raw)
 	}
 	if _, err := h.Handle(t.Context(), events.CloudWatchEvent{}); fault.CodeOf(err) != fault.InvalidRequest {
@@ -102,7 +111,12 @@ func TestHandle(t *testing.T) {
 	if a, err := h.Handle(t.Context(), ev); fault.CodeOf(err) != fault.LedgerUnavailable || a.Expired != 1 || a.GrantsExpired != 5 || !f.endedAt.Equal(f.now) {
 		t.Errorf("grants down: %+v %v", a, err)
 	}
-	f.endErr, f.err = nil, fault.New(fault.LedgerUnavailable, "test", "down")
+	// Nor does a month that cannot be closed fail the run.
+	f.endErr, f.closeErr = nil, fault.New(fault.LedgerUnavailable, "test", "down")
+	if a, err := h.Handle(t.Context(), ev); err != nil || a.MonthsClosed != 6 || !f.closedAt.Equal(f.now) {
+		t.Errorf("months down: %+v %v", a, err)
+	}
+	f.closeErr, f.err = nil, fault.New(fault.LedgerUnavailable, "test", "down")
 	if _, err := h.Handle(t.Context(), ev); fault.CodeOf(err) != fault.LedgerUnavailable {
 		t.Errorf("down: %v", err)
 	}

@@ -177,6 +177,9 @@ type entry struct {
 	RequestID     string `json:"request_id"`
 	BillingSource string `json:"billing_source"`
 	Estimated     bool
+	Late          bool
+	At            time.Time
+	UsedAt        *time.Time `json:"used_at"`
 	Legs          []struct {
 		Account string
 		Amount  int64

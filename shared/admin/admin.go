@@ -73,6 +73,7 @@ type Services struct {
 	Credits      Credits
 	Ledger       Ledger
 	Alerts       alert.Settings
+	Books        Books
 	Rebuild      Rebuilder
 	Prices       Prices
 	Rotations    *rotation.Service

@@ -27,7 +27,13 @@ type Ledger interface {
 	Holds(ctx context.Context, org string) ([]credit.Open, error)
 	Request(ctx context.Context, org, id string) (credit.RequestView, error)
 	Usage(ctx context.Context, org, from, to string, groupBy []string) ([]credit.UsageRow, error)
+}
+
+// Books tells operators whether the ledger is in order; [credit.Ledger]
+// implements it.
+type Books interface {
 	Reconcile(ctx context.Context, org string, now time.Time) (credit.ReconcileReport, error)
+	ReconcileDeep(ctx context.Context, org string, now time.Time) (credit.ReconcileReport, error)
 }
 
 type creditsJSON struct {
@@ -158,6 +164,8 @@ type entryJSON struct {
 	ClientID string       `json:"client_id,omitempty"`
 	PayerID  string       `json:"payer_org_id,omitempty"`
 	Paid     credit.Micro `json:"paid,omitempty"`
+	// UsedAt is when usage was reported whose month was closed before it settled.
+	UsedAt *time.Time `json:"used_at,omitempty"`
 }
 
 type legJSON struct {
@@ -169,6 +177,10 @@ func entryOut(e credit.Entry) entryJSON {
 	out := entryJSON{ID: e.ID, At: e.At.UTC(), Kind: e.Kind, Amount: e.Amount, Legs: []legJSON{}, Attempt: e.Attempt, PriceVersion: e.PriceVersion,
 		BillingSource: e.Source, AgentID: e.Agent, KeyID: e.Key, Provider: e.Provider, Model: e.Model, ConnectionID: e.Connection,
 		Estimated: e.Estimated, Late: e.Late, ClientID: e.Client, PayerID: e.Agency, Paid: e.Paid}
+	if !e.UsedAt.IsZero() {
+		at := e.UsedAt.UTC()
+		out.UsedAt = &at
+	}
 	for _, leg := range e.Legs {
 		out.Legs = append(out.Legs, legJSON{leg.Account, leg.Amount})
 	}
@@ -285,6 +297,8 @@ func payerOf(a credit.Attempt, orgID string) string {
 
 type reconcileBody struct {
 	OrgID string `json:"org_id"`
+	// Deep goes through all months instead of beginning at the newest opening.
+	Deep bool `json:"deep"`
 }
 
 type reconcileJSON struct {
@@ -310,7 +324,7 @@ func reconcile(c *call, b reconcileBody) (any, error) {
 		if _, err := c.load(b.OrgID); err != nil {
 			return nil, err
 		}
-		return out, c.reconcileOne(&out, b.OrgID)
+		return out, c.reconcileOne(&out, b.OrgID, b.Deep)
 	}
 	for after := ""; ; {
 		orgs, next, err := c.Orgs.Orgs.Orgs(c, "", after, maxLimit)
@@ -318,7 +332,7 @@ func reconcile(c *call, b reconcileBody) (any, error) {
 			return nil, err
 		}
 		for _, o := range orgs {
-			if err := c.reconcileOne(&out, o.ID); err != nil {
+			if err := c.reconcileOne(&out, o.ID, b.Deep); err != nil {
 				return nil, err
 			}
 		}
@@ -328,8 +342,12 @@ func reconcile(c *call, b reconcileBody) (any, error) {
 	}
 }
 
-func (c *call) reconcileOne(out *reconcileJSON, id string) error {
-	r, err := c.Ledger.Reconcile(c, id, c.req.Now)
+func (c *call) reconcileOne(out *reconcileJSON, id string, deep bool) error {
+	check := c.Books.Reconcile
+	if deep {
+		check = c.Books.ReconcileDeep
+	}
+	r, err := check(c, id, c.req.Now)
 	if err != nil {
 		return err
 	}

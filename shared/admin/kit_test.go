@@ -120,7 +120,7 @@ func newWorld(t *testing.T) *world {
 		Installs: &install.Service{Store: w.installs, Bindings: w.installs, Vault: w.vault, Index: w.vault, Catalog: catalog.New(catalog.Entries()),
 			Agents: agents, PublicURL: "https://latchkey.example"},
 		Integrations: &integration.Service{Store: w.integrations, Seal: seal, Hash: w.vault, NewID: w.newID},
-		Sessions:     sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Alerts: w.alerts, Rebuild: fakeRebuild{}, Prices: &fakePrices{rows: w.rows},
+		Sessions:     sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Books: w.ledger, Alerts: w.alerts, Rebuild: fakeRebuild{}, Prices: &fakePrices{rows: w.rows},
 		Offers: w.conns, Models: ModelSupply{Served: []taxonomy.Provider{taxonomy.OpenRouter, taxonomy.OpenAI, taxonomy.OpenAICompatible}, Platform: []taxonomy.Provider{taxonomy.OpenRouter}},
 		Rotations: &rotation.Service{Store: w.jobs, Keys: w.vault, Wake: func(context.Context) error { w.woken++; return nil }},
 		Routes:    fakeRoutes{}, Payments: fakePayments{},
@@ -402,6 +402,12 @@ func (f *fakeLedger) Request(_ context.Context, id, request string) (credit.Requ
 func (f *fakeLedger) Usage(_ context.Context, id, from, to string, by []string) ([]credit.UsageRow, error) {
 	return []credit.UsageRow{{Org: id, Day: from, Model: to, Source: taxonomy.Platform, Requests: 2, Cost: 9,
 		Usage: billing.Usage{AudioMillis: 61_250, Source: billing.Estimated}, Agent: strings.Join(by, "+")}}, nil
+}
+
+func (f *fakeLedger) ReconcileDeep(ctx context.Context, id string, now time.Time) (credit.ReconcileReport, error) {
+	r, err := f.Reconcile(ctx, id, now)
+	r.Checked += 10
+	return r, err
 }
 
 func (f *fakeLedger) Reconcile(_ context.Context, id string, _ time.Time) (credit.ReconcileReport, error) {

@@ -27,6 +27,9 @@ type Account struct {
 	NextExpiry time.Time
 	Mode       string
 	Opened     time.Time
+	// Closed is the beginning of the first month that takes entries, FencedAt is
+	// since when that is so; zero if no month was closed.
+	Closed, FencedAt time.Time
 	// Shards are all balance shards, at one moment. The first is home: grants are
 	// posted to it.
 	Shards []Shard
@@ -43,6 +46,8 @@ type Shard struct {
 	Reserves int64
 	// Due is from when reservations are refused, zero if never.
 	Due time.Time
+	// Closed is the beginning of the first month that takes entries.
+	Closed time.Time
 }
 
 // Reserves counts the reservations of all shards.

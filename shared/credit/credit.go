@@ -27,6 +27,10 @@
 // many pass as there is credit for, with any number of shards; one that kept
 // losing races is ledger_unavailable, never insufficient_credits.
 //
+// Months are closed by the sweep ([Ledger.CloseMonths]): what an organisation had at
+// the beginning of a month is kept, so that whoever adds up reads one month, and a
+// closed month takes no entry: usage that settles later is charged then.
+//
 // Limits: one shard takes about 10 requests per second in comfort. A shard that
 // settlement or a clawback took below zero is a debt that the other shards do not
 // know of until the next spread, a minute at most while the organisation is busy:
@@ -135,6 +139,22 @@ type Entry struct {
 	Client string
 	Agency string
 	Paid   Micro
+	// UsedAt is when usage was reported whose month was closed before it was
+	// settled: the entry belongs to the month in which it is written. Zero
+	// otherwise.
+	UsedAt time.Time
+}
+
+// NotBefore moves a usage entry to the time it is written if its own month is
+// closed; closed is the beginning of the first month that takes entries.
+func (e Entry) NotBefore(closed, now time.Time) Entry {
+	if e.At.Before(closed) {
+		e.UsedAt = e.At
+		if e.At = now; now.Before(closed) { // a clock that lags
+			e.At = closed
+		}
+	}
+	return e
 }
 
 // EntryID is the id of the one entry of a kind of an attempt; it is unique over

@@ -219,8 +219,11 @@ func (s *scripted) Account(context.Context, string) (Account, error) {
 	return a, nil
 }
 
-func (s *scripted) EachEntry(context.Context, string, time.Time, func(Entry)) error { return nil }
-func (s *scripted) Holds(context.Context, string) ([]Open, error)                   { return nil, nil }
+func (s *scripted) Journal(context.Context, string, time.Time, int, string, int) ([]Entry, error) {
+	return nil, nil
+}
+func (s *scripted) Openings(context.Context, string, int) ([]Opening, error) { return nil, nil }
+func (s *scripted) Holds(context.Context, string) ([]Open, error)            { return nil, nil }
 func (s *scripted) Postings(context.Context, string) ([]Posting, error) {
 	return []Posting{{Amount: 100, Kind: taxonomy.Gifted}}, nil
 }
@@ -231,8 +234,8 @@ func TestReconcileSuspicion(t *testing.T) {
 	account := func(held Micro, version int64) Account {
 		return Account{Org: "o", Held: held, Available: -held, Version: version, Opened: t0}
 	}
-	// audit reads the account three times: before, for the months, after.
-	torn := []Account{account(5, 1), account(5, 1), account(5, 1), account(5, 2), account(5, 2), account(0, 3), account(0, 4), account(0, 4), account(0, 4)}
+	// audit reads the account twice: before and after.
+	torn := []Account{account(5, 1), account(5, 1), account(5, 2), account(0, 3), account(0, 4), account(0, 4)}
 	for name, c := range map[string]struct {
 		accounts []Account
 		ok       bool

@@ -163,6 +163,9 @@ func planEnd(acc Account, postings []Posting, holds []Open, id string, now time.
 	free := f.free(held)[at].Remaining
 	e = GrantEnd{Grant: g, Account: acc, NextExpiry: nextExpiry(postings, id)}
 	seq, base := acc.Seq, acc.Posted
+	if now.Before(acc.Closed) { // a clock that lags
+		now = acc.Closed
+	}
 	if free > 0 {
 		seq++
 		e.Expiry = &Posting{ID: expiryID(g, postings), Org: g.Org, Origin: ExpiryEntry, Kind: g.Kind, Amount: -free, At: now, Of: g.ID, Seq: seq, Base: base}

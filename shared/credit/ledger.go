@@ -29,8 +29,9 @@ type SettleStore interface {
 	Poisoned(ctx context.Context, since time.Time) ([]Poison, error)
 }
 
-// SweepStore is what ends abandoned attempts.
+// SweepStore is what ends abandoned attempts and months.
 type SweepStore interface {
+	CloseStore
 	// Open returns open attempts of an index partition, oldest expiry first, as
 	// they are stored now, and the cursor of the next page, "" at the end.
 	Open(ctx context.Context, bucket, cursor string, limit int) ([]Open, string, error)
@@ -83,8 +84,9 @@ type ReadStore interface {
 	// Month returns up to limit entries of a month with a sort key below before
 	// (all if empty), newest first.
 	Month(ctx context.Context, org string, month time.Time, before string, limit int) ([]Entry, error)
-	// EachEntry calls fn for every entry of a month, in no order.
-	EachEntry(ctx context.Context, org string, month time.Time, fn func(Entry)) error
+	// Journal returns up to limit entries of one of the partitions of a month, by
+	// sort key, above after.
+	Journal(ctx context.Context, org string, month time.Time, bucket int, after string, limit int) ([]Entry, error)
 	// Holds lists the open attempts of an organisation.
 	Holds(ctx context.Context, org string) ([]Open, error)
 	// Request reads all attempts of a request; not_found if there is none.

@@ -172,12 +172,19 @@ func (l *Ledger) months(ctx context.Context, org string, now time.Time) ([]time.
 	if err != nil {
 		return nil, err
 	}
+	return monthsOf(acc, now), nil
+}
+
+func monthsOf(acc Account, now time.Time) (out []time.Time) {
 	last := now.Add(clockSkew)
-	var out []time.Time
+	// What was written by a clock that lags may stand in the month that was opened.
+	if acc.Closed.After(last) {
+		last = acc.Closed
+	}
 	for m := month(acc.Opened.Add(-clockSkew)); !m.After(last) && len(out) < maxMonths; m = m.AddDate(0, 1, 0) {
 		out = append(out, m)
 	}
-	return out, nil
+	return out
 }
 
 func month(t time.Time) time.Time {

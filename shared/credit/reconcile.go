@@ -2,6 +2,7 @@ package credit
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/latchkey/latchkey/shared/fault"
@@ -10,7 +11,7 @@ import (
 // Mismatch is a difference between what is stored and what it should be.
 type Mismatch struct {
 	Org  string
-	What string // posted, held, available, moved, legs or kinds
+	What string // posted, held, available, moved, legs, kinds, or opening 2006-01
 	// Want is the computed figure, Got the stored one.
 	Want, Got Micro
 }
@@ -32,14 +33,25 @@ const (
 )
 
 // Reconcile adds up an organisation's entries and holds and compares them with
-// the balance. Reads are bracketed by two reads of the balance and discarded if
+// the balance. It begins at the newest opening, so that it reads the entries of
+// one month. Reads are bracketed by two reads of the balance and discarded if
 // it changed; a difference counts only if three such reads, seconds apart, agree
 // on it. Errors: ledger_unavailable, also when the balance never stood still.
 func (l *Ledger) Reconcile(ctx context.Context, org string, now time.Time) (ReconcileReport, error) {
+	return l.reconcile(ctx, org, now, false)
+}
+
+// ReconcileDeep is a [Ledger.Reconcile] that goes through every month there ever
+// was and compares each opening with the entries before it.
+func (l *Ledger) ReconcileDeep(ctx context.Context, org string, now time.Time) (ReconcileReport, error) {
+	return l.reconcile(ctx, org, now, true)
+}
+
+func (l *Ledger) reconcile(ctx context.Context, org string, now time.Time, deep bool) (ReconcileReport, error) {
 	var last []Mismatch
 	same := 0
 	for range reconcileReads {
-		found, checked, stable, err := l.audit(ctx, org, now)
+		found, checked, stable, err := l.audit(ctx, org, now, deep)
 		if err != nil {
 			return ReconcileReport{}, err
 		}
@@ -64,7 +76,7 @@ func (l *Ledger) Reconcile(ctx context.Context, org string, now time.Time) (Reco
 }
 
 // audit is one bracketed read.
-func (l *Ledger) audit(ctx context.Context, org string, now time.Time) (found []Mismatch, checked int, stable bool, err error) {
+func (l *Ledger) audit(ctx context.Context, org string, now time.Time, deep bool) (found []Mismatch, checked int, stable bool, err error) {
 	before, err := l.store.Account(ctx, org)
 	if fault.CodeOf(err) == fault.NotFound {
 		return nil, 0, true, nil
@@ -72,30 +84,11 @@ func (l *Ledger) audit(ctx context.Context, org string, now time.Time) (found []
 	if err != nil {
 		return nil, 0, false, err
 	}
-	months, err := l.months(ctx, org, now)
+	sum, err := l.addAll(ctx, before, now, deep)
 	if err != nil {
 		return nil, 0, false, err
 	}
-	var posted, crooked Micro
-	for _, m := range months {
-		err := l.store.EachEntry(ctx, org, m, func(e Entry) {
-			checked++
-			posted += e.Amount
-			var legs, ours Micro
-			for _, leg := range e.Legs {
-				legs += leg.Amount
-				if leg.Account == AccountOrg {
-					ours += leg.Amount
-				}
-			}
-			if legs != 0 || ours != e.Amount {
-				crooked++
-			}
-		})
-		if err != nil {
-			return nil, 0, false, err
-		}
-	}
+	checked = sum.entries
 	var held Micro
 	holds, err := l.store.Holds(ctx, org)
 	if err != nil {
@@ -113,7 +106,64 @@ func (l *Ledger) audit(ctx context.Context, org string, now time.Time) (found []
 	if err != nil || after.Version != before.Version {
 		return nil, 0, false, err
 	}
-	return compare(before, posted, held, crooked, postings), checked, true, nil
+	return append(sum.openings, compare(before, sum.posted, held, sum.crooked, postings)...), checked, true, nil
+}
+
+// sums are the entries added up.
+type sums struct {
+	posted   Micro
+	crooked  Micro // how many entries have legs that do not fit
+	entries  int
+	openings []Mismatch
+}
+
+func (s *sums) add(e Entry) {
+	s.entries++
+	s.posted += e.Amount
+	var legs, ours Micro
+	for _, leg := range e.Legs {
+		legs += leg.Amount
+		if leg.Account == AccountOrg {
+			ours += leg.Amount
+		}
+	}
+	if legs != 0 || ours != e.Amount {
+		s.crooked++
+	}
+}
+
+// addAll adds up the entries since the newest opening, or with deep all of them.
+func (l *Ledger) addAll(ctx context.Context, a Account, now time.Time, deep bool) (sums, error) {
+	var s sums
+	months := monthsOf(a, now)
+	opening := map[time.Time]Opening{}
+	if deep {
+		openings, err := l.store.Openings(ctx, a.Org, 0)
+		if err != nil {
+			return s, err
+		}
+		for _, o := range openings {
+			if o.Place == "" {
+				opening[o.Month] = o
+			}
+		}
+	} else {
+		last, err := l.newest(ctx, a)
+		if err != nil {
+			return s, err
+		}
+		s.posted = last.Sum
+		months = slices.DeleteFunc(months, func(m time.Time) bool { return m.Before(last.Month) })
+	}
+	for _, m := range months {
+		if o, closed := opening[m]; closed && o.Sum != s.posted {
+			s.openings = append(s.openings, Mismatch{Org: a.Org, What: "opening " + m.Format("2006-01"), Want: s.posted, Got: o.Sum})
+		}
+		if err := l.eachEntry(ctx, a.Org, m, s.add); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
 }
 
 func compare(a Account, posted, held, crooked Micro, postings []Posting) []Mismatch {

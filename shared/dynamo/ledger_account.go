@@ -20,8 +20,9 @@ const aOpened = "opened"
 
 // OpenAccount implements credit.AccountStore.
 func (s *LedgerStore) OpenAccount(ctx context.Context, org string, now time.Time) error {
-	it := shardItem(org, homeShard, time.Time{})
+	it := shardItem(org, homeShard, time.Time{}, time.Time{})
 	it[aLine], it[aSeq], it[aShards], it[aOpened] = num(0), num(0), num(1), millis(now)
+	it[table.HoldsPK], it[table.HoldsSK] = str(table.CloseBucket(org)), millis(credit.FirstClose(now))
 	_, err := s.db.api.PutItem(ctx, &dynamodb.PutItemInput{
 		TableName: s.db.name(table.Ledger), Item: it,
 		ConditionExpression: aws.String(ifAbsent), ExpressionAttributeNames: ledgerPKName,
@@ -33,10 +34,15 @@ func (s *LedgerStore) OpenAccount(ctx context.Context, org string, now time.Time
 }
 
 var (
-	postNames = map[string]string{"#pk": table.PK, "#posted": aPosted, "#avail": aAvail, "#ver": aVersion, "#seq": aSeq, "#nx": aNext, "#s": aShards}
+	postNames = map[string]string{"#pk": table.PK, "#posted": aPosted, "#avail": aAvail, "#ver": aVersion, "#seq": aSeq, "#nx": aNext, "#s": aShards, "#cl": aClosed,
+		"#hx": table.HoldsPK, "#exp": table.HoldsSK}
 	// postCeiling keeps a balance far from the end of 64 bits.
 	postCeiling = int64(1) << 62
 )
+
+// postSet also brings balances that are older than closed months into the index
+// of those to close.
+const postSet = "SET #posted = #posted + :a, #avail = #avail + :a, #ver = #ver + :one, #seq = :seq, #hx = if_not_exists(#hx, :hx), #exp = if_not_exists(#exp, :exp)"
 
 // postingItem is the item of a posting.
 func postingItem(p credit.Posting) item {
@@ -57,19 +63,20 @@ func postingItem(p credit.Posting) item {
 }
 
 // postBalance moves a balance by what is posted, if nothing else was posted
-// since it was read and it has no more shards: seq is the number of the last posting of the transaction.
-func (s *LedgerStore) postBalance(acc credit.Account, amount credit.Micro, seq int64, next time.Time) *types.Update {
+// since it was read, it has no more shards and takes entries of at: seq is the number of the last posting of the transaction.
+func (s *LedgerStore) postBalance(acc credit.Account, amount credit.Micro, seq int64, next, at time.Time) *types.Update {
 	u := &types.Update{
 		TableName: s.db.name(table.Ledger), Key: keyItem(table.Balance(acc.Org, homeShard)),
-		UpdateExpression:         aws.String("SET #posted = #posted + :a, #avail = #avail + :a, #ver = #ver + :one, #seq = :seq, #nx = :nx"),
-		ConditionExpression:      aws.String("attribute_exists(#pk) AND #posted < :top AND #seq = :read AND (attribute_not_exists(#s) OR #s = :s)"),
+		UpdateExpression:         aws.String(postSet + ", #nx = :nx"),
+		ConditionExpression:      aws.String("attribute_exists(#pk) AND #posted < :top AND #seq = :read AND (attribute_not_exists(#s) OR #s = :s) AND " + takesEntries),
 		ExpressionAttributeNames: postNames,
 		ExpressionAttributeValues: item{":a": num(int64(amount)), ":one": num(1), ":top": num(postCeiling),
-			":read": num(acc.Seq), ":seq": num(seq), ":nx": millis(next), ":s": num(int64(len(acc.Shards)))},
+			":read": num(acc.Seq), ":seq": num(seq), ":nx": millis(next), ":s": num(int64(len(acc.Shards))), ":at": millis(at),
+			":hx": str(table.CloseBucket(acc.Org)), ":exp": millis(credit.FirstClose(acc.Opened))},
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}
 	if next.IsZero() {
-		u.UpdateExpression = aws.String("SET #posted = #posted + :a, #avail = #avail + :a, #ver = #ver + :one, #seq = :seq REMOVE #nx")
+		u.UpdateExpression = aws.String(postSet + " REMOVE #nx")
 		delete(u.ExpressionAttributeValues, ":nx")
 	}
 	return u
@@ -84,7 +91,7 @@ func (s *LedgerStore) posting(p credit.Posting, acc credit.Account, row *audit.R
 	in := &dynamodb.TransactWriteItemsInput{
 		TransactItems: []types.TransactWriteItem{
 			ledgerPut(ledger, postingItem(p), ifAbsent),
-			{Update: s.postBalance(acc, p.Amount, p.Seq, next)},
+			{Update: s.postBalance(acc, p.Amount, p.Seq, next, p.At)},
 			ledgerPut(ledger, entryItem(p.Entry()), ifAbsent),
 		},
 	}
@@ -120,6 +127,9 @@ func (s *LedgerStore) Post(ctx context.Context, p credit.Posting, row *audit.Row
 		if err != nil {
 			return credit.Posting{}, err
 		}
+		if p.At.Before(acc.Closed) { // a clock that lags
+			p.At = acc.Closed
+		}
 		if p.Seq != 0 && p.Seq != acc.Seq+1 {
 			return credit.Posting{}, fault.New(fault.Conflict, op, "something else was posted meanwhile, try again")
 		}
@@ -138,7 +148,7 @@ func (s *LedgerStore) Post(ctx context.Context, p credit.Posting, row *audit.Row
 			return p, s.level(ctx, acc, p.ExpiresAt)
 		case out == didCancel && failedCondition(reasons, 0):
 			return samePosting(p, reasons[0].Item)
-		case out == didCancel && failedCondition(reasons, 1) && read(reasons[1].Item).num(aSeq) == acc.Seq && shardsOf(reasons[1].Item) == len(acc.Shards):
+		case out == didCancel && failedCondition(reasons, 1) && sameBalance(acc, reasons[1].Item):
 			return credit.Posting{}, fault.New(fault.Conflict, op, "the balance cannot take this amount")
 		case out == didCancel && failedCondition(reasons, postRow):
 			return credit.Posting{}, fault.Wrap(fault.Internal, op, "internal error, try again later", errRowExists)
@@ -153,6 +163,13 @@ func (s *LedgerStore) Post(ctx context.Context, p credit.Posting, row *audit.Row
 		}
 	}
 	return credit.Posting{}, ledgerUnavailable(op, nil)
+}
+
+// sameBalance reports whether a balance that refused a posting is as it was when
+// the posting was made up.
+func sameBalance(acc credit.Account, home item) bool {
+	r := read(home)
+	return r.num(aSeq) == acc.Seq && shardsOf(home) == len(acc.Shards) && r.time(aClosed).Equal(acc.Closed)
 }
 
 // Places of the audit row and of the chain's head in [LedgerStore.posting].

@@ -21,16 +21,12 @@ var (
 
 // Due implements credit.ExpiryStore.
 func (s *LedgerStore) Due(ctx context.Context, bucket string, now time.Time, limit int) ([]credit.DueGrant, error) {
-	page, err := s.db.api.Query(ctx, &dynamodb.QueryInput{
-		TableName: s.db.name(table.Ledger), IndexName: aws.String(table.HoldsIndex), Limit: aws.Int32(int32(min(limit, 100))),
-		KeyConditionExpression: aws.String("#hx = :hx AND #exp <= :now"), ExpressionAttributeNames: dueNames,
-		ExpressionAttributeValues: item{":hx": str(bucket), ":now": millis(now)},
-	})
+	items, err := s.dueIn(ctx, bucket, now, limit)
 	if err != nil {
 		return nil, ledgerUnavailable("dynamo.Due", err)
 	}
-	out := make([]credit.DueGrant, 0, len(page.Items))
-	for _, it := range page.Items {
+	out := make([]credit.DueGrant, 0, len(items))
+	for _, it := range items {
 		r := read(it)
 		org, ok := strings.CutPrefix(r.str(table.PK), "G#")
 		if ok && r.err == nil {
@@ -38,6 +34,19 @@ func (s *LedgerStore) Due(ctx context.Context, bucket string, now time.Time, lim
 		}
 	}
 	return out, nil
+}
+
+// dueIn lists what is due in an index partition, due longest first.
+func (s *LedgerStore) dueIn(ctx context.Context, bucket string, now time.Time, limit int) ([]map[string]types.AttributeValue, error) {
+	page, err := s.db.api.Query(ctx, &dynamodb.QueryInput{
+		TableName: s.db.name(table.Ledger), IndexName: aws.String(table.HoldsIndex), Limit: aws.Int32(int32(min(limit, 100))),
+		KeyConditionExpression: aws.String("#hx = :hx AND #exp <= :now"), ExpressionAttributeNames: dueNames,
+		ExpressionAttributeValues: item{":hx": str(bucket), ":now": millis(now)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return page.Items, nil
 }
 
 // End implements credit.ExpiryStore.
@@ -65,7 +74,11 @@ func (s *LedgerStore) End(ctx context.Context, e credit.GrantEnd) (bool, error) 
 		seq, moved = p.Seq, moved+p.Amount
 		token = append(token, p.ID, strconv.FormatInt(int64(p.Amount), 10), strconv.FormatInt(p.At.UnixMilli(), 10))
 	}
-	balance := s.postBalance(acc, moved, seq, e.NextExpiry)
+	at := acc.Closed // a step that posts nothing fits into any month
+	if len(steps) > 0 {
+		at = steps[0].At
+	}
+	balance := s.postBalance(acc, moved, seq, e.NextExpiry, at)
 	// Everything was computed from this version: a call that ended meanwhile
 	// changes what is left.
 	balance.ConditionExpression = aws.String(*balance.ConditionExpression + " AND #ver = :ver")

@@ -287,6 +287,9 @@ func entryItem(e credit.Entry) item {
 	if e.Late {
 		it[aLate] = boolean(true)
 	}
+	if !e.UsedAt.IsZero() {
+		it[aUsedAt] = millis(e.UsedAt)
+	}
 	return it
 }
 
@@ -296,8 +299,8 @@ func parseEntry(it item) (credit.Entry, error) {
 		ID: r.str(aID), Org: r.str("org"), Kind: credit.EntryKind(r.str(aKind)), Request: r.str("req"), Attempt: int(r.num("att")),
 		At: r.time(aCreated), Amount: credit.Micro(r.num(aAmount)), Source: taxonomy.BillingSource(r.str(aSource)),
 		PriceVersion: r.str(aPrice), Provider: r.str(aProvider), Model: r.str(aModel), Connection: r.str(aConn),
-		Agent: r.str(aAgent), Key: r.str(aKeyID), Estimated: r.bool(aEstimated), Late: r.bool(aLate),
 		Client: r.str(aClient), Agency: r.str(aAgency), Paid: credit.Micro(r.num(aDrawPaid)),
+		Agent: r.str(aAgent), Key: r.str(aKeyID), Estimated: r.bool(aEstimated), Late: r.bool(aLate), UsedAt: r.time(aUsedAt),
 	}
 	for _, v := range r.list(aLegs) {
 		pair, ok := v.(*types.AttributeValueMemberL)

@@ -63,25 +63,6 @@ func (s *LedgerStore) Month(ctx context.Context, org string, month time.Time, be
 	return out, nil
 }
 
-// EachEntry implements credit.ReadStore.
-func (s *LedgerStore) EachEntry(ctx context.Context, org string, month time.Time, fn func(credit.Entry)) error {
-	const op = "dynamo.EachEntry"
-	for b := range table.EntryBuckets {
-		items, err := s.db.query(ctx, query{role: table.Ledger, pk: table.EntryPartition(org, month, b), consistent: true})
-		if err != nil {
-			return ledgerUnavailable(op, err)
-		}
-		for _, it := range items {
-			e, err := parseEntry(it)
-			if err != nil {
-				return ledgerRead(op, err)
-			}
-			fn(e)
-		}
-	}
-	return nil
-}
-
 // Holds implements credit.ReadStore. The partitions hold other organisations'
 // attempts, too; those are skipped by key before anything is read. An agency's
 // holds for its clients lie in partitions where the key does not tell who pays.

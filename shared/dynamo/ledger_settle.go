@@ -18,7 +18,7 @@ import (
 const settleMax = 49
 
 // settleDrawn is the same where an agency pays: with three items each, the
-// balance and two counters.
+// balance, two counters and the client's balance.
 const settleDrawn = 32
 
 // settleRounds is how often a batch is cut down before its members go one by one.
@@ -29,6 +29,17 @@ type due struct {
 	used    credit.Used
 	key     table.Key
 	verdict credit.Verdict
+	// closed is from when on its entries can be written, as far as is known.
+	closed time.Time
+}
+
+// entries are the entries of the attempt when they are written now.
+func (d *due) entries(now time.Time) []credit.Entry {
+	out := d.used.Entries()
+	for i, e := range out {
+		out[i] = e.NotBefore(d.closed, now)
+	}
+	return out
 }
 
 // settleLane is what may share a transaction: attempts on one balance, or
@@ -96,7 +107,7 @@ func (s *LedgerStore) settleBatch(ctx context.Context, g []*due, now time.Time) 
 			}
 			return
 		}
-		tx := s.settlement(g)
+		tx := s.settlement(g, now)
 		out, reasons, _ := s.act(ctx, tx.in, nil)
 		switch out {
 		case didWrite:
@@ -109,7 +120,7 @@ func (s *LedgerStore) settleBatch(ctx context.Context, g []*due, now time.Time) 
 			return
 		case didCancel:
 			rest, changed := s.drop(ctx, g, tx, reasons, now)
-			if !changed {
+			if !changed && !learnClosed(g, tx, reasons) {
 				s.halve(ctx, g, now, balanceReason(reasons))
 				return
 			}
@@ -134,6 +145,26 @@ func balanceReason(reasons []types.CancellationReason) string {
 		}
 	}
 	return "balance_refused"
+}
+
+// learnClosed takes from balances that refused entries of a closed month when that
+// month ended; it reports whether any entry has to move.
+func learnClosed(g []*due, tx settlement, reasons []types.CancellationReason) (moved bool) {
+	var closed time.Time
+	for _, i := range tx.fences {
+		if failedCondition(reasons, i) {
+			if t := read(reasons[i].Item).time(aClosed); t.After(closed) {
+				closed = t
+			}
+		}
+	}
+	for _, d := range g {
+		if d.closed.Before(closed) {
+			moved = moved || d.used.At.Before(closed)
+			d.closed = closed
+		}
+	}
+	return moved
 }
 
 func undecided(g []*due) {
@@ -217,36 +248,84 @@ type settlement struct {
 	in    *dynamodb.TransactWriteItemsInput
 	first int   // attempt i is action first+i
 	entry []int // action of the first entry of attempt i, -2 if it has none
+	// fences are the actions that keep entries out of closed months.
+	fences []int
 }
 
 var (
 	settleNames        = map[string]string{"#st": aState, "#hold": aHold, "#a": aAmount, "#hx": table.HoldsPK}
-	settleBalanceNames = map[string]string{"#held": aHeld, "#posted": aPosted, "#avail": aAvail, "#ver": aVersion}
+	settleBalanceNames = map[string]string{"#held": aHeld, "#posted": aPosted, "#avail": aAvail, "#ver": aVersion, "#cl": aClosed}
+	closedName         = map[string]string{"#cl": aClosed}
 )
 
-func (s *LedgerStore) settlement(g []*due) settlement {
-	ledger := s.db.name(table.Ledger)
-	tx := settlement{entry: make([]int, len(g))}
-	acts := make([]types.TransactWriteItem, 0, 1+2*len(g))
-	params := make([]string, 0, 3*len(g))
+// settledBalances adds the write of the balance that attempts settle on, and checks
+// that months are open for those who have entries besides: who pays nothing, and the
+// clients of whoever pays. earliest is the time of the first entry, zero if there
+// is none.
+func (s *LedgerStore) settledBalances(tx *settlement, acts []types.TransactWriteItem, g []*due, earliest time.Time) []types.TransactWriteItem {
+	ledger, u := s.db.name(table.Ledger), g[0].used
 	var hold, amount credit.Micro
 	for _, d := range g {
 		hold += d.used.Hold
 		amount += d.used.Amount
 	}
-	if g[0].used.MovesBalance() {
+	others := make([]string, 0, 2)
+	if u.MovesBalance() {
+		at := earliest
+		if at.IsZero() {
+			at = maxEntryTime // nothing but refused calls
+		}
+		tx.fences = append(tx.fences, len(acts))
 		acts = append(acts, types.TransactWriteItem{Update: &types.Update{
-			TableName: ledger, Key: keyItem(table.Balance(g[0].used.Payer(), g[0].used.Shard)),
+			TableName: ledger, Key: keyItem(table.Balance(u.Payer(), u.Shard)),
 			UpdateExpression:         aws.String("SET #held = #held - :h, #posted = #posted - :a, #avail = #avail + :d, #ver = #ver + :one"),
-			ConditionExpression:      aws.String("#held >= :h"),
+			ConditionExpression:      aws.String("#held >= :h AND " + takesEntries),
 			ExpressionAttributeNames: settleBalanceNames,
 			ExpressionAttributeValues: item{":h": num(int64(hold)), ":a": num(int64(amount)),
-				":d": num(int64(hold - amount)), ":one": num(1)},
+				":d": num(int64(hold - amount)), ":one": num(1), ":at": millis(at)},
+			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 		}})
-		if u := g[0].used; u.Agency != "" && amount != hold {
+		if u.Agency != "" && amount != hold {
 			acts, _ = s.draws(acts, drawChange{agency: u.Agency, client: u.Org, day: u.Day, by: amount - hold, absent: hold})
 		}
+	} else {
+		others = append(others, u.Payer())
 	}
+	if u.Agency != "" {
+		others = append(others, u.Org)
+	}
+	for _, org := range others {
+		if earliest.IsZero() {
+			break
+		}
+		tx.fences = append(tx.fences, len(acts))
+		acts = append(acts, types.TransactWriteItem{ConditionCheck: &types.ConditionCheck{
+			TableName: ledger, Key: keyItem(table.Balance(org, homeShard)),
+			ConditionExpression: aws.String(takesEntries), ExpressionAttributeNames: closedName,
+			ExpressionAttributeValues:           item{":at": millis(earliest)},
+			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+		}})
+	}
+	return acts
+}
+
+func (s *LedgerStore) settlement(g []*due, now time.Time) settlement {
+	ledger := s.db.name(table.Ledger)
+	tx := settlement{entry: make([]int, len(g))}
+	acts := make([]types.TransactWriteItem, 0, 1+2*len(g))
+	params := make([]string, 0, 1+3*len(g))
+	entries := make([][]credit.Entry, len(g))
+	var earliest time.Time
+	for i, d := range g {
+		entries[i] = d.entries(now)
+		for _, e := range entries[i] {
+			if earliest.IsZero() || e.At.Before(earliest) {
+				earliest = e.At
+			}
+		}
+	}
+	acts = s.settledBalances(&tx, acts, g, earliest)
+	params = append(params, strconv.FormatInt(earliest.UnixMilli(), 10))
 	tx.first = len(acts)
 	for _, d := range g {
 		h, a := strconv.FormatInt(int64(d.used.Hold), 10), strconv.FormatInt(int64(d.used.Amount), 10)
@@ -261,9 +340,9 @@ func (s *LedgerStore) settlement(g []*due) settlement {
 			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 		}})
 	}
-	for i, d := range g {
+	for i := range g {
 		tx.entry[i] = -2
-		for k, e := range d.used.Entries() {
+		for k, e := range entries[i] {
 			if k == 0 {
 				tx.entry[i] = len(acts)
 			}

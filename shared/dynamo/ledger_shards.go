@@ -31,8 +31,8 @@ const (
 	aInUse = "shards"
 )
 
-// shardItem is an empty shard.
-func shardItem(org string, shard int, due time.Time) item {
+// shardItem is an empty shard, which takes entries from closed on.
+func shardItem(org string, shard int, due, closed time.Time) item {
 	it := keyItem(table.Balance(org, shard))
 	for _, name := range [...]string{aPosted, aHeld, aAvail, aMoved, aReserves, aVersion} {
 		it[name] = num(0)
@@ -41,13 +41,16 @@ func shardItem(org string, shard int, due time.Time) item {
 	if !due.IsZero() {
 		it[aNext] = millis(due)
 	}
+	if !closed.IsZero() {
+		it[aClosed] = millis(closed)
+	}
 	return it
 }
 
 func parseShard(it item) (credit.Shard, error) {
 	r := read(it)
 	sh := credit.Shard{Posted: credit.Micro(r.num(aPosted)), Held: credit.Micro(r.num(aHeld)), Available: credit.Micro(r.num(aAvail)),
-		Moved: credit.Micro(r.num(aMoved)), Version: r.num(aVersion), Reserves: r.num(aReserves), Due: r.time(aNext)}
+		Moved: credit.Micro(r.num(aMoved)), Version: r.num(aVersion), Reserves: r.num(aReserves), Due: r.time(aNext), Closed: r.time(aClosed)}
 	return sh, r.err
 }
 
@@ -58,7 +61,7 @@ var errNoShard = fmt.Errorf("%w: a balance shard is missing", errItem)
 func parseAccount(org string, items []item) (credit.Account, error) {
 	r := read(items[0])
 	a := credit.Account{Org: org, Mode: r.str(aMode), Opened: r.time(aOpened), CreditLine: credit.Micro(r.num(aLine)),
-		Seq: r.num(aSeq), NextExpiry: r.time(aNext),
+		Seq: r.num(aSeq), NextExpiry: r.time(aNext), Closed: r.time(aClosed), FencedAt: r.time(aFencedAt),
 		Load: credit.Load{Reserves: r.num(aLoadN), At: r.time(aLoadAt), InUse: int(r.num(aLoadUse))}}
 	for _, it := range items {
 		if it == nil {
@@ -173,23 +176,24 @@ func (s *LedgerStore) readTogether(ctx context.Context, keys []table.Key) ([]ite
 }
 
 // Split implements credit.ShardStore. New shards refuse from when the home shard
-// does; the condition is that neither changed.
+// does, and take entries from when it does; the condition is that neither changed.
 func (s *LedgerStore) Split(ctx context.Context, a credit.Account, n int) error {
 	const op = "dynamo.Split"
 	ledger, due := s.db.name(table.Ledger), a.Shards[homeShard].Due
 	x := &expression{names: map[string]string{"#s": aShards, "#ver": aVersion}, values: item{":n": num(int64(n)), ":one": num(1), ":was": num(int64(len(a.Shards)))}}
 	x.set = []string{"#s = :n", "#ver = #ver + :one"}
 	x.where = []string{"attribute_exists(#ver)", "(attribute_not_exists(#s) OR #s = :was)"}
-	nx := x.name(aNext)
-	if due.IsZero() {
-		x.where = append(x.where, "attribute_not_exists("+nx+")")
-	} else {
-		x.where = append(x.where, nx+" = "+x.value(millis(due)))
+	for name, t := range map[string]time.Time{aNext: due, aClosed: a.Closed} {
+		if n := x.name(name); t.IsZero() {
+			x.where = append(x.where, "attribute_not_exists("+n+")")
+		} else {
+			x.where = append(x.where, n+" = "+x.value(millis(t)))
+		}
 	}
 	acts := []types.TransactWriteItem{{Update: &types.Update{TableName: ledger, Key: keyItem(table.Balance(a.Org, homeShard)),
 		UpdateExpression: aws.String(x.update()), ConditionExpression: aws.String(x.condition()), ExpressionAttributeNames: x.names, ExpressionAttributeValues: x.values}}}
 	for i := len(a.Shards); i < n; i++ {
-		acts = append(acts, ledgerPut(ledger, shardItem(a.Org, i, due), ifAbsent))
+		acts = append(acts, ledgerPut(ledger, shardItem(a.Org, i, due, a.Closed), ifAbsent))
 	}
 	switch out, _, _ := s.act(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: acts, ClientRequestToken: freshToken()}, nil); out {
 	case didWrite:

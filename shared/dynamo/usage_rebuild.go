@@ -115,7 +115,7 @@ func (s *LedgerStore) CopyInto(ctx context.Context, entries []credit.Entry, vers
 	return s.projectInto(ctx, entries, now, func(string) (int64, bool) { return version, true })
 }
 
-// Journal implements [usage.Store].
+// Journal implements credit.ReadStore and [usage.Journal].
 func (s *LedgerStore) Journal(ctx context.Context, org string, month time.Time, bucket int, after string, limit int) ([]credit.Entry, error) {
 	const op = "dynamo.Journal"
 	items, err := s.db.query(ctx, query{role: table.Ledger, pk: table.EntryPartition(org, month, bucket), after: after, limit: int32(limit), consistent: true})

@@ -278,8 +278,7 @@ func Replay(org, id string) Key { return Key{"R#" + org + "#" + id, "REPLAY"} }
 // EntryBuckets is how many partitions the entries of one month have.
 const EntryBuckets = 8
 
-// Entry is one immutable entry. at must be stored on the request before the
-// entry is written, so that a second writer builds the same key.
+// Entry is one immutable entry.
 func Entry(org, request string, attempt int, kind string, at time.Time) Key {
 	return Key{EntryPartition(org, at, bucket(request, EntryBuckets)),
 		fmt.Sprintf("E#%013d#%s#%d#%s", at.UnixMilli(), request, attempt, kind)}
@@ -307,6 +306,26 @@ const grantBuckets = 8
 
 // GrantBucket is the index partition of an organisation's grants with an end.
 func GrantBucket(org string) string { return "GX#" + strconv.Itoa(bucket(org, grantBuckets)) }
+
+// Opening is what an organisation had at the beginning of a month.
+func Opening(org string, month time.Time) Key {
+	return Key{"O#" + org, month.UTC().Format("200601")}
+}
+
+const closeBuckets = 8
+
+// CloseBucket is the index partition of an organisation's balance, by when the
+// next month is due to be closed.
+func CloseBucket(org string) string { return "MX#" + strconv.Itoa(bucket(org, closeBuckets)) }
+
+// AllCloseBuckets lists the index partitions of balances.
+func AllCloseBuckets() []string {
+	out := make([]string, closeBuckets)
+	for i := range out {
+		out[i] = "MX#" + strconv.Itoa(i)
+	}
+	return out
+}
 
 // TopUp is one purchase of credits.
 func TopUp(id string) Key { return Key{"X#topup#" + id, "TOPUP"} }

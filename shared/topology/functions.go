@@ -148,7 +148,8 @@ func settle() Function {
 			Filters: []string{usedFilter, entryFilter},
 		},
 		Tables: []TableAccess{
-			{Table: table.Ledger, Actions: []string{"GetItem", "PutItem", "UpdateItem"}},
+			// The check is that of the month that an entry is written into.
+			{Table: table.Ledger, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "UpdateItem"}},
 			// Events that it has sent are deleted, rows never.
 			{Table: table.Usage, Actions: []string{"BatchGetItem", "GetItem", "PutItem", "UpdateItem"}},
 			{Table: table.Usage, Actions: []string{"DeleteItem"}, Keys: []string{table.KeptEvents}},
@@ -167,7 +168,7 @@ func sweep() Function {
 			{Table: table.Config, Actions: []string{"Query"}, Index: true, Keys: []string{table.ProbesDue}},
 			// It tells callers how many balance shards to use.
 			{Table: table.Config, Actions: []string{"UpdateItem"}, Keys: []string{"ORG#*"}},
-			{Table: table.Ledger, Actions: []string{"BatchGetItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
+			{Table: table.Ledger, Actions: []string{"BatchGetItem", "ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
 			// Events that the bus did not take.
 			{Table: table.Usage, Actions: []string{"DeleteItem", "Query"}, Keys: []string{table.KeptEvents}},
 			{Table: table.Vault, Actions: []string{"GetItem", "Query"}, Keys: []string{"ROT"}},

@@ -84,6 +84,9 @@ func closing(t *testing.T, e *env) {
 	// The day is over: it is closed all the same, and what is left moves.
 	e.at(april.Add(25*time.Hour + time.Minute))
 	e.closes(0, 1)
+	// Also if the sweep died before it put the rest off.
+	must(t, e.Clean.CloseNext(e.ctx, "org", e.now()))
+	e.closes(0, 1)
 	if o := e.opening("org", april); !o.Month.IsZero() {
 		t.Fatalf("added up at once: %+v", o)
 	}
@@ -116,7 +119,13 @@ func closing(t *testing.T, e *env) {
 func (e *env) intoClosed(org string) {
 	t := e.t
 	t.Helper()
-	// A grant by a clock that lags, and one whose month is open.
+	a, err := e.Clean.Account(e.ctx, org)
+	must(t, err)
+	must(t, e.Clean.Split(e.ctx, a, 3))
+	if a, err = e.Clean.Account(e.ctx, org); err != nil || !a.Shards[2].Closed.Equal(april) {
+		t.Fatalf("a shard that was added takes entries from %+v on: %v", a.Shards, err)
+	}
+	// A grant by a clock that lags.
 	p, err := e.clean.Grant(e.ctx, credit.GrantRequest{Org: org, Kind: taxonomy.Gifted, Amount: 5, IdempotencyKey: "late", Now: april.Add(-time.Second)})
 	must(t, err)
 	if !p.At.Equal(april) {

@@ -50,7 +50,7 @@ func (h *Handler) Handle(ctx context.Context, ev events.DynamoDBEvent) (events.D
 	b := h.read(ctx, ev, now)
 	if len(b.used) > 0 {
 		r := h.Ledger.Settle(ctx, b.used, now)
-		h.Log.InfoContext(ctx, "settled", "settled", r.Settled, "late", r.Late, "released", r.Released, "done", r.Done, "undecided", r.Undecided)
+		h.Log.InfoContext(ctx, "settled", "amount", charged(b.used, r.Verdicts), "settled", r.Settled, "late", r.Late, "released", r.Released, "done", r.Done, "undecided", r.Undecided)
 		b.collect(r.Verdicts, b.usedAt, func(i int, reason string) {
 			u := b.used[i]
 			h.Log.ErrorContext(ctx, "settle_poison", "reason", reason)
@@ -73,6 +73,16 @@ func (h *Handler) Handle(ctx context.Context, ev events.DynamoDBEvent) (events.D
 	return events.DynamoDBEventResponse{
 		BatchItemFailures: []events.DynamoDBBatchItemFailure{{ItemIdentifier: sequence}},
 	}, nil
+}
+
+// charged sums what was charged, in micro-credits, for the metric of it.
+func charged(used []credit.Used, verdicts []credit.Verdict) (sum int64) {
+	for i, v := range verdicts {
+		if v.Result == credit.Applied {
+			sum += int64(used[i].Amount)
+		}
+	}
+	return sum
 }
 
 func (h *Handler) read(ctx context.Context, ev events.DynamoDBEvent, now time.Time) batch {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/outbox"
 	"github.com/latchkey/latchkey/shared/table"
 )
 
@@ -34,11 +35,13 @@ type Handler struct {
 	Rotations interface {
 		Wake(ctx context.Context, now time.Time)
 	}
-	// Events sends what the event bus did not take before.
+	// Events tells what was found, and sends what the event bus did not take before.
 	Events interface {
+		Send(ctx context.Context, events []outbox.Event) error
 		Flush(ctx context.Context, budget int) (sent int, left bool, err error)
 	}
-	Log *slog.Logger
+	Stage string
+	Log   *slog.Logger
 }
 
 // Answer is the result of one run.
@@ -49,6 +52,8 @@ type Answer struct {
 	GrantsExpired int `json:"grants_expired"`
 	Probes        int `json:"probes"`
 	MonthsClosed  int `json:"months_closed"`
+	Unbilled      int `json:"unbilled"`
+	Poison        int `json:"poison"`
 }
 
 const (
@@ -84,9 +89,12 @@ func (h *Handler) Handle(ctx context.Context, ev events.CloudWatchEvent) (Answer
 	if err == nil {
 		err = endErr
 	}
-	a := Answer{Expired: r.Expired, Settled: r.Settled, Released: r.Released, GrantsExpired: ended}
+	a := Answer{Expired: r.Expired, Settled: r.Settled, Released: r.Released, GrantsExpired: ended,
+		Unbilled: r.Unbilled, Poison: r.Left}
 	h.Log.InfoContext(ctx, "swept", "expired", r.Expired, "settled", r.Settled, "released", r.Released,
-		"undecided", r.Undecided, "poison", r.Poisoned, "reshaped", r.Reshaped, "complete", r.Complete)
+		"undecided", r.Undecided, "poison", r.Left, "healed", r.Healed, "reshaped", r.Reshaped, "complete", r.Complete,
+		"unbilled", r.Unbilled, "unbilled_at_most", int64(r.UnbilledAtMost))
+	h.tell(ctx, r.Found)
 	var probeErr error
 	if a.Probes, probeErr = h.Probes.Run(ctx, ev.Time.UTC()); probeErr != nil {
 		// The ledger's result must not be lost over it; the next run tries again.
@@ -115,6 +123,22 @@ func (h *Handler) close(ctx context.Context, now time.Time) int {
 		h.Log.InfoContext(ctx, "months closed", "closed", r.Closed, "waiting", r.Waiting)
 	}
 	return r.Closed
+}
+
+// tell tells of poison. What can be neither sent nor kept is told when the item is
+// met again.
+func (h *Handler) tell(ctx context.Context, found []credit.Poison) {
+	if len(found) == 0 {
+		return
+	}
+	events := make([]outbox.Event, len(found))
+	for i, p := range found {
+		h.Log.ErrorContext(ctx, "sweep_poison", "reason", p.Reason)
+		events[i] = outbox.AnomalyEvent(h.Stage, p)
+	}
+	if err := h.Events.Send(ctx, events); err != nil {
+		h.Log.ErrorContext(ctx, "events neither sent nor kept", "events", len(events), "code", string(fault.CodeOf(err)))
+	}
 }
 
 // flush sends kept events. Those that stay are logged as an error; they never

@@ -11,6 +11,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/outbox"
 	"github.com/latchkey/latchkey/shared/table"
 )
 
@@ -65,7 +66,13 @@ func (f *fakeProber) Run(_ context.Context, now time.Time) (int, error) {
 
 type fakeEvents struct {
 	flushed int
+	sent    []outbox.Event
 	err     error
+}
+
+func (f *fakeEvents) Send(_ context.Context, events []outbox.Event) error {
+	f.sent = append(f.sent, events...)
+	return f.err
 }
 
 func (f *fakeEvents) Flush(_ context.Context, budget int) (int, bool, error) {
@@ -82,7 +89,8 @@ func TestHandle(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{"time":"2026-01-02T03:04:00Z"}`), &ev); err != nil {
 		t.Fatal(err)
 	}
-	f := &fakeSweeper{report: credit.SweepReport{Expired: 1, Settled: 2, Released: 3, Complete: true}, ended: 5, closed: credit.CloseReport{Closed: 6}}
+	f := &fakeSweeper{report: credit.SweepReport{Expired: 1, Settled: 2, Released: 3, Complete: true, Unbilled: 7, Left: 8,
+		Found: []credit.Poison{{PK: "R#o#r", SK: "REQ", Reason: "balance_refused", At: ev.Time}}}, ended: 5, closed: credit.CloseReport{Closed: 6}}
 	probes, woken, kept := &fakeProber{n: 4}, &fakeWake{}, &fakeEvents{err: fault.New(fault.LedgerUnavailable, "test", "down")}
 	h := &Handler{Ledger: f, Probes: probes, Rotations: woken, Events: kept, Log: slog.New(slog.DiscardHandler)}
 	a, err := h.Handle(t.Context(), ev)
@@ -92,10 +100,13 @@ func TestHandle(t *testing.T) {
 	if kept.flushed != eventBudget {
 		t.Errorf("flushed %d", kept.flushed)
 	}
+	if len(kept.sent) != 1 || kept.sent[0].Type != outbox.TypeAnomaly {
+		t.Errorf("told %+v", kept.sent)
+	}
 	if !woken.at.Equal(f.now) {
 		t.Errorf("jobs were woken at %v", woken.at)
 	}
-	if raw, _ := json.Marshal(a); string(raw) != `{"expired":1,"settled":2,"released":3,"grants_expired":5,"probes":4,"months_closed":6}` {
+	if raw, _ := json.Marshal(a); string(raw) != `{"expired":1,"settled":2,"released":3,"grants_expired":5,"probes":4,"months_closed":6,"unbilled":7,"poison":8}` {
 		t.Errorf("answer: %s", raw)
 	}
 	if _, err := h.Handle(t.Context(), events.CloudWatchEvent{}); fault.CodeOf(err) != fault.InvalidRequest {

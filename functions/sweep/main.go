@@ -28,7 +28,7 @@ func main() {
 	rotations := &Rotations{Store: db.Rotations(), Log: env.Log, Start: func(ctx context.Context, event []byte) error {
 		return functions.InvokeAsync(ctx, topology.Rotate, event)
 	}}
-	h := &Handler{Ledger: credit.New(db.Ledger(), credit.Options{}), Rotations: rotations, Log: env.Log,
+	h := &Handler{Ledger: credit.New(db.Ledger(), credit.Options{}), Rotations: rotations, Stage: env.Config.Stage, Log: env.Log,
 		Events: &outbox.Outbox{Bus: bus.Open(env), Store: db.Outbox()},
 		Probes: probe.Dispatcher{Queue: db.Connections(), Invoker: functions}}
 	boot.Start(env, h.Handle)

@@ -21,8 +21,8 @@ var logKeys = []string{
 	"request_id", "org", "route", "provider", "model", "billing_source", "outcome", "ms", "op", // request
 	"credential", "class", "version", "field", "purpose", "function", "cache", "latency_us", // vault.use
 	"code", "at", "install", "event_id", "source", "body_sha256", "retiring_secret", "detail", "turn", // audit
-	"settled", "late", "released", "done", "undecided", "record", "of", "event", "reason", // settle
-	"expired", "poison", "reshaped", "complete", "closed", "waiting", // sweep
+	"settled", "late", "released", "done", "undecided", "record", "of", "event", "reason", "amount", // settle
+	"expired", "poison", "reshaped", "complete", "closed", "waiting", "healed", "unbilled", "unbilled_at_most", // sweep
 	"connection", "connections", "probe", "verdict", // probes
 	"job", "kind", "state", "pass", "failed", "why", // rotation
 	"events", "alerts", // outbox

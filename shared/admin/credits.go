@@ -34,6 +34,9 @@ type Ledger interface {
 type Books interface {
 	Reconcile(ctx context.Context, org string, now time.Time) (credit.ReconcileReport, error)
 	ReconcileDeep(ctx context.Context, org string, now time.Time) (credit.ReconcileReport, error)
+	Poisoned(ctx context.Context) ([]credit.Poison, error)
+	RetryPoison(ctx context.Context, id string) (int, error)
+	Unbilled(ctx context.Context, month time.Time) (credit.UnbilledReport, error)
 }
 
 type creditsJSON struct {
@@ -213,6 +216,8 @@ type holdJSON struct {
 	ExpiresAt time.Time    `json:"expires_at"`
 	// ClientID is set where the request is a client's.
 	ClientID string `json:"client_id,omitempty"`
+	// Poison is why settlement cannot process the attempt.
+	Poison string `json:"poison,omitempty"`
 }
 
 func listHolds(c *call) (any, error) {
@@ -228,7 +233,7 @@ func listHolds(c *call) (any, error) {
 		return fmt.Sprintf("%013d#%s#%03d#%s", h.Expires.UnixMilli(), h.Request, h.Attempt, h.Org)
 	})
 	return answer(items, next, func(h credit.Open) holdJSON {
-		out := holdJSON{RequestID: h.Request, Attempt: h.Attempt, Amount: h.Hold, State: h.State, ExpiresAt: h.Expires.UTC()}
+		out := holdJSON{RequestID: h.Request, Attempt: h.Attempt, Amount: h.Hold, State: h.State, ExpiresAt: h.Expires.UTC(), Poison: h.Poison}
 		if h.Org != c.org.ID {
 			out.ClientID = h.Org
 		}

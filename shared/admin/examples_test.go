@@ -37,7 +37,7 @@ func examples(w *world) map[string]example {
 		base+"/connections", base+"/connections/{id}", base+"/installs", base+"/installs/{id}", base+"/installs/{id}/setup", base+"/bindings",
 		base+"/bindings/{id}", base+"/sessions", base+"/sessions/{id}", base+"/sessions/{id}/messages", base+"/turns/{id}", base+"/credits",
 		base+"/entries", base+"/holds", base+"/alerts", base+"/alerts/settings", base+"/requests/{id}", "/api/operator/tiers", "/api/operator/prices", "/api/operator/prices/{version}",
-		"/api/operator/audit", "/api/operator/audit/verify", base+"/audit/verify", base+"/integrations", base+"/integrations/{id}",
+		"/api/operator/audit", "/api/operator/audit/verify", "/api/operator/poison", "/api/operator/unbilled", base+"/audit/verify", base+"/integrations", base+"/integrations/{id}",
 		"/api/operator/rotations", "/api/operator/rotations/{id}", "/api/operator/payments")
 	add("GET", base+"/deliveries", "?install="+w.ids["installs"], "")
 	add("GET", base+"/usage", "?from=2026-11-01&to=2026-11-21&group_by=model,agent", "")
@@ -101,7 +101,8 @@ func examples(w *world) map[string]example {
 	add("PUT", "/api/operator/tiers", "", `{"pro":{"byok":true}}`)
 	add("POST", "/api/operator/prices", "", strings.Replace(prices, `"rate_pico":1`, `"rate_pico":2,"tier_from":0,"min_units":1`, 1))
 	add("POST", "/api/operator/prices/{version}/activate", "", "")
-	add("POST", "/api/operator/reconcile", "", `{"org_id":"acme"}`)
+	add("POST", "/api/operator/reconcile", "", `{"org_id":"acme","deep":true}`)
+	add("POST", "/api/operator/poison/retry", "", `{"id":""}`)
 	add("POST", "/api/operator/rebuild-usage", "", `{"org_id":"acme","cursor":""}`)
 	add("POST", "/api/operator/rotations", "", `{"kind":"kek","to":"`+w.kek.Keys()[1]+`","rate":10}`)
 	add("POST", "/api/operator/rotations/{id}/rollback", "", "{}")

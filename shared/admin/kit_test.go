@@ -404,6 +404,32 @@ func (f *fakeLedger) Usage(_ context.Context, id, from, to string, by []string) 
 		Usage: billing.Usage{AudioMillis: 61_250, Source: billing.Estimated}, Agent: strings.Join(by, "+")}}, nil
 }
 
+func (f *fakeLedger) Poisoned(context.Context) ([]credit.Poison, error) {
+	at := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	return []credit.Poison{{PK: "J#acme#202611#1", SK: "E#1#r1#1#usage", Reason: "projection_refused", First: at, At: at, Tries: 1},
+		{PK: "R#acme#r1", SK: "REQ", Reason: "balance_refused", First: at, At: at.Add(time.Hour), Tries: 2, Next: at.Add(2 * time.Hour)}}, nil
+}
+
+func (f *fakeLedger) RetryPoison(ctx context.Context, id string) (n int, err error) {
+	all, _ := f.Poisoned(ctx)
+	for _, p := range all {
+		if id == "" || p.ID() == id {
+			n++
+		}
+	}
+	if n == 0 {
+		err = fault.New(fault.NotFound, "t", "there is no such poison")
+	}
+	return n, err
+}
+
+func (f *fakeLedger) Unbilled(_ context.Context, month time.Time) (credit.UnbilledReport, error) {
+	c := credit.UnbilledCall{Org: "acme", Request: "r1", Attempt: 1, At: month, Hold: 5, Provider: "x", Source: taxonomy.Platform}
+	d := c
+	d.Request = "r2"
+	return credit.UnbilledReport{Calls: []credit.UnbilledCall{c, d}, AtMost: 10, Late: 1}, nil
+}
+
 func (f *fakeLedger) ReconcileDeep(ctx context.Context, id string, now time.Time) (credit.ReconcileReport, error) {
 	r, err := f.Reconcile(ctx, id, now)
 	r.Checked += 10

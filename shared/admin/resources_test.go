@@ -171,6 +171,32 @@ func TestCreditsResource(t *testing.T) {
 		t.Errorf("%v", all)
 	}
 	w.refused(w.do("POST", "/api/operator/reconcile", operatorKey, `{"org_id":"ghost"}`), 404, fault.NotFound, "")
+	if deep := w.must("POST", "/api/operator/reconcile", operatorKey, `{"org_id":"acme","deep":true}`, 200); deep["checked"] != 12.0 {
+		t.Errorf("%v", deep)
+	}
+	bad := w.must("GET", "/api/operator/poison?limit=1", operatorKey, "", 200)
+	one := bad["items"].([]any)[0].(object)
+	if one["org_id"] != "acme" || one["reason"] != "projection_refused" || one["next_at"] != nil || bad["next_cursor"] == nil {
+		t.Errorf("%v", bad)
+	}
+	bad = w.must("GET", "/api/operator/poison?cursor="+bad["next_cursor"].(string), operatorKey, "", 200)
+	two := bad["items"].([]any)[0].(object)
+	if len(bad["items"].([]any)) != 1 || two["reason"] != "balance_refused" || two["tries"] != 2.0 || two["next_at"] != "2026-11-21T14:00:00Z" {
+		t.Errorf("%v", bad)
+	}
+	for body, want := range map[string]float64{"": 2, `{"id":"` + one["id"].(string) + `"}`: 1} {
+		if got := w.must("POST", "/api/operator/poison/retry", operatorKey, body, 200); got["retried"] != want {
+			t.Errorf("%s: %v", body, got)
+		}
+	}
+	w.refused(w.do("POST", "/api/operator/poison/retry", operatorKey, `{"id":"p_none"}`), 404, fault.NotFound, "")
+	w.refused(w.do("POST", "/api/operator/poison/retry", operatorKey, `{"id":"x"}`), 400, fault.InvalidRequest, "id")
+	dead := w.must("GET", "/api/operator/unbilled?month=2026-10", operatorKey, "", 200)
+	newest := dead["items"].([]any)[0].(object)
+	if dead["month"] != "2026-10" || dead["requests"] != 2.0 || dead["at_most"] != 10.0 || dead["late"] != 1.0 || dead["complete"] != true || newest["request_id"] != "r2" || newest["hold"] != 5.0 {
+		t.Errorf("%v", dead)
+	}
+	w.refused(w.do("GET", "/api/operator/unbilled?month=October", operatorKey, ""), 400, fault.InvalidRequest, "month")
 }
 
 func TestPricesResource(t *testing.T) {

@@ -23,10 +23,21 @@ type SettleStore interface {
 	Settle(ctx context.Context, used []Used, now time.Time) []Verdict
 	// Project adds entries to the usage rows, once each, one verdict per element.
 	Project(ctx context.Context, entries []Entry, now time.Time) []Verdict
-	// Poison records something that cannot be processed.
+	PoisonStore
+}
+
+// PoisonStore keeps what cannot be processed.
+type PoisonStore interface {
+	// Poison records something that cannot be processed, or that it still cannot.
 	Poison(ctx context.Context, p Poison) error
-	// Poisoned lists what was recorded since a time.
-	Poisoned(ctx context.Context, since time.Time) ([]Poison, error)
+	// Poisoned lists what is recorded, a thousand at most.
+	Poisoned(ctx context.Context) ([]Poison, error)
+	// Reread reads the item that a record is about, as it is stored now.
+	Reread(ctx context.Context, p Poison) (Reread, error)
+	// Heal forgets a record.
+	Heal(ctx context.Context, p Poison) error
+	// Retry makes the next sweep try a record again.
+	Retry(ctx context.Context, p Poison) error
 }
 
 // SweepStore is what ends abandoned attempts and months.
@@ -35,8 +46,13 @@ type SweepStore interface {
 	// Open returns open attempts of an index partition, oldest expiry first, as
 	// they are stored now, and the cursor of the next page, "" at the end.
 	Open(ctx context.Context, bucket, cursor string, limit int) ([]Open, string, error)
-	// Expire gives back an overdue hold. ok is false if the attempt changed.
+	// Expire gives back an overdue hold and notes that a call that may have been made
+	// was not billed. ok is false if the attempt changed; the
+	// error may be a [HoldRefused].
 	Expire(ctx context.Context, o Open, now time.Time) (ok bool, err error)
+	// Unbilled lists the attempts that ended in a month without usage, with the state
+	// they are in now, oldest first, up to limit.
+	Unbilled(ctx context.Context, month time.Time, limit int) ([]UnbilledCall, error)
 	// UseCheckpoint marks an overdue attempt USED at its checkpoint, estimated.
 	UseCheckpoint(ctx context.Context, o Open, now time.Time) (u Used, ok bool, err error)
 }

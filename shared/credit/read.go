@@ -71,9 +71,27 @@ func (l *Ledger) Request(ctx context.Context, org, id string) (RequestView, erro
 }
 
 // Holds lists the open attempts of an organisation in order of expiry. A hold
-// that was just made or ended may be missing or still there.
+// that was just made or ended may be missing or still there. What settlement
+// cannot process is among them, and says why.
 func (l *Ledger) Holds(ctx context.Context, org string) ([]Open, error) {
 	holds, err := l.store.Holds(ctx, org)
+	if err != nil || len(holds) == 0 {
+		return nil, err
+	}
+	poisoned, err := l.store.Poisoned(ctx)
+	if err != nil {
+		return nil, err
+	}
+	why := make(map[table.Key]string, len(poisoned))
+	for _, p := range poisoned {
+		why[table.Key{PK: p.PK, SK: p.SK}] = p.Reason
+	}
+	for i, h := range holds {
+		holds[i].Poison = why[table.Request(h.Org, h.Request, h.Attempt)]
+		if h.Unreadable {
+			holds[i].Poison = Unreadable
+		}
+	}
 	slices.SortFunc(holds, func(a, b Open) int {
 		if c := a.Expires.Compare(b.Expires); c != 0 {
 			return c
@@ -83,7 +101,7 @@ func (l *Ledger) Holds(ctx context.Context, org string) ([]Open, error) {
 		}
 		return cmp.Compare(a.Attempt, b.Attempt)
 	})
-	return holds, err
+	return holds, nil
 }
 
 // MaxPage bounds one page of entries.

@@ -27,14 +27,6 @@ type Verdict struct {
 	Reason string
 }
 
-// Poison is something that settlement met and cannot process. It is kept, looked
-// at by people, and tried again by the sweep once an hour.
-type Poison struct {
-	PK, SK string // key of the item in question
-	Reason string
-	At     time.Time
-}
-
 // SettleReport tells what became of a batch.
 type SettleReport struct {
 	Verdicts                             []Verdict // one per element, in order
@@ -87,9 +79,6 @@ func (l *Ledger) Project(ctx context.Context, entries []Entry, now time.Time) Se
 	}
 	return r
 }
-
-// Poison records a stream record that cannot be read.
-func (l *Ledger) Poison(ctx context.Context, p Poison) error { return l.store.Poison(ctx, p) }
 
 // ChangeKind says what a change of the table means to settlement.
 type ChangeKind int

@@ -29,14 +29,16 @@ type Open struct {
 	Used Used
 	// Agency pays, if set; Day is where the draw counts.
 	Agency, Day string
+	// Unreadable says that the item cannot be understood; the hold is what could be
+	// made out.
+	Unreadable bool
+	// Poison is why settlement cannot process the attempt, empty if it can.
+	Poison string
 }
 
 // StaleAfter is how old a USED attempt is before the sweep settles it in place
 // of the stream.
 const StaleAfter = time.Minute
-
-// poisonRest is how long the sweep leaves a poisoned attempt alone.
-const poisonRest = time.Hour
 
 const (
 	sweepPage  = 100
@@ -47,6 +49,14 @@ const (
 // one goes on, Complete says that this one saw everything.
 type SweepReport struct {
 	Expired, Settled, Released, Undecided, Poisoned int
+	// Unbilled counts attempts that ended without usage although the vendor may have
+	// been called; they are worth at most UnbilledAtMost, what they held.
+	Unbilled       int
+	UnbilledAtMost Micro
+	// Healed counts records of poison that are gone, Left those that remain.
+	Healed, Left int
+	// Found is the poison that this sweep found.
+	Found []Poison
 	// Reshaped counts organisations whose number of balance shards changed.
 	Reshaped int
 	Next     int
@@ -76,22 +86,18 @@ func (l *Ledger) SettleStale(ctx context.Context, now time.Time, olderThan time.
 
 // sweeper is one walk.
 type sweeper struct {
-	now     time.Time
-	expire  bool
-	stale   time.Duration // negative: leave USED alone
-	resting map[table.Key]bool
-	busy    map[string]*busy
-	report  SweepReport
+	now    time.Time
+	expire bool
+	stale  time.Duration // negative: leave USED alone
+	// poison is not touched by the walk: it is tried before it.
+	poison map[table.Key]bool
+	busy   map[string]*busy
+	report SweepReport
 }
 
 func (l *Ledger) walk(ctx context.Context, s sweeper, start, budget int) (SweepReport, error) {
-	poisoned, err := l.store.Poisoned(ctx, s.now.Add(-poisonRest))
-	if err != nil {
+	if err := l.retryPoison(ctx, &s); err != nil {
 		return s.report, err
-	}
-	s.resting = make(map[table.Key]bool, len(poisoned))
-	for _, p := range poisoned {
-		s.resting[table.Key{PK: p.PK, SK: p.SK}] = true
 	}
 	buckets := table.AllHoldBuckets()
 	if start < 0 {
@@ -129,10 +135,15 @@ func (l *Ledger) sweepPage(ctx context.Context, s *sweeper, page []Open) error {
 	var stale []Used
 	for _, o := range page {
 		s.saw(o)
+		key := table.Request(o.Org, o.Request, o.Attempt)
 		switch {
+		case s.poison[key]:
+		case o.Unreadable:
+			if err := l.found(ctx, s, Poison{PK: key.PK, SK: key.SK, Reason: Unreadable, At: s.now}); err != nil {
+				return err
+			}
 		case o.State == UsedState:
-			key := table.Request(o.Org, o.Request, o.Attempt)
-			if s.stale >= 0 && !o.Used.At.After(s.now.Add(-s.stale)) && !s.resting[key] {
+			if s.stale >= 0 && !o.Used.At.After(s.now.Add(-s.stale)) {
 				stale = append(stale, o.Used)
 			}
 		case (o.State == Dispatched || o.State == Held) && s.expire && o.Expires.Before(s.now):
@@ -152,9 +163,25 @@ func (l *Ledger) sweepPage(ctx context.Context, s *sweeper, page []Open) error {
 		s.report.Released += r.Released
 		s.report.Undecided += r.Undecided
 		s.report.Poisoned += r.Poisoned
+		for i, v := range r.Verdicts {
+			if v.Result == Poisoned {
+				key := table.Request(stale[i].Org, stale[i].Request, stale[i].Attempt)
+				s.report.Found = append(s.report.Found, Poison{PK: key.PK, SK: key.SK, Reason: v.Reason, At: s.now})
+				s.report.Left++
+			}
+		}
 		stale = stale[n:]
 	}
 	return nil
+}
+
+// expired counts an attempt that was expired.
+func (s *sweeper) expired(o Open) {
+	s.report.Expired++
+	if o.State == Dispatched {
+		s.report.Unbilled++
+		s.report.UnbilledAtMost += o.Hold
+	}
 }
 
 // end expires an overdue attempt, or reports its checkpoint as used.
@@ -164,7 +191,12 @@ func (l *Ledger) end(ctx context.Context, s *sweeper, o Open) (Used, bool, error
 	}
 	ok, err := l.store.Expire(ctx, o, s.now)
 	if ok {
-		s.report.Expired++
+		s.expired(o)
+	}
+	if r := refusedOf(err); r != "" {
+		key := table.Request(o.Org, o.Request, o.Attempt)
+		s.report.Poisoned++
+		return Used{}, false, l.found(ctx, s, Poison{PK: key.PK, SK: key.SK, Reason: r, At: s.now})
 	}
 	return Used{}, false, err
 }

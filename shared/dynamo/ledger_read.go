@@ -78,9 +78,7 @@ func (s *LedgerStore) Holds(ctx context.Context, org string) ([]credit.Open, err
 	out := make([]credit.Open, 0, len(own)+len(drawn))
 	for keys := append(own, drawn...); len(keys) > 0; {
 		n := min(len(keys), 100)
-		// One that cannot be read is the sweep's to report; reconcile shows the
-		// difference.
-		open, _, err := s.openByKey(ctx, keys[:n])
+		open, err := s.openByKey(ctx, keys[:n])
 		if err != nil {
 			return nil, err
 		}

@@ -11,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/latchkey/latchkey/shared/credit"
-	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/table"
 )
 
@@ -41,16 +40,9 @@ func (s *LedgerStore) Open(ctx context.Context, bucket, cursor string, limit int
 		r := read(it)
 		keys[i] = table.Key{PK: r.str(table.PK), SK: r.str(table.SK)}
 	}
-	open, bad, err := s.openByKey(ctx, keys)
+	open, err := s.openByKey(ctx, keys)
 	if err != nil {
 		return nil, "", err
-	}
-	for _, k := range bad {
-		// It must not stop the sweep of the others. The record has no time of
-		// its own, so that writing it again changes nothing.
-		if err := s.Poison(ctx, credit.Poison{PK: k.PK, SK: k.SK, Reason: "unreadable"}); err != nil {
-			return nil, "", err
-		}
 	}
 	next := ""
 	if end := page.LastEvaluatedKey; len(end) > 0 {
@@ -61,11 +53,11 @@ func (s *LedgerStore) Open(ctx context.Context, bucket, cursor string, limit int
 }
 
 // openByKey reads attempts consistently, in the order of the keys, and leaves
-// out those that have ended. bad are those that cannot be read.
-func (s *LedgerStore) openByKey(ctx context.Context, keys []table.Key) (open []credit.Open, bad []table.Key, err error) {
+// out those that have ended. One that cannot be read does not hide the others.
+func (s *LedgerStore) openByKey(ctx context.Context, keys []table.Key) (open []credit.Open, err error) {
 	items, err := s.batchGet(ctx, keys)
 	if err != nil {
-		return nil, nil, ledgerUnavailable("dynamo.Open", err)
+		return nil, ledgerUnavailable("dynamo.Open", err)
 	}
 	open = make([]credit.Open, 0, len(keys))
 	for _, k := range keys {
@@ -75,14 +67,25 @@ func (s *LedgerStore) openByKey(ctx context.Context, keys []table.Key) (open []c
 		}
 		o, err := parseOpen(it)
 		if err != nil {
-			bad = append(bad, k)
+			if o, ok := salvage(k, it); ok {
+				open = append(open, o)
+			}
 			continue
 		}
 		if o.State == credit.UsedState || o.State == credit.Dispatched || o.State == credit.Held {
 			open = append(open, o)
 		}
 	}
-	return open, bad, nil
+	return open, nil
+}
+
+// salvage makes out what it can of an attempt that cannot be read.
+func salvage(k table.Key, it item) (credit.Open, bool) {
+	org, request, attempt, err := requestKey(k.PK, k.SK)
+	// Each attribute by itself: one that is bad must not hide another.
+	return credit.Open{Org: org, Request: request, Attempt: attempt, Unreadable: true, State: credit.State(read(it).str(aState)),
+		Shard: int(read(it).num(aShard)), Hold: credit.Micro(read(it).num(aHold)), Created: read(it).time(aCreated), Expires: read(it).time(table.HoldsSK),
+		Agency: read(it).str(aAgency)}, err == nil
 }
 
 // batchGet reads up to 100 items of the ledger consistently.
@@ -141,6 +144,11 @@ func (s *LedgerStore) Expire(ctx context.Context, o credit.Open, now time.Time) 
 				":was": str(string(o.State)), ":h": num(int64(o.Hold))},
 		}}},
 	}
+	if o.State == credit.Dispatched {
+		note := keyItem(table.Unbilled(o.Org, o.Request, o.Attempt, now))
+		note[aItemPK], note[aItemSK], note[aHold], note[aCreated] = str(key.PK), str(key.SK), num(int64(o.Hold)), millis(now)
+		in.TransactItems = append(in.TransactItems, ledgerPut(ledger, note, ""))
+	}
 	if o.Hold > 0 {
 		in.TransactItems = append(in.TransactItems, types.TransactWriteItem{Update: &types.Update{
 			TableName: ledger, Key: keyItem(table.Balance(o.Payer(), o.Shard)),
@@ -159,7 +167,7 @@ func (s *LedgerStore) Expire(ctx context.Context, o credit.Open, now time.Time) 
 	case out == didCancel && failedCondition(reasons, 0):
 		return false, nil
 	case out == didCancel || out == didRefuse:
-		return false, s.Poison(ctx, credit.Poison{PK: key.PK, SK: key.SK, Reason: "balance_refused", At: now})
+		return false, &credit.HoldRefused{Reason: balanceReason(reasons)}
 	}
 	return false, ledgerUnavailable("dynamo.Expire", nil)
 }
@@ -190,39 +198,4 @@ func (s *LedgerStore) UseCheckpoint(ctx context.Context, o credit.Open, now time
 	}
 	u, err := parseUsed(res.Attributes)
 	return u, err == nil, ledgerRead(op, err)
-}
-
-// Poison implements credit.SettleStore.
-func (s *LedgerStore) Poison(ctx context.Context, p credit.Poison) error {
-	k := table.Poison(p.PK, p.SK)
-	it := item{table.PK: str(k.PK), table.SK: str(k.SK), "ipk": str(p.PK), "isk": str(p.SK), aPoison: str(p.Reason), aCreated: millis(p.At)}
-	_, err := s.db.api.PutItem(ctx, &dynamodb.PutItemInput{TableName: s.db.name(table.Ledger), Item: it})
-	if err != nil {
-		return ledgerUnavailable("dynamo.Poison", err)
-	}
-	return nil
-}
-
-// maxPoison bounds the list that a sweep reads; there should be none.
-const maxPoison = 1000
-
-// Poisoned implements credit.SettleStore.
-func (s *LedgerStore) Poisoned(ctx context.Context, since time.Time) ([]credit.Poison, error) {
-	const op = "dynamo.Poisoned"
-	items, err := s.db.query(ctx, query{role: table.Ledger, pk: table.Poison("", "").PK, limit: maxPoison, consistent: true})
-	if err != nil {
-		return nil, ledgerUnavailable(op, err)
-	}
-	var out []credit.Poison
-	for _, it := range items {
-		r := read(it)
-		p := credit.Poison{PK: r.str("ipk"), SK: r.str("isk"), Reason: r.str(aPoison), At: r.time(aCreated)}
-		if r.err != nil {
-			return nil, fault.Wrap(fault.Internal, op, "a stored ledger item cannot be read", r.err)
-		}
-		if p.At.After(since) {
-			out = append(out, p)
-		}
-	}
-	return out, nil
 }

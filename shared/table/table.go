@@ -327,6 +327,12 @@ func AllCloseBuckets() []string {
 	return out
 }
 
+// Unbilled records, by the month of its end, an attempt that ended without usage
+// although the vendor may have been called.
+func Unbilled(org, request string, attempt int, at time.Time) Key {
+	return Key{"UNBILLED#" + at.UTC().Format("200601"), fmt.Sprintf("%013d#%s#%s#%d", at.UnixMilli(), org, request, attempt)}
+}
+
 // TopUp is one purchase of credits.
 func TopUp(id string) Key { return Key{"X#topup#" + id, "TOPUP"} }
 
@@ -337,7 +343,10 @@ func External(object string) Key { return Key{"X#object#" + object, "EV"} }
 func Payer(org string) Key { return Key{"B#" + org, "PAYER"} }
 
 // Poison records an item that settlement could not process, by its key.
-func Poison(pk, sk string) Key { return Key{"POISON", pk + "|" + sk} }
+func Poison(pk, sk string) Key { return Key{PoisonList, pk + "|" + sk} }
+
+// PoisonList is the partition of all poison: there should be none.
+const PoisonList = "POISON"
 
 // HoldOrgBuckets and HoldBuckets spread open holds over index partitions: one
 // organisation's holds lie in HoldBuckets of them.

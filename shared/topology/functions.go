@@ -169,8 +169,11 @@ func sweep() Function {
 			// It tells callers how many balance shards to use.
 			{Table: table.Config, Actions: []string{"UpdateItem"}, Keys: []string{"ORG#*"}},
 			{Table: table.Ledger, Actions: []string{"BatchGetItem", "ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
-			// Events that the bus did not take.
-			{Table: table.Usage, Actions: []string{"DeleteItem", "Query"}, Keys: []string{table.KeptEvents}},
+			// It forgets poison that has been settled.
+			{Table: table.Ledger, Actions: []string{"DeleteItem"}, Keys: []string{table.PoisonList}},
+			// Events that the bus did not take, and entries whose rows were refused.
+			{Table: table.Usage, Actions: []string{"DeleteItem", "PutItem", "Query"}, Keys: []string{table.KeptEvents}},
+			{Table: table.Usage, Actions: []string{"BatchGetItem", "PutItem", "UpdateItem"}, Keys: []string{"SEEN#*", "U#*", "USAGE#*"}},
 			{Table: table.Vault, Actions: []string{"GetItem", "Query"}, Keys: []string{"ROT"}},
 		},
 		Events:      true,

@@ -63,7 +63,7 @@ func Run(t *testing.T, open func(t testing.TB) Harness, o Options) {
 		{"LostAnswers", lostAnswers}, {"RefusalAfterSilence", refusalAfterSilence}, {"Conflicts", conflicts},
 		{"UsedOnce", usedOnce}, {"Refused", refused}, {"OwnKey", ownKey}, {"Extend", extend}, {"ExtendTwice", extendTwice}, {"ExtendRace", extendRace}, {"ExtendAcrossExpiry", extendAcrossExpiry},
 		{"ExpiryAndLateUsage", lateUsage}, {"Checkpoint", checkpoint}, {"SweepConditions", sweepConditions}, {"SweepRace", sweepRace},
-		{"SettleBatches", settleBatches}, {"SettleStaleImage", staleImage}, {"Poison", poison}, {"SettleUndecided", settleUndecided},
+		{"SettleBatches", settleBatches}, {"SettleStaleImage", staleImage}, {"Poison", poison}, {"PoisonHeals", poisonHeals}, {"PoisonKinds", poisonKinds}, {"Unbilled", unbilled}, {"SettleUndecided", settleUndecided},
 		{"Grants", grants}, {"Adjustments", adjustments}, {"Expiry", expiry}, {"ExpiryOfHeld", expiryOfHeld}, {"ExpiryRace", expiryRace}, {"Rollover", rollover}, {"RolloverOfHeld", rolloverOfHeld}, {"StaleEnd", staleEnd}, {"Refunds", refunds}, {"RefundRace", refundRace}, {"CreditLine", creditLine}, {"Charge", charge}, {"LateCharge", lateCharge}, {"Entries", entries}, {"Projection", projection}, {"Reconcile", reconcile},
 		{"Drawn", drawn}, {"DrawCaps", drawCaps}, {"DrawOffer", drawOffer}, {"DrawShort", drawShort}, {"DrawEnds", drawEnds}, {"DrawExtend", drawExtend}, {"DrawStorm", drawStorm},
 		{"ExactlyAsManyAsFundedSharded", exactFundsSharded}, {"Closing", closing}, {"ClosingRace", closingRace}, {"ClosingKilled", closingKilled}, {"ClosingPoison", closingPoison}, {"Shards", shardLifecycle}, {"Reshape", reshape}, {"ShardedExpiry", shardedExpiry},

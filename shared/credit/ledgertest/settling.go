@@ -278,18 +278,21 @@ func poison(t *testing.T, e *env) {
 	}
 	e.wantState(holds[2], credit.UsedState)
 	e.wantBalance("org", 988, 30) // two poisoned, one running
-	list, err := e.Clean.Poisoned(e.ctx, e.now().Add(-time.Second))
+	list, err := e.Clean.Poisoned(e.ctx)
 	must(t, err)
 	if len(list) != 4 {
 		t.Fatalf("poison: %+v", list)
 	}
 	// The sweep leaves it alone for an hour, then tries again.
-	if rep, err := e.ledger.SettleStale(e.ctx, e.now().Add(10*time.Minute), credit.StaleAfter); err != nil || rep.Poisoned != 0 {
+	if rep, err := e.ledger.SettleStale(e.ctx, e.now().Add(10*time.Minute), credit.StaleAfter); err != nil || rep.Poisoned != 0 || rep.Left != 4 {
 		t.Fatalf("resting: %+v %v", rep, err)
 	}
 	e.SetHold(t, table.Request("org", holds[5].Request, 1), 10)
-	rep2, err := e.ledger.SettleStale(e.ctx, e.now().Add(2*time.Hour), credit.StaleAfter)
-	if err != nil || rep2.Settled != 1 || rep2.Poisoned != 1 {
+	e.pass(2 * time.Hour)
+	rep2, err := e.ledger.SettleStale(e.ctx, e.now(), credit.StaleAfter)
+	// The repaired one and the one that was running: its hold is overdue.
+	if err != nil || rep2.Settled != 1 || rep2.Poisoned != 2 || rep2.Healed != 2 || rep2.Left != 2 || rep2.Expired != 1 {
 		t.Fatalf("repaired: %+v %v", rep2, err)
 	}
+	e.wantBalance("org", 986, 10)
 }

@@ -66,7 +66,7 @@ func TestPoison(t *testing.T) {
 		t.Run(fmt.Sprint(at), func(t *testing.T) {
 			x := newTenant(t, "free", 10_000_000)
 			local(t, "/streams/pause", nil)
-			t.Cleanup(func() { local(t, "/streams/resume", nil) })
+			defer local(t, "/streams/resume", nil)
 			var ids []string
 			for i := range 3 {
 				a := post(t, world.FunctionURLs["invoke"]+"/v1/chat/completions", x.Key, chatBody(simChat, fmt.Sprintf("poison %d", i), false))

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"math/bits"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -155,9 +154,11 @@ func (h *Handler) flush(ctx context.Context) {
 	}
 }
 
+const startStep = 37
+
 // startOf spreads the starting points of successive runs over the partitions, so
 // that runs that never get through all of them still reach each.
 func startOf(t time.Time) int {
-	n := uint64(len(table.AllHoldBuckets()))
-	return int(bits.Reverse16(uint16(t.Unix()/60)) >> 10 % uint16(n))
+	// The step has no divisor in common with their number.
+	return int(t.Unix() / 60 * startStep % int64(len(table.AllHoldBuckets())))
 }

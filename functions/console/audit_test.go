@@ -206,7 +206,7 @@ func TestEveryChangeIsOneTransactionWithItsRow(t *testing.T) {
 	covered := map[string]bool{
 		"POST /api/operator/reconcile":               true, // compares, changes nothing
 		"POST /api/operator/poison/retry":            true, // brings forward what happens anyway
-		"POST /api/operator/rebuild-usage":           true, // rows that say the same
+		"POST /api/operator/rebuild-usage":           true, // its row is written when it begins, the copying has none: shared/dynamo tests it
 		"POST /api/orgs/{org}/sharing/renew":         true, // PUT has told every client; it makes the same writes
 		"POST /api/orgs/{org}/routes/explain":        true, // reads
 		"POST /api/orgs/{org}/connections/{id}/test": true, // what it saw is nobody's decision

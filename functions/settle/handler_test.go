@@ -13,6 +13,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/topology"
 )
 
 // fakeLedger gives each request the verdict that its name asks for.
@@ -123,6 +124,26 @@ func TestHandle(t *testing.T) {
 		}
 		if name == "bad image" && (len(ledger.poison) != 1 || ledger.poison[0].PK != "R#x" || ledger.poison[0].SK != "unknown") {
 			t.Errorf("%s: %+v", name, ledger.poison)
+		}
+	}
+}
+
+// TestChargedIsLogged: the line that an alarm is made of sums what was charged, not
+// what was left or refused.
+func TestChargedIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	amount := func(r *events.DynamoDBEventRecord) (credit.Change, error) {
+		c, err := decode(r)
+		c.Used.Amount = 7
+		return c, err
+	}
+	h := &Handler{Ledger: &fakeLedger{}, Decode: amount, Now: func() time.Time { return time.Unix(99, 0) }, Feed: feed(&fakeFeed{}), Log: slog.New(slog.NewJSONHandler(&log, nil))}
+	if _, err := h.Handle(t.Context(), event("used:a", "used:poison", "used:undecided", "used:b")); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range topology.Metrics() {
+		if m.Function == topology.Settle && !strings.Contains(log.String(), `"msg":"`+m.Message+`","`+m.Field+`":14,`) {
+			t.Errorf("%s is not logged: %s", m.Name, log.String())
 		}
 	}
 }

@@ -118,8 +118,11 @@ func (h *Handler) close(ctx context.Context, now time.Time) int {
 		h.Log.ErrorContext(ctx, "months not closed", "code", string(fault.CodeOf(err)), "op", fault.As(err).Op)
 	case r.Failed > 0:
 		h.Log.ErrorContext(ctx, "some months not closed", "closed", r.Closed, "waiting", r.Waiting, "failed", r.Failed)
-	case r != (credit.CloseReport{}):
+	case r.Closed+r.Waiting > 0:
 		h.Log.InfoContext(ctx, "months closed", "closed", r.Closed, "waiting", r.Waiting)
+	}
+	for _, m := range r.Mismatches {
+		h.Log.ErrorContext(ctx, "reconcile mismatch", "org", m.Org, "kind", m.What)
 	}
 	return r.Closed
 }

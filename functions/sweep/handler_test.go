@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/outbox"
 	"github.com/latchkey/latchkey/shared/table"
+	"github.com/latchkey/latchkey/shared/topology"
 )
 
 type fakeSweeper struct {
@@ -137,6 +140,30 @@ func TestHandle(t *testing.T) {
 	defer cancel()
 	if a, err := h.Handle(ctx, ev); err != nil || a.Expired != 1 || ctx.Err() != nil {
 		t.Errorf("out of time: %+v %v", a, err)
+	}
+}
+
+// TestMetricsAreLogged: the lines that alarms are made of have their fields.
+func TestMetricsAreLogged(t *testing.T) {
+	var log bytes.Buffer
+	at := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
+	h := &Handler{Ledger: &fakeSweeper{closed: credit.CloseReport{Mismatches: []credit.Mismatch{{Org: "o", What: "posted"}}}}, Probes: &fakeProber{}, Rotations: &fakeWake{},
+		Events: &fakeEvents{}, Log: slog.New(slog.NewJSONHandler(&log, nil))}
+	if _, err := h.Handle(t.Context(), events.CloudWatchEvent{Time: at}); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range topology.Metrics() {
+		found := m.Function != topology.Sweep
+		for line := range strings.Lines(log.String()) {
+			var fields map[string]any
+			if json.Unmarshal([]byte(line), &fields) == nil && fields["msg"] == m.Message {
+				_, number := fields[m.Field].(float64)
+				found = number || m.Field == ""
+			}
+		}
+		if !found {
+			t.Errorf("nothing logs %s: %s", m.Name, log.String())
+		}
 	}
 }
 

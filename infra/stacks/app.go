@@ -86,6 +86,7 @@ func addApp(stack awscdk.Stack, p Props) {
 		}
 		addMappings(stack, p, f, alias, in)
 	}
+	addAlarms(stack, p)
 	output(stack, "ApiUrl", api.ApiEndpoint())
 }
 
@@ -104,7 +105,7 @@ func addQueue(stack awscdk.Stack, p Props, q *topology.Queue) {
 func addFunction(stack awscdk.Stack, p Props, f topology.Function, in shared) awslambda.Alias {
 	name := p.name(f.Name)
 	group := awslogs.NewLogGroup(stack, jsii.String("Logs"+title(f.Name)), &awslogs.LogGroupProps{
-		LogGroupName: jsii.String("/latchkey/" + p.Stage + "/" + f.Name), Retention: awslogs.RetentionDays_ONE_MONTH,
+		LogGroupName: jsii.String(p.logGroup(f.Name)), Retention: awslogs.RetentionDays_ONE_MONTH,
 		RemovalPolicy: awscdk.RemovalPolicy_DESTROY,
 	})
 	in.logs[f.Name] = *group.LogGroupArn()
@@ -188,6 +189,7 @@ func addMappings(stack awscdk.Stack, p Props, f topology.Function, alias awslamb
 			BisectBatchOnFunctionError: jsii.Bool(m.Bisect), MaximumRetryAttempts: jsii.Number(m.MaxRetries),
 			MaximumRecordAgeInSeconds: jsii.Number(m.MaxAge.Seconds()), MaximumBatchingWindowInSeconds: jsii.Number(0),
 			FunctionResponseTypes: jsii.Strings("ReportBatchItemFailures"),
+			MetricsConfig:         &awslambda.CfnEventSourceMapping_MetricsConfigProperty{Metrics: jsii.Strings("EventCount")},
 			FilterCriteria:        &awslambda.CfnEventSourceMapping_FilterCriteriaProperty{Filters: filters},
 			DestinationConfig: &awslambda.CfnEventSourceMapping_DestinationConfigProperty{
 				OnFailure: &awslambda.CfnEventSourceMapping_OnFailureProperty{Destination: jsii.String(in.value(failuresParam))},
@@ -199,7 +201,7 @@ func addMappings(stack awscdk.Stack, p Props, f topology.Function, alias awslamb
 			FunctionName: alias.FunctionArn(), EventSourceArn: jsii.String(in.arn("sqs", p.name(q.Name)+".fifo")),
 			BatchSize: jsii.Number(q.BatchSize), FunctionResponseTypes: jsii.Strings("ReportBatchItemFailures"),
 			ScalingConfig: &awslambda.CfnEventSourceMapping_ScalingConfigProperty{MaximumConcurrency: jsii.Number(q.MaxConcurrency)},
-		}).AddResourceDependency(stack.Node().FindChild(jsii.String("Queue"+title(q.Name))).Node().DefaultChild().(awscdk.CfnResource), jsii.String("the mapping needs its queue"))
+		}).AddResourceDependency(child(stack, "Queue"+title(q.Name)), jsii.String("the mapping needs its queue"))
 	}
 }
 

@@ -468,7 +468,10 @@ func (f *fakeAlerts) Alerts(_ context.Context, id, after string, limit int) ([]a
 
 type fakeRebuild struct{}
 
-func (fakeRebuild) Run(_ context.Context, id string, _ time.Time) (usage.Report, error) {
+func (fakeRebuild) Run(_ context.Context, id string, op audit.Op, _ time.Time) (usage.Report, error) {
+	if !op.Valid() {
+		return usage.Report{}, fault.New(fault.Internal, "test", "nobody decided this")
+	}
 	m := usage.Mismatch{Row: credit.UsageRow{Org: id, Day: "2026-11-01", Provider: "p", Model: "m"}, What: "cost", Want: 2, Got: 1}
 	return usage.Report{Complete: true, Checked: 3, Repaired: []usage.Mismatch{m}}, nil
 }

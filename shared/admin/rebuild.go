@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/usage"
@@ -11,7 +12,7 @@ import (
 
 // Rebuilder builds usage rows anew; [usage.Rebuilder] implements it.
 type Rebuilder interface {
-	Run(ctx context.Context, org string, now time.Time) (usage.Report, error)
+	Run(ctx context.Context, org string, op audit.Op, now time.Time) (usage.Report, error)
 }
 
 // rebuildTime bounds one call; what is left then is the next call's.
@@ -32,6 +33,19 @@ type rebuildJSON struct {
 	Mismatches []usageDiffer `json:"mismatches"`
 	Repaired   []usageDiffer `json:"repaired"`
 	Next       *string       `json:"next"`
+	// RepairedCount counts the rows that were wrong, also those that calls before
+	// listed; Finished the organisations that this call has done.
+	RepairedCount int              `json:"repaired_count"`
+	Finished      int              `json:"finished"`
+	Progress      *rebuildProgress `json:"progress"`
+}
+
+// rebuildProgress is where a rebuild that is not complete goes on.
+type rebuildProgress struct {
+	OrgID   string `json:"org_id"`
+	Step    string `json:"step"` // copy, compare or clean
+	Month   string `json:"month,omitempty"`
+	Checked int    `json:"checked"`
 }
 
 // usageDiffer is a row that is, or was, not what the entries say.
@@ -87,7 +101,7 @@ func rebuildUsage(c *call, b rebuildBody) (any, error) {
 }
 
 func (c *call) rebuildOne(ctx context.Context, out *rebuildJSON, id string) error {
-	rep, err := c.Rebuild.Run(ctx, id, c.req.Now)
+	rep, err := c.Rebuild.Run(ctx, id, c.op, c.req.Now)
 	if fault.CodeOf(err) == fault.NotFound {
 		return nil // no account, no usage
 	}
@@ -95,7 +109,15 @@ func (c *call) rebuildOne(ctx context.Context, out *rebuildJSON, id string) erro
 		return err
 	}
 	out.Checked += rep.Checked
-	out.Complete = out.Complete && rep.Complete
+	out.RepairedCount += rep.RepairedRows
+	if out.Complete = out.Complete && rep.Complete; rep.Complete {
+		out.Finished++
+	} else {
+		out.Progress = &rebuildProgress{OrgID: id, Step: rep.Step, Checked: rep.Checked}
+		if !rep.Month.IsZero() {
+			out.Progress.Month = rep.Month.Format("2006-01")
+		}
+	}
 	for _, m := range rep.Mismatches {
 		out.Mismatches = append(out.Mismatches, differOf(id, m))
 	}

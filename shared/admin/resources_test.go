@@ -191,6 +191,10 @@ func TestCreditsResource(t *testing.T) {
 	}
 	w.refused(w.do("POST", "/api/operator/poison/retry", operatorKey, `{"id":"p_none"}`), 404, fault.NotFound, "")
 	w.refused(w.do("POST", "/api/operator/poison/retry", operatorKey, `{"id":"x"}`), 400, fault.InvalidRequest, "id")
+	again := w.must("POST", "/api/operator/rebuild-usage", operatorKey, "", 200)
+	if again["complete"] != true || again["progress"] != nil || again["finished"] != 2.0 {
+		t.Errorf("%v", again)
+	}
 	dead := w.must("GET", "/api/operator/unbilled?month=2026-10", operatorKey, "", 200)
 	newest := dead["items"].([]any)[0].(object)
 	if dead["month"] != "2026-10" || dead["requests"] != 2.0 || dead["at_most"] != 10.0 || dead["late"] != 1.0 || dead["complete"] != true || newest["request_id"] != "r2" || newest["hold"] != 5.0 {

@@ -65,15 +65,20 @@ const (
 
 // CloseReport tells what a run closed. Waiting organisations have a month that is
 // over and not closed yet; Failed ones could not be closed and are tried again.
-type CloseReport struct{ Closed, Waiting, Failed int }
+type CloseReport struct {
+	Closed, Waiting, Failed int
+	// Mismatches are what the balances of organisations whose month was closed differ
+	// by from their entries and holds.
+	Mismatches []Mismatch
+}
 
 // CloseMonths closes the months that are over, so that reconciling and whoever
 // else adds up reads one month of entries instead of all. A month is closed an hour
 // after its end, or as soon as no attempt made in it is open, at most a day later:
 // first every shard refuses entries of before its end, in the transactions that
 // write them, and settlement then writes them into the current month; some minutes
-// after that its entries are added up, from then on they cannot change. Runs may
-// be cut short, repeated and overlap. It ends early when ctx does. The error is
+// after that its entries are added up, from then on they cannot change, and the
+// balance is reconciled. Runs may be cut short, repeated and overlap. It ends early when ctx does. The error is
 // that of storage.
 func (l *Ledger) CloseMonths(ctx context.Context, now time.Time) (CloseReport, error) {
 	var r CloseReport
@@ -91,6 +96,9 @@ func (l *Ledger) CloseMonths(ctx context.Context, now time.Time) (CloseReport, e
 				}
 				closed, waits, err := l.closeMonths(ctx, org, now)
 				r.Closed += closed
+				if closed > 0 && err == nil {
+					r.Mismatches = append(r.Mismatches, l.reconcileClosed(ctx, org, now)...)
+				}
 				if err != nil {
 					r.Failed++
 					failed++
@@ -144,6 +152,20 @@ func (l *Ledger) closeMonths(ctx context.Context, org string, now time.Time) (cl
 		closed++
 	}
 	return closed, false, l.store.CloseNext(ctx, org, closeDue(last.Month))
+}
+
+// closedReads bounds the reads of a reconcile in a sweep, which must not wait long
+// for a balance that moves.
+const closedReads = 4
+
+// reconcileClosed reconciles an organisation whose month was closed. A balance that
+// did not stand still is not looked at.
+func (l *Ledger) reconcileClosed(ctx context.Context, org string, now time.Time) []Mismatch {
+	r, err := l.reconcile(ctx, org, now, false, closedReads)
+	if err != nil {
+		return nil
+	}
+	return r.Mismatches
 }
 
 // closeDue is when the month that begins at m is due to be closed.

@@ -38,19 +38,19 @@ const (
 // it changed; a difference counts only if three such reads, seconds apart, agree
 // on it. Errors: ledger_unavailable, also when the balance never stood still.
 func (l *Ledger) Reconcile(ctx context.Context, org string, now time.Time) (ReconcileReport, error) {
-	return l.reconcile(ctx, org, now, false)
+	return l.reconcile(ctx, org, now, false, reconcileReads)
 }
 
 // ReconcileDeep is a [Ledger.Reconcile] that goes through every month there ever
 // was and compares each opening with the entries before it.
 func (l *Ledger) ReconcileDeep(ctx context.Context, org string, now time.Time) (ReconcileReport, error) {
-	return l.reconcile(ctx, org, now, true)
+	return l.reconcile(ctx, org, now, true, reconcileReads)
 }
 
-func (l *Ledger) reconcile(ctx context.Context, org string, now time.Time, deep bool) (ReconcileReport, error) {
+func (l *Ledger) reconcile(ctx context.Context, org string, now time.Time, deep bool, reads int) (ReconcileReport, error) {
 	var last []Mismatch
 	same := 0
-	for range reconcileReads {
+	for range reads {
 		found, checked, stable, err := l.audit(ctx, org, now, deep)
 		if err != nil {
 			return ReconcileReport{}, err

@@ -6,7 +6,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/table"
@@ -24,6 +26,7 @@ const (
 	aRound    = "ver"
 
 	aLastVersion = "last"
+	aRepaired    = "rep"
 )
 
 // rowsOf is the partition of a version's rows.
@@ -34,7 +37,7 @@ func rowsOf(org string, version int64) string {
 func parseVersion(org string, it item) (usage.Version, error) {
 	r := read(it)
 	v := usage.Version{Org: org, Live: r.num(aLive), Building: r.num(aBuilding), Last: r.num(aLastVersion), Old: r.num(aOld), Cleaning: r.has(aOld),
-		Place: r.str(aPlace), Checked: int(r.num(aChecked)), Round: r.num(aRound)}
+		Place: r.str(aPlace), Checked: int(r.num(aChecked)), Repaired: int(r.num(aRepaired)), Round: r.num(aRound)}
 	return v, r.err
 }
 
@@ -86,11 +89,11 @@ func (s *LedgerStore) versions(ctx context.Context, entries []credit.Entry) (map
 }
 
 // SetVersion implements [usage.Store].
-func (s *LedgerStore) SetVersion(ctx context.Context, v usage.Version) (usage.Version, error) {
+func (s *LedgerStore) SetVersion(ctx context.Context, v usage.Version, row *audit.Row) (usage.Version, error) {
 	const op = "dynamo.SetVersion"
 	it := keyItem(table.UsageVersion(v.Org))
 	it[aLive], it[aBuilding], it[aPlace], it[aChecked], it[aRound] = num(v.Live), num(v.Building), str(v.Place), num(int64(v.Checked)), num(v.Round+1)
-	it[aLastVersion] = num(v.Last)
+	it[aLastVersion], it[aRepaired] = num(v.Last), num(int64(v.Repaired))
 	if v.Cleaning {
 		it[aOld] = num(v.Old)
 	}
@@ -99,8 +102,18 @@ func (s *LedgerStore) SetVersion(ctx context.Context, v usage.Version) (usage.Ve
 	if v.Round == 0 {
 		in.ConditionExpression, in.ExpressionAttributeValues = aws.String("attribute_not_exists(#ver)"), nil
 	}
-	_, err := s.db.api.PutItem(ctx, in)
-	if _, lost := conditionFailed(err); lost {
+	var lost bool
+	var err error
+	if row == nil {
+		_, err = s.db.api.PutItem(ctx, in)
+		_, lost = conditionFailed(err)
+	} else {
+		var reasons []types.CancellationReason
+		reasons, err = s.db.commitWithAudit(ctx, op, *row, types.TransactWriteItem{Put: &types.Put{TableName: in.TableName, Item: it, ConditionExpression: in.ConditionExpression,
+			ExpressionAttributeNames: in.ExpressionAttributeNames, ExpressionAttributeValues: in.ExpressionAttributeValues}})
+		lost = reasons != nil
+	}
+	if lost {
 		return v, fault.New(fault.Conflict, op, "the usage of this organisation is being rebuilt by somebody else, try again")
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/billing"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/dynamo"
@@ -23,7 +24,7 @@ import (
 // TestRebuildUsage: lost and wrong rows are as the entries say again, while
 // entries go on being projected, and a run that is cut short is continued.
 func TestRebuildUsage(t *testing.T) {
-	fx := dynamotest.Open(t, table.Ledger, table.Usage)
+	fx := dynamotest.Open(t, table.Ledger, table.Usage, table.Config)
 	db, err := dynamo.New(fx.Client, fx.Tables)
 	if err != nil {
 		t.Fatal(err)
@@ -80,6 +81,7 @@ func TestRebuildUsage(t *testing.T) {
 		ExpressionAttributeValues: map[string]types.AttributeValue{":one": &types.AttributeValueMemberN{Value: "1"}}})
 	fail(err)
 
+	op := audit.Op{Actor: "operator:test", ID: "op1", At: now}
 	calls := 0
 	r := usage.Rebuilder{Store: s, Journal: journal{s, func() {
 		// Under load: written and, a little later, projected, some twice.
@@ -99,18 +101,24 @@ func TestRebuildUsage(t *testing.T) {
 				cancel()
 			}
 		}}
-		rep, err := cut.Run(ctx, "acme", now)
+		rep, err := cut.Run(ctx, "acme", op, now)
 		cancel()
 		if err != nil || rep.Complete {
 			t.Fatalf("cut short: %+v %v", rep, err)
 		}
+	}
+	// Who began it is in the audit log, once.
+	rows, _, err := db.Audit().Audit(t.Context(), "acme", "", 10, now)
+	fail(err)
+	if len(rows) != 1 || rows[0].Action != "usage.rebuild" || rows[0].Actor != op.Actor {
+		t.Errorf("audit: %+v", rows)
 	}
 	check2, err := s.Version(t.Context(), "acme")
 	fail(err)
 	if check2.Building != 1 || check2.Live != 0 || check2.Place == "" {
 		t.Fatalf("%+v", check2)
 	}
-	rep, err := r.Run(t.Context(), "acme", now)
+	rep, err := r.Run(t.Context(), "acme", op, now)
 	fail(err)
 	if !rep.Complete || len(rep.Mismatches) != 0 || len(rep.Repaired) != 2 || rep.Checked < 60 {
 		t.Errorf("%+v", rep)
@@ -122,20 +130,39 @@ func TestRebuildUsage(t *testing.T) {
 		t.Errorf("%d older rows are left: %v", len(rows), err)
 	}
 	// Again, without anything to repair.
-	if rep, err = r.Run(t.Context(), "acme", now); err != nil || !rep.Complete || len(rep.Repaired)+len(rep.Mismatches) != 0 || rep.Checked != len(all) {
+	if rep, err = r.Run(t.Context(), "acme", op, now); err != nil || !rep.Complete || len(rep.Repaired)+len(rep.Mismatches) != 0 || rep.Checked != len(all) {
 		t.Errorf("%+v %v, %d entries", rep, err, len(all))
 	}
 	check()
-	if _, err := r.Run(t.Context(), "nobody", now); fault.CodeOf(err) != fault.NotFound {
+	// Cut short while it compares: the next run begins with the month after.
+	op.ID = "op3"
+	journals := 0
+	cut, cancel := context.WithCancel(t.Context())
+	late := r
+	late.Journal = journal{s, func() {
+		// Two months are copied and one is compared.
+		if journals++; journals == 3*table.EntryBuckets+1 {
+			cancel()
+		}
+	}}
+	if rep, err = late.Run(cut, "acme", op, now); err != nil || rep.Complete || rep.Step != "compare" || rep.Month.Format("2006-01") != "2026-04" || rep.Checked != len(all) {
+		t.Errorf("cut while comparing: %+v %v", rep, err)
+	}
+	journals = -1000
+	if rep, err = late.Run(t.Context(), "acme", op, now); err != nil || !rep.Complete || journals != -1000+table.EntryBuckets {
+		t.Errorf("went on with %d reads: %+v %v", journals+1000, rep, err)
+	}
+	check()
+	if _, err := r.Run(t.Context(), "nobody", op, now); fault.CodeOf(err) != fault.NotFound {
 		t.Error(err)
 	}
 	// Two at once: the one that is behind is refused.
 	v, err := s.Version(t.Context(), "acme")
 	fail(err)
-	if _, err = s.SetVersion(t.Context(), v); err != nil {
+	if _, err = s.SetVersion(t.Context(), v, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = s.SetVersion(t.Context(), v); fault.CodeOf(err) != fault.Conflict {
+	if _, err = s.SetVersion(t.Context(), v, nil); fault.CodeOf(err) != fault.Conflict {
 		t.Error(err)
 	}
 }

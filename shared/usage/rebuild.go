@@ -26,6 +26,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/table"
@@ -41,15 +42,16 @@ type Version struct {
 	Cleaning bool
 	Place    string // how far the building is
 	Checked  int    // entries copied
+	Repaired int    // rows that were wrong in the version that is being replaced
 	Round    int64  // counts the writes of this record
 }
 
 // Store keeps versions and rows.
 type Store interface {
 	Version(ctx context.Context, org string) (Version, error)
-	// SetVersion stores v if nobody has since v.Round, and returns it with the
-	// next; conflict otherwise.
-	SetVersion(ctx context.Context, v Version) (Version, error)
+	// SetVersion stores v if nobody has since v.Round, with the audit row if there is
+	// one, and returns it with the next; conflict otherwise.
+	SetVersion(ctx context.Context, v Version, row *audit.Row) (Version, error)
 	// CopyInto adds entries to the rows of a version, each once.
 	CopyInto(ctx context.Context, entries []credit.Entry, version int64, now time.Time) []credit.Verdict
 	// Rows lists the rows of a version of the days from..to.
@@ -74,13 +76,18 @@ type Mismatch struct {
 	Want, Got int64
 }
 
-// Report is the result of a run. Complete says that nothing is left to do;
-// Repaired are rows that were wrong in the version that was replaced.
+// Report is the result of a run. Complete says that nothing is left to do, Step and
+// Month are what is next otherwise. Repaired are rows that were wrong in the version
+// that is being replaced, as far as this run met them; RepairedRows counts those of
+// the runs before, too.
 type Report struct {
-	Complete   bool
-	Checked    int
-	Mismatches []Mismatch
-	Repaired   []Mismatch
+	Complete     bool
+	Step         string // copy, compare or clean
+	Month        time.Time
+	Checked      int
+	Mismatches   []Mismatch
+	Repaired     []Mismatch
+	RepairedRows int
 }
 
 // Rebuilder builds. Safe for concurrent use.
@@ -102,9 +109,10 @@ const (
 )
 
 // Run rebuilds, or goes on with what an earlier run began, until it is done or ctx
-// ends; the latter is no error. Errors: not_found without an account, conflict if
+// ends; the latter is no error. Op is whose decision it is: its audit row is written
+// with the beginning. Errors: not_found without an account, conflict if
 // somebody else is at it, ledger_unavailable.
-func (r *Rebuilder) Run(ctx context.Context, org string, now time.Time) (Report, error) {
+func (r *Rebuilder) Run(ctx context.Context, org string, op audit.Op, now time.Time) (Report, error) {
 	acc, err := r.Journal.Account(ctx, org)
 	if err != nil {
 		return Report{}, err
@@ -112,8 +120,9 @@ func (r *Rebuilder) Run(ctx context.Context, org string, now time.Time) (Report,
 	v, err := r.Store.Version(ctx, org)
 	if err == nil && v.Building == 0 && !v.Cleaning {
 		v.Last++
-		v.Building, v.Place, v.Checked = v.Last, placeOf(copying, month(acc.Opened.Add(-skew)), 0, ""), 0
-		v, err = r.Store.SetVersion(ctx, v)
+		v.Building, v.Place, v.Checked, v.Repaired = v.Last, placeOf(copying, month(acc.Opened.Add(-skew)), 0, ""), 0, 0
+		row := op.Row(org, "usage.rebuild", org, "version", strconv.FormatInt(v.Building, 10))
+		v, err = r.Store.SetVersion(ctx, v, &row)
 	}
 	var rep Report
 	if err == nil && v.Building > 0 {
@@ -122,7 +131,10 @@ func (r *Rebuilder) Run(ctx context.Context, org string, now time.Time) (Report,
 	if err == nil && v.Cleaning {
 		err = r.clean(ctx, v)
 	}
-	rep.Checked = v.Checked
+	rep.Checked, rep.RepairedRows = v.Checked, v.Repaired
+	if rep.Step = cleaning; v.Building > 0 {
+		rep.Step, rep.Month, _, _, _ = parsePlace(v.Place)
+	}
 	if err != nil && ctx.Err() != nil {
 		return rep, nil
 	}
@@ -133,6 +145,7 @@ func (r *Rebuilder) Run(ctx context.Context, org string, now time.Time) (Report,
 const (
 	copying   = "copy"
 	comparing = "compare"
+	cleaning  = "clean"
 )
 
 // build copies month by month, then compares month by month, then makes the new
@@ -170,45 +183,54 @@ func (r *Rebuilder) build(ctx context.Context, rep *Report, v Version, now time.
 			step, m, bucket, after = comparing, first, 0, ""
 		}
 		v.Place = placeOf(step, m, bucket, after)
-		if v, err = r.Store.SetVersion(ctx, v); err != nil {
+		if v, err = r.Store.SetVersion(ctx, v, nil); err != nil {
 			return v, err
 		}
 	}
+	// Each month that agrees is stored: a run that is cut short begins with the one
+	// after it.
 	for ; !m.After(last); m = m.AddDate(0, 1, 0) {
-		if err := r.compare(ctx, rep, v, m); err != nil {
+		repaired, err := r.compare(ctx, rep, v, m)
+		if err != nil {
 			return v, err
 		}
-	}
-	if len(rep.Mismatches) > 0 {
-		v.Old, v.Cleaning, v.Building, v.Place = v.Building, true, 0, ""
-		return r.Store.SetVersion(ctx, v)
+		if len(rep.Mismatches) > 0 {
+			v.Old, v.Cleaning, v.Building, v.Place = v.Building, true, 0, ""
+			return r.Store.SetVersion(ctx, v, nil)
+		}
+		v.Place, v.Repaired = placeOf(comparing, m.AddDate(0, 1, 0), 0, ""), v.Repaired+repaired
+		if v, err = r.Store.SetVersion(ctx, v, nil); err != nil {
+			return v, err
+		}
 	}
 	v.Old, v.Cleaning, v.Live, v.Building, v.Place = v.Live, true, v.Building, 0, ""
-	return r.Store.SetVersion(ctx, v)
+	return r.Store.SetVersion(ctx, v, nil)
 }
 
-// compare replays a month and looks for rows that differ.
-func (r *Rebuilder) compare(ctx context.Context, rep *Report, v Version, m time.Time) error {
+// compare replays a month and looks for rows that differ; it says how many did in
+// the version that is being replaced.
+func (r *Rebuilder) compare(ctx context.Context, rep *Report, v Version, m time.Time) (repaired int, err error) {
 	from, to := m.Format(time.DateOnly), m.AddDate(0, 1, -1).Format(time.DateOnly)
 	var before string
 	same := 0
 	for range comparings {
 		rows, err := r.Store.Rows(ctx, v.Org, v.Building, from, to)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		want, err := r.replay(ctx, v.Org, m)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		found := differences(want, rows)
 		if len(found) == 0 {
 			live, err := r.Store.Rows(ctx, v.Org, v.Live, from, to)
 			if err != nil {
-				return err
+				return 0, err
 			}
-			rep.Repaired = listed(rep.Repaired, differences(want, live))
-			return nil
+			wrong := differences(want, live)
+			rep.Repaired = listed(rep.Repaired, wrong)
+			return len(wrong), nil
 		}
 		if now := print(found); now == before {
 			same++
@@ -217,13 +239,13 @@ func (r *Rebuilder) compare(ctx context.Context, rep *Report, v Version, m time.
 		}
 		if same == sameRounds {
 			rep.Mismatches = listed(rep.Mismatches, found)
-			return nil
+			return 0, nil
 		}
 		if err := r.wait(ctx); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return fault.New(fault.LedgerUnavailable, "usage.Rebuild", "usage changed during every comparison, try again when it is calmer")
+	return 0, fault.New(fault.LedgerUnavailable, "usage.Rebuild", "usage changed during every comparison, try again when it is calmer")
 }
 
 func (r *Rebuilder) wait(ctx context.Context) error {
@@ -277,7 +299,7 @@ func (r *Rebuilder) clean(ctx context.Context, v Version) error {
 		}
 		if n < pageSize {
 			v.Cleaning, v.Old = false, 0
-			_, err := r.Store.SetVersion(ctx, v)
+			_, err := r.Store.SetVersion(ctx, v, nil)
 			return err
 		}
 	}

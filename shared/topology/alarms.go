@@ -1,0 +1,72 @@
+package topology
+
+import "time"
+
+// Metric is a figure that a function writes into its log: the value of Field in
+// the lines whose message is Message, or 1 per line without a field. A test of the
+// function holds it to that.
+type Metric struct {
+	Name, Function, Message, Field string
+}
+
+// Names of metrics.
+const (
+	PoisonMetric   = "Poison"
+	UnbilledMetric = "UnbilledAtMost"
+	ChargedMetric  = "Charged"
+	MismatchMetric = "ReconcileMismatch"
+)
+
+// Metrics lists the figures that alarms are made of.
+func Metrics() []Metric {
+	return []Metric{
+		{PoisonMetric, Sweep, "swept", "poison"},
+		{UnbilledMetric, Sweep, "swept", "unbilled_at_most"},
+		{ChargedMetric, Settle, "settled", "amount"},
+		{MismatchMetric, Sweep, "reconcile mismatch", ""},
+	}
+}
+
+// Alarm is told when a figure stands above a limit for some periods. Exactly one of
+// Log, OfFunction, OfStream, OfQueue and Expression says which figure.
+type Alarm struct {
+	Name string
+	// About says what it means and what to do first.
+	About string
+	// Log is a [Metric].
+	Log string
+	// OfFunction is a function, OfStream one whose stream mapping counts the metric
+	// Of, OfQueue a queue whose dead letters are counted.
+	OfFunction, OfStream, OfQueue string
+	Of                            string
+	// Expression is CloudWatch metric math over the log metrics, by their names in
+	// lower case.
+	Expression string
+
+	Statistic string // Maximum or Sum
+	Above     float64
+	Period    time.Duration
+	Periods   int
+	// Silence says that no figure at all is as bad as one above the limit.
+	Silence bool
+}
+
+// Alarms lists what somebody has to be woken for.
+func Alarms() []Alarm {
+	return []Alarm{
+		{Name: "settle-lags", About: "Settlement is more than 15 s behind: holds stay open and refuse people who have credit. Look at settle's errors and throttles.",
+			OfFunction: Settle, Of: "IteratorAge", Statistic: "Maximum", Above: 15_000, Period: time.Minute, Periods: 2},
+		{Name: "settle-gave-up", About: "Records of the ledger's stream were given up after eight tries; they lie in the failures bucket. The sweep settles the requests, rows and events need a rebuild.",
+			OfStream: Settle, Of: "OnFailureDestinationDeliveredEventCount", Statistic: "Sum", Above: 0, Period: time.Minute, Periods: 1},
+		{Name: "settle-dropped", About: "Records of the ledger's stream were dropped, and not even kept as failures. The sweep settles the requests, rows and events need a rebuild.",
+			OfStream: Settle, Of: "DroppedEventCount", Statistic: "Sum", Above: 0, Period: time.Minute, Periods: 1},
+		{Name: "turn-dead-letters", About: "Messages from channels were given up. They lie in the dead letter queue.",
+			OfQueue: TurnQueue, Of: "ApproximateNumberOfMessagesVisible", Statistic: "Maximum", Above: 0, Period: 5 * time.Minute, Periods: 1},
+		{Name: "ledger-poison", About: "Settlement cannot process something, or sweep has not run for a quarter of an hour. See lk poison list.",
+			Log: PoisonMetric, Statistic: "Maximum", Above: 0, Period: 15 * time.Minute, Periods: 1, Silence: true},
+		{Name: "ledger-mismatch", About: "A balance differs from its entries or holds, three times in a row. See lk reconcile --deep.",
+			Log: MismatchMetric, Statistic: "Sum", Above: 0, Period: 5 * time.Minute, Periods: 1},
+		{Name: "ledger-unbilled", About: "Calls that may have been answered and were not billed are worth up to a thousandth of what was charged in a day. See lk unbilled.",
+			Expression: "IF(FILL(unbilledatmost, 0) * 1000 > FILL(charged, 0), 1, 0)", Statistic: "Sum", Above: 0, Period: 24 * time.Hour, Periods: 1},
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,14 +36,15 @@ import (
 // rig is a gateway over scripted fakes. Every step is appended to log, so that
 // a test can assert the order of things.
 type rig struct {
-	t      *testing.T
-	now    time.Time
-	store  benchStore
-	vault  *vault.Vault
-	log    []string
-	script []any // per vendor call: error, *model.Response or []any of events and errors
-	calls  []model.Call
-	used   []credit.Outcome
+	t       *testing.T
+	now     time.Time
+	store   benchStore
+	vault   *vault.Vault
+	logging sync.Mutex
+	log     []string
+	script  []any // per vendor call: error, *model.Response or []any of events and errors
+	calls   []model.Call
+	used    []credit.Outcome
 	reserveErr,
 	usedErr error
 	admit       func(credit.ReserveRequest) error                                      // nil = every reserve succeeds
@@ -160,7 +162,12 @@ func TestConnectOnlyProvider(t *testing.T) {
 	}
 }
 
-func (r *rig) note(format string, args ...any) { r.log = append(r.log, fmt.Sprintf(format, args...)) }
+// note is called from what is written beside a stream, too.
+func (r *rig) note(format string, args ...any) {
+	r.logging.Lock()
+	defer r.logging.Unlock()
+	r.log = append(r.log, fmt.Sprintf(format, args...))
+}
 
 // The ledger.
 func (r *rig) Reserve(_ context.Context, q credit.ReserveRequest) (credit.Hold, error) {

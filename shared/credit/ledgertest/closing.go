@@ -340,3 +340,54 @@ func closingPoison(t *testing.T, e *env) {
 		t.Fatalf("checked %d, deeply %d", shallow, deep)
 	}
 }
+
+// closingDrawn: where an agency pays for a client, either's closed month moves both
+// entries.
+func closingDrawn(t *testing.T, e *env) {
+	terms := e.offer("agency", 1000, 100, 150)
+	e.fund("client", 7)
+	e.at(april.Add(-time.Hour))
+	var holds []credit.Hold
+	for range 2 {
+		h, err := e.clean.Reserve(e.ctx, e.draw("client", terms, 20))
+		must(t, err)
+		holds = append(holds, h)
+	}
+	settles := func(h credit.Hold) {
+		t.Helper()
+		o := e.outcome(6)
+		o.At = april.Add(-time.Minute)
+		must(t, e.clean.Used(e.ctx, h, o))
+		if rep := e.ledger.Settle(e.ctx, e.drain(), e.now()); rep.Settled != 1 {
+			t.Fatalf("settle: %+v", rep)
+		}
+		for org, amount := range map[string]credit.Micro{"agency": -6, "client": 0} {
+			if x := e.entries(org)[0]; x.Amount != amount || !x.At.Equal(e.now()) || !x.UsedAt.Equal(april.Add(-time.Minute)) {
+				t.Fatalf("%s: %+v", org, x)
+			}
+		}
+	}
+	// The client's month alone is shut.
+	e.at(april.Add(2 * time.Hour))
+	a, err := e.Clean.Account(e.ctx, "client")
+	must(t, err)
+	must(t, e.Clean.Fence(e.ctx, a, april, e.now()))
+	settles(holds[0])
+	// Both are.
+	e.at(april.Add(26 * time.Hour))
+	_, err = e.clean.CloseMonths(e.ctx, e.now())
+	must(t, err)
+	settles(holds[1])
+	e.pass(closeRest)
+	_, err = e.clean.CloseMonths(e.ctx, e.now())
+	must(t, err)
+	for org, sum := range map[string]credit.Micro{"agency": 1000, "client": 7} {
+		if o := e.opening(org, april); o.Sum != sum || o.Entries != 1 {
+			t.Fatalf("%s: %+v", org, o)
+		}
+		if shallow, deep := e.agrees(org); shallow != 2 || deep != 3 {
+			t.Fatalf("%s: checked %d, deeply %d", org, shallow, deep)
+		}
+	}
+	e.wantBalance("agency", 988, 0)
+}

@@ -66,7 +66,7 @@ func Run(t *testing.T, open func(t testing.TB) Harness, o Options) {
 		{"SettleBatches", settleBatches}, {"SettleStaleImage", staleImage}, {"Poison", poison}, {"PoisonHeals", poisonHeals}, {"PoisonKinds", poisonKinds}, {"Unbilled", unbilled}, {"SettleUndecided", settleUndecided},
 		{"Grants", grants}, {"Adjustments", adjustments}, {"Expiry", expiry}, {"ExpiryOfHeld", expiryOfHeld}, {"ExpiryRace", expiryRace}, {"Rollover", rollover}, {"RolloverOfHeld", rolloverOfHeld}, {"StaleEnd", staleEnd}, {"Refunds", refunds}, {"RefundRace", refundRace}, {"CreditLine", creditLine}, {"Charge", charge}, {"LateCharge", lateCharge}, {"Entries", entries}, {"Projection", projection}, {"Reconcile", reconcile},
 		{"Drawn", drawn}, {"DrawCaps", drawCaps}, {"DrawOffer", drawOffer}, {"DrawShort", drawShort}, {"DrawEnds", drawEnds}, {"DrawExtend", drawExtend}, {"DrawStorm", drawStorm},
-		{"ExactlyAsManyAsFundedSharded", exactFundsSharded}, {"Closing", closing}, {"ClosingRace", closingRace}, {"ClosingKilled", closingKilled}, {"ClosingPoison", closingPoison}, {"Shards", shardLifecycle}, {"Reshape", reshape}, {"ShardedExpiry", shardedExpiry},
+		{"ExactlyAsManyAsFundedSharded", exactFundsSharded}, {"Closing", closing}, {"ClosingRace", closingRace}, {"ClosingKilled", closingKilled}, {"ClosingPoison", closingPoison}, {"ClosingDrawn", closingDrawn}, {"Shards", shardLifecycle}, {"Reshape", reshape}, {"ShardedExpiry", shardedExpiry},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, newEnv(t, open(t))) })
 	}

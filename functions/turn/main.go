@@ -9,6 +9,7 @@ import (
 	"github.com/latchkey/latchkey/shared/agent/turn"
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
+	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/topology"
@@ -47,7 +48,8 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 	channels := catalog.New(catalog.Entries())
 	runner := turn.New(turn.Deps{
 		Installs: db.Installs(), Revoker: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Catalog: channels},
-		Agents: db.Agents(), Turns: db.Sessions(), Transcript: db.Sessions(), Model: metered{gateway: g, now: env.Clock.Now},
+		Agents: db.Agents(), Turns: db.Sessions(), Transcript: db.Sessions(),
+		Model:   metered{gateway: g, actions: credit.New(db.Ledger(), credit.Options{}), now: env.Clock.Now, log: env.Log},
 		Secrets: install.Opener{Vault: secrets, Purpose: topology.Turn}, Catalog: channels,
 		HTTP: client, BaseURL: base, Recorder: auditLog{env.Log}, Now: env.Clock.Now,
 	})

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"strconv"
 	"time"
 
 	"github.com/latchkey/latchkey/shared/agent/turn"
+	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/gateway"
 	"github.com/latchkey/latchkey/shared/model"
@@ -25,11 +27,60 @@ func requestID(q turn.AnswerRequest) string {
 	return q.RequestKey[:min(len(q.RequestKey), 64-len(suffix))] + suffix
 }
 
+// actions charges the platform's own work; [credit.Ledger] implements it.
+type actions interface {
+	gateway.Actions
+	Capture(ctx context.Context, a credit.Authorized, now time.Time) error
+	Release(ctx context.Context, a credit.Authorized, now time.Time) error
+}
+
 // metered answers conversations through the gateway.
 type metered struct {
 	gateway *gateway.Gateway
+	actions actions
 	now     func() time.Time
+	log     *slog.Logger
 }
+
+// receipt is what a stored answer has to be recorded with: the call, and what is
+// held for posting it.
+type receipt struct {
+	gateway.Pending
+	Posting *credit.Authorized `json:"posting,omitempty"`
+}
+
+// postingLife is how long an answer may take from its question to its last part:
+// three receptions of a message, and what lies between them. Later it is charged
+// late.
+const postingLife = 15 * time.Minute
+
+// authorize holds what posting an answer costs. An action without a price is not
+// charged, so that channels answer also where the operator has not imported its
+// row; the log says so.
+func (m metered) authorize(ctx context.Context, caller *gateway.Caller, q turn.AnswerRequest, id string) (*credit.Authorized, error) {
+	held, ok, err := m.gateway.Authorize(ctx, caller, m.actions, gateway.Action{Name: gateway.ChannelMessage, Agent: q.Agent.ID, Key: id + "/posted", Life: postingLife})
+	switch {
+	case fault.CodeOf(err) == fault.PriceMissing:
+		m.log.WarnContext(ctx, "action without a price is not charged; import the curated prices", "op", gateway.ChannelMessage, "org", q.Org)
+		return nil, nil
+	case err != nil || !ok:
+		return nil, err
+	}
+	return &held, nil
+}
+
+// release gives back what was held for an answer that there is none of. A failure
+// leaves it to the sweep.
+func (m metered) release(ctx context.Context, held *credit.Authorized) {
+	if held == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+	defer cancel()
+	_ = m.actions.Release(ctx, *held, m.now())
+}
+
+const releaseTime = 4 * time.Second
 
 // Answer implements [turn.Model].
 func (m metered) Answer(ctx context.Context, q turn.AnswerRequest) (turn.Answer, error) {
@@ -43,19 +94,24 @@ func (m metered) Answer(ctx context.Context, q turn.AnswerRequest) (turn.Answer,
 		return turn.Answer{}, err
 	}
 	id := requestID(q)
+	posting, err := m.authorize(ctx, caller, q, id)
+	if err != nil {
+		return turn.Answer{}, err
+	}
 	answer, err := m.gateway.Complete(ctx, caller, gateway.Query{RequestID: id, Agent: q.Agent.ID, Body: []byte(id),
 		Pin: route.Pin{Model: q.Pin.Model, Connection: q.Pin.Connection}}, conversation(q))
 	if err != nil {
+		m.release(ctx, posting)
 		named := *fault.As(err)
 		named.RequestID = id
 		return turn.Answer{}, &named
 	}
-	receipt, err := json.Marshal(answer.Defer())
+	stored, err := json.Marshal(receipt{answer.Defer(), posting})
 	if err != nil {
 		return turn.Answer{}, fault.Wrap(fault.Internal, "turn.Answer", "internal error, try again later", err)
 	}
 	info := answer.Info()
-	return turn.Answer{Text: answer.Response.Text(), RequestIDs: []string{id}, Receipt: receipt,
+	return turn.Answer{Text: answer.Response.Text(), RequestIDs: []string{id}, Receipt: stored,
 		Pin: session.Pin{Model: info.Model, Connection: info.Connection}}, nil
 }
 
@@ -76,11 +132,36 @@ func conversation(q turn.AnswerRequest) *model.Request {
 	return r
 }
 
-// Commit implements [turn.Model].
-func (m metered) Commit(ctx context.Context, org string, receipt []byte) error {
-	var p gateway.Pending
-	if err := json.Unmarshal(receipt, &p); err != nil || p.Hold.Org != org {
-		return fault.New(fault.Internal, "turn.Commit", "internal error, the receipt of this turn cannot be read")
+func parseReceipt(org string, stored []byte) (receipt, error) {
+	var r receipt
+	if err := json.Unmarshal(stored, &r); err != nil || r.Hold.Org != org || r.Posting != nil && r.Posting.Hold.Org != org {
+		return r, fault.New(fault.Internal, "turn.Commit", "internal error, the receipt of this turn cannot be read")
 	}
-	return m.gateway.Commit(ctx, p)
+	return r, nil
+}
+
+// Commit implements [turn.Model].
+func (m metered) Commit(ctx context.Context, org string, stored []byte) error {
+	r, err := parseReceipt(org, stored)
+	if err != nil {
+		return err
+	}
+	return m.gateway.Commit(ctx, r.Pending)
+}
+
+// Posted implements [turn.Model]. The first of two ends wins, whatever the other
+// says.
+func (m metered) Posted(ctx context.Context, org string, stored []byte, sent bool) error {
+	r, err := parseReceipt(org, stored)
+	if err != nil || r.Posting == nil {
+		return err
+	}
+	end := m.actions.Release
+	if sent {
+		end = m.actions.Capture
+	}
+	if err := end(ctx, *r.Posting, m.now()); fault.CodeOf(err) != fault.Conflict {
+		return err
+	}
+	return nil
 }

@@ -432,7 +432,7 @@ func (a *attempts) reserve(ctx context.Context, cand route.Candidate, in billing
 	if cand.Connection != nil {
 		connID = cand.Connection.ID
 	}
-	draw, shards := a.draw(d)
+	draw, shards := a.c.draw(d)
 	r := credit.ReserveRequest{
 		Draw: draw, Org: a.c.Org, Request: a.request, Attempt: a.n, Owner: a.owner, Hold: z.hold,
 		Fingerprint: sha256.Sum256(a.q.Body), Now: now, Expires: now.Add(a.g.o.Timeout + holdMargin),

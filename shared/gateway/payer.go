@@ -30,35 +30,44 @@ func (c *Caller) sharing() billing.Sharing {
 
 // draw is what an attempt draws, nil if the organisation pays itself; shards is
 // the hint for whoever pays.
-func (a *attempts) draw(d billing.Decision) (draw *credit.Draw, shards int) {
+func (c *Caller) draw(d billing.Decision) (draw *credit.Draw, shards int) {
 	if !d.Shared {
-		return nil, a.c.config.Shards
+		return nil, c.config.Shards
 	}
-	t := a.c.terms()
-	return credit.NewDraw(t, a.c.now()), min(max(t.Shards, 0), credit.MaxShards)
+	t := c.terms()
+	return credit.NewDraw(t, c.now()), min(max(t.Shards, 0), credit.MaxShards)
 }
 
 // payerTries bounds the reserves of one candidate: both payers, and each once more
 // by an offer that has just changed.
 const payerTries = 4
 
-// hold reserves for a candidate. Where the credits of who should pay do not
-// suffice, it is decided again with that fact: the organisation's agency, or its
-// own credits, may be next. A draw that was decided by an offer that does not apply
-// any more is decided again by the one that does.
+// hold reserves for a candidate, with whoever can pay.
 func (a *attempts) hold(ctx context.Context, cand route.Candidate, in billing.Inputs, d billing.Decision, size sized) (*Meter, error) {
+	return payWith(a.c, in, d, func(in billing.Inputs, d billing.Decision) (*Meter, error) {
+		return a.reserve(ctx, cand, in, d, size)
+	},
+		func(d billing.Decision) { a.current = about(cand, d) })
+}
+
+// payWith reserves as decided. Where the credits of who should pay do not suffice
+// it is decided again with that fact: the organisation's agency, or its own
+// credits, may be next. A draw that was decided by an offer that does not apply
+// any more is decided again by the one that does. decided is told of each decision.
+func payWith[T any](c *Caller, in billing.Inputs, d billing.Decision, reserve func(billing.Inputs, billing.Decision) (T, error), decided func(billing.Decision)) (T, error) {
+	var none T
 	var refusal error
 	for range payerTries {
-		m, err := a.reserve(ctx, cand, in, d, size)
+		got, err := reserve(in, d)
 		var changed *agency.Changed
 		switch {
 		case err == nil:
-			return m, nil
+			return got, nil
 		case errors.As(err, &changed):
-			a.c.config.Client.Offer = changed.Now
-			in.Sharing = a.c.sharing()
+			c.config.Client.Offer = changed.Now
+			in.Sharing = c.sharing()
 		case fault.CodeOf(err) != fault.InsufficientCredits || overBudget(err):
-			return nil, err
+			return none, err
 		case d.Shared:
 			// What the agency refuses says more than that there are no own credits.
 			in.Sharing.Refused, refusal = true, err
@@ -69,13 +78,13 @@ func (a *attempts) hold(ctx context.Context, cand route.Candidate, in billing.In
 			}
 		}
 		d = billing.Decide(in)
-		a.current = about(cand, d)
+		decided(d)
 		if !d.Allowed && refusal == nil {
-			return nil, d.Fault()
+			return none, d.Fault()
 		}
 		if !d.Allowed {
-			return nil, refusal
+			return none, refusal
 		}
 	}
-	return nil, fault.New(fault.LedgerUnavailable, "gateway.hold", "what the agency shares keeps changing, try again")
+	return none, fault.New(fault.LedgerUnavailable, "gateway.hold", "what the agency shares keeps changing, try again")
 }

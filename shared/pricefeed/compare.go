@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/latchkey/latchkey/shared/billing"
+	"github.com/latchkey/latchkey/shared/credit"
 )
 
 // Change is a row that differs from the active book.
@@ -98,6 +99,8 @@ func keyOf(r billing.Row) rowKey { return rowKey{r.Provider, r.Model, r.Meter, r
 func held(old billing.Row, had bool, r billing.Row) string {
 	move := r.RatePico - old.RatePico
 	switch {
+	case r.Provider == credit.ActionProvider && !had:
+		return "" // a free one is what the platform chose, not an error of a list
 	case r.RatePico == 0 && (!had || old.RatePico != 0):
 		return HeldZero
 	case !had:

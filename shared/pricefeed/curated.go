@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/latchkey/latchkey/shared/billing"
+	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
@@ -45,6 +46,10 @@ func curatedLine(rows []billing.Row, fields []string, sources map[string][2]stri
 		return nil, fmt.Errorf("too short")
 	}
 	provider, ok := taxonomy.ParseProvider(fields[0])
+	if fields[0] == credit.ActionProvider {
+		// The platform's own actions have their prices in the same book.
+		provider, ok = credit.ActionProvider, true
+	}
 	if !ok {
 		return nil, fmt.Errorf("unknown provider")
 	}

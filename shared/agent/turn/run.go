@@ -88,7 +88,13 @@ func (x *run) steps(ctx context.Context) *end {
 			return again(err)
 		}
 	}
-	if stop := x.send(ctx); stop != nil {
+	stop := x.send(ctx)
+	if stop == nil || !stop.retry {
+		if err := x.posted(ctx); err != nil {
+			return again(err)
+		}
+	}
+	if stop != nil {
 		return stop
 	}
 	if x.turn.Notice != "" {
@@ -98,6 +104,18 @@ func (x *run) steps(ctx context.Context) *end {
 		return &end{code: AnswerEmpty}
 	}
 	return nil
+}
+
+// posted tells the model side whether the answer went out, once its parts have
+// come to an end.
+func (x *run) posted(ctx context.Context) error {
+	if len(x.turn.Receipt) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+	defer cancel()
+	sent := slices.ContainsFunc(x.parts, func(p session.Part) bool { return p.State == session.Sent })
+	return x.d.Model.Posted(ctx, x.turn.Org, x.turn.Receipt, sent)
 }
 
 // guard reads the install again and refuses unless it is the active one that

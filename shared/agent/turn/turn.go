@@ -19,6 +19,10 @@
 // without credits, whose people get one short notice instead of silence, because
 // they cannot see our records and would keep asking.
 //
+// Posting an answer is an action of the platform, which may have a price: what it
+// costs is held before the model is asked, charged once when a part was sent, and
+// given back when none was or nobody knows.
+//
 // Not guaranteed: between the vendor's answer and our storing it a crash may let
 // the vendor be asked again under the same request key; what that costs is the
 // model side's to decide.
@@ -82,6 +86,9 @@ type Model interface {
 	// Commit records the usage of a stored answer. It may be called again for
 	// the same receipt, by another process, and then changes nothing.
 	Commit(ctx context.Context, org string, receipt []byte) error
+	// Posted ends what the receipt holds for posting the answer: sent says that a
+	// part of it has certainly been sent. It may be called again as Commit may.
+	Posted(ctx context.Context, org string, receipt []byte, sent bool) error
 }
 
 // Installs reads and, when the vendor says so, ends installs.

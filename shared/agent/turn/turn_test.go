@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,6 +43,9 @@ type model struct {
 	committed []string
 	onAnswer  func()
 	onCommit  func()
+	posted    []bool
+	postedErr error
+	onPosted  func()
 }
 
 func (m *model) Answer(_ context.Context, q turn.AnswerRequest) (turn.Answer, error) {
@@ -61,6 +65,29 @@ func (m *model) Commit(_ context.Context, _ string, receipt []byte) error {
 		m.onCommit()
 	}
 	return nil
+}
+
+func (m *model) Posted(_ context.Context, _ string, receipt []byte, sent bool) error {
+	if string(receipt) != "receipt1" {
+		return fault.New(fault.Internal, "", "another receipt")
+	}
+	if m.postedErr != nil {
+		return m.postedErr
+	}
+	m.posted = append(m.posted, sent)
+	if m.onPosted != nil {
+		m.onPosted()
+	}
+	return nil
+}
+
+// wantPosted checks what the model side was told last, and that it was told nothing
+// else before.
+func (m *model) wantPosted(t *testing.T, want bool) {
+	t.Helper()
+	if len(m.posted) == 0 || slices.Contains(m.posted, !want) {
+		t.Errorf("posted %v, want %v", m.posted, want)
+	}
 }
 
 type agents map[string]agent.Agent
@@ -281,6 +308,7 @@ func TestCrashes(t *testing.T) {
 		// The part was claimed: it may have been sent, so it never is again.
 		"after the claim of a part": {func(e *env) { once(&e.onSend, die) }, 1, 0, session.Unknown, session.TurnDone, "reply.unknown interrupted"},
 		"after the send":            {func(e *env) { e.store.Fail = nth("Move", 2, die) }, 1, 1, session.Unknown, session.TurnDone, "reply.unknown interrupted"},
+		"before posting is charged": {func(e *env) { e.store.Fail = after("Move", func() {}); once(&e.model.onPosted, die) }, 1, 1, session.Sent, session.TurnDone, "turn.done "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t)
@@ -311,8 +339,37 @@ func TestCrashes(t *testing.T) {
 				}
 			}
 			e.audited(c.audits)
+			e.model.wantPosted(t, c.parts == session.Sent)
 		})
 	}
+}
+
+// TestPostingIsEnded: the model side hears once the parts have come to an end, of
+// every end, and again if it could not be told.
+func TestPostingIsEnded(t *testing.T) {
+	e := newEnv(t)
+	e.vendor.next = []func(http.ResponseWriter){func(w http.ResponseWriter) { w.WriteHeader(429) }}
+	e.deliver(e.job, 1)
+	if len(e.model.posted) != 0 {
+		t.Fatalf("told before the end: %v", e.model.posted)
+	}
+	e.model.postedErr = fault.New(fault.LedgerUnavailable, "", "")
+	if r := e.deliver(e.job, 2); !r.Retry || len(e.vendor.posts) != 2 {
+		t.Fatalf("%+v, %d posts", r, len(e.vendor.posts))
+	}
+	e.model.postedErr = nil
+	if r := e.deliver(e.job, 3); r.Retry || len(e.vendor.posts) != 2 {
+		t.Fatalf("%+v, %d posts", r, len(e.vendor.posts))
+	}
+	e.model.wantPosted(t, true)
+	got, _ := e.state("Ev1")
+	if got.State != session.TurnDone {
+		t.Fatalf("%+v", got)
+	}
+	refused := newEnv(t)
+	refused.vendor.next = []func(http.ResponseWriter){func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"ok":false,"error":"invalid_auth"}`) }}
+	refused.deliver(refused.job, 1)
+	refused.model.wantPosted(t, false)
 }
 
 // at crashes before a method's effect, after before the next call of anything,

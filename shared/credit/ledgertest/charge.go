@@ -109,3 +109,55 @@ func lateCharge(t *testing.T, e *env) {
 	}
 	e.sound()
 }
+
+// authorized: what is held for an action ends once, charged or given back,
+// whichever comes first, also where an agency pays and after the hold's life.
+func authorized(t *testing.T, e *env) {
+	terms := e.offer("agency", 100, 50, 50)
+	e.fund("client", 0)
+	book := e.actions("p1", 3_000_000)
+	authorize := func(key string) credit.Authorized {
+		t.Helper()
+		c := credit.ChargeRequest{Org: "client", Action: "export", Count: 4, IdempotencyKey: key, Book: book, Now: e.now(), Life: 5 * time.Minute,
+			Rule: billing.RuleSharedAction, DecisionHash: "hash", Decision: []byte("{}"), Draw: credit.NewDraw(terms, e.now())}
+		a, err := e.ledger.Authorize(e.ctx, c)
+		must(t, err)
+		again, err := e.ledger.Authorize(e.ctx, c)
+		must(t, err)
+		if again.Hold.Amount != a.Hold.Amount || again.Hold.Draw == nil || again.Hold.Draw.Agency != "agency" || again.Ended {
+			t.Fatalf("again: %+v, first %+v", again, a)
+		}
+		return a
+	}
+	a := authorize("a")
+	e.wantBalance("agency", 100, 12)
+	e.wantDrawn("agency", e.now(), 12, map[string]int64{"client": 12})
+	v := e.wantState(a.Hold, credit.Dispatched)
+	if x := v.Attempts[0]; x.Rule != "PAa" || x.DecisionHash != "hash" || string(x.Decision) != "{}" || x.Agency != "agency" {
+		t.Fatalf("record: %+v", x)
+	}
+	must(t, e.ledger.Capture(e.ctx, a, e.now()))
+	must(t, e.ledger.Capture(e.ctx, a, e.now()))
+	wantCode(t, e.ledger.Release(e.ctx, a, e.now()), fault.Conflict)
+	b := authorize("b")
+	must(t, e.ledger.Release(e.ctx, b, e.now()))
+	wantCode(t, e.ledger.Capture(e.ctx, b, e.now()), fault.Conflict)
+	e.clean.Settle(e.ctx, e.drain(), e.now())
+	e.wantState(b.Hold, credit.Released)
+	e.wantBalance("agency", 88, 0)
+	e.wantDrawn("agency", e.now(), 12, map[string]int64{"client": 12})
+	c := authorize("c")
+	e.pass(4 * time.Minute)
+	if rep, err := e.ledger.ExpireDue(e.ctx, e.now()); err != nil || rep.Expired != 0 {
+		t.Fatalf("it outlived two minutes: %+v %v", rep, err)
+	}
+	e.pass(2 * time.Minute)
+	_, err := e.ledger.ExpireDue(e.ctx, e.now())
+	must(t, err)
+	e.wantBalance("agency", 88, 0)
+	must(t, e.ledger.Capture(e.ctx, c, e.now()))
+	e.clean.Settle(e.ctx, e.drain(), e.now())
+	e.wantBalance("agency", 76, 0)
+	e.wantDrawn("agency", e.now(), 24, map[string]int64{"client": 24})
+	e.wantReconciled("agency", "client")
+}

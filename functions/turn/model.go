@@ -58,7 +58,7 @@ const postingLife = 15 * time.Minute
 // charged, so that channels answer also where the operator has not imported its
 // row; the log says so.
 func (m metered) authorize(ctx context.Context, caller *gateway.Caller, q turn.AnswerRequest, id string) (*credit.Authorized, error) {
-	held, ok, err := m.gateway.Authorize(ctx, caller, m.actions, gateway.Action{Name: gateway.ChannelMessage, Agent: q.Agent.ID, Key: id + "/posted", Life: postingLife})
+	held, ok, err := m.gateway.Authorize(ctx, caller, m.actions, gateway.Action{Name: gateway.ChannelMessage, Agent: q.Agent.ID, Once: id + "/posted", Life: postingLife})
 	switch {
 	case fault.CodeOf(err) == fault.PriceMissing:
 		m.log.WarnContext(ctx, "action without a price is not charged; import the curated prices", "op", gateway.ChannelMessage, "org", q.Org)

@@ -19,8 +19,8 @@ const ChannelMessage = "channel_message"
 type Action struct {
 	Name  string
 	Agent string
-	// Key makes it unique in its organisation: the same key again is the same action.
-	Key string
+	// Once makes it unique in its organisation: the same word again is the same action.
+	Once string
 	// Life is how long it may take until it is captured or released.
 	Life time.Duration
 }
@@ -58,7 +58,7 @@ func (g *Gateway) Authorize(ctx context.Context, c *Caller, ledger Actions, a Ac
 	}
 	held, err = payWith(c, in, d, func(in billing.Inputs, d billing.Decision) (credit.Authorized, error) {
 		draw, shards := c.draw(d)
-		return ledger.Authorize(ctx, credit.ChargeRequest{Org: c.Org, Action: a.Name, Count: 1, IdempotencyKey: a.Key, Book: c.book, Agent: a.Agent,
+		return ledger.Authorize(ctx, credit.ChargeRequest{Org: c.Org, Action: a.Name, Count: 1, IdempotencyKey: a.Once, Book: c.book, Agent: a.Agent,
 			Now: c.now(), Life: a.Life, Rule: d.Rule, DecisionHash: billing.Hash(in), Decision: billing.Canonical(in), Draw: draw, Shards: shards})
 	}, func(billing.Decision) {})
 	return held, err == nil && !held.Ended, err

@@ -74,7 +74,7 @@ func TestActions(t *testing.T) {
 			g := r.gateway()
 			c, err := g.Internal(t.Context(), "acme", func() time.Time { return r.now })
 			check(t, err)
-			held, ok, err := g.Authorize(t.Context(), c, l, gateway.Action{Name: gateway.ChannelMessage, Agent: "helper", Key: "turn1"})
+			held, ok, err := g.Authorize(t.Context(), c, l, gateway.Action{Name: gateway.ChannelMessage, Agent: "helper", Once: "turn1"})
 			if fault.CodeOf(err) != row.code || ok != row.ok || len(l.asked) != row.tries {
 				t.Fatalf("%+v %v %v, asked %d times", held, ok, err, len(l.asked))
 			}

@@ -51,6 +51,9 @@ type drawChange struct {
 	// absent is what a counter that does not exist is taken for.
 	absent credit.Micro
 	limits *credit.Draw
+	// extends says that the draw was admitted before: the offer may have changed
+	// since, its agency must still be active.
+	extends bool
 }
 
 // draws adds the two writes of a change; the first is the offer's.
@@ -84,9 +87,12 @@ func (s *LedgerStore) drawn(c drawChange, total bool) types.TransactWriteItem {
 			where = "(attribute_not_exists(#d) OR " + where + ")"
 		}
 		if total {
-			names["#v"], names["#on"] = aVersion, aOfferActive
-			values[":v"], values[":yes"] = num(l.Version), boolean(true)
-			where = "#v = :v AND #on = :yes AND " + where
+			names["#on"], values[":yes"] = aOfferActive, boolean(true)
+			where = "#on = :yes AND " + where
+			if !c.extends {
+				names["#v"], values[":v"] = aVersion, num(l.Version)
+				where = "#v = :v AND " + where
+			}
 		}
 		u.ConditionExpression = aws.String(where)
 		u.ReturnValuesOnConditionCheckFailure = types.ReturnValuesOnConditionCheckFailureAllOld

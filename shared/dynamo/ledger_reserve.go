@@ -251,7 +251,7 @@ func (s *LedgerStore) extension(h credit.Hold, delta credit.Micro, now time.Time
 		s.take(h.Payer(), h.Shard, delta, now, 0),
 	}
 	if d := h.Draw; d != nil {
-		acts, _ = s.draws(acts, drawChange{agency: d.Agency, client: h.Org, day: d.Day, by: delta, absent: h.Amount, limits: d})
+		acts, _ = s.draws(acts, drawChange{agency: d.Agency, client: h.Org, day: d.Day, by: delta, absent: h.Amount, limits: d, extends: true})
 	}
 	return &dynamodb.TransactWriteItemsInput{TransactItems: acts, ClientRequestToken: s.token(table.Ledger, "extend",
 		h.Org, h.Request, strconv.Itoa(h.Attempt), h.Owner, strconv.FormatInt(int64(h.Amount), 10), strconv.FormatInt(int64(delta), 10), strconv.FormatInt(now.UnixMilli(), 10))}
@@ -291,7 +291,7 @@ func (s *LedgerStore) Extend(ctx context.Context, h credit.Hold, delta credit.Mi
 		}
 		if h.Draw != nil {
 			if err := undrawn(h.Draw, now, extendDraw, reasons); err != nil {
-				// A hold that was taken by another offer is not raised by it.
+				// A cap, or an agency that was suspended meanwhile.
 				return h, credit.ErrAgencyShort()
 			}
 		}

@@ -276,6 +276,15 @@ func drawExtend(t *testing.T, e *env) {
 	_, err = e.ledger.Extend(e.ctx, h, 11, e.now())
 	wantCode(t, err, fault.InsufficientCredits)
 	e.wantBalance("agency", 90, 70)
+	// A running call goes on by the caps it began with, unless its agency is suspended.
+	o := agency.Offer{Agency: "agency", Version: 2, Active: true, Policy: agency.Policy{Mode: agency.Off}}
+	e.SetOffer(t, o)
+	h, err = e.ledger.Extend(e.ctx, h, 1, e.now())
+	must(t, err)
+	o.Version, o.Active = 3, false
+	e.SetOffer(t, o)
+	_, err = e.ledger.Extend(e.ctx, h, 1, e.now())
+	wantCode(t, err, fault.InsufficientCredits)
 	must(t, e.ledger.Used(e.ctx, h, e.outcome(65)))
 	e.ledger.Settle(e.ctx, e.drain(), e.now())
 	e.wantBalance("agency", 25, 0)

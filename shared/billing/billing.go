@@ -13,8 +13,10 @@
 // the request, reserve (shared/credit), call the vendor, Cost with the same
 // version. [Prices] keeps the active book at hand.
 //
-// Limits: a byok or private call has no platform fee yet, its cost is 0; a tier
-// of a row applies to the whole request, as the token vendors bill it; rates are
+// A call on the organisation's own key or endpoint costs the [Fee] that the
+// decision took from the commercial policy, 0 unless somebody set one.
+//
+// Limits: a tier of a row applies to the whole request, as the token vendors bill it; rates are
 // whole pico-USD per unit, so a price has at most six decimals per million.
 package billing
 
@@ -83,6 +85,11 @@ type Inputs struct {
 	PriceVersion    string
 	PolicyVersion   string
 	Sharing         Sharing
+	// Fees are the organisation's terms for its own keys and endpoints, zero for a
+	// platform candidate; FreeUsed is how much of the month's allowance was counted
+	// when the request began.
+	Fees     Fees
+	FreeUsed int64
 }
 
 // Sharing is what the organisation's agency lets it draw; the zero value is

@@ -15,8 +15,8 @@ import (
 )
 
 // Record is the stored form of [Inputs], whose fields say what it holds. Its field
-// order is the byte order that [Hash] is taken over: append new fields at the end
-// and raise canonicalVersion.
+// order is the byte order that [Hash] is taken over: append new fields at the end,
+// under a new version that only inputs with such fields are written in.
 type Record struct {
 	V                 int    `json:"v"`
 	Org               string `json:"org"`
@@ -43,6 +43,14 @@ type Record struct {
 	PolicyVersion     string `json:"policy_version"`
 	// RecordSharing is absent before version 2.
 	*RecordSharing
+
+	// Since version 3, left out where they are 0.
+	FeePolicy   string `json:"fee_policy,omitempty"`
+	FeeFlat     int64  `json:"fee_flat,omitempty"`
+	FeeBPS      int64  `json:"fee_bps,omitempty"`
+	FeePrivate  int64  `json:"fee_private,omitempty"`
+	FeeFree     int64  `json:"fee_free,omitempty"`
+	FeeFreeUsed int64  `json:"fee_free_used,omitempty"`
 }
 
 // RecordSharing is what a record holds since version 2.
@@ -54,18 +62,28 @@ type RecordSharing struct {
 }
 
 const (
+	// canonicalVersion is that of inputs without terms for own keys, which are
+	// written as they were before there were any; feesVersion that of all others.
 	canonicalVersion = 2
+	feesVersion      = 3
 	// maxCanonical bounds a stored record that is read back.
 	maxCanonical = 8 << 10
 )
 
 // Canonical is the one byte form of the inputs: JSON, fixed field order, no
 // spaces, only the escapes that JSON demands.
-func Canonical(in Inputs) []byte { return canonical(in, canonicalVersion) }
+func Canonical(in Inputs) []byte { return canonical(in, versionOf(in)) }
+
+func versionOf(in Inputs) int {
+	if in.Fees != (Fees{}) || in.FreeUsed != 0 {
+		return feesVersion
+	}
+	return canonicalVersion
+}
 
 // canonical is the form of a version.
 func canonical(in Inputs, version int) []byte {
-	b := make([]byte, 0, 768)
+	b := make([]byte, 0, 896)
 	b = append(b, `{"v":`...)
 	b = strconv.AppendInt(b, int64(version), 10)
 	b = appendText(b, "org", in.Org)
@@ -97,7 +115,27 @@ func canonical(in Inputs, version int) []byte {
 	b = appendText(b, "sharing", in.Sharing.Mode)
 	b = appendBool(b, "sharing_refused", in.Sharing.Refused)
 	b = appendInt(b, "sharing_version", in.Sharing.Version)
+	if version >= feesVersion {
+		b = appendFees(b, in)
+	}
 	return append(b, '}')
+}
+
+// appendFees leaves out what is 0, as the tags of [Record] do.
+func appendFees(b []byte, in Inputs) []byte {
+	if in.Fees.Policy != "" {
+		b = appendText(b, "fee_policy", in.Fees.Policy)
+	}
+	for _, x := range [...]struct {
+		name string
+		n    int64
+	}{{"fee_flat", int64(in.Fees.FlatFee)}, {"fee_bps", in.Fees.SurchargeBPS}, {"fee_private", int64(in.Fees.PrivateFee)},
+		{"fee_free", in.Fees.FreeRequests}, {"fee_free_used", in.FreeUsed}} {
+		if x.n != 0 {
+			b = appendInt(b, x.name, x.n)
+		}
+	}
+	return b
 }
 
 // Hash names the inputs: 64 hexadecimal digits over [Canonical].
@@ -124,7 +162,7 @@ func parseRecord(stored []byte) (Record, error) {
 	var r Record
 	dec := json.NewDecoder(bytes.NewReader(stored))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&r); err != nil || r.V < 1 || r.V > canonicalVersion {
+	if err := dec.Decode(&r); err != nil || r.V < 1 || r.V > feesVersion || r.V >= canonicalVersion && r.V != versionOf(r.inputs()) {
 		return Record{}, refused
 	}
 	if _, err := dec.Token(); err != io.EOF {
@@ -151,7 +189,9 @@ func (r Record) inputs() Inputs {
 			ID: r.ConnID, Version: r.ConnVersion, CredentialVersion: r.CredentialVersion},
 		FundsRefused: r.FundsRefused, Provider: r.Provider, Model: r.Model, Agent: r.Agent,
 		SettingsVersion: r.SettingsVersion, PriceVersion: r.PriceVersion, PolicyVersion: r.PolicyVersion,
-		Sharing: Sharing{Mode: s.Sharing, Refused: s.SharingRefused, Agency: s.Agency, Version: s.SharingVersion},
+		Sharing:  Sharing{Mode: s.Sharing, Refused: s.SharingRefused, Agency: s.Agency, Version: s.SharingVersion},
+		Fees:     Fees{Policy: r.FeePolicy, FlatFee: Micro(r.FeeFlat), SurchargeBPS: r.FeeBPS, PrivateFee: Micro(r.FeePrivate), FreeRequests: r.FeeFree},
+		FreeUsed: r.FeeFreeUsed,
 	}
 }
 

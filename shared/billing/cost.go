@@ -35,12 +35,21 @@ func (s *sum) add(units, rate int64, perThousand bool) {
 	s.overflow = s.overflow || carry != 0
 }
 
-// micro rounds up, once.
-func (s *sum) micro() (Micro, bool) {
-	if s.overflow || s.hi >= milliPicoPerMicro {
+// scale multiplies the sum, exactly.
+func (s *sum) scale(by uint64) {
+	over, hi := bits.Mul64(s.hi, by)
+	carry, lo := bits.Mul64(s.lo, by)
+	hi, carry = bits.Add64(hi, carry, 0)
+	s.hi, s.lo = hi, lo
+	s.overflow = s.overflow || over != 0 || carry != 0
+}
+
+// micro rounds up, once; perMicro is how much of the sum a micro-credit is.
+func (s *sum) micro(perMicro uint64) (Micro, bool) {
+	if s.overflow || s.hi >= perMicro {
 		return 0, false
 	}
-	q, r := bits.Div64(s.hi, s.lo, milliPicoPerMicro)
+	q, r := bits.Div64(s.hi, s.lo, perMicro)
 	if r > 0 {
 		q++
 	}
@@ -126,14 +135,30 @@ func (p *pricing) add(i int) {
 // row says so. A usage that no measure prices in full is price_missing, one
 // whose cost is beyond [MaxAmount] invalid_request.
 func Cost(book *Book, provider, model string, u Usage) (Micro, error) {
-	const op = "billing.Cost"
-	if err := u.Check(); err != nil {
+	s, err := priceOf(book, provider, model, u)
+	if err != nil {
 		return 0, err
+	}
+	micro, ok := s.micro(milliPicoPerMicro)
+	if !ok {
+		return 0, outOfRange()
+	}
+	return micro, nil
+}
+
+func outOfRange() error {
+	return fault.New(fault.InvalidRequest, "billing.Cost", "the cost of this request is out of range")
+}
+
+// priceOf is the exact price of a usage.
+func priceOf(book *Book, provider, model string, u Usage) (sum, error) {
+	if err := u.Check(); err != nil {
+		return sum{}, err
 	}
 	p := pricing{book: book, provider: provider, model: model, input: u.InputTokens, parts: u.parts()}
 	chosen, missing := p.choose()
 	if missing != "" {
-		return 0, fault.New(fault.PriceMissing, op,
+		return sum{}, fault.New(fault.PriceMissing, "billing.Cost",
 			"this model has no price for "+string(missing)+", ask the operator to add one")
 	}
 	for i := range charges {
@@ -141,11 +166,7 @@ func Cost(book *Book, provider, model string, u Usage) (Micro, error) {
 			p.add(i)
 		}
 	}
-	micro, ok := p.sum.micro()
-	if !ok {
-		return 0, fault.New(fault.InvalidRequest, op, "the cost of this request is out of range")
-	}
-	return micro, nil
+	return p.sum, nil
 }
 
 // DefaultMaxOutput is the output limit assumed, and to be sent to the vendor,
@@ -215,6 +236,11 @@ func (e Expected) inTokens() Usage {
 // vendor. A request that could use a meter without a price is price_missing: it
 // is refused before the call, not afterwards.
 func Estimate(book *Book, provider, model string, e Expected) (hold Micro, maxOutput int64, err error) {
+	return estimate(book, provider, model, e, Cost)
+}
+
+// estimate is [Estimate] by a price that grows with the usage.
+func estimate(book *Book, provider, model string, e Expected, price func(*Book, string, string, Usage) (Micro, error)) (hold Micro, maxOutput int64, err error) {
 	if !book.Priced(provider, model) {
 		return 0, 0, fault.New(fault.PriceMissing, "billing.Estimate", "this model has no price, ask the operator to add one")
 	}
@@ -228,9 +254,9 @@ func Estimate(book *Book, provider, model string, e Expected) (hold Micro, maxOu
 		}
 	}
 	for _, u := range e.usages(maxOutput) {
-		cost, err := Cost(book, provider, model, u)
+		cost, err := price(book, provider, model, u)
 		if fault.CodeOf(err) == fault.PriceMissing && e.AudioMillis > 0 {
-			if inTokens, tokenErr := Cost(book, provider, model, e.inTokens()); tokenErr == nil {
+			if inTokens, tokenErr := price(book, provider, model, e.inTokens()); tokenErr == nil {
 				cost, err = inTokens, nil
 			}
 		}

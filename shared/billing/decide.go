@@ -61,6 +61,9 @@ type Decision struct {
 	// FallbackToPlatform says that, should this candidate fail or be unusable,
 	// a platform candidate may be tried after a new decision and a new hold.
 	FallbackToPlatform bool
+	// Fee is what a call on the organisation's own means costs; zero where it costs
+	// nothing, and always for the platform's.
+	Fee Fee
 }
 
 // Metered reports whether credits are held and charged.

@@ -241,8 +241,14 @@ func (t policyTable) match(f facts) int {
 func (t policyTable) decide(in Inputs) Decision {
 	f := factsOf(in)
 	r := &t[t.match(f)]
-	return Decision{Source: r.source, Rule: r.rule, Reason: r.reason, Allowed: r.source != "", Code: r.code, Shared: r.shared,
-		FallbackToPlatform: r.next && f&^platformMayFollow == 0}
+	d := Decision{Source: r.source, Rule: r.rule, Reason: r.reason, Allowed: r.source != "", Code: r.code, Shared: r.shared,
+		FallbackToPlatform: r.next && f&^platformMayFollow == 0, Fee: in.Fees.fee(r.source, in.FreeUsed)}
+	if d.Fee.Held && in.FundsRefused {
+		// The table's clauses about funds are those of platform credits: without a fee
+		// to hold, a call on own means cannot meet a refusal.
+		return Decision{Rule: RuleFundsRefused, Reason: ReasonFundsRefused, Code: fault.InsufficientCredits}
+	}
+	return d
 }
 
 // factsOf reads the inputs: one value of each dimension.

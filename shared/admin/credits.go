@@ -177,10 +177,13 @@ func entryOut(e credit.Entry) entryJSON {
 	for _, leg := range e.Legs {
 		out.Legs = append(out.Legs, legJSON{leg.Account, leg.Amount})
 	}
-	if e.Kind == credit.UsageEntry {
+	switch e.Kind {
+	case credit.UsageEntry:
 		usage := usageOut(e.Usage)
 		out.RequestID, out.Usage = e.Request, &usage
-	} else {
+	case credit.FeeEntry:
+		out.RequestID = e.Request
+	default:
 		out.PostingID = e.Request
 	}
 	return out

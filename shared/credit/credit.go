@@ -85,19 +85,27 @@ const (
 // EntryKind says why credits moved.
 type EntryKind string
 
-// Entry kinds. Expiry takes what was left of a grant at its end.
+// Entry kinds. A fee is what a call on the organisation's own key or endpoint costs,
+// beside its usage entry, whose amount is 0. Expiry takes what was left of a grant at
+// its end.
 const (
 	UsageEntry      EntryKind = "usage"
+	FeeEntry        EntryKind = "fee"
 	GrantEntry      EntryKind = "grant"
 	AdjustmentEntry EntryKind = "adjustment"
 	ExpiryEntry     EntryKind = "expiry"
 )
+
+// OfRequest reports whether entries of the kind are made by a request, and so count
+// in the usage.
+func (k EntryKind) OfRequest() bool { return k == UsageEntry || k == FeeEntry }
 
 // Accounts of the legs of an entry. The organisation's side is one pool;
 // how much of it is left per grant is computed by [Fold].
 const (
 	AccountOrg        = "org:credits"
 	AccountRevenue    = "revenue:usage"
+	AccountFee        = "revenue:fee"
 	AccountAdjustment = "adjustment"
 	AccountBreakage   = "breakage"
 	AccountRefund     = "refund"
@@ -187,6 +195,12 @@ type Used struct {
 	Estimated bool
 	// At is when the usage was reported; it is part of the entry's key.
 	At time.Time
+	// Free is the allowance, in requests, of the month of Created, which is when the
+	// attempt was reserved: the amount, which is a fee, is not charged while fewer were
+	// counted. Waived says that it was not.
+	Free    int64
+	Created time.Time
+	Waived  bool
 
 	Source       taxonomy.BillingSource
 	PriceVersion string
@@ -211,26 +225,53 @@ func (u Used) Final() State {
 	return Settled
 }
 
-// MovesBalance reports whether settling changes the balance.
+// MovesBalance reports whether settling may change the balance.
 func (u Used) MovesBalance() bool { return u.Hold != 0 || u.Amount != 0 }
+
+// Own reports whether the call was made on the organisation's own key or endpoint,
+// so that its amount is a fee.
+func (u Used) Own() bool { return u.Source == taxonomy.BYOK || u.Source == taxonomy.Private }
+
+// Counts reports whether the attempt takes from the free allowance of its month,
+// while there is any.
+func (u Used) Counts() bool { return u.Free > 0 && u.Kind != Refused }
+
+// Charge is what settling takes from the organisation.
+func (u Used) Charge() Micro {
+	if u.Waived {
+		return 0
+	}
+	return u.Amount
+}
 
 // Entry is the usage entry of the attempt; ok is false for a refused call, which
 // has none. It moves nothing where an agency pays: see [Used.AgencyEntry].
 func (u Used) Entry() (e Entry, ok bool) {
-	if u.Kind == Refused {
-		return Entry{}, false
+	amount := u.Amount
+	if u.Own() {
+		amount = 0
 	}
-	e = Entry{
-		ID: EntryID(u.Org, u.Request, u.Attempt, UsageEntry), Org: u.Org, Kind: UsageEntry, At: u.At, Amount: -u.Amount,
-		Legs:    []Leg{{AccountOrg, -u.Amount}, {AccountRevenue, u.Amount}},
-		Request: u.Request, Attempt: u.Attempt, Source: u.Source, PriceVersion: u.PriceVersion,
-		Provider: u.Provider, Model: u.Model, Connection: u.Connection, Agent: u.Agent, Key: u.Key,
-		Usage: u.Usage, Estimated: u.Estimated, Late: u.Expired,
-	}
+	e = u.entry(UsageEntry, AccountRevenue, amount)
+	e.Usage = u.Usage
 	if u.Agency != "" {
 		e.Amount, e.Legs, e.Agency, e.Paid = 0, nil, u.Agency, u.Amount
 	}
-	return e, true
+	return e, u.Kind != Refused
+}
+
+// FeeEntry is the entry of the fee; ok is false if none is charged.
+func (u Used) FeeEntry() (e Entry, ok bool) {
+	return u.entry(FeeEntry, AccountFee, u.Charge()), u.Own() && u.Kind != Refused && u.Charge() > 0
+}
+
+func (u Used) entry(kind EntryKind, to string, amount Micro) Entry {
+	return Entry{
+		ID: EntryID(u.Org, u.Request, u.Attempt, kind), Org: u.Org, Kind: kind, At: u.At, Amount: -amount,
+		Legs:    []Leg{{AccountOrg, -amount}, {to, amount}},
+		Request: u.Request, Attempt: u.Attempt, Source: u.Source, PriceVersion: u.PriceVersion,
+		Provider: u.Provider, Model: u.Model, Connection: u.Connection, Agent: u.Agent, Key: u.Key,
+		Estimated: u.Estimated, Late: u.Expired,
+	}
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

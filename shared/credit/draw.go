@@ -94,6 +94,9 @@ func (u Used) Entries() []Entry {
 	if a, ok := u.AgencyEntry(); ok {
 		return []Entry{e, a}
 	}
+	if f, ok := u.FeeEntry(); ok {
+		return []Entry{e, f}
+	}
 	return []Entry{e}
 }
 

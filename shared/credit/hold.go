@@ -19,10 +19,13 @@ type ReserveRequest struct {
 	// Owner is random per invocation. Only the owner whose transaction succeeded
 	// may call the vendor.
 	Owner string
-	// Hold is 0 for byok and private: no balance is touched then.
+	// Hold is 0 for byok and private, unless a fee is due and held: then no balance
+	// is touched.
 	Hold Micro
 	// Draw is set if the organisation's agency pays.
 	Draw *Draw
+	// Fee is what the call costs on the organisation's own key or endpoint.
+	Fee billing.Fee
 	// Fingerprint is a hash of the canonical request, compared when the same
 	// request id comes again.
 	Fingerprint [32]byte
@@ -59,6 +62,9 @@ type Hold struct {
 	Expires      time.Time
 	// Draw is set if an agency pays.
 	Draw *Draw `json:",omitempty"`
+	// Unmetered says that the call costs nothing: it is made on the organisation's own
+	// key or endpoint, and no fee is due.
+	Unmetered bool
 }
 
 // Outcome is what a caller reports when its call has ended.
@@ -151,7 +157,7 @@ func (l *Ledger) Extend(ctx context.Context, h Hold, delta Micro, now time.Time)
 // conflict if the hold is not running any more or another owner's;
 // ledger_unavailable.
 func (l *Ledger) Checkpoint(ctx context.Context, h Hold, u billing.Usage, amount Micro) error {
-	if err := checkUsage("credit.Checkpoint", u, amount); err != nil {
+	if err := checkUsage("credit.Checkpoint", u, amount, h); err != nil {
 		return err
 	}
 	return l.store.Checkpoint(ctx, h, u, amount)
@@ -164,7 +170,7 @@ func (l *Ledger) Checkpoint(ctx context.Context, h Hold, u billing.Usage, amount
 // ledger_unavailable, after which the attempt ends at its last checkpoint.
 func (l *Ledger) Used(ctx context.Context, h Hold, o Outcome) error {
 	const op = "credit.Used"
-	if err := checkUsage(op, o.Usage, o.Amount); err != nil {
+	if err := checkUsage(op, o.Usage, o.Amount, h); err != nil {
 		return err
 	}
 	switch o.Kind {
@@ -221,9 +227,15 @@ func checkReserve(r ReserveRequest) error {
 	}
 	switch r.Source {
 	case taxonomy.Platform:
+		if r.Fee.Due() {
+			return invalid(op, "fee", "a call on platform credits has no fee")
+		}
 	case taxonomy.BYOK, taxonomy.Private:
-		if r.Hold != 0 {
-			return invalid(op, "hold", "a call on the organisation's own key holds no credits")
+		if r.Hold != 0 && !r.Fee.Due() {
+			return invalid(op, "hold", "a call on the organisation's own key holds no credits, unless a fee is due")
+		}
+		if r.Fee.Free < 0 {
+			return invalid(op, "fee", "an allowance is not negative")
 		}
 	default:
 		return invalid(op, "source", "unknown billing source")
@@ -231,7 +243,10 @@ func checkReserve(r ReserveRequest) error {
 	return nil
 }
 
-func checkUsage(op string, u billing.Usage, amount Micro) error {
+func checkUsage(op string, u billing.Usage, amount Micro, h Hold) error {
+	if h.Unmetered && amount != 0 {
+		return invalid(op, "amount", "a call on the organisation's own key without a fee costs nothing")
+	}
 	if amount < 0 || amount > billing.MaxAmount {
 		return invalid(op, "amount", "the amount is out of range")
 	}

@@ -14,6 +14,8 @@ type HoldStore interface {
 	Extend(ctx context.Context, h Hold, delta Micro, now time.Time) (Hold, error)
 	Checkpoint(ctx context.Context, h Hold, u billing.Usage, amount Micro) error
 	Used(ctx context.Context, h Hold, o Outcome) error
+	// FreeUsed is how many requests of a month the free allowance took.
+	FreeUsed(ctx context.Context, org string, month time.Time) (int64, error)
 }
 
 // SettleStore is what settlement writes.

@@ -26,15 +26,17 @@ type Attempt struct {
 	Decision                    []byte // canonical inputs
 	PriceVersion                string
 	Hold, Amount                Micro
-	Kind                        OutcomeKind
-	Usage                       billing.Usage
-	Estimated                   bool
-	ProviderRequestID           string
-	Status                      int
-	Reason                      string
-	Created, Expires, UsedAt    time.Time
-	Owner                       string
-	Fingerprint                 [32]byte
+	// Waived says that the amount, a fee, fell to the free allowance.
+	Waived                   bool
+	Kind                     OutcomeKind
+	Usage                    billing.Usage
+	Estimated                bool
+	ProviderRequestID        string
+	Status                   int
+	Reason                   string
+	Created, Expires, UsedAt time.Time
+	Owner                    string
+	Fingerprint              [32]byte
 	// Agency pays, if set.
 	Agency string
 }
@@ -63,11 +65,19 @@ func (l *Ledger) Request(ctx context.Context, org, id string) (RequestView, erro
 	for _, a := range attempts {
 		v.State, v.Agent = a.State, a.Agent
 		if a.Kind == Completed || a.Kind == Partial {
-			v.Cost += a.Amount
+			if !a.Waived {
+				v.Cost += a.Amount
+			}
 			v.Usage = v.Usage.Plus(a.Usage)
 		}
 	}
 	return v, nil
+}
+
+// FreeUsed is how many requests of the month of t (UTC) an organisation's free
+// allowance took; it stops at the allowance. Errors: ledger_unavailable.
+func (l *Ledger) FreeUsed(ctx context.Context, org string, t time.Time) (int64, error) {
+	return l.store.FreeUsed(ctx, org, t)
 }
 
 // Holds lists the open attempts of an organisation in order of expiry. A hold
@@ -225,10 +235,14 @@ type UsageRow struct {
 	Paid   Micro
 }
 
-// RowOf is the row that a usage entry adds to.
+// RowOf is the row that an entry of a request adds to. A fee adds to the cost of its
+// request, which its usage entry counts.
 func RowOf(e Entry) UsageRow {
 	r := UsageRow{Org: e.Org, Day: e.At.UTC().Format(time.DateOnly), Provider: e.Provider, Model: e.Model, Agent: e.Agent,
 		Source: e.Source, Requests: 1, Usage: e.Usage, Cost: -e.Amount, Client: e.Client, Paid: e.Paid}
+	if e.Kind == FeeEntry {
+		r.Requests = 0
+	}
 	return r
 }
 

@@ -61,7 +61,7 @@ func (l *Ledger) Settle(ctx context.Context, used []Used, now time.Time) SettleR
 	return r
 }
 
-// Project adds usage entries to the usage rows, each at most once. Entries of
+// Project adds entries of requests to the usage rows, each at most once. Entries of
 // other kinds are not usage and count as done.
 func (l *Ledger) Project(ctx context.Context, entries []Entry, now time.Time) SettleReport {
 	r := SettleReport{Verdicts: l.store.Project(ctx, entries, now)}

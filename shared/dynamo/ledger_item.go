@@ -44,6 +44,8 @@ const (
 	aCheckUse  = "cku"
 	aCheckAmt  = "cka"
 	aExpiredAt = "xa"
+	aFree      = "fr" // allowance of the month, where a fee is due
+	aWaived    = "fw" // the fee fell to the allowance
 
 	aRule     = "rule"
 	aHash     = "hash"
@@ -158,6 +160,9 @@ func requestItem(r credit.ReserveRequest, shard int) item {
 	if r.Idempotent {
 		it[aIdem] = boolean(true)
 	}
+	if r.Fee.Due() {
+		it[aFree] = num(r.Fee.Free)
+	}
 	return it
 }
 
@@ -205,6 +210,10 @@ func parseUsed(it item) (credit.Used, error) {
 		Source: taxonomy.BillingSource(r.str(aSource)), PriceVersion: r.str(aPrice), Provider: r.str(aProvider),
 		Model: r.str(aModel), Connection: r.str(aConn), Agent: r.str(aAgent), Key: r.str(aKeyID),
 		Agency: r.str(aAgency), Day: r.str(aDrawDay),
+		Free: r.num(aFree), Waived: r.bool(aWaived),
+	}
+	if u.Free > 0 {
+		u.Created = r.time(aCreated)
 	}
 	if u.Usage, err = parseUsage(r.sub(aUsage)); err != nil {
 		return credit.Used{}, err
@@ -222,6 +231,10 @@ func parseUsed(it item) (credit.Used, error) {
 		return credit.Used{}, fmt.Errorf("%w: draw", errItem)
 	case u.Kind == credit.Refused && u.Amount != 0:
 		return credit.Used{}, fmt.Errorf("%w: refused with an amount", errItem)
+	case u.Own() && u.Amount != 0 && !r.has(aFree):
+		return credit.Used{}, fmt.Errorf("%w: an amount on an own key without a fee", errItem)
+	case u.Free < 0 || u.Free > 0 && u.Created.IsZero():
+		return credit.Used{}, fmt.Errorf("%w: allowance", errItem)
 	}
 	return u, nil
 }

@@ -164,7 +164,7 @@ func parseAttempt(it item) (credit.Attempt, error) {
 	a := credit.Attempt{
 		N: n, State: credit.State(r.str(aState)), Provider: r.str(aProvider), Model: r.str(aModel), Connection: r.str(aConn),
 		Agent: r.str(aAgent), Source: taxonomy.BillingSource(r.str(aSource)), PriceVersion: r.str(aPrice),
-		Hold: credit.Micro(r.num(aHold0)), Amount: credit.Micro(r.num(aAmount)), Kind: credit.OutcomeKind(r.str(aOutcome)),
+		Hold: credit.Micro(r.num(aHold0)), Amount: credit.Micro(r.num(aAmount)), Waived: r.bool(aWaived), Kind: credit.OutcomeKind(r.str(aOutcome)),
 		Estimated: r.bool(aEstimated), ProviderRequestID: r.str(aVendorID), Status: int(r.num(aStatus)), Reason: r.str(aReason),
 		Created: r.time(aCreated), Expires: r.time(table.HoldsSK), UsedAt: r.time(aUsedAt), Owner: r.str(aOwner),
 		Agency: r.str(aAgency), Usage: billing.Usage{Source: billing.NoUsage},

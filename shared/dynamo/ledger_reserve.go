@@ -15,6 +15,7 @@ import (
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/table"
+	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
 // reservation is the transaction of one reserve and the places of its actions.
@@ -179,7 +180,7 @@ func (s *LedgerStore) reserve(ctx context.Context, r credit.ReserveRequest, roun
 
 func holdOf(r credit.ReserveRequest, shard int) credit.Hold {
 	return credit.Hold{Org: r.Org, Request: r.Request, Attempt: r.Attempt, Owner: r.Owner, Amount: r.Hold,
-		Shard: shard, Created: r.Now, Expires: r.Expires, Draw: r.Draw}
+		Shard: shard, Created: r.Now, Expires: r.Expires, Draw: r.Draw, Unmetered: r.Source != taxonomy.Platform && !r.Fee.Due()}
 }
 
 // ownReserve reads the attempt and tells whether it is the caller's, running.

@@ -14,12 +14,14 @@ import (
 )
 
 // settleMax is how many attempts share a transaction: with the balance and two
-// items each, 99 actions of the 100 that are allowed.
-const settleMax = 49
-
-// settleDrawn is the same where an agency pays: with three items each, the
-// balance, two counters and the client's balance.
-const settleDrawn = 32
+// items each, 99 actions of the 100 that are allowed. Attempts that may have two
+// entries have three items each, and stand beside the balance and up to three others:
+// what an agency's clients drew and the client's balance, or what a free allowance
+// took.
+const (
+	settleMax    = 49
+	settleMaxTwo = 32
+)
 
 // settleRounds is how often a batch is cut down before its members go one by one.
 const settleRounds = 2
@@ -50,6 +52,9 @@ type settleLane struct {
 	moves bool
 	// client and day are set where an agency pays.
 	client, day string
+	// fees says that fees are charged, month whose allowance is counted, zero if none.
+	fees  bool
+	month table.Key
 }
 
 func laneOf(u credit.Used) settleLane {
@@ -57,7 +62,19 @@ func laneOf(u credit.Used) settleLane {
 	if u.Agency != "" {
 		l.client, l.day = u.Org, u.Day
 	}
+	l.fees = l.moves && u.Own()
+	if u.Counts() {
+		l.month = table.FreeRequests(u.Org, u.Created)
+	}
 	return l
+}
+
+// most is how many attempts of the lane share a transaction.
+func (l settleLane) most() int {
+	if l.fees || l.client != "" {
+		return settleMaxTwo
+	}
+	return settleMax
 }
 
 // Settle implements credit.SettleStore.
@@ -82,10 +99,7 @@ func (s *LedgerStore) Settle(ctx context.Context, used []credit.Used, now time.T
 	}
 	for _, lane := range order {
 		for g := lanes[lane]; len(g) > 0; {
-			n := min(len(g), settleMax)
-			if lane.client != "" {
-				n = min(len(g), settleDrawn)
-			}
+			n := min(len(g), lane.most())
 			s.settleBatch(ctx, g[:n], now)
 			g = g[n:]
 		}
@@ -100,6 +114,7 @@ func (s *LedgerStore) Settle(ctx context.Context, used []credit.Used, now time.T
 // settleBatch brings every member of g to a verdict. One bad member costs its
 // batch mates one more transaction, never their settlement.
 func (s *LedgerStore) settleBatch(ctx context.Context, g []*due, now time.Time) {
+	counts := 0
 	for round := 0; len(g) > 0; round++ {
 		if round > settleRounds && len(g) > 1 {
 			for i := range g {
@@ -107,7 +122,12 @@ func (s *LedgerStore) settleBatch(ctx context.Context, g []*due, now time.Time) 
 			}
 			return
 		}
-		tx := s.settlement(g, now)
+		free, err := s.allowance(ctx, g)
+		if err != nil {
+			undecided(g)
+			return
+		}
+		tx := s.settlement(g, free, now)
 		out, reasons, _ := s.act(ctx, tx.in, nil)
 		switch out {
 		case didWrite:
@@ -120,6 +140,15 @@ func (s *LedgerStore) settleBatch(ctx context.Context, g []*due, now time.Time) 
 			return
 		case didCancel:
 			rest, changed := s.drop(ctx, g, tx, reasons, now)
+			if !changed && failedCondition(reasons, tx.count) {
+				// Another settlement counted meanwhile: it is read again.
+				if counts++; counts == ledgerTries || backoff(ctx, counts) != nil {
+					undecided(g)
+					return
+				}
+				round--
+				continue
+			}
 			if !changed && !learnClosed(g, tx, reasons) {
 				s.halve(ctx, g, now, balanceReason(reasons))
 				return
@@ -202,7 +231,7 @@ func (s *LedgerStore) drop(ctx context.Context, g []*due, tx settlement, reasons
 			if s.stale(ctx, d, reasons[tx.first+i].Item, now) {
 				rest = append(rest, d)
 			}
-		case failedCondition(reasons, tx.entry[i]), d.used.Agency != "" && failedCondition(reasons, tx.entry[i]+1):
+		case failedCondition(reasons, tx.entry[i]), tx.second[i] && failedCondition(reasons, tx.entry[i]+1):
 			// The attempt is USED but its entry exists: somebody wrote it
 			// outside of settlement. Never overwrite.
 			changed = true
@@ -245,15 +274,18 @@ func (s *LedgerStore) stale(ctx context.Context, d *due, old item, now time.Time
 
 // settlement is one settle transaction and the places of its actions.
 type settlement struct {
-	in    *dynamodb.TransactWriteItemsInput
-	first int   // attempt i is action first+i
-	entry []int // action of the first entry of attempt i, -2 if it has none
+	in     *dynamodb.TransactWriteItemsInput
+	first  int    // attempt i is action first+i
+	entry  []int  // action of the first entry of attempt i, -1 if it has none
+	second []bool // attempt i has another entry behind it
+	count  int    // action of the count of free requests, -1 if nothing counts
 	// fences are the actions that keep entries out of closed months.
 	fences []int
 }
 
 var (
 	settleNames        = map[string]string{"#st": aState, "#hold": aHold, "#a": aAmount, "#hx": table.HoldsPK}
+	settleWaivedNames  = map[string]string{"#st": aState, "#hold": aHold, "#a": aAmount, "#hx": table.HoldsPK, "#fw": aWaived}
 	settleBalanceNames = map[string]string{"#held": aHeld, "#posted": aPosted, "#avail": aAvail, "#ver": aVersion, "#cl": aClosed}
 	closedName         = map[string]string{"#cl": aClosed}
 )
@@ -267,7 +299,7 @@ func (s *LedgerStore) settledBalances(tx *settlement, acts []types.TransactWrite
 	var hold, amount credit.Micro
 	for _, d := range g {
 		hold += d.used.Hold
-		amount += d.used.Amount
+		amount += d.used.Charge()
 	}
 	others := make([]string, 0, 2)
 	if u.MovesBalance() {
@@ -309,11 +341,29 @@ func (s *LedgerStore) settledBalances(tx *settlement, acts []types.TransactWrite
 	return acts
 }
 
-func (s *LedgerStore) settlement(g []*due, now time.Time) settlement {
+// ended is the write that ends an attempt.
+func (s *LedgerStore) ended(d *due, hold, amount string) types.TransactWriteItem {
+	u := &types.Update{
+		TableName: s.db.name(table.Ledger), Key: keyItem(d.key),
+		UpdateExpression:         aws.String("SET #st = :final REMOVE #hx"),
+		ConditionExpression:      aws.String("#st = :used AND #hold = :h AND #a = :a"),
+		ExpressionAttributeNames: settleNames,
+		ExpressionAttributeValues: item{":final": str(string(d.used.Final())), ":used": str(string(credit.UsedState)),
+			":h": &types.AttributeValueMemberN{Value: hold}, ":a": &types.AttributeValueMemberN{Value: amount}},
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}
+	if d.used.Waived {
+		u.UpdateExpression, u.ExpressionAttributeNames = aws.String("SET #st = :final, #fw = :yes REMOVE #hx"), settleWaivedNames
+		u.ExpressionAttributeValues[":yes"] = boolean(true)
+	}
+	return types.TransactWriteItem{Update: u}
+}
+
+func (s *LedgerStore) settlement(g []*due, free counted, now time.Time) settlement {
 	ledger := s.db.name(table.Ledger)
-	tx := settlement{entry: make([]int, len(g))}
-	acts := make([]types.TransactWriteItem, 0, 1+2*len(g))
-	params := make([]string, 0, 1+3*len(g))
+	tx := settlement{entry: make([]int, len(g)), second: make([]bool, len(g)), count: -1}
+	acts := make([]types.TransactWriteItem, 0, 2+2*len(g))
+	params := make([]string, 0, 2+3*len(g))
 	entries := make([][]credit.Entry, len(g))
 	var earliest time.Time
 	for i, d := range g {
@@ -325,25 +375,22 @@ func (s *LedgerStore) settlement(g []*due, now time.Time) settlement {
 		}
 	}
 	acts = s.settledBalances(&tx, acts, g, earliest)
+	if free.taken > 0 {
+		tx.count = len(acts)
+		acts = append(acts, s.count(free))
+		params = append(params, strconv.FormatInt(free.seen, 10))
+	}
 	params = append(params, strconv.FormatInt(earliest.UnixMilli(), 10))
 	tx.first = len(acts)
 	for _, d := range g {
 		h, a := strconv.FormatInt(int64(d.used.Hold), 10), strconv.FormatInt(int64(d.used.Amount), 10)
 		params = append(params, d.key.PK+"|"+d.key.SK, h, a)
-		acts = append(acts, types.TransactWriteItem{Update: &types.Update{
-			TableName: ledger, Key: keyItem(d.key),
-			UpdateExpression:         aws.String("SET #st = :final REMOVE #hx"),
-			ConditionExpression:      aws.String("#st = :used AND #hold = :h AND #a = :a"),
-			ExpressionAttributeNames: settleNames,
-			ExpressionAttributeValues: item{":final": str(string(d.used.Final())), ":used": str(string(credit.UsedState)),
-				":h": &types.AttributeValueMemberN{Value: h}, ":a": &types.AttributeValueMemberN{Value: a}},
-			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-		}})
+		acts = append(acts, s.ended(d, h, a))
 	}
 	for i := range g {
-		tx.entry[i] = -2
+		tx.entry[i] = -1
 		for k, e := range entries[i] {
-			if k == 0 {
+			if tx.second[i] = k > 0; k == 0 {
 				tx.entry[i] = len(acts)
 			}
 			acts = append(acts, ledgerPut(ledger, entryItem(e), ifAbsent))

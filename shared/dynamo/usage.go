@@ -72,7 +72,7 @@ func (s *LedgerStore) projectInto(ctx context.Context, entries []credit.Entry, n
 		p := &projected{entry: e}
 		at[i], byID[e.ID] = p, p
 		v, there := version(e.Org)
-		if e.Kind != credit.UsageEntry || !there {
+		if !e.Kind.OfRequest() || !there {
 			p.verdict.Result = credit.Done
 			continue
 		}

@@ -75,7 +75,7 @@ func (s *LedgerStore) versions(ctx context.Context, entries []credit.Entry) (map
 		return nil
 	}
 	for _, e := range entries {
-		if _, known := out[e.Org]; known || e.Kind != credit.UsageEntry {
+		if _, known := out[e.Org]; known || !e.Kind.OfRequest() {
 			continue
 		}
 		out[e.Org] = usage.Version{Org: e.Org}

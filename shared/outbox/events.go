@@ -70,14 +70,16 @@ func EntryEvent(stage string, e credit.Entry) Event {
 	d := entryDetail{head: head{e.ID, stage, e.Org, e.At.UTC()}, Kind: e.Kind, Amount: e.Amount, Attempt: e.Attempt, Source: string(e.Source),
 		PriceVersion: e.PriceVersion, Provider: e.Provider, Model: e.Model, ConnectionID: e.Connection, AgentID: e.Agent, KeyID: e.Key,
 		Estimated: e.Estimated, Late: e.Late}
+	if e.Kind.OfRequest() {
+		d.RequestID = e.Request
+	} else {
+		d.PostingID = e.Request
+	}
 	if e.Kind == credit.UsageEntry {
 		u := e.Usage
-		d.RequestID = e.Request
 		d.Usage = &usageDetail{u.InputTokens, u.CachedInputTokens, u.CacheWriteTokens, u.CacheWrite1hTokens, u.OutputTokens, u.ReasoningTokens,
 			u.InputAudioTokens, u.OutputAudioTokens, u.InputImageTokens, u.OutputImageTokens, u.AudioMillis, u.AudioOutMillis,
 			u.Characters, u.Images, u.Source}
-	} else {
-		d.PostingID = e.Request
 	}
 	return event(TypeEntry, d.head, d)
 }

@@ -189,6 +189,10 @@ func PriceRow(version, id string) Key { return Key{"PRICES#" + version, "ROW#" +
 // Features overrides the features of the tiers.
 func Features() Key { return Key{"OPERATOR", "TIERS"} }
 
+// Terms are an organisation's own terms for its keys and endpoints, beside it so
+// that they are read with it.
+func Terms(org string) Key { return Key{"ORG#" + org, "TERMS"} }
+
 // Vault table.
 
 // CredentialHead is the head item of a credential.
@@ -257,6 +261,12 @@ func Offer(agency string) Key { return Key{"A#" + agency + "#share", "OFFER"} }
 
 // Drawn is what a client has drawn from its agency.
 func Drawn(agency, client string) Key { return Key{"A#" + agency + "#share", "C#" + client} }
+
+// FreeRequests counts the requests of a month that an organisation's free
+// allowance took.
+func FreeRequests(org string, month time.Time) Key {
+	return Key{"F#" + org, "M#" + month.UTC().Format("200601")}
+}
 
 // Request is attempt n (from 1) of a request; attempt 1 is the parent of its
 // idempotency key.

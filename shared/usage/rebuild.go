@@ -272,7 +272,7 @@ func (r *Rebuilder) replay(ctx context.Context, org string, m time.Time) (map[ta
 				return nil, err
 			}
 			for _, e := range entries {
-				if e.Kind != credit.UsageEntry {
+				if !e.Kind.OfRequest() {
 					continue
 				}
 				row := credit.RowOf(e)
@@ -307,7 +307,7 @@ func (r *Rebuilder) clean(ctx context.Context, v Version) error {
 
 func count(entries []credit.Entry) (n int) {
 	for _, e := range entries {
-		if e.Kind == credit.UsageEntry {
+		if e.Kind.OfRequest() {
 			n++
 		}
 	}

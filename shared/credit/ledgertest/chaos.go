@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/billing"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/table"
@@ -76,13 +77,15 @@ type chaosRun struct {
 // network, lets everything come to rest and checks the invariants.
 func chaos(t *testing.T, e *env, seed uint64, requests int) {
 	t.Logf("seed %d (LATCHKEY_TEST_SEED=%d repeats this run)", seed, seed)
-	c := &chaosRun{env: e, t: t, seed: seed, orgs: []string{"rich", "poor", "free"}, stop: make(chan struct{}),
+	c := &chaosRun{env: e, t: t, seed: seed, orgs: []string{"rich", "poor", "free", "fees"}, stop: make(chan struct{}),
 		oracle: oracle{calls: map[table.Key]int{}, accepted: map[table.Key]credit.Micro{},
 			refused: map[table.Key]bool{}, possible: map[table.Key]map[credit.Micro]bool{}}}
 	e.fund("rich", 1_000_000)
 	e.fund("poor", 250)
 	e.fund("free", 1000)
+	e.fund("fees", 1000)
 	e.split("rich", 4)
+	e.split("fees", 4)
 	e.Faults.Random(seed, 30, 50, 50, 10)
 	var background sync.WaitGroup
 	for i := range 2 {
@@ -111,6 +114,16 @@ func chaos(t *testing.T, e *env, seed uint64, requests int) {
 	}
 }
 
+// chaosFree is the free allowance of a month in a random run.
+const chaosFree = 15
+
+func boolMicro(b bool) credit.Micro {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // play is the life of one request, with up to three callers that share its key.
 func (c *chaosRun) play(dice *Dice, i int) {
 	org := c.orgs[dice.Below(len(c.orgs))]
@@ -119,6 +132,12 @@ func (c *chaosRun) play(dice *Dice, i int) {
 	r.Shards = []int{0, 4}[dice.Below(2)]
 	if org == "free" {
 		r.Hold, r.Source = 0, taxonomy.BYOK
+	}
+	if org == "fees" {
+		r.Source, r.Fee = taxonomy.BYOK, billing.Fee{Flat: r.Hold, Free: chaosFree}
+		if r.Fee.Held = dice.Chance(50); !r.Fee.Held {
+			r.Hold = 0
+		}
 	}
 	callers := 1
 	if dice.Chance(30) {
@@ -153,8 +172,11 @@ func (c *chaosRun) caller(dice *Dice, r credit.ReserveRequest) {
 		h, _ = c.ledger.Extend(c.ctx, h, credit.Micro(1+dice.Below(30)), c.now())
 	}
 	amount := credit.Micro(0)
+	if h.Amount == 0 && r.Fee.Due() {
+		amount = 1 + credit.Micro(dice.Below(30)) // always something, so that a fee that is missing was waived
+	}
 	if h.Amount > 0 {
-		amount = credit.Micro(dice.Below(int(h.Amount) + 10)) // may exceed the hold
+		amount = boolMicro(r.Fee.Due()) + credit.Micro(dice.Below(int(h.Amount)+10)) // may exceed the hold
 	}
 	if dice.Chance(30) {
 		// Whatever the answer was, the checkpoint may be what is charged.
@@ -172,7 +194,7 @@ func (c *chaosRun) caller(dice *Dice, r credit.ReserveRequest) {
 		o.Amount, o.Kind = 0, credit.Refused
 	}
 	c.oracle.used(c.t, key, o.Amount, o.Kind, c.ledger.Used(c.ctx, h, o))
-	if dice.Chance(15) {
+	if dice.Chance(15) && !h.Unmetered {
 		other := c.outcome(amount + 1)
 		c.oracle.used(c.t, key, other.Amount, other.Kind, c.ledger.Used(c.ctx, h, other))
 	}
@@ -269,12 +291,24 @@ func (c *chaosRun) check(org string) {
 	}
 	list := c.entries(org)
 	per := map[table.Key]int{}
+	fees := map[table.Key]int{}
 	for _, x := range list {
-		if x.Kind != credit.UsageEntry {
+		if !x.Kind.OfRequest() {
 			continue
 		}
 		k := table.Request(org, x.Request, x.Attempt)
-		per[k]++
+		if x.Kind == credit.UsageEntry {
+			per[k]++
+		}
+		if org == "fees" && x.Kind == credit.UsageEntry {
+			if x.Amount != 0 {
+				c.t.Errorf("seed %d, %s: usage of an own key cost %d", c.seed, k.PK, -x.Amount)
+			}
+			continue
+		}
+		if x.Kind == credit.FeeEntry {
+			fees[k]++
+		}
 		want, ok := c.oracle.accepted[k]
 		if ok && -x.Amount != want || !ok && !c.oracle.possible[k][-x.Amount] {
 			c.t.Errorf("seed %d, %s: charged %d, recorded %d (%v)", c.seed, k.PK, -x.Amount, want, c.oracle.possible[k])
@@ -294,4 +328,28 @@ func (c *chaosRun) check(org string) {
 		}
 	}
 	c.wantUsage(org, list)
+	if org == "fees" {
+		c.checkFees(per, fees)
+	}
+}
+
+// checkFees: the allowance was given away once, and everything beyond it charged.
+func (c *chaosRun) checkFees(per, fees map[table.Key]int) {
+	free := min(chaosFree, len(per))
+	n, err := c.clean.FreeUsed(c.ctx, "fees", c.now())
+	must(c.t, err)
+	charged, nothing := 0, 0
+	for k := range per {
+		v, err := c.clean.Request(c.ctx, "fees", k.PK[len("R#fees#"):])
+		must(c.t, err)
+		for _, a := range v.Attempts {
+			if a.Amount == 0 && !a.Waived {
+				nothing++ // a checkpoint before anything had come
+			}
+		}
+		charged += fees[k]
+	}
+	if int(n) != free || charged != len(per)-free-nothing {
+		c.t.Errorf("seed %d: %d calls, %d counted as free, %d charged, %d without an amount, want %d free", c.seed, len(per), n, charged, nothing, free)
+	}
 }

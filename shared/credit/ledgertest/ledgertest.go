@@ -61,6 +61,7 @@ func Run(t *testing.T, open func(t testing.TB) Harness, o Options) {
 		{"Lifecycle", lifecycle}, {"Insufficient", insufficient}, {"ExactlyAsManyAsFunded", exactFunds},
 		{"OneOwner", oneOwner}, {"Idempotency", idempotency}, {"LaterAttempts", laterAttempts},
 		{"LostAnswers", lostAnswers}, {"RefusalAfterSilence", refusalAfterSilence}, {"Conflicts", conflicts},
+		{"OwnKeyFee", ownKeyFee}, {"FreeAllowance", freeAllowance}, {"FeeBatches", feeBatches}, {"AllowanceOfMonth", allowanceOfMonth}, {"LateFee", lateFee},
 		{"UsedOnce", usedOnce}, {"Refused", refused}, {"OwnKey", ownKey}, {"Extend", extend}, {"ExtendTwice", extendTwice}, {"ExtendRace", extendRace}, {"ExtendAcrossExpiry", extendAcrossExpiry},
 		{"ExpiryAndLateUsage", lateUsage}, {"Checkpoint", checkpoint}, {"SweepConditions", sweepConditions}, {"SweepRace", sweepRace},
 		{"SettleBatches", settleBatches}, {"SettleStaleImage", staleImage}, {"Poison", poison}, {"PoisonHeals", poisonHeals}, {"PoisonKinds", poisonKinds}, {"Unbilled", unbilled}, {"SettleUndecided", settleUndecided},

@@ -165,7 +165,7 @@ func (e *env) wantUsage(org string, list []credit.Entry) {
 	e.t.Helper()
 	want := map[string]credit.UsageRow{}
 	for _, x := range list {
-		if x.Kind != credit.UsageEntry {
+		if !x.Kind.OfRequest() {
 			continue
 		}
 		row := credit.RowOf(x)

@@ -263,12 +263,14 @@ func checkContext(t *testing.T, where string, condition any) {
 	}
 }
 
-// TestCallersReachNoEntries: a metered call may hold credits, never post them.
+// TestCallersReachNoEntries: a metered call may hold credits, never post them. What
+// a free allowance took it may read, in one way, and not write.
 func TestCallersReachNoEntries(t *testing.T) {
+	const count = ` | dynamodb:BatchGetItem | arn::dynamodb:::table/latchkey-test-ledger | {"ForAllValues:StringLike":{"dynamodb:LeadingKeys":["F#*"]}}`
 	for _, owner := range []string{"Invoke", "Stt", "Tts", "Turn"} {
 		found := false
 		for _, line := range strings.Split(permissions(), "\n") {
-			if strings.HasPrefix(line, owner+" |") && strings.Contains(line, "table/latchkey-test-ledger") {
+			if strings.HasPrefix(line, owner+" |") && strings.Contains(line, "table/latchkey-test-ledger") && line != owner+count {
 				found = true
 				if !strings.HasSuffix(line, `{"ForAllValues:StringLike":{"dynamodb:LeadingKeys":["R#*","A#*"]}}`) {
 					t.Errorf("%s reaches more of the ledger than requests and balances: %s", owner, line)

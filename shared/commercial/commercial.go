@@ -88,7 +88,7 @@ func (t Terms) Check() error {
 	case t.FlatFee < 0 || t.FlatFee > MaxFee:
 		return invalid("flat_fee", "flat_fee must be 0 to 1,000,000 micro-credits per request")
 	case t.PrivateFee < 0 || t.PrivateFee > MaxFee:
-		return invalid("private_fee", "private_fee must be 0 to 1,000,000 micro-credits per request")
+		return invalid("endpoint_fee", "endpoint_fee must be 0 to 1,000,000 micro-credits per request")
 	case t.SurchargeBPS < 0 || t.SurchargeBPS > MaxSurcharge:
 		return invalid("surcharge_bps", "surcharge_bps must be 0 to 10,000 basis points")
 	case t.FreeRequests < 0 || t.FreeRequests > MaxFreeRequests:
@@ -98,7 +98,7 @@ func (t Terms) Check() error {
 	case t.SurchargeBPS != 0 && t.Model != OptionalSurcharge:
 		return invalid("surcharge_bps", "only the model optional_surcharge has a surcharge_bps")
 	case t.PrivateFee != 0 && t.Model == TierBundled:
-		return invalid("private_fee", "the model tier_bundled charges nothing")
+		return invalid("endpoint_fee", "the model tier_bundled charges nothing")
 	}
 	return nil
 }

@@ -81,9 +81,9 @@ func TestTermsCheck(t *testing.T) {
 		{Terms{Model: OptionalSurcharge, SurchargeBPS: -1}, "surcharge_bps"},
 		{Terms{Model: FlatPlatformFee, SurchargeBPS: 1}, "surcharge_bps"},
 		{Terms{Model: TierBundled, SurchargeBPS: 1}, "surcharge_bps"},
-		{Terms{Model: FlatPlatformFee, PrivateFee: -1}, "private_fee"},
-		{Terms{Model: FlatPlatformFee, PrivateFee: MaxFee + 1}, "private_fee"},
-		{Terms{Model: TierBundled, PrivateFee: 1}, "private_fee"},
+		{Terms{Model: FlatPlatformFee, PrivateFee: -1}, "endpoint_fee"},
+		{Terms{Model: FlatPlatformFee, PrivateFee: MaxFee + 1}, "endpoint_fee"},
+		{Terms{Model: TierBundled, PrivateFee: 1}, "endpoint_fee"},
 		{Terms{Model: TierBundled, FreeRequests: -1}, "free_requests_per_month"},
 		{Terms{Model: FlatPlatformFee, FreeRequests: MaxFreeRequests + 1}, "free_requests_per_month"},
 	} {

@@ -32,6 +32,8 @@ func (w *vaultWire) gateway(t *testing.T) *dynamo.Gateway {
 	return db.Gateway()
 }
 
+var callTime = time.Date(2026, 11, 30, 23, 59, 59, 0, time.UTC)
+
 var platformKey = vault.Ref{Org: "ours", ID: "p1", Class: taxonomy.AIKey}
 
 const (
@@ -50,7 +52,7 @@ func TestCallConfigIsOneConsistentBatch(t *testing.T) {
 	}}
 	g := w.gateway(t)
 	for range 3 {
-		c, err := g.CallConfig(t.Context(), "acme", "k1", []vault.Ref{platformKey})
+		c, err := g.CallConfig(t.Context(), "acme", "k1", callTime, []vault.Ref{platformKey})
 		if err != nil || len(c.Platform) != 1 || len(c.Platform[0].Versions) != 1 || c.Key != nil || len(c.Prices.Books) != 0 {
 			t.Fatalf("%+v, %v", c, err)
 		}
@@ -58,7 +60,7 @@ func TestCallConfigIsOneConsistentBatch(t *testing.T) {
 	var asked []string
 	for _, call := range w.calls {
 		asked = append(asked, call.operation)
-		if strings.Count(call.body, `"ConsistentRead":true`) == 0 || call.operation == "BatchGetItem" && strings.Count(call.body, `"ConsistentRead":true`) != 2 {
+		if strings.Count(call.body, `"ConsistentRead":true`) == 0 || call.operation == "BatchGetItem" && strings.Count(call.body, `"ConsistentRead":true`) != 3 {
 			t.Errorf("not consistent: %s", call.body)
 		}
 	}
@@ -66,7 +68,7 @@ func TestCallConfigIsOneConsistentBatch(t *testing.T) {
 		t.Errorf("asked %s", got)
 	}
 	if first, later := w.calls[0].body, w.calls[2].body; strings.Contains(first, "V#000001") || !strings.Contains(later, "V#000001") ||
-		!strings.Contains(first, `"KEY#k1"`) || !strings.Contains(first, `"KEY#k1#COUNTS"`) {
+		!strings.Contains(first, `"KEY#k1"`) || !strings.Contains(first, `"KEY#k1#COUNTS"`) || !strings.Contains(first, `"F#acme"`) || !strings.Contains(first, `"M#202611"`) {
 		t.Errorf("%s\n%s", first, later)
 	}
 }
@@ -76,7 +78,7 @@ func TestCallConfigIsOneConsistentBatch(t *testing.T) {
 func TestCallConfigIsWholeOrFails(t *testing.T) {
 	left := `{"UnprocessedKeys":{"config":{"ConsistentRead":true,"Keys":[{"pk":{"S":"KEYS#acme"},"sk":{"S":"KEY#k1"}}]}}}`
 	w := &vaultWire{answers: []string{left, `{"Responses":{"config":[{"pk":{"S":"KEYS#acme"},"sk":{"S":"KEY#k1"},"id":{"S":"k1"}}]}}`}}
-	_, err := w.gateway(t).CallConfig(t.Context(), "acme", "k1", nil)
+	_, err := w.gateway(t).CallConfig(t.Context(), "acme", "k1", callTime, nil)
 	if len(w.calls) != 2 || fault.CodeOf(err) != fault.Internal { // this key has no hash
 		t.Errorf("%d calls, %v", len(w.calls), err)
 	}
@@ -84,7 +86,7 @@ func TestCallConfigIsWholeOrFails(t *testing.T) {
 		t.Errorf("asked again for %s", second)
 	}
 	w = &vaultWire{answers: []string{left}}
-	if _, err := w.gateway(t).CallConfig(t.Context(), "acme", "k1", nil); fault.CodeOf(err) != fault.Unavailable || len(w.calls) != 5 {
+	if _, err := w.gateway(t).CallConfig(t.Context(), "acme", "k1", callTime, nil); fault.CodeOf(err) != fault.Unavailable || len(w.calls) != 5 {
 		t.Errorf("%d calls, %v", len(w.calls), err)
 	}
 }
@@ -109,7 +111,7 @@ func TestCallConfigSeesChanges(t *testing.T) {
 	g := db.Gateway()
 	opened := func() string {
 		t.Helper()
-		c, err := g.CallConfig(ctx, "acme", "k1", []vault.Ref{platformKey})
+		c, err := g.CallConfig(ctx, "acme", "k1", callTime, []vault.Ref{platformKey})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/latchkey/latchkey/shared/agency"
 	"github.com/latchkey/latchkey/shared/fault"
@@ -29,9 +30,9 @@ func (db *DB) Gateway() *Gateway { return &Gateway{db: db, versions: map[vault.R
 // CallConfig implements [gateway.Store]: one batch of strongly consistent reads,
 // because a revoked key, a new price or a rotated credential must bite on the
 // next request.
-func (s *Gateway) CallConfig(ctx context.Context, orgID, keyID string, platform []vault.Ref) (c gateway.CallConfig, err error) {
+func (s *Gateway) CallConfig(ctx context.Context, orgID, keyID string, now time.Time, platform []vault.Ref) (c gateway.CallConfig, err error) {
 	const op = "dynamo.CallConfig"
-	keys := []place{{table.Config, table.Features()}, {table.Config, table.PriceIndex()}}
+	keys := []place{{table.Config, table.Features()}, {table.Config, table.PriceIndex()}, {table.Ledger, table.FreeRequests(orgID, now)}}
 	if keyID != "" {
 		keys = append(keys, place{table.Config, table.APIKey(orgID, keyID)}, place{table.Config, table.KeyCounts(orgID, keyID)})
 	}
@@ -48,13 +49,19 @@ func (s *Gateway) CallConfig(ctx context.Context, orgID, keyID string, platform 
 	if c.Tiers, _, err = decodeTiers(found[keys[0]]); err != nil {
 		return c, err
 	}
+	if c.Terms, _, err = decodeTierTerms(found[keys[0]]); err != nil {
+		return c, err
+	}
+	if c.FreeUsed, err = decodeFreeUsed(found[keys[2]]); err != nil {
+		return c, storedBadly(op, err)
+	}
 	prices, err := decodePriceIndex(op, found[keys[1]])
 	if err != nil {
 		return c, err
 	}
 	c.Prices = prices.Index
 	if keyID != "" {
-		if c.Key, err = decodeCounted(found[keys[2]], found[keys[3]]); err != nil {
+		if c.Key, err = decodeCounted(found[keys[3]], found[keys[4]]); err != nil {
 			return c, storedBadly(op, err)
 		}
 	}
@@ -149,6 +156,10 @@ func (s *Gateway) OrgConfig(ctx context.Context, orgID string) (gateway.OrgConfi
 		case "CLIENT":
 			if c.Client, _, err = decodeClient(it); err != nil {
 				return c, storedBadly(op, err)
+			}
+		case "TERMS":
+			if c.Terms, _, err = decodeOrgTerms(it); err != nil {
+				return c, err
 			}
 		case "SETTINGS":
 			if c.Settings, c.SettingsVersion, err = decodeSettings(it); err != nil {

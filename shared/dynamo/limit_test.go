@@ -383,7 +383,7 @@ func TestKeysWithCounts(t *testing.T) {
 }
 
 func callKey(ctx context.Context, db *DB, orgID, id string) (*org.Key, error) {
-	c, err := db.Gateway().CallConfig(ctx, orgID, id, nil)
+	c, err := db.Gateway().CallConfig(ctx, orgID, id, time.Now(), nil)
 	return c.Key, err
 }
 

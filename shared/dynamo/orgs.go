@@ -233,17 +233,5 @@ func (s Orgs) PutTiers(ctx context.Context, t org.Tiers, seen int64, row audit.R
 		tiers[string(tier)] = mapping(item{"byok": boolean(f.BYOK), "byoa": boolean(f.BYOA), "agency": boolean(f.Agency)})
 	}
 	key := table.Features()
-	put := &types.Put{
-		TableName: s.db.name(table.Config),
-		Item:      item{table.PK: str(key.PK), table.SK: str(key.SK), "tiers": mapping(tiers), "v": num(seen + 1)},
-	}
-	put.ConditionExpression, put.ExpressionAttributeNames, put.ExpressionAttributeValues = ifVersion(seen)
-	if seen == 0 {
-		put.ConditionExpression, put.ExpressionAttributeValues = aws.String("attribute_not_exists(#v)"), nil
-	}
-	reasons, err := s.db.commitWithAudit(ctx, "dynamo.PutTiers", row, types.TransactWriteItem{Put: put})
-	if reasons != nil {
-		return changedMeanwhile("dynamo.PutTiers")
-	}
-	return err
+	return s.db.setVersioned(ctx, "dynamo.PutTiers", key, "tiers", mapping(tiers), seen, row)
 }

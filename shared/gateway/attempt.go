@@ -243,13 +243,11 @@ func try[T any](ctx context.Context, a *attempts, cand route.Candidate, s servic
 	if err != nil {
 		return none, nil, a.deny(cand, err)
 	}
-	var size sized
-	if decision.Metered() {
-		if size, err = s.size(a.c.book, cand, row, expect); err != nil {
-			return none, nil, a.deny(cand, err)
-		}
-		cl.maxOutput = size.maxOutput
+	size, err := s.estimate(a.c.book, cand, row, decision, expect)
+	if err != nil {
+		return none, nil, a.deny(cand, err)
 	}
+	cl.maxOutput = size.maxOutput
 	meter, err := a.hold(ctx, cand, inputs, decision, size)
 	if err != nil {
 		// A request that exists already is the client's answer, not a reason to
@@ -318,6 +316,7 @@ func (a *attempts) inputs(cand route.Candidate) (billing.Inputs, access, error) 
 	if cand.Connection != nil {
 		cred, ok := c.credentialFor(cand.Connection)
 		in.Connection = connectionInput(cand.Connection, ok, cred)
+		in.Fees, in.FreeUsed = c.fees(in.TierBYOK)
 		acc := access{baseURL: cmpOr(cand.Connection.BaseURL, entry.DefaultBaseURL)}
 		if ok && !cand.Connection.Keyless {
 			acc.cred = &cred
@@ -437,7 +436,7 @@ func (a *attempts) reserve(ctx context.Context, cand route.Candidate, in billing
 		Draw: draw, Org: a.c.Org, Request: a.request, Attempt: a.n, Owner: a.owner, Hold: z.hold,
 		Fingerprint: sha256.Sum256(a.q.Body), Now: now, Expires: now.Add(a.g.o.Timeout + holdMargin),
 		Provider: string(cand.Provider), Model: cand.Model, Connection: connID, Agent: a.agent,
-		Source: d.Source, Rule: d.Rule, DecisionHash: billing.Hash(in), Decision: billing.Canonical(in),
+		Source: d.Source, Fee: d.Fee, Rule: d.Rule, DecisionHash: billing.Hash(in), Decision: billing.Canonical(in),
 		PriceVersion: a.c.book.Version, Idempotent: a.q.IdempotencyKey != "", Shards: shards,
 	}
 	if a.c.Key != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/agency"
 	"github.com/latchkey/latchkey/shared/billing"
+	"github.com/latchkey/latchkey/shared/commercial"
 	"github.com/latchkey/latchkey/shared/config"
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/credit"
@@ -81,6 +82,9 @@ type benchStore struct {
 	key    org.Key
 	vault  *vault.Vault // of the platform's credentials
 	offer  agency.Offer // of the organisation's agency
+	// terms are those of tiers, freeUsed what the month's allowance took.
+	terms    commercial.Tiers
+	freeUsed int64
 }
 
 func (s *benchStore) OrgConfig(context.Context, string) (gateway.OrgConfig, error) {
@@ -89,7 +93,8 @@ func (s *benchStore) OrgConfig(context.Context, string) (gateway.OrgConfig, erro
 
 func (s *benchStore) Offer(context.Context, string) (agency.Offer, error) { return s.offer, nil }
 
-func (s *benchStore) CallConfig(ctx context.Context, _, keyID string, platform []vault.Ref) (c gateway.CallConfig, err error) {
+func (s *benchStore) CallConfig(ctx context.Context, _, keyID string, _ time.Time, platform []vault.Ref) (c gateway.CallConfig, err error) {
+	c.Terms, c.FreeUsed = s.terms, s.freeUsed
 	if keyID != "" {
 		c.Key = &s.key
 	}

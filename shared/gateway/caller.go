@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/latchkey/latchkey/shared/billing"
+	"github.com/latchkey/latchkey/shared/commercial"
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/org"
@@ -22,6 +23,8 @@ type Caller struct {
 
 	config   OrgConfig
 	tiers    org.Tiers
+	rules    commercial.Tiers
+	freeUsed int64
 	creds    map[string]vault.Credential // by credential id
 	platform map[string]vault.Credential // by credential id, of the platform's own
 	book     *billing.Book
@@ -69,7 +72,7 @@ func (g *Gateway) load(ctx context.Context, orgID, keyID string, now func() time
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) { c.config, err = g.o.Store.OrgConfig(gctx, orgID); return err })
 	group.Go(func() (err error) {
-		if shared, err = g.o.Store.CallConfig(gctx, orgID, keyID, g.platform); err == nil {
+		if shared, err = g.o.Store.CallConfig(gctx, orgID, keyID, c.started, g.platform); err == nil {
 			c.book, err = g.o.Prices.At(gctx, shared.Prices, c.started)
 		}
 		return err
@@ -80,7 +83,7 @@ func (g *Gateway) load(ctx context.Context, orgID, keyID string, now func() time
 	if err := group.Wait(); err != nil {
 		return nil, loadFault(ctx, err)
 	}
-	c.Key, c.tiers = shared.Key, shared.Tiers
+	c.Key, c.tiers, c.rules, c.freeUsed = shared.Key, shared.Tiers, shared.Terms, shared.FreeUsed
 	c.creds, c.platform = index(lists...), index(shared.Platform)
 	return c, nil
 }
@@ -103,6 +106,16 @@ func loadFault(ctx context.Context, err error) error {
 		err = ctx.Err()
 	}
 	return fault.Wrap(fault.Unavailable, "gateway.load", "the configuration cannot be read at the moment, try again", err)
+}
+
+// fees are the terms of the organisation's own keys and endpoints, and how much of
+// the month's allowance was counted.
+func (c *Caller) fees(eligible bool) (billing.Fees, int64) {
+	f := commercial.Resolve(string(c.config.Org.Tier), eligible, c.rules, c.config.Terms).Fees()
+	if f.FreeRequests == 0 {
+		return f, 0
+	}
+	return f, c.freeUsed
 }
 
 // Now is the request's clock.

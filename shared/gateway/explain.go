@@ -8,6 +8,7 @@ import (
 	"github.com/latchkey/latchkey/shared/billing"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/providers"
+	"github.com/latchkey/latchkey/shared/registry"
 	"github.com/latchkey/latchkey/shared/route"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -93,8 +94,8 @@ func (g *Gateway) Explain(ctx context.Context, orgID string, q Question, now tim
 // explain is what a request would meet on its way to a candidate.
 func (a *attempts) explain(cand route.Candidate) (billing.Decision, error) {
 	_, _, d, err := a.weigh(cand, func(e *providers.Entry) bool { return e.NewChat != nil })
-	if err == nil && d.Metered() {
-		_, _, err = billing.Estimate(a.c.book, string(cand.Provider), cand.Model, billing.Expected{InputTokens: 1})
+	if err == nil {
+		_, err = new(service[struct{}]).estimate(a.c.book, cand, registry.Row{}, d, billing.Expected{InputTokens: 1})
 	}
 	return d, err
 }

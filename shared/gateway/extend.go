@@ -31,6 +31,20 @@ type sized struct {
 	maxOutput     int64
 }
 
+// estimate is what is reserved for a call: its price on platform credits, its fee on
+// the organisation's own means where that is held. A fee that is not held needs no
+// price; one that is held is so as a whole.
+func (s *service[T]) estimate(book *billing.Book, cand route.Candidate, row registry.Row, d billing.Decision, e billing.Expected) (sized, error) {
+	switch {
+	case d.Metered():
+		return s.size(book, cand, row, e)
+	case d.Fee.Held:
+		fee, err := d.Fee.Estimate(book, string(cand.Provider), cand.Model, e)
+		return sized{hold: fee, ceiling: fee}, err
+	}
+	return sized{}, nil
+}
+
 // size prices what a candidate may use. An answer whose output is seen is reserved
 // for in parts, any other as a whole.
 func (s *service[T]) size(book *billing.Book, cand route.Candidate, row registry.Row, e billing.Expected) (sized, error) {

@@ -31,6 +31,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/agency"
 	"github.com/latchkey/latchkey/shared/billing"
+	"github.com/latchkey/latchkey/shared/commercial"
 	"github.com/latchkey/latchkey/shared/config"
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/credit"
@@ -51,7 +52,9 @@ type OrgConfig struct {
 	// Client is what it knows of its agency's offer.
 	Client agency.Client
 	// Counted is what counts against the organisation's limits.
-	Counted         limit.State
+	Counted limit.State
+	// Terms are the organisation's own commercial terms, nil = its tier's.
+	Terms           *commercial.Terms
 	Settings        org.Settings
 	SettingsVersion int64
 	Connections     []connection.Connection
@@ -68,9 +71,14 @@ type Agent struct {
 // CallConfig is what a call depends on outside of its organisation's partitions.
 type CallConfig struct {
 	// Key is nil if there is no such key, or none was asked for.
-	Key    *org.Key
-	Tiers  org.Tiers
+	Key   *org.Key
+	Tiers org.Tiers
+	// Terms are the operator's commercial terms of tiers.
+	Terms  commercial.Tiers
 	Prices billing.Index
+	// FreeUsed is how many requests of the month the organisation's free allowance
+	// took.
+	FreeUsed int64
 	// Platform are the platform's credentials that were asked for and exist.
 	Platform []vault.Credential
 }
@@ -80,9 +88,10 @@ type Store interface {
 	// OrgConfig fails with not_found.
 	OrgConfig(ctx context.Context, org string) (OrgConfig, error)
 	// CallConfig reads a key with what counts against its limits (none if keyID is
-	// empty), the tiers, the price index and credentials of the platform. It asks
-	// once more, of the credentials alone, when one of them is new to the process.
-	CallConfig(ctx context.Context, org, keyID string, platform []vault.Ref) (CallConfig, error)
+	// empty), the tiers, the price index, what the free allowance of the month of now
+	// took, and credentials of the platform. It asks once more, of the credentials
+	// alone, when one of them is new to the process.
+	CallConfig(ctx context.Context, org, keyID string, now time.Time, platform []vault.Ref) (CallConfig, error)
 	// Offer is what an agency offers its clients now, to explain; a request finds it
 	// where it draws.
 	Offer(ctx context.Context, agency string) (agency.Offer, error)

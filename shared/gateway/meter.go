@@ -66,15 +66,42 @@ func (m *Meter) Info() Info {
 // FallbackHeader joins Fallback for the response header.
 func (i Info) FallbackHeader() string { return strings.Join(i.Fallback, ", ") }
 
-// cost prices a usage. What the platform does not pay for costs nothing. A meter
-// that turned out to have no price after the call costs the whole hold: that is
-// what the caller agreed to, and it is marked as estimated.
+// cost prices a usage. What the platform does not pay for costs its fee, if there is
+// one. A meter that turned out to have no price after the call costs the whole hold:
+// that is what the caller agreed to, and it is marked as estimated.
 func (m *Meter) cost(u billing.Usage) (amount billing.Micro, known bool) {
+	if !m.decision.Metered() {
+		return m.fee(u)
+	}
 	amount, known = m.price(u)
 	if !known {
 		return m.hold.Amount, false
 	}
 	return m.agreed(amount, u.Source == billing.Estimated), true
+}
+
+// fee is what a call on the organisation's own means costs, if the month's allowance
+// does not cover it; settlement knows. Where nothing was held, nothing was agreed to
+// that an estimate or a missing price could charge.
+func (m *Meter) fee(u billing.Usage) (amount billing.Micro, known bool) {
+	f := m.decision.Fee
+	if !f.Due() {
+		return 0, true
+	}
+	amount, err := f.Of(m.a.c.book, string(m.cand.Provider), m.cand.Model, u)
+	if err != nil {
+		return m.hold.Amount, !f.Held
+	}
+	return m.agreed(amount, u.Source == billing.Estimated && f.BPS > 0), true
+}
+
+// spent is the outcome as it counts against budgets: without a fee that the month's
+// allowance is expected to cover.
+func (m *Meter) spent(o credit.Outcome) credit.Outcome {
+	if !m.decision.Metered() && !m.decision.Fee.Held {
+		o.Amount = 0
+	}
+	return o
 }
 
 // price is what a usage costs by the book of the request, however much is held;
@@ -138,7 +165,7 @@ func (m *Meter) record(ctx context.Context, o credit.Outcome) error {
 	rctx, cancel := detached(ctx)
 	defer cancel()
 	if o.Kind != credit.Refused { // then the next candidate takes the limits over
-		defer m.a.limits.finish(o)()
+		defer m.a.limits.finish(m.spent(o))()
 	}
 	err := m.used(rctx, o)
 	if err != nil {
@@ -166,7 +193,7 @@ func (m *Meter) pending(o Outcome) Pending {
 	}
 	out := m.outcome(o)
 	out.At = m.a.c.now()
-	m.a.limits.finish(out)()
+	m.a.limits.finish(m.spent(out))()
 	return Pending{Hold: m.hold, Outcome: out}
 }
 

@@ -365,6 +365,8 @@ func steps(ids map[string]string) []step {
 		{route: "PUT /api/operator/payments", target: "/api/operator/payments", body: `{"webhook_secret":"whsec_0123456789abcdef"}`, status: 200, rows: []string{"operator/credential.create"}},
 		{route: "PUT /api/operator/payments", target: "/api/operator/payments", body: `{"webhook_secret":"whsec_fedcba9876543210"}`, status: 200, rows: []string{"operator/credential.rotate"}},
 		{route: "POST /api/operator/payments/finish", target: "/api/operator/payments/finish", status: 200, rows: []string{"operator/credential.finish"}},
+		one("PUT", "/billing", "", `{"model":"optional_surcharge","surcharge_bps":500,"free_requests_per_month":10}`, 200, "billing.update"),
+		{route: "PUT /api/operator/billing", target: "/api/operator/billing", body: `{"enterprise":{"model":"optional_surcharge","surcharge_bps":500}}`, status: 200, rows: []string{"operator/tiers.billing"}},
 		{route: "PUT /api/operator/tiers", target: "/api/operator/tiers", body: `{"pro":{"byok":true}}`, status: 200, rows: []string{"operator/tiers.update"}},
 		{route: "POST /api/operator/prices", target: "/api/operator/prices", body: price, status: 201, rows: []string{"operator/prices.import"}, apart: "PRICES#",
 			keep: func(a map[string]any) { ids["{version}"] = fmt.Sprint(a["version"]) }},

@@ -12,6 +12,7 @@ import (
 	"github.com/latchkey/latchkey/shared/boot/adminhttp"
 	"github.com/latchkey/latchkey/shared/boot/invoker"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
+	"github.com/latchkey/latchkey/shared/commercial"
 	"github.com/latchkey/latchkey/shared/config"
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/credit"
@@ -75,7 +76,7 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys,
 			Catalog: catalog.New(catalog.Entries()), Agents: agents, PublicURL: env.Config.PublicURL},
 		Integrations: &integration.Service{Store: db.Integrations(), Seal: seal, Hash: keys, NewID: boot.NewID},
-		Sessions:     db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Books: ledger, Alerts: db.Alerts(), Rebuild: &usage.Rebuilder{Store: db.Ledger(), Journal: db.Ledger()}, Prices: db.Prices(),
+		Sessions:     db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Books: ledger, Alerts: db.Alerts(), Commercial: &commercial.Service{Store: db.Commercial(), Allowance: ledger}, Rebuild: &usage.Rebuilder{Store: db.Ledger(), Journal: db.Ledger()}, Prices: db.Prices(),
 		Rotations: &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(ctx context.Context) error {
 			return functions.InvokeAsync(ctx, topology.Rotate, rotateEvent(env.Clock.Now()))
 		}},

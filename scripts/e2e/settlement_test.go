@@ -66,8 +66,11 @@ func (x *tenant) spent() (requests, cost int64) {
 // replayed is the same, replayed from the entries.
 func (x *tenant) replayed() (requests, cost int64) {
 	for _, e := range x.entries() {
-		if e.Kind == "usage" {
+		switch e.Kind {
+		case "usage":
 			requests++
+			cost -= e.Amount
+		case "fee":
 			cost -= e.Amount
 		}
 	}

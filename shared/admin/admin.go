@@ -30,6 +30,7 @@ import (
 	"github.com/latchkey/latchkey/shared/agent"
 	"github.com/latchkey/latchkey/shared/alert"
 	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/commercial"
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/credential"
 	"github.com/latchkey/latchkey/shared/fault"
@@ -73,6 +74,7 @@ type Services struct {
 	Credits      Credits
 	Ledger       Ledger
 	Alerts       alert.Settings
+	Commercial   *commercial.Service
 	Books        Books
 	Rebuild      Rebuilder
 	Prices       Prices

@@ -80,6 +80,8 @@ func rowsOf() map[string][]string {
 		"PUT " + base + "/sharing":              {"sharing.update"},
 		"POST " + base + "/sharing/renew":       {"new/sharing.client"},
 		"PUT " + base + "/sharing/clients/{id}": {"new/sharing.client"},
+		"PUT " + base + "/billing":              {"billing.update"},
+		"PUT /api/operator/billing":             {"operator/tiers.billing"},
 
 		"PUT /api/operator/tiers":                      {"operator/tiers.update"},
 		"POST /api/operator/prices":                    {"operator/prices.import"},

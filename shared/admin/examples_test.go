@@ -36,7 +36,7 @@ func examples(w *world) map[string]example {
 	get("/api/health", "/api/openapi.json", "/api/catalog", "/api/models", "/api/orgs", base, base+"/keys", base+"/settings", base+"/agents", base+"/agents/{id}", base+"/audit",
 		base+"/connections", base+"/connections/{id}", base+"/installs", base+"/installs/{id}", base+"/installs/{id}/setup", base+"/bindings",
 		base+"/bindings/{id}", base+"/sessions", base+"/sessions/{id}", base+"/sessions/{id}/messages", base+"/turns/{id}", base+"/credits",
-		base+"/entries", base+"/holds", base+"/alerts", base+"/alerts/settings", base+"/requests/{id}", "/api/operator/tiers", "/api/operator/prices", "/api/operator/prices/{version}",
+		base+"/entries", base+"/holds", base+"/alerts", base+"/alerts/settings", base+"/requests/{id}", base+"/billing", "/api/operator/billing", "/api/operator/tiers", "/api/operator/prices", "/api/operator/prices/{version}",
 		"/api/operator/audit", "/api/operator/audit/verify", "/api/operator/poison", "/api/operator/unbilled", base+"/audit/verify", base+"/integrations", base+"/integrations/{id}",
 		"/api/operator/rotations", "/api/operator/rotations/{id}", "/api/operator/payments")
 	add("GET", base+"/deliveries", "?install="+w.ids["installs"], "")
@@ -89,6 +89,8 @@ func examples(w *world) map[string]example {
 	add("POST", base+"/grants", "", `{"kind":"purchased","amount":1000000,"idempotency_key":"k1"}`)
 	add("POST", base+"/adjustments", "", `{"kind":"gifted","amount":-5,"idempotency_key":"k2"}`)
 	add("PUT", base+"/alerts/settings", "", `{"low_balance":1000000}`)
+	add("PUT", base+"/billing", "", `{"model":"flat_platform_fee","flat_fee":20000,"endpoint_fee":500,"free_requests_per_month":1000}`)
+	add("PUT", "/api/operator/billing", "", `{"enterprise":{"model":"optional_surcharge","surcharge_bps":500},"agency":{"inherit":true}}`)
 	add("GET", base+"/sharing", "", "")
 	add("GET", base+"/sharing/clients", "", "")
 	add("PUT", base+"/sharing", "", `{"mode":"shared_when_empty","client_per_day":1000000,"total_per_day":5000000}`)

@@ -17,6 +17,8 @@ import (
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/billing"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
+	"github.com/latchkey/latchkey/shared/commercial"
+	"github.com/latchkey/latchkey/shared/commercial/commercialtest"
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/connection/connectiontest"
 	"github.com/latchkey/latchkey/shared/credit"
@@ -49,6 +51,7 @@ type world struct {
 	rows     *orgtest.Memory
 	ledger   *fakeLedger
 	alerts   *fakeAlerts
+	terms    *commercial.Service
 	vault    *vault.Vault
 	kek      *vaulttest.KEK
 	jobs     *rotationtest.Memory
@@ -95,6 +98,8 @@ func newWorld(t *testing.T) *world {
 		keys: map[string]string{}, ids: map[string]string{}, now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
 	w.ledger.rows = w.rows
 	w.alerts = &fakeAlerts{rows: w.rows}
+	terms := commercialtest.New(w.rows)
+	w.terms = &commercial.Service{Store: terms, Allowance: terms}
 	var err error
 	w.kek, w.sealed = vaulttest.NewKEK(), w.integrations.Vault
 	w.jobs = rotationtest.NewMemory(w.sealed)
@@ -120,7 +125,7 @@ func newWorld(t *testing.T) *world {
 		Installs: &install.Service{Store: w.installs, Bindings: w.installs, Vault: w.vault, Index: w.vault, Catalog: catalog.New(catalog.Entries()),
 			Agents: agents, PublicURL: "https://latchkey.example"},
 		Integrations: &integration.Service{Store: w.integrations, Seal: seal, Hash: w.vault, NewID: w.newID},
-		Sessions:     sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Books: w.ledger, Alerts: w.alerts, Rebuild: fakeRebuild{}, Prices: &fakePrices{rows: w.rows},
+		Sessions:     sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Books: w.ledger, Alerts: w.alerts, Commercial: w.terms, Rebuild: fakeRebuild{}, Prices: &fakePrices{rows: w.rows},
 		Offers: w.conns, Models: ModelSupply{Served: []taxonomy.Provider{taxonomy.OpenRouter, taxonomy.OpenAI, taxonomy.OpenAICompatible}, Platform: []taxonomy.Provider{taxonomy.OpenRouter}},
 		Rotations: &rotation.Service{Store: w.jobs, Keys: w.vault, Wake: func(context.Context) error { w.woken++; return nil }},
 		Routes:    fakeRoutes{}, Payments: fakePayments{},

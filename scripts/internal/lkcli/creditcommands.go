@@ -36,6 +36,10 @@ func creditCommands() []command {
 				opt(boolean, "save_payment_method", "keep the card for later payments")}},
 		{name: "billing portal", about: "prints the URL of the page with invoices and cards, after the first payment", method: http.MethodPost,
 			path: orgPath + "/billing/portal"},
+		{name: "billing show", aliases: []string{"billing"}, about: "what requests on own keys cost and why, and the rules of all tiers", method: http.MethodGet, path: orgPath + "/billing"},
+		{name: "billing set", about: "set the organisation's terms for own keys, as a whole (operator)", method: http.MethodPut, path: orgPath + "/billing",
+			examples: []string{"lk billing set --org acme --model optional_surcharge --surcharge-bps 500 --free-requests-per-month 1000000", "lk billing set --org acme --inherit"},
+			flags:    termsFlags()},
 		{name: "request explain", about: "who paid and why, decided again from the stored record; exit code 1 if that differs", method: http.MethodGet,
 			path: orgPath + "/requests/{id}", truth: "replays", args: id("of the request, as in x-request-id"), examples: []string{"lk request explain r1a2b3"}},
 		{name: "alerts", aliases: []string{"alerts list"}, about: "when credits ran low", method: http.MethodGet, path: orgPath + "/alerts", list: true, paged: true,
@@ -67,6 +71,13 @@ func sharingCommands() []command {
 			args: id("of the client organisation"), examples: []string{"lk sharing client o1a2b3 --mode off", "lk sharing client o1a2b3 --per-day 50cr"},
 			flags: []option{opt(text, "mode", "off, shared_when_empty or shared_always"), opt(amount, "per_day", amounts)}},
 	}
+}
+
+func termsFlags() []option {
+	return []option{opt(boolean, "inherit", "the terms of the tier again"), opt(text, "model", "flat_platform_fee, optional_surcharge or tier_bundled"),
+		opt(amount, "flat_fee", "per request on an own key, in micro-credits, or credits as 0.001cr"),
+		opt(integer, "surcharge_bps", "basis points of the model's price per request on an own key"),
+		opt(amount, "endpoint_fee", "per request on an own endpoint"), opt(integer, "free_requests_per_month", "requests of each month that cost nothing")}
 }
 
 func operatorCommands() []command {
@@ -105,6 +116,11 @@ func operatorCommands() []command {
 		{name: "tiers set", about: "change features; what is not named stays (operator)", method: http.MethodPut, path: "/api/operator/tiers",
 			args:     []arg{{name: "file", about: "JSON, or - for standard input", file: true}},
 			examples: []string{`echo '{"pro":{"byok":true}}' | lk tiers set -`}},
+		{name: "billing tiers", about: "what requests on own keys cost in each tier (operator)", method: http.MethodGet, path: "/api/operator/billing", list: true, field: "rules",
+			columns: []string{"tier", "model", "eligible", "flat_fee", "surcharge_bps", "endpoint_fee", "free_requests_per_month", "rule", "summary"}},
+		{name: "billing set-tiers", about: "set the terms of tiers; what is not named stays (operator)", method: http.MethodPut, path: "/api/operator/billing",
+			args:     []arg{{name: "file", about: "JSON, or - for standard input", file: true}},
+			examples: []string{`echo '{"enterprise":{"model":"optional_surcharge","surcharge_bps":500},"pro":{"inherit":true}}' | lk billing set-tiers -`}},
 		{name: "reconcile", about: "compare balances with entries and holds, of --org or of all (operator); a mismatch is exit code 1", method: http.MethodPost,
 			path: "/api/operator/reconcile", truth: "ok", flags: []option{opt(boolean, "deep", "go through all months, not from the newest opening on")},
 			examples: []string{"lk reconcile --org acme", "lk reconcile --deep"}},

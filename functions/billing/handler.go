@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -21,7 +22,15 @@ import (
 
 // Clock takes the time of the event, so that everything a request writes carries
 // the platform's time.
-type Clock interface{ Exact(at time.Time) }
+type Clock interface {
+	Exact(at time.Time)
+	AtLeast(at time.Time)
+}
+
+// Orders runs standing orders; [topup.Replenisher] implements it.
+type Orders interface {
+	Run(ctx context.Context, org string, now time.Time) (topup.Step, error)
+}
 
 // Sales moves the ledger to what a notice says; [topup.Service] implements it.
 type Sales interface {
@@ -38,6 +47,7 @@ type Secrets interface {
 // messages.
 type Handler struct {
 	API     *admin.API
+	Orders  Orders
 	Sales   Sales
 	Secrets Secrets
 	Clock   Clock
@@ -47,9 +57,54 @@ type Handler struct {
 // messagePath is where the vendor's messages arrive.
 const messagePath = "/billing/stripe"
 
-// Handle answers one request. It never returns an error: a failed invocation
+// Handle answers an HTTP request, or looks after the standing orders that sweep
+// hands over. A body cannot become such an event: the gateway puts it into one of
+// its own.
+func (h *Handler) Handle(ctx context.Context, raw json.RawMessage) (any, error) {
+	ev, ours, err := topup.ParseEvent(raw)
+	if err != nil {
+		return nil, err
+	}
+	if ours {
+		return h.replenish(ctx, ev)
+	}
+	var e events.APIGatewayV2HTTPRequest
+	if err := json.Unmarshal(raw, &e); err != nil {
+		return nil, fault.Wrap(fault.InvalidRequest, "billing.Handle", "the event cannot be read", err)
+	}
+	return h.serve(ctx, e)
+}
+
+// Looked is what became of the standing orders of an event, by step.
+type Looked struct {
+	Steps map[topup.Step]int `json:"steps"`
+}
+
+// replenish takes a step of each order. An error fails the invocation when the
+// others have had theirs: it is seen, and the platform's repetition is harmless.
+func (h *Handler) replenish(ctx context.Context, ev topup.Event) (Looked, error) {
+	// The event may have waited in the platform's queue.
+	h.Clock.AtLeast(ev.At)
+	out := Looked{Steps: map[topup.Step]int{}}
+	var failed error
+	for _, org := range ev.Replenish {
+		step, err := h.Orders.Run(ctx, org, ev.At)
+		if err != nil {
+			failed = err
+			h.Log.ErrorContext(ctx, "standing order failed", "org", org, "code", string(fault.CodeOf(err)), "op", fault.As(err).Op)
+			continue
+		}
+		out.Steps[step]++
+		if step != topup.Idle {
+			h.Log.InfoContext(ctx, "standing order", "org", org, "outcome", string(step))
+		}
+	}
+	return out, failed
+}
+
+// serve answers one request. It never returns an error: a failed invocation
 // would be answered by the gateway in another form.
-func (h *Handler) Handle(ctx context.Context, e events.APIGatewayV2HTTPRequest) (resp events.APIGatewayV2HTTPResponse, err error) {
+func (h *Handler) serve(ctx context.Context, e events.APIGatewayV2HTTPRequest) (resp events.APIGatewayV2HTTPResponse, err error) {
 	id := e.RequestContext.RequestID
 	defer func() {
 		if v := recover(); v != nil {

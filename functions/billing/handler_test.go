@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -43,7 +44,8 @@ func (f *fakeSales) Apply(_ context.Context, n topup.Notice, _ time.Time) (topup
 
 type fakeClock struct{}
 
-func (fakeClock) Exact(time.Time) {}
+func (fakeClock) Exact(time.Time)   {}
+func (fakeClock) AtLeast(time.Time) {}
 
 // TestMessages: what is told apart before a message is believed.
 func TestMessages(t *testing.T) {
@@ -75,12 +77,56 @@ func TestMessages(t *testing.T) {
 		e := events.APIGatewayV2HTTPRequest{RawPath: messagePath, Body: body,
 			Headers: map[string]string{"stripe-signature": in.Header.Values(stripe.Signature().Header)[0]}}
 		e.RequestContext.RequestID, e.RequestContext.TimeEpoch, e.RequestContext.HTTP.Method = "r", at.UnixMilli(), http.MethodPost
-		resp, err := h.Handle(t.Context(), e)
+		raw, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := h.Handle(t.Context(), raw)
+		resp, _ := answer.(events.APIGatewayV2HTTPResponse)
 		if err != nil || resp.StatusCode != c.status || len(sales.told) != c.told || c.code != "" && !strings.Contains(resp.Body, `"code":"`+string(c.code)+`"`) {
 			t.Errorf("%s: %d %s %v, told %d", name, resp.StatusCode, resp.Body, err, len(sales.told))
 		}
 		if c.secrets.asked != 1 || !c.secrets.askedFor.Equal(at) {
 			t.Errorf("%s: asked %d times, for %v", name, c.secrets.asked, c.secrets.askedFor)
 		}
+	}
+}
+
+type fakeOrders struct{ ran []string }
+
+func (f *fakeOrders) Run(_ context.Context, org string, now time.Time) (topup.Step, error) {
+	f.ran = append(f.ran, org+"@"+now.Format(time.TimeOnly))
+	if org == "down" {
+		return "", fault.New(fault.LedgerUnavailable, "t", "down")
+	}
+	return topup.Begun, nil
+}
+
+// TestOrders: one order that fails does not keep the others waiting, and no
+// request can bring one about.
+func TestOrders(t *testing.T) {
+	orders := &fakeOrders{}
+	h := &Handler{Orders: orders, Clock: fakeClock{}, Log: slog.New(slog.DiscardHandler), Secrets: &fakeSecrets{}}
+	answer, err := h.Handle(t.Context(), json.RawMessage(`{"replenish":["a","down","b"],"at":"2026-11-22T12:00:00Z"}`))
+	if raw, _ := json.Marshal(answer); fault.CodeOf(err) != fault.LedgerUnavailable || string(raw) != `{"steps":{"begun":2}}` ||
+		strings.Join(orders.ran, " ") != "a@12:00:00 down@12:00:00 b@12:00:00" {
+		t.Errorf("%s %v, ran %v", raw, err, orders.ran)
+	}
+	orders.ran = nil
+	for _, bad := range []string{`{"replenish":[],"at":"2026-11-22T12:00:00Z"}`, `{"replenish":["a#b"],"at":"2026-11-22T12:00:00Z"}`, `{"replenish":["a"]}`, `{"replenish":"a"}`, `{"replenish":null,"x":1}`, `[]`} {
+		if answer, err := h.Handle(t.Context(), json.RawMessage(bad)); err == nil {
+			if resp, ok := answer.(events.APIGatewayV2HTTPResponse); !ok || resp.StatusCode < 400 {
+				t.Errorf("%s: %v", bad, answer)
+			}
+		}
+	}
+	e := events.APIGatewayV2HTTPRequest{RawPath: messagePath, Body: `{"replenish":["a"],"at":"2026-11-22T12:00:00Z"}`}
+	e.RequestContext.RequestID, e.RequestContext.TimeEpoch, e.RequestContext.HTTP.Method = "r", 1, http.MethodPost
+	raw, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Handle(t.Context(), raw); err != nil || len(orders.ran) != 0 {
+		t.Errorf("%v, ran %v", err, orders.ran)
 	}
 }

@@ -58,9 +58,10 @@ func wire(env *boot.Env) (*Handler, error) {
 	ledger := credit.New(db.Ledger(), credit.Options{})
 	sales := &topup.Service{Store: db.TopUps(), Payers: db.TopUps(), Ledger: ledger, Vendor: client, NewID: boot.NewID,
 		ReturnURL: env.Config.PublicURL + consolePath}
+	orders := &topup.Replenisher{Sales: sales, Store: db.TopUps(), Balances: ledger, Charger: client, Stage: env.Config.Stage}
 	api := admin.NewBilling(admin.Services{
 		Orgs:  &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Random: boot.Rand()},
-		Audit: db.Audit(), Payments: sales, NewID: boot.NewID, OnError: adminhttp.LogError(env.Log), Redact: env.Secrets,
+		Audit: db.Audit(), Payments: sales, Replenish: orders, NewID: boot.NewID, OnError: adminhttp.LogError(env.Log), Redact: env.Secrets,
 	})
-	return &Handler{API: api, Sales: sales, Secrets: open, Clock: env.Clock, Log: env.Log}, nil
+	return &Handler{API: api, Orders: orders, Sales: sales, Secrets: open, Clock: env.Clock, Log: env.Log}, nil
 }

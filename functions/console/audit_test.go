@@ -213,6 +213,7 @@ func TestEveryChangeIsOneTransactionWithItsRow(t *testing.T) {
 		// Served by billing; shared/dynamo tests its row.
 		"POST /api/orgs/{org}/billing/checkout": true,
 		"POST /api/orgs/{org}/billing/portal":   true,
+		"PUT /api/orgs/{org}/billing/replenish": true,
 		// Needs a copy that was compared a week ago; the suite of integrations has it.
 		"POST /api/orgs/{org}/integrations/{id}/purge": true,
 	}

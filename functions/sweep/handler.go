@@ -34,6 +34,10 @@ type Handler struct {
 	Rotations interface {
 		Wake(ctx context.Context, now time.Time)
 	}
+	// Replenish hands standing orders to buy credits to the function that sells.
+	Replenish interface {
+		Wake(ctx context.Context, now time.Time)
+	}
 	// Events tells what was found, and sends what the event bus did not take before.
 	Events interface {
 		Send(ctx context.Context, events []outbox.Event) error
@@ -100,6 +104,7 @@ func (h *Handler) Handle(ctx context.Context, ev events.CloudWatchEvent) (Answer
 		h.Log.ErrorContext(ctx, "probes not handed over", "code", string(fault.CodeOf(probeErr)), "op", fault.As(probeErr).Op)
 	}
 	h.flush(ctx)
+	h.Replenish.Wake(ctx, ev.Time.UTC())
 	// Last: it can take what is left of the time.
 	a.MonthsClosed = h.close(ctx, ev.Time.UTC())
 	// Out of time is not a failure: the next run goes on.

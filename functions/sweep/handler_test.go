@@ -94,8 +94,8 @@ func TestHandle(t *testing.T) {
 	}
 	f := &fakeSweeper{report: credit.SweepReport{Expired: 1, Settled: 2, Released: 3, Complete: true, Unbilled: 7, Left: 8,
 		Found: []credit.Poison{{PK: "R#o#r", SK: "REQ", Reason: "balance_refused", At: ev.Time}}}, ended: 5, closed: credit.CloseReport{Closed: 6}}
-	probes, woken, kept := &fakeProber{n: 4}, &fakeWake{}, &fakeEvents{err: fault.New(fault.LedgerUnavailable, "test", "down")}
-	h := &Handler{Ledger: f, Probes: probes, Rotations: woken, Events: kept, Log: slog.New(slog.DiscardHandler)}
+	probes, woken, orders, kept := &fakeProber{n: 4}, &fakeWake{}, &fakeWake{}, &fakeEvents{err: fault.New(fault.LedgerUnavailable, "test", "down")}
+	h := &Handler{Ledger: f, Probes: probes, Rotations: woken, Replenish: orders, Events: kept, Log: slog.New(slog.DiscardHandler)}
 	a, err := h.Handle(t.Context(), ev)
 	if err != nil || !f.now.Equal(time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)) {
 		t.Fatalf("%v at %v", err, f.now)
@@ -106,8 +106,8 @@ func TestHandle(t *testing.T) {
 	if len(kept.sent) != 1 || kept.sent[0].Type != outbox.TypeAnomaly {
 		t.Errorf("told %+v", kept.sent)
 	}
-	if !woken.at.Equal(f.now) {
-		t.Errorf("jobs were woken at %v", woken.at)
+	if !woken.at.Equal(f.now) || !orders.at.Equal(f.now) {
+		t.Errorf("jobs were woken at %v, standing orders at %v", woken.at, orders.at)
 	}
 	if raw, _ := json.Marshal(a); string(raw) != `{"expired":1,"settled":2,"released":3,"grants_expired":5,"probes":4,"months_closed":6,"unbilled":7,"poison":8}` {
 		t.Errorf("answer: %s", raw)
@@ -147,7 +147,7 @@ func TestHandle(t *testing.T) {
 func TestMetricsAreLogged(t *testing.T) {
 	var log bytes.Buffer
 	at := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
-	h := &Handler{Ledger: &fakeSweeper{closed: credit.CloseReport{Mismatches: []credit.Mismatch{{Org: "o", What: "posted"}}}}, Probes: &fakeProber{}, Rotations: &fakeWake{},
+	h := &Handler{Ledger: &fakeSweeper{closed: credit.CloseReport{Mismatches: []credit.Mismatch{{Org: "o", What: "posted"}}}}, Probes: &fakeProber{}, Rotations: &fakeWake{}, Replenish: &fakeWake{},
 		Events: &fakeEvents{}, Log: slog.New(slog.NewJSONHandler(&log, nil))}
 	if _, err := h.Handle(t.Context(), events.CloudWatchEvent{Time: at}); err != nil {
 		t.Fatal(err)

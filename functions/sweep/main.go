@@ -13,6 +13,7 @@ import (
 	"github.com/latchkey/latchkey/shared/outbox"
 	"github.com/latchkey/latchkey/shared/probe"
 	"github.com/latchkey/latchkey/shared/topology"
+	"github.com/latchkey/latchkey/shared/topup"
 )
 
 func main() {
@@ -28,7 +29,10 @@ func main() {
 	rotations := &Rotations{Store: db.Rotations(), Log: env.Log, Start: func(ctx context.Context, event []byte) error {
 		return functions.InvokeAsync(ctx, topology.Rotate, event)
 	}}
-	h := &Handler{Ledger: credit.New(db.Ledger(), credit.Options{}), Rotations: rotations, Stage: env.Config.Stage, Log: env.Log,
+	orders := &topup.Dispatcher{Queue: db.TopUps(), Log: env.Log, Start: func(ctx context.Context, event []byte) error {
+		return functions.InvokeAsync(ctx, topology.Billing, event)
+	}}
+	h := &Handler{Ledger: credit.New(db.Ledger(), credit.Options{}), Rotations: rotations, Replenish: orders, Stage: env.Config.Stage, Log: env.Log,
 		Events: &outbox.Outbox{Bus: bus.Open(env), Store: db.Outbox()},
 		Probes: probe.Dispatcher{Queue: db.Connections(), Invoker: functions}}
 	boot.Start(env, h.Handle)

@@ -208,3 +208,79 @@ func TestPaymentKeys(t *testing.T) {
 		t.Errorf("back again: %d", got)
 	}
 }
+
+// TestReplenishEndToEnd: a standing order buys once however often it is looked at,
+// the credits come with the vendor's message, sweep looks after it by itself, and a
+// refused card is told.
+func TestReplenishEndToEnd(t *testing.T) {
+	x := newTenant(t, "free", 0)
+	order := map[string]any{"enabled": true, "threshold": 10_000_000, "amount": 20_000_000, "monthly_cap": 60_000_000}
+	if err := x.admin.Call(t.Context(), http.MethodPut, "/api/orgs/"+x.ID+"/billing/replenish", order, nil); stack.Status(err) != http.StatusConflict {
+		t.Fatalf("without a card: %v", err)
+	}
+	session := x.order()
+	tell := func(messages ...[]byte) {
+		t.Helper()
+		for _, m := range messages {
+			if a, err := deliverPayment(t.Context(), m, time.Now()); err != nil || a.Status != http.StatusOK {
+				t.Fatalf("%v %d %s", err, a.Status, a.Body)
+			}
+		}
+	}
+	tell(till.Pay(session)...)
+	customer := till.Customer(session)
+	type standing struct {
+		Enabled  bool
+		UnderWay bool `json:"under_way"`
+		Spent    int64
+		Failures int
+		Reason   string
+	}
+	var s standing
+	x.call(http.MethodPut, "/billing/replenish", order, &s)
+	look := func() answer {
+		return local(t, "/invoke/billing", map[string]any{"replenish": []string{x.ID}, "at": time.Now().UTC()})
+	}
+	var group sync.WaitGroup
+	for range 20 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			if a := look(); a.Status != http.StatusOK {
+				t.Errorf("%d %s", a.Status, a.Body)
+			}
+		}()
+	}
+	group.Wait()
+	charges := till.Charges(customer)
+	if len(charges) != 1 || x.credits().Posted != 10_000_000 {
+		t.Fatalf("%d payments, %+v", len(charges), x.credits())
+	}
+	if x.call(http.MethodGet, "/billing/replenish", nil, &s); !s.UnderWay || s.Spent != 20_000_000 {
+		t.Errorf("%+v", s)
+	}
+	tell(till.Message("payment_intent.succeeded", charges[0], 0), till.Message("payment_intent.succeeded", charges[0], 0))
+	if c := x.credits(); c.Posted != 30_000_000 {
+		t.Errorf("%+v", c)
+	}
+	// Sweep finds by itself what is due, and the card is refused now.
+	till.Decline(customer, true)
+	must(t, operator().Call(t.Context(), http.MethodPost, "/api/orgs/"+x.ID+"/adjustments",
+		map[string]any{"kind": "purchased", "amount": -25_000_000, "idempotency_key": "spent"}, nil))
+	eventually(t, "the refused card", func() bool {
+		sweep(t, 0)
+		x.call(http.MethodGet, "/billing/replenish", nil, &s)
+		return s.Failures == 1
+	})
+	if s.Reason != "declined" || !s.Enabled || s.UnderWay || s.Spent != 20_000_000 || len(till.Charges(customer)) != 2 || x.credits().Posted != 5_000_000 {
+		t.Errorf("%+v, %d payments, %+v", s, len(till.Charges(customer)), x.credits())
+	}
+	eventually(t, "the event", func() bool {
+		sweep(t, 0)
+		var events json.RawMessage
+		must(t, (stack.Client{Base: world.BaseURL}).Call(t.Context(), http.MethodGet, "/_local/events", nil, &events))
+		text := string(events)
+		return strings.Contains(text, "latchkey.credits.not_replenished") && strings.Contains(text, "declined") && strings.Contains(text, x.ID)
+	})
+	x.consistent()
+}

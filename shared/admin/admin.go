@@ -86,6 +86,8 @@ type Services struct {
 	// Payments is nil in functions that sell nothing; the routes of billing are
 	// not there then.
 	Payments Payments
+	// Replenish keeps standing orders; it is there where Payments is.
+	Replenish StandingOrders
 	// PaymentKeys stores the platform's access to the payment vendor.
 	PaymentKeys PaymentKeys
 	// Fields says what can be connected and what of it is shown.

@@ -68,6 +68,7 @@ func rowsOf() map[string][]string {
 		// Package topup writes the row, in the transaction of the record.
 		"POST " + base + "/billing/checkout": nil,
 		"POST " + base + "/billing/portal":   nil, // opens a page of the vendor's
+		"PUT " + base + "/billing/replenish": nil, // as checkout's: package topup, tested with its store
 
 		"POST " + base + "/grants":      {"grant.create"},
 		"POST " + base + "/adjustments": {"adjustment.create"},

@@ -2,8 +2,10 @@ package admin
 
 import (
 	"context"
+	"net/http"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/topup"
 )
@@ -21,6 +23,9 @@ func billingRoutes() []route {
 		create(base+"/billing/checkout", orgPay, "Buy credits: open this URL in a browser and pay there; credits arrive when the payment has succeeded",
 			checkoutBody{}, checkoutJSON{}, with(startCheckout)),
 		act(base+"/billing/portal", orgPay, "A page with invoices and means of payment, for the browser; after the first payment", nil, portalJSON{}, bare(openPortal)),
+		get(base+"/billing/replenish", orgBilling, "The standing order to buy credits when few are left, and where it stands", replenishJSON{}, getReplenish),
+		change(http.MethodPut, base+"/billing/replenish", orgPay, "Buy credits without being asked when threshold or less is left, at most monthly_cap a calendar month (UTC); "+
+			"needs a means of payment saved by a checkout with save_payment_method; begins anew after failures", replenishBody{}, replenishJSON{}, with(putReplenish)),
 	}
 	for i := range out {
 		out[i].sells = true
@@ -58,4 +63,53 @@ type portalJSON struct {
 func openPortal(c *call) (any, error) {
 	url, err := c.Payments.Portal(c, c.org.ID)
 	return portalJSON{URL: url}, err
+}
+
+// StandingOrders buys credits without being asked; [topup.Replenisher] implements
+// it.
+type StandingOrders interface {
+	Get(ctx context.Context, org string) (topup.Replenish, error)
+	Set(ctx context.Context, org string, s topup.Settings, op audit.Op, now time.Time) (topup.Replenish, error)
+}
+
+type replenishBody struct {
+	Enabled    bool         `json:"enabled" api:"required"`
+	Threshold  credit.Micro `json:"threshold" api:"required"`
+	Amount     credit.Micro `json:"amount" api:"required"`
+	MonthlyCap credit.Micro `json:"monthly_cap" api:"required"`
+}
+
+// replenishJSON: Spent is paid or under way in this calendar month. Reason is why
+// the last payment failed, or why the order was switched off.
+type replenishJSON struct {
+	Enabled    bool         `json:"enabled"`
+	Threshold  credit.Micro `json:"threshold"`
+	Amount     credit.Micro `json:"amount"`
+	MonthlyCap credit.Micro `json:"monthly_cap"`
+	Spent      credit.Micro `json:"spent"`
+	UnderWay   bool         `json:"under_way"`
+	Failures   int          `json:"failures"`
+	Reason     topup.Reason `json:"reason,omitempty"`
+	NotBefore  *time.Time   `json:"not_before"`
+}
+
+func (c *call) replenish(r topup.Replenish, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	out := replenishJSON{Enabled: r.Enabled, Threshold: r.Threshold, Amount: r.Amount, MonthlyCap: r.MonthlyCap, UnderWay: r.Current != "",
+		Failures: r.Failures, Reason: r.Reason}
+	if r.Month == topup.MonthOf(c.req.Now) {
+		out.Spent = credit.Micro(r.Spent) * topup.PerCent
+	}
+	if r.NotBefore.After(c.req.Now) {
+		out.NotBefore = orNever(r.NotBefore)
+	}
+	return out, nil
+}
+
+func getReplenish(c *call) (any, error) { return c.replenish(c.Replenish.Get(c, c.org.ID)) }
+
+func putReplenish(c *call, b replenishBody) (any, error) {
+	return c.replenish(c.Replenish.Set(c, c.org.ID, topup.Settings{Enabled: b.Enabled, Threshold: b.Threshold, Amount: b.Amount, MonthlyCap: b.MonthlyCap}, c.op, c.req.Now))
 }

@@ -36,7 +36,7 @@ func examples(w *world) map[string]example {
 	get("/api/health", "/api/openapi.json", "/api/catalog", "/api/models", "/api/orgs", base, base+"/keys", base+"/settings", base+"/agents", base+"/agents/{id}", base+"/audit",
 		base+"/connections", base+"/connections/{id}", base+"/installs", base+"/installs/{id}", base+"/installs/{id}/setup", base+"/bindings",
 		base+"/bindings/{id}", base+"/sessions", base+"/sessions/{id}", base+"/sessions/{id}/messages", base+"/turns/{id}", base+"/credits",
-		base+"/entries", base+"/holds", base+"/alerts", base+"/alerts/settings", base+"/requests/{id}", base+"/billing", "/api/operator/billing", "/api/operator/tiers", "/api/operator/prices", "/api/operator/prices/{version}",
+		base+"/entries", base+"/holds", base+"/alerts", base+"/alerts/settings", base+"/requests/{id}", base+"/billing", base+"/billing/replenish", "/api/operator/billing", "/api/operator/tiers", "/api/operator/prices", "/api/operator/prices/{version}",
 		"/api/operator/audit", "/api/operator/audit/verify", "/api/operator/poison", "/api/operator/unbilled", base+"/audit/verify", base+"/integrations", base+"/integrations/{id}",
 		"/api/operator/rotations", "/api/operator/rotations/{id}", "/api/operator/payments")
 	add("GET", base+"/deliveries", "?install="+w.ids["installs"], "")
@@ -98,6 +98,7 @@ func examples(w *world) map[string]example {
 	out["PUT "+base+"/sharing/clients/{id}"] = example{"/api/orgs/acme/sharing/clients/client1", `{"mode":"shared_always","per_day":250000}`}
 	add("POST", base+"/billing/checkout", "", `{"amount":10000000,"save_payment_method":true}`)
 	add("POST", base+"/billing/portal", "", "")
+	add("PUT", base+"/billing/replenish", "", `{"enabled":true,"threshold":2000000,"amount":10000000,"monthly_cap":50000000}`)
 	add("PUT", "/api/operator/payments", "", `{"api_key":"`+w.canary()+`","webhook_secret":"`+w.canary()+`","overlap_seconds":60}`)
 	add("POST", "/api/operator/payments/finish", "", "")
 	add("PUT", "/api/operator/tiers", "", `{"pro":{"byok":true}}`)

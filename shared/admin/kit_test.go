@@ -76,6 +76,18 @@ func (fakePayments) Start(_ context.Context, o topup.Order) (topup.Started, erro
 	return topup.Started{TopUp: topup.TopUp{ID: "top1", Org: o.Org, State: topup.Pending, Cents: int64(o.Amount / topup.PerCent), Created: o.Now}, URL: "https://pay.example/top1"}, nil
 }
 
+// fakeOrders keeps nothing.
+type fakeOrders struct{}
+
+func (fakeOrders) Get(_ context.Context, org string) (topup.Replenish, error) {
+	return topup.Replenish{Org: org}, nil
+}
+
+func (fakeOrders) Set(_ context.Context, org string, s topup.Settings, _ audit.Op, now time.Time) (topup.Replenish, error) {
+	return topup.Replenish{Org: org, Enabled: s.Enabled, Threshold: s.Threshold, Amount: s.Amount, MonthlyCap: s.MonthlyCap, Rev: 1, Month: topup.MonthOf(now), Spent: 500,
+		Failures: 1, Reason: topup.Declined, NotBefore: now.Add(time.Hour)}, nil
+}
+
 func (fakePayments) Portal(context.Context, string) (string, error) {
 	return "https://pay.example/portal", nil
 }
@@ -128,7 +140,7 @@ func newWorld(t *testing.T) *world {
 		Sessions:     sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Books: w.ledger, Alerts: w.alerts, Commercial: w.terms, Rebuild: fakeRebuild{}, Prices: &fakePrices{rows: w.rows},
 		Offers: w.conns, Models: ModelSupply{Served: []taxonomy.Provider{taxonomy.OpenRouter, taxonomy.OpenAI, taxonomy.OpenAICompatible}, Platform: []taxonomy.Provider{taxonomy.OpenRouter}},
 		Rotations: &rotation.Service{Store: w.jobs, Keys: w.vault, Wake: func(context.Context) error { w.woken++; return nil }},
-		Routes:    fakeRoutes{}, Payments: fakePayments{},
+		Routes:    fakeRoutes{}, Payments: fakePayments{}, Replenish: fakeOrders{},
 		PaymentKeys: &payment.Keeper{Vault: w.vault, Ref: payment.RefOf(payment.Reference(stripe.ID), stripe.ID), Label: "payments",
 			Names: payment.Names{Call: stripe.APIKey, Message: stripe.WebhookSecret}, Overlap: stripe.RollOverlap},
 		Fields: vaulttest.Fields(), NewID: w.newID,

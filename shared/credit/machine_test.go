@@ -22,7 +22,8 @@ type machine struct {
 	postings []Posting
 	holds    []Open
 	now      time.Time
-	paid     map[string]Micro // highest notice per grant
+	paid     map[string]Micro // highest notice per grant, 0 after it was won
+	won      map[string]bool
 }
 
 func (m *machine) post(p Posting) {
@@ -97,17 +98,17 @@ func (m *machine) check(t *rapid.T, what string) {
 	}
 }
 
-// TestMachine plays grants, calls, ends, renewals and refunds in random order:
+// TestMachine plays grants, calls, ends, renewals, refunds and won disputes in random order:
 // the remainders account for what is posted at every step, nothing is left of a
 // grant after its end but what older calls hold, and no call reserves between an
 // end and its folding.
 func TestMachine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &machine{now: t0, acc: Account{Org: "o"}, paid: map[string]Micro{}}
+		m := &machine{now: t0, acc: Account{Org: "o"}, paid: map[string]Micro{}, won: map[string]bool{}}
 		kinds := taxonomy.GrantKinds()
 		for i := range rapid.IntRange(5, 60).Draw(t, "steps") {
 			n := Micro(rapid.Int64Range(1, 60).Draw(t, "n"))
-			what := rapid.SampledFrom([]string{"grant", "reserve", "reserve", "settle", "settle", "pass", "sweep", "refund"}).Draw(t, "what")
+			what := rapid.SampledFrom([]string{"grant", "reserve", "reserve", "settle", "settle", "pass", "sweep", "refund", "reinstate"}).Draw(t, "what")
 			switch what {
 			case "grant":
 				p := Posting{ID: "g_" + strconv.Itoa(i), Org: "o", Origin: GrantEntry, Kind: kinds[int(n)%4], Amount: n, At: m.now}
@@ -144,7 +145,21 @@ func TestMachine(t *testing.T) {
 					if r.Delta > 0 {
 						m.post(r.Posting)
 					}
-					m.paid[grant.ID] = max(m.paid[grant.ID], min(n, grant.Amount))
+					if !m.won[grant.ID] {
+						m.paid[grant.ID] = max(m.paid[grant.ID], min(n, grant.Amount))
+					}
+				}
+			case "reinstate":
+				if g := slices.IndexFunc(m.postings, func(p Posting) bool { return p.Origin == GrantEntry }); g >= 0 {
+					grant := m.postings[g]
+					r, err := planReinstate(RefundRequest{Org: "o", Grant: grant.ID, Reference: "ch", Now: m.now}, m.acc, m.postings)
+					if err != nil || r.Delta != -m.paid[grant.ID] {
+						t.Fatalf("%+v %v, %d were taken", r, err, m.paid[grant.ID])
+					}
+					if r.Delta != 0 {
+						m.post(r.Posting)
+						m.won[grant.ID], m.paid[grant.ID] = true, 0
+					}
 				}
 			}
 			m.check(t, what)

@@ -22,7 +22,7 @@ const (
 	aPaidAt    = "paidat"
 	aSession   = "sess"
 	aIntent    = "intent"
-	aRefunds   = "refunds"
+	aRefunded  = "refunded"
 	aDisputes  = "disputes"
 	aTopUp     = "topup"
 	aCustomer  = "cust"
@@ -132,15 +132,11 @@ func anyFailed(reasons []types.CancellationReason) bool {
 
 func topUpItem(t topup.TopUp) item {
 	it := item{aOfOrg: str(t.Org), aState: str(string(t.State)), aCents: num(t.Cents), aPaid: num(t.PaidCents), aCreated: millis(t.Created),
-		aPaidAt: millis(t.PaidAt), aRev: num(t.Rev)}
+		aPaidAt: millis(t.PaidAt), aRefunded: num(t.Refunded), aRev: num(t.Rev)}
 	ledgerText(it, aSession, t.Session)
 	ledgerText(it, aIntent, t.Intent)
-	if len(t.Refunds) > 0 {
-		totals := make([]types.AttributeValue, len(t.Refunds))
-		for i, n := range t.Refunds {
-			totals[i] = num(n)
-		}
-		it[aRefunds] = list(totals...)
+	if t.Posted {
+		it[aPosted] = boolean(true)
 	}
 	if len(t.Disputes) > 0 {
 		all := make([]types.AttributeValue, len(t.Disputes))
@@ -154,15 +150,9 @@ func topUpItem(t topup.TopUp) item {
 
 func parseTopUp(id string, it item) (topup.TopUp, error) {
 	r := read(it)
-	t := topup.TopUp{ID: id, Org: r.str(aOfOrg), State: topup.State(r.str(aState)), Cents: r.num(aCents), PaidCents: r.num(aPaid),
-		Session: r.str(aSession), Intent: r.str(aIntent), Created: r.time(aCreated), PaidAt: r.time(aPaidAt), Rev: r.num(aRev)}
-	for _, v := range r.list(aRefunds) {
-		one := read(item{"n": v})
-		t.Refunds = append(t.Refunds, one.num("n"))
-		if one.err != nil {
-			r.fail(aRefunds)
-		}
-	}
+	t := topup.TopUp{ID: id, Org: r.str(aOfOrg), State: topup.State(r.str(aState)), Cents: r.num(aCents), PaidCents: r.num(aPaid), Refunded: r.num(aRefunded),
+		Session: r.str(aSession), Intent: r.str(aIntent), Created: r.time(aCreated), PaidAt: r.time(aPaidAt),
+		Posted: r.bool(aPosted), Rev: r.num(aRev)}
 	for _, v := range r.list(aDisputes) {
 		parts, ok := v.(*types.AttributeValueMemberL)
 		if !ok || len(parts.Value) != 3 {

@@ -3,6 +3,7 @@ package dynamo_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -143,7 +144,7 @@ func TestTopUpOrders(t *testing.T) {
 			t.Errorf("%v: posted %d in %d entries with %d grants", order, posted, len(entries), s.grants(entries))
 		}
 		got, err := s.Store.TopUp(t.Context(), bought.ID)
-		if err != nil || got.State != topup.Paid || got.Refunded() != 500 || got.Org != org {
+		if err != nil || got.State != topup.Paid || got.Refunded != 500 || got.Org != org {
 			t.Errorf("%+v %v", got, err)
 		}
 		if p, err := s.Payers.Payer(t.Context(), org); err != nil || p.Customer != "cus_"+org || p.Method != "pm_1" {
@@ -155,29 +156,69 @@ func TestTopUpOrders(t *testing.T) {
 	}
 }
 
+// TestTopUpTakenTwice: a payment that is refunded and disputed in full is taken
+// back once; a dispute that was won leaves the refund, in whatever order they come.
+func TestTopUpTakenTwice(t *testing.T) {
+	s := newShop(t)
+	for i, c := range []struct {
+		order []string
+		want  credit.Micro
+	}{
+		{[]string{"completed", "refunded300", "withdrawnAll"}, 0},
+		{[]string{"completed", "withdrawnAll", "refunded300"}, 0},
+		{[]string{"withdrawnAll", "refunded300", "completed"}, 0},
+		{[]string{"completed", "withdrawnAll", "refunded300", "reinstatedAll"}, 7_000_000},
+		{[]string{"completed", "refunded300", "withdrawnAll", "reinstatedAll"}, 7_000_000},
+		{[]string{"reinstatedAll", "completed", "withdrawnAll"}, 10_000_000},
+		{[]string{"withdrawnAll"}, 0},
+		{[]string{"withdrawnAll", "completed", "reinstatedAll", "refunded300"}, 7_000_000},
+	} {
+		org := fmt.Sprintf("twice%d", i)
+		bought := s.buy(org)
+		s.vendor.intents["pi_"+bought.ID] = bought.ID
+		all := notices(bought)
+		for name, of := range map[string]string{"withdrawnAll": "withdrawn", "reinstatedAll": "reinstated"} {
+			n := all[of]
+			n.Cents = 1000
+			all[name] = n
+		}
+		for _, name := range append(slices.Clone(c.order), c.order...) {
+			if _, outcome, err := s.Apply(t.Context(), all[name], s.now); err != nil || outcome != topup.Applied {
+				t.Fatalf("%v: %s: %s %v", c.order, name, outcome, err)
+			}
+		}
+		if posted, _ := s.state(org); posted != c.want {
+			t.Errorf("%v: posted %d, want %d", c.order, posted, c.want)
+		}
+	}
+}
+
 // TestTopUpInParallel delivers everything twenty times at once.
 func TestTopUpInParallel(t *testing.T) {
 	s := newShop(t)
 	bought := s.buy("acme")
 	s.vendor.intents["pi_"+bought.ID] = bought.ID
 	all := notices(bought)
+	names := slices.Sorted(maps.Keys(all))
 	var group sync.WaitGroup
-	for range 20 {
-		for _, n := range all {
-			group.Add(1)
-			go func() {
-				defer group.Done()
+	for i := range 20 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for _, name := range slices.Concat(names[i%len(names):], names[:i%len(names)]) {
 				for try := 0; ; try++ {
 					// A refusal to decide is answered as the vendor does: again.
-					if _, _, err := s.Apply(t.Context(), n, s.now); err == nil || try == 20 {
-						if err != nil {
-							t.Error(err)
-						}
-						return
+					_, _, err := s.Apply(t.Context(), all[name], s.now)
+					if err == nil {
+						break
+					}
+					if try == 50 {
+						t.Error(name, err)
+						break
 					}
 				}
-			}()
-		}
+			}
+		}()
 	}
 	group.Wait()
 	posted, entries := s.state("acme")

@@ -17,6 +17,7 @@ const (
 	TypeAnomaly   = "latchkey.ledger.anomaly"
 	TypeLow       = "latchkey.credits.low"
 	TypeExhausted = "latchkey.credits.exhausted"
+	TypeReplenish = "latchkey.credits.not_replenished"
 )
 
 // head is what every detail begins with. Stage tells the stages of one account
@@ -129,6 +130,38 @@ func BalanceEvent(stage string, b Balance, exhausted bool) Event {
 		return event(TypeExhausted, d.head, d)
 	}
 	return event(TypeLow, d.head, d)
+}
+
+// Replenish is what a standing order that does not buy tells.
+type Replenish struct {
+	Org string
+	At  time.Time
+	// Reason is one of package topup's.
+	Reason string
+	// Enabled says whether it goes on, from Retry.
+	Enabled  bool
+	Failures int
+	Retry    time.Time
+	Serial   int64 // tells the events of an organisation apart
+}
+
+type replenishDetail struct {
+	head
+	Reason   string     `json:"reason"`
+	Enabled  bool       `json:"enabled"`
+	Failures int        `json:"failures"`
+	Retry    *time.Time `json:"retry_at,omitempty"`
+}
+
+// ReplenishEvent tells that credits were not bought, and whether it will be tried
+// again.
+func ReplenishEvent(stage string, r Replenish) Event {
+	d := replenishDetail{head: head{"rp_" + digest(r.Org, strconv.FormatInt(r.Serial, 10)), stage, r.Org, r.At.UTC()}, Reason: r.Reason, Enabled: r.Enabled, Failures: r.Failures}
+	if r.Enabled {
+		retry := r.Retry.UTC()
+		d.Retry = &retry
+	}
+	return event(TypeReplenish, d.head, d)
 }
 
 // event encodes a detail. The types above cannot fail to encode. One above

@@ -3,6 +3,7 @@ package stripe
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -52,7 +53,7 @@ func (c *Client) Checkout(ctx context.Context, o topup.Checkout) (topup.Session,
 		form.Set("customer_creation", "always")
 	}
 	if o.SaveMethod {
-		form.Set("payment_intent_data[setup_future_usage]", "off_session")
+		form.Set("payment_intent_data[setup_future_usage]", offSession)
 	}
 	var s session
 	if err := c.call(ctx, http.MethodPost, "/v1/checkout/sessions", form, "checkout-"+o.TopUp, &s); err != nil {
@@ -63,6 +64,47 @@ func (c *Client) Checkout(ctx context.Context, o topup.Checkout) (topup.Session,
 	}
 	return topup.Session{ID: s.ID, URL: s.URL}, nil
 }
+
+// offSession is Stripe's word for payments without the customer.
+const offSession = "off_session"
+
+// Charge implements [topup.Charger]: an intent that is confirmed at once, with the
+// top-up as key of idempotency. A card that was refused, or wants its owner, is
+// declined.
+func (c *Client) Charge(ctx context.Context, o topup.Charge) (topup.Charged, error) {
+	const op = "stripe.Charge"
+	form := url.Values{
+		"amount": {strconv.FormatInt(o.Cents, 10)}, "currency": {topup.Currency}, "customer": {o.Customer}, "payment_method": {o.Method},
+		"off_session": {"true"}, "confirm": {"true"}, "description": {"Latchkey credits"},
+		// A means of payment that would lead the customer elsewhere is none here.
+		"automatic_payment_methods[enabled]": {"true"}, "automatic_payment_methods[allow_redirects]": {"never"},
+		"metadata[" + topUpKey + "]": {o.TopUp},
+	}
+	for name, value := range o.Metadata {
+		form.Set("metadata["+name+"]", value)
+	}
+	var i intent
+	err := c.call(ctx, http.MethodPost, "/v1/payment_intents", form, "charge-"+o.TopUp, &i)
+	if errors.Is(err, errDeclined) {
+		return topup.Charged{Declined: true}, nil
+	}
+	if err != nil {
+		return topup.Charged{}, err
+	}
+	if !validID(i.ID) {
+		return topup.Charged{}, malformed(op)
+	}
+	switch i.Status {
+	case "succeeded", "processing":
+		return topup.Charged{Intent: i.ID}, nil
+	case "requires_action", "requires_payment_method", "requires_confirmation", "requires_capture", "canceled":
+		return topup.Charged{Intent: i.ID, Declined: true}, nil
+	}
+	return topup.Charged{}, malformed(op)
+}
+
+// errDeclined is wrapped by the refusal of a card.
+var errDeclined = errors.New("stripe: declined")
 
 // IntentTopUp implements [topup.Vendor].
 func (c *Client) IntentTopUp(ctx context.Context, id string) (string, error) {
@@ -137,6 +179,8 @@ func (c *Client) call(ctx context.Context, method, path string, form url.Values,
 			return malformed(op)
 		}
 		return nil
+	case resp.StatusCode == http.StatusPaymentRequired:
+		return fault.Wrap(fault.Internal, op, "the payment service refused this payment; nothing was charged", errDeclined)
 	case resp.StatusCode == http.StatusNotFound:
 		return fault.New(fault.NotFound, op, "the payment service does not know this")
 	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:

@@ -58,13 +58,16 @@ type session struct {
 }
 
 type intent struct {
-	ID       string   `json:"id"`
-	Object   string   `json:"object"`
-	Status   string   `json:"status"`
-	Received *int64   `json:"amount_received"`
-	Currency string   `json:"currency"`
-	Customer ref      `json:"customer"`
-	Method   ref      `json:"payment_method"`
+	ID       string `json:"id"`
+	Object   string `json:"object"`
+	Status   string `json:"status"`
+	Received *int64 `json:"amount_received"`
+	Currency string `json:"currency"`
+	Customer ref    `json:"customer"`
+	Method   ref    `json:"payment_method"`
+	// Future says what the customer agreed to: "off_session" for payments without
+	// them.
+	Future   *string  `json:"setup_future_usage"`
 	Metadata metadata `json:"metadata"`
 }
 
@@ -114,6 +117,8 @@ func Parse(body []byte) (topup.Notice, error) {
 		err = decode(&n, e, ofSession)
 	case "payment_intent.succeeded":
 		err = decode(&n, e, ofIntent)
+	case "payment_intent.payment_failed", "payment_intent.canceled":
+		err = decode(&n, e, ofFailure)
 	case "charge.refunded":
 		err = decode(&n, e, ofCharge)
 	case "charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated":
@@ -169,7 +174,19 @@ func ofIntent(n *topup.Notice, _ envelope, i *intent) bool {
 		return false
 	}
 	n.Kind, n.Intent, n.Cents, n.Currency, n.TopUp = topup.PaidNotice, i.ID, *i.Received, i.Currency, i.Metadata[topUpKey]
-	n.Customer, n.Method = string(i.Customer), string(i.Method)
+	n.Customer = string(i.Customer)
+	if i.Future != nil && *i.Future == offSession {
+		n.Method = string(i.Method)
+	}
+	return true
+}
+
+// ofFailure reads the end of a payment without the customer.
+func ofFailure(n *topup.Notice, _ envelope, i *intent) bool {
+	if i.Object != "payment_intent" || !validID(i.ID) {
+		return false
+	}
+	n.Kind, n.Intent, n.Currency, n.TopUp = topup.FailedNotice, i.ID, i.Currency, i.Metadata[topUpKey]
 	return true
 }
 

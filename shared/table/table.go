@@ -352,6 +352,24 @@ func External(object string) Key { return Key{"X#object#" + object, "EV"} }
 // Payer is how an organisation pays.
 func Payer(org string) Key { return Key{"B#" + org, "PAYER"} }
 
+// Replenish is the standing order of an organisation to buy credits.
+func Replenish(org string) Key { return Key{"B#" + org, "REPLENISH"} }
+
+const replenishBuckets = 4
+
+// AllReplenishBuckets lists every partition of the index of open holds that holds
+// standing orders instead, by when they are to be looked at.
+func AllReplenishBuckets() []string {
+	out := make([]string, replenishBuckets)
+	for i := range out {
+		out[i] = "RX#" + strconv.Itoa(i)
+	}
+	return out
+}
+
+// ReplenishBucket is the index partition of an organisation's standing order.
+func ReplenishBucket(org string) string { return "RX#" + strconv.Itoa(bucket(org, replenishBuckets)) }
+
 // Poison records an item that settlement could not process, by its key.
 func Poison(pk, sk string) Key { return Key{PoisonList, pk + "|" + sk} }
 

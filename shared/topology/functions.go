@@ -56,6 +56,9 @@ func billing() Function {
 			{Table: table.Ledger, Actions: []string{"GetItem", "PutItem", "UpdateItem"}, Keys: []string{"A#*"}},
 			{Table: table.Ledger, Actions: []string{"GetItem", "PutItem"}, Keys: []string{"B#*", "X#*"}},
 			{Table: table.Ledger, Actions: []string{"PutItem"}, Keys: []string{"G#*", "J#*"}},
+			{Table: table.Ledger, Actions: []string{"Query"}, Keys: []string{"G#*"}},
+			// What a standing order that does not buy tells.
+			{Table: table.Usage, Actions: []string{"PutItem"}, Keys: []string{table.KeptEvents}},
 		},
 		KMS:         []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{taxonomy.Payment}}},
 		Environment: Environment{Tables: true, Vault: true, PublicURL: true, Payments: true},
@@ -164,7 +167,8 @@ func settle() Function {
 func sweep() Function {
 	return Function{
 		Name: Sweep, MemoryMB: 256, Timeout: 55 * time.Second, Schedule: time.Minute,
-		Invokes: []string{Conform, Rotate},
+		// Billing looks after standing orders to buy credits: it has the keys.
+		Invokes: []string{Billing, Conform, Rotate},
 		Tables: []TableAccess{
 			// Of the configuration it sees only which probes are due.
 			{Table: table.Config, Actions: []string{"Query"}, Index: true, Keys: []string{table.ProbesDue}},

@@ -111,8 +111,13 @@ func (s *Service) Apply(ctx context.Context, n Notice, now time.Time) (TopUp, Ou
 				return TopUp{}, "", err
 			}
 		}
-		if err := s.post(ctx, next, now); err != nil {
-			return TopUp{}, "", err
+		if !next.Posted {
+			if err := s.post(ctx, next, now); err != nil {
+				return TopUp{}, "", err
+			}
+			if next, err = s.posted(ctx, next); err != nil {
+				return TopUp{}, "", err
+			}
 		}
 		return next, Applied, s.remember(ctx, next.Org, n)
 	}
@@ -209,16 +214,17 @@ func (t TopUp) after(n Notice, now time.Time) (TopUp, bool) {
 	}
 	switch n.Kind {
 	case FailedNotice:
-		// A payment that has happened cannot fail any more.
-		if t.State == Pending {
+		// A payment that has happened cannot fail any more; a card that was refused
+		// in a checkout is not its end.
+		if t.State == Pending && (n.Session != "" || t.Session == "") {
 			next.State, changed = Failed, true
 		}
 	case RefundedNotice:
 		if n.Refunded <= 0 || n.Refunded > next.PaidCents {
 			return t, false
 		}
-		if n.Refunded > t.Refunded() {
-			next.Refunds, changed = append(slices.Clone(t.Refunds), n.Refunded), true
+		if n.Refunded > t.Refunded {
+			next.Refunded, changed = n.Refunded, true
 		}
 	case WithdrawnNotice, ReinstatedNotice:
 		var ok, more bool
@@ -229,12 +235,13 @@ func (t TopUp) after(n Notice, now time.Time) (TopUp, bool) {
 	}
 	if changed {
 		next.Rev++
+		next.Posted = false
 	}
-	return next, len(next.Refunds) <= maxCorrections && len(next.Disputes) <= maxCorrections
+	return next, len(next.Disputes) <= maxDisputes
 }
 
-// maxCorrections bounds what a record remembers; each is a posting per notice.
-const maxCorrections = 50
+// maxDisputes bounds what a record remembers; a charge has one, seldom a few.
+const maxDisputes = 20
 
 // disputed adds a notice of a dispute. The money is first taken, whatever
 // arrives first, so a reinstatement alone never adds credits.
@@ -257,32 +264,43 @@ func disputed(t TopUp, n Notice) (list []Dispute, changed, ok bool) {
 // post makes the ledger agree with the record. Every posting has a key of its
 // own, so those that were made before change nothing.
 func (s *Service) post(ctx context.Context, t TopUp, now time.Time) error {
-	move := func(f func(context.Context, credit.GrantRequest) (credit.Posting, error), key string, cents int64) error {
-		_, err := f(ctx, credit.GrantRequest{Org: t.Org, Kind: taxonomy.Purchased, Amount: billing.Micro(cents) * PerCent,
-			IdempotencyKey: key, Now: now})
+	if t.State != Paid {
+		return nil // there is nothing to take from
+	}
+	key := "topup/" + t.ID
+	_, err := s.Ledger.Grant(ctx, credit.GrantRequest{Org: t.Org, Kind: taxonomy.Purchased, Amount: billing.Micro(t.PaidCents) * PerCent,
+		IdempotencyKey: key, Now: now})
+	if err != nil {
 		return err
 	}
-	if t.State == Paid {
-		if err := move(s.Ledger.Grant, "topup/"+t.ID, t.PaidCents); err != nil {
-			return err
-		}
-	}
-	before := int64(0)
-	for _, total := range t.Refunds {
-		if err := move(s.Ledger.Adjust, "topup/"+t.ID+"/refunded/"+strconv.FormatInt(total, 10), before-total); err != nil {
-			return err
-		}
-		before = total
-	}
+	r := credit.RefundRequest{Org: t.Org, Grant: credit.GrantID(t.Org, key), Now: now}
+	// Disputes first: what one gives again, a refund may take.
 	for _, d := range t.Disputes {
-		if err := move(s.Ledger.Adjust, "topup/"+t.ID+"/dispute/"+d.ID, -d.Cents); err != nil {
+		r.Reference, r.Cumulative = "dispute/"+d.ID, billing.Micro(d.Cents)*PerCent
+		if _, err := s.Ledger.Refund(ctx, r); err != nil {
 			return err
 		}
 		if d.Reinstated {
-			if err := move(s.Ledger.Adjust, "topup/"+t.ID+"/dispute/"+d.ID+"/reinstated", d.Cents); err != nil {
+			if _, err := s.Ledger.Reinstate(ctx, r); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	if t.Refunded > 0 {
+		r.Reference, r.Cumulative = "refund", billing.Micro(t.Refunded)*PerCent
+		_, err = s.Ledger.Refund(ctx, r)
+	}
+	return err
+}
+
+// posted marks the record, unless it says more by now: then whoever wrote that
+// posts it.
+func (s *Service) posted(ctx context.Context, t TopUp) (TopUp, error) {
+	marked := t
+	marked.Posted, marked.Rev = true, t.Rev+1
+	err := s.Store.WriteTopUp(ctx, marked)
+	if fault.CodeOf(err) == fault.Conflict {
+		return t, nil
+	}
+	return marked, err
 }

@@ -4,7 +4,8 @@
 // [Service.Start] writes a pending [TopUp] and only then opens the vendor's
 // checkout, so that nothing can be paid that has no record. [Service.Apply] takes
 // a verified [Notice] of the vendor: a payment becomes one grant, a refund or a
-// dispute an adjustment.
+// dispute takes from it ([credit.Ledger.Refund]), at most what was paid, and a
+// dispute that was won gives that again.
 //
 // Guarantees: organisation and price come from our own record, never from the
 // notice; the amount that was paid comes from the vendor's object. Everything is
@@ -13,9 +14,9 @@
 // one balance step each. First the record is advanced by a conditional write,
 // then the ledger is moved to what the record says by postings whose keys follow
 // from the record; whoever dies between the two is repaired by the vendor's next
-// delivery, because an error is answered until both have happened. A refund or a
-// dispute that arrives before its payment finds the grant made from the charge it
-// names, or is posted first; the sums do not depend on the order.
+// delivery, because an error is answered until both have happened. A refund that
+// arrives before its payment finds the grant made from the charge it names, a
+// dispute waits in the record; the sums do not depend on the order.
 //
 // Limits: US dollars only, 5 to 10,000 a payment, one credit for one dollar;
 // a refund that fails at the vendor after it was announced is not given back by
@@ -68,20 +69,15 @@ type TopUp struct {
 	// Cents is what was asked for, PaidCents what was paid, 0 before.
 	Cents, PaidCents int64
 	Session, Intent  string // the vendor's ids, empty until they are known
-	// Refunds are the totals refunded that were recorded, rising.
-	Refunds         []int64
+	// Refunded is the highest total refunded that was told, in cents.
+	Refunded        int64
 	Disputes        []Dispute
 	Created, PaidAt time.Time
+	// Posted says that the ledger has all of this, so that a notice which tells
+	// nothing new does not touch the balance.
+	Posted bool
 	// Rev counts the writes of the record.
 	Rev int64
-}
-
-// Refunded is the total refunded, in cents.
-func (t TopUp) Refunded() int64 {
-	if n := len(t.Refunds); n > 0 {
-		return t.Refunds[n-1]
-	}
-	return 0
 }
 
 // Kind says what a notice tells.
@@ -180,5 +176,6 @@ type Vendor interface {
 // Ledger is the part of [credit.Ledger] that is moved here.
 type Ledger interface {
 	Grant(ctx context.Context, g credit.GrantRequest) (credit.Posting, error)
-	Adjust(ctx context.Context, g credit.GrantRequest) (credit.Posting, error)
+	Refund(ctx context.Context, r credit.RefundRequest) (credit.Refunded, error)
+	Reinstate(ctx context.Context, r credit.RefundRequest) (credit.Refunded, error)
 }

@@ -115,3 +115,52 @@ func TestContractMessagesAreTheSDKs(t *testing.T) {
 		t.Errorf("%q %v", u, err)
 	}
 }
+
+// TestContractCharge: a payment without the customer, by the vendor's client and
+// by ours, and a card that is refused.
+func TestContractCharge(t *testing.T) {
+	f, srv := start(t)
+	backend := sdk.GetBackendWithConfig(sdk.APIBackend, &sdk.BackendConfig{URL: sdk.String(srv.URL), HTTPClient: srv.Client(),
+		LeveledLogger: &sdk.LeveledLogger{Level: sdk.LevelNull}, MaxNetworkRetries: sdk.Int64(0)})
+	sc := sdk.NewClient(key, sdk.WithBackends(&sdk.Backends{API: backend}))
+	params := &sdk.PaymentIntentCreateParams{Amount: sdk.Int64(1500), Currency: sdk.String("usd"), Customer: sdk.String("cus_1"), PaymentMethod: sdk.String("pm_1"),
+		OffSession: sdk.Bool(true), Confirm: sdk.Bool(true), Description: sdk.String("Latchkey credits"), Metadata: map[string]string{"latchkey_topup": "t1"},
+		AutomaticPaymentMethods: &sdk.PaymentIntentCreateAutomaticPaymentMethodsParams{Enabled: sdk.Bool(true), AllowRedirects: sdk.String("never")}}
+	params.SetIdempotencyKey("charge-t1")
+	i, err := sc.V1PaymentIntents.Create(t.Context(), params)
+	if err != nil || i.Status != "succeeded" || i.AmountReceived != 1500 || i.Customer.ID != "cus_1" || i.PaymentMethod.ID != "pm_1" {
+		t.Fatalf("%+v %v", i, err)
+	}
+	// Ours sends the same form: under the same key it is the same payment.
+	c := &stripe.Client{HTTP: srv.Client(), Base: srv.URL, Key: func(context.Context) (secret.Text, error) { return secret.FromString(key), nil }}
+	charge := topup.Charge{TopUp: "t1", Cents: 1500, Customer: "cus_1", Method: "pm_1"}
+	if got, err := c.Charge(t.Context(), charge); err != nil || got.Intent != i.ID || got.Declined || len(f.Charges("cus_1")) != 1 {
+		t.Errorf("%+v %v", got, err)
+	}
+	m := f.Message("payment_intent.succeeded", f.Charges("cus_1")[0], 0)
+	if n, err := stripe.Parse(m); err != nil || n.Kind != topup.PaidNotice || n.TopUp != "t1" || n.Intent != i.ID || n.Method != "" {
+		t.Errorf("%+v %v", n, err)
+	}
+	f.Decline("cus_2", true)
+	charge.TopUp, charge.Customer = "t2", "cus_2"
+	for range 2 {
+		if got, err := c.Charge(t.Context(), charge); err != nil || !got.Declined || len(f.Charges("cus_2")) != 1 {
+			t.Errorf("%+v %v", got, err)
+		}
+	}
+	params.Customer = sdk.String("cus_2")
+	params.SetIdempotencyKey("k2")
+	_, err = sc.V1PaymentIntents.Create(t.Context(), params)
+	if e, ok := err.(*sdk.Error); !ok || e.Type != sdk.ErrorTypeCard || e.HTTPStatusCode != 402 || e.PaymentIntent.Status != "requires_payment_method" {
+		t.Errorf("%v", err)
+	}
+	m = f.Message("payment_intent.payment_failed", f.Charges("cus_2")[0], 0)
+	var e sdk.Event
+	var o sdk.PaymentIntent
+	if json.Unmarshal(m, &e) != nil || json.Unmarshal(e.Data.Raw, &o) != nil || o.Status != "requires_payment_method" || o.AmountReceived != 0 {
+		t.Errorf("%+v", o)
+	}
+	if n, err := stripe.Parse(m); err != nil || n.Kind != topup.FailedNotice || n.TopUp != "t2" || n.Currency != "usd" {
+		t.Errorf("%+v %v", n, err)
+	}
+}

@@ -6,17 +6,20 @@
 // and reordered by tests: [Server.Pay] and [Server.Message] return them unsent.
 //
 // Held to stripe-go v86: its client runs against this server for every call, its
-// types decode what it sends (contract_test.go). Not imitated: cards, taxes,
-// discounts, declined or slow payments (tests alter messages instead), validation
+// types decode what it sends (contract_test.go). [Server.Decline] refuses a card.
+// Not imitated: cards, taxes, discounts, slow payments (tests alter messages instead), validation
 // of parameters beyond the required ones, expansion, lists, API versions, limits.
 package fakestripe
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,6 +53,8 @@ type Server struct {
 	sessions map[string]*checkout
 	replays  map[string]replay
 	serial   int
+	// declining customers' cards are refused.
+	declining map[string]bool
 }
 
 type checkout struct {
@@ -59,11 +64,13 @@ type checkout struct {
 	intentMetadata       map[string]string
 	reference, success   string
 	save, paid           bool
+	method               string // of a payment without the customer
 }
 
 type replay struct {
-	form string
-	body map[string]any
+	form   string
+	status int
+	body   map[string]any
 }
 
 // New returns a server.
@@ -71,7 +78,7 @@ func New(o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Server{o: o, serial: o.First, sessions: map[string]*checkout{}, replays: map[string]replay{}}
+	return &Server{o: o, serial: o.First, sessions: map[string]*checkout{}, replays: map[string]replay{}, declining: map[string]bool{}}
 }
 
 // SetURL says where the server is reached and where messages go.
@@ -103,10 +110,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			refuse(w, http.StatusBadRequest, "idempotency_error", "Keys for idempotent requests can only be used with the same parameters they were first used with.")
 			return
 		}
-		write(w, http.StatusOK, old.body)
+		write(w, old.status, old.body)
 		return
 	}
 	var body map[string]any
+	status := http.StatusOK
 	id, isIntent := strings.CutPrefix(r.URL.Path, "/v1/payment_intents/")
 	switch {
 	case r.Method == http.MethodPost && r.URL.Path == "/v1/checkout/sessions":
@@ -116,6 +124,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			body = map[string]any{"id": s.id("bps"), "object": "billing_portal.session", "customer": customer, "livemode": false,
 				"return_url": r.PostForm.Get("return_url"), "url": s.o.URL + "/portal/" + customer, "created": s.o.Now().Unix()}
 		}
+	case r.Method == http.MethodPost && r.URL.Path == "/v1/payment_intents":
+		status, body = s.charge(r.PostForm)
 	case r.Method == http.MethodGet && isIntent:
 		if c := s.byIntent(id); c != nil {
 			body = s.intent(c)
@@ -132,9 +142,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if key != "" {
-		s.replays[key] = replay{form, body}
+		s.replays[key] = replay{form, status, body}
 	}
-	write(w, http.StatusOK, body)
+	write(w, status, body)
 }
 
 func (s *Server) id(prefix string) string {
@@ -162,6 +172,67 @@ func (s *Server) open(f url.Values) map[string]any {
 	}
 	s.sessions[c.id] = c
 	return s.session(c)
+}
+
+// charge pays without the customer, or refuses the card; nil if something
+// required is missing.
+func (s *Server) charge(f url.Values) (int, map[string]any) {
+	cents, err := strconv.ParseInt(f.Get("amount"), 10, 64)
+	if err != nil || f.Get("currency") != "usd" || f.Get("customer") == "" || f.Get("payment_method") == "" || f.Get("confirm") != "true" || f.Get("off_session") != "true" {
+		return 0, nil
+	}
+	c := &checkout{id: s.id("cs"), customer: f.Get("customer"), intent: s.id("pi"), cents: cents, metadata: map[string]string{}, intentMetadata: map[string]string{},
+		method: f.Get("payment_method"), paid: !s.declining[f.Get("customer")]}
+	for name, values := range f {
+		if inner, ok := strings.CutPrefix(name, "metadata["); ok {
+			c.intentMetadata[strings.TrimSuffix(inner, "]")] = values[0]
+		}
+	}
+	s.sessions[c.id] = c
+	typ, status, body := "payment_intent.succeeded", http.StatusOK, s.intent(c)
+	if !c.paid {
+		typ, status = "payment_intent.payment_failed", http.StatusPaymentRequired
+		body = map[string]any{"error": map[string]any{"type": "card_error", "code": "card_declined", "decline_code": "generic_decline",
+			"message": "Your card was declined.", "payment_intent": body}}
+	}
+	if s.o.Deliver != "" && s.o.Client != nil {
+		// As Stripe does, beside the answer.
+		message := s.message(typ, s.intent(c))
+		go func() { _ = s.deliver(context.Background(), s.o.Deliver, message) }()
+	}
+	return status, body
+}
+
+// Decline says whether a customer's card is refused.
+func (s *Server) Decline(customer string, declined bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.declining[customer] = declined
+}
+
+// Charges lists the payments without a customer that were tried for one, by the
+// ids that [Server.Message] takes, oldest first.
+func (s *Server) Charges(customer string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for id, c := range s.sessions {
+		if c.customer == customer && c.method != "" {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Customer is who paid a checkout, empty before.
+func (s *Server) Customer(id string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.sessions[id]; c != nil && c.paid {
+		return c.customer
+	}
+	return ""
 }
 
 func (s *Server) byIntent(id string) *checkout {
@@ -226,8 +297,18 @@ func (s *Server) session(c *checkout) map[string]any {
 }
 
 func (s *Server) intent(c *checkout) map[string]any {
-	return map[string]any{"id": c.intent, "object": "payment_intent", "amount": c.cents, "amount_received": c.cents, "currency": "usd", "status": "succeeded",
-		"customer": null(c.customer), "payment_method": "pm" + strings.TrimPrefix(c.id, "cs"), "latest_charge": "ch" + strings.TrimPrefix(c.id, "cs"),
+	method, status, received, future := "pm"+strings.TrimPrefix(c.id, "cs"), "succeeded", c.cents, ""
+	if c.method != "" {
+		method = c.method
+	}
+	if !c.paid {
+		status, received = "requires_payment_method", 0
+	}
+	if c.save {
+		future = "off_session"
+	}
+	return map[string]any{"id": c.intent, "object": "payment_intent", "amount": c.cents, "amount_received": received, "currency": "usd", "status": status,
+		"customer": null(c.customer), "payment_method": method, "setup_future_usage": null(future), "latest_charge": "ch" + strings.TrimPrefix(c.id, "cs"),
 		"metadata": c.intentMetadata, "livemode": false, "created": s.o.Now().Unix()}
 }
 
@@ -272,20 +353,27 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request, id string) {
 		if deliver == "" || s.o.Client == nil {
 			break
 		}
-		req, err := http.NewRequestWithContext(r.Context(), http.MethodPost, deliver, bytes.NewReader(m))
-		if err != nil {
-			http.Error(w, "the message cannot be delivered", http.StatusBadGateway)
-			return
-		}
-		name, value := s.Header(m, s.o.Now())
-		req.Header.Set(name, value)
-		resp, err := s.o.Client.Do(req)
-		if err != nil || resp.Body.Close() != nil || resp.StatusCode != http.StatusOK {
-			http.Error(w, "the message was refused", http.StatusBadGateway)
+		if err := s.deliver(r.Context(), deliver, m); err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
 		}
 	}
 	http.Redirect(w, r, c.success, http.StatusSeeOther)
+}
+
+// deliver sends a message, once.
+func (s *Server) deliver(ctx context.Context, to string, message []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(message))
+	if err != nil {
+		return errors.New("the message cannot be delivered")
+	}
+	name, value := s.Header(message, s.o.Now())
+	req.Header.Set(name, value)
+	resp, err := s.o.Client.Do(req)
+	if err != nil || resp.Body.Close() != nil || resp.StatusCode != http.StatusOK {
+		return errors.New("the message was refused")
+	}
+	return nil
 }
 
 func refuse(w http.ResponseWriter, status int, typ, message string) {

@@ -59,6 +59,7 @@ func Run(t *testing.T, open func(t testing.TB) Harness, o Options) {
 		run  func(t *testing.T, e *env)
 	}{
 		{"Lifecycle", lifecycle}, {"Insufficient", insufficient}, {"ExactlyAsManyAsFunded", exactFunds},
+		{"Reinstatements", reinstatements},
 		{"OneOwner", oneOwner}, {"Idempotency", idempotency}, {"LaterAttempts", laterAttempts},
 		{"LostAnswers", lostAnswers}, {"RefusalAfterSilence", refusalAfterSilence}, {"Conflicts", conflicts},
 		{"OwnKeyFee", ownKeyFee}, {"FreeAllowance", freeAllowance}, {"FeeBatches", feeBatches}, {"AllowanceOfMonth", allowanceOfMonth}, {"LateFee", lateFee},

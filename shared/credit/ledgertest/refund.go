@@ -90,6 +90,54 @@ func refundRace(t *testing.T, e *env) {
 	e.sound()
 }
 
+// reinstatements: what a dispute took comes back once, whatever comes late, and a
+// refund may take it then.
+func reinstatements(t *testing.T, e *env) {
+	must(t, e.clean.OpenAccount(e.ctx, "org", e.now()))
+	request := func(ref string) credit.RefundRequest {
+		return credit.RefundRequest{Org: "org", Grant: credit.GrantID("org", "paid"), Reference: ref, Now: e.now()}
+	}
+	_, err := e.ledger.Reinstate(e.ctx, request("dp_1"))
+	wantCode(t, err, fault.NotFound)
+	e.grant(taxonomy.Purchased, 50, "paid", 0, credit.Rollover{})
+	give := func(ref string, delta, total credit.Micro) {
+		t.Helper()
+		r, err := e.ledger.Reinstate(e.ctx, request(ref))
+		must(t, err)
+		if r.Delta != delta || r.Total != total {
+			t.Fatalf("reinstating %s: %+v, want %d of %d", ref, r, delta, total)
+		}
+	}
+	give("dp_1", 0, 0) // nothing was taken
+	e.wantRefund("dp_1", 40, 40, 40)
+	e.wantRefund("ch_1", 30, 10, 50) // no more than was paid
+	e.Faults.Script(Rule{Op: "TransactWriteItems", Kind: AnswerLost, Count: 1}, Rule{Op: "TransactWriteItems", Kind: Conflict, Count: 1})
+	give("dp_1", -40, 10)
+	give("dp_1", 0, 10)              // twice
+	e.wantRefund("dp_1", 40, 0, 10)  // late
+	e.wantRefund("ch_1", 30, 20, 30) // told again
+	e.wantRefund("dp_2", 50, 20, 50)
+	give("dp_2", -20, 30)
+	e.wantBalance("org", 20, 0)
+	x := e.entries("org")[0]
+	if x.Kind != credit.AdjustmentEntry || x.Amount != 20 || x.Legs[1] != (credit.Leg{Account: credit.AccountRefund, Amount: -20}) {
+		t.Fatalf("entry: %+v", x)
+	}
+	e.wantRefund("dp_3", 50, 20, 50)
+	parallel(8, func(n int) {
+		if n%2 == 0 {
+			_, _ = e.ledger.Reinstate(e.ctx, request("dp_3"))
+		} else {
+			_, _ = e.refund("dp_3", 50)
+		}
+	})
+	give("dp_3", 0, 30)
+	e.wantBalance("org", 20, 0)
+	e.sound()
+	_, err = e.ledger.Reinstate(e.ctx, credit.RefundRequest{Org: "org", Grant: "g", Now: e.now()})
+	wantCode(t, err, fault.InvalidRequest)
+}
+
 // creditLine: calls reserve down to the line and no further; lowering it below
 // what is held takes nothing from running calls.
 func creditLine(t *testing.T, e *env) {

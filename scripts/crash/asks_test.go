@@ -131,7 +131,13 @@ func (s *seed) checkBilled(a *ask, r request, calls []mockvendor.Call, entries [
 		}
 		return
 	}
-	if e.Usage.Input != int64(call.InputTokens) || e.Usage.Output != int64(call.OutputTokens) || e.Estimated {
+	in, out := int64(call.InputTokens), int64(call.OutputTokens)
+	if e.Estimated && a.lossy && r.Attempts[e.Attempt-1].Reason == "settled_at_checkpoint" && e.Usage.Input <= in && e.Usage.Output <= out {
+		// The record was lost, the vendor's numbers beside it were not.
+		s.count("charged at the last checkpoint", 1)
+		return
+	}
+	if e.Usage.Input != in || e.Usage.Output != out || e.Estimated {
 		s.broken("I22", "%s: %+v recorded (estimated %v), %d+%d declared", a.prompt, *e.Usage, e.Estimated, call.InputTokens, call.OutputTokens)
 	}
 }

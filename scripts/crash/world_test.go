@@ -42,6 +42,7 @@ type world struct {
 	operator  stack.Client
 	stop      func()
 	patience  time.Duration
+	failed    int // batches at the failure destination that were delivered by hand
 
 	mu sync.Mutex
 	// batches is what the stream delivered to settle.

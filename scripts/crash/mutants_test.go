@@ -38,7 +38,8 @@ var mutants = []mutant{
 		{"import (\n", "import (\n\t\"math\"\n"},
 		{"\toverflow bool\n", "\toverflow bool\n\tusd float64\n"},
 		{"perThousand bool) {\n", "perThousand bool) {\n\tif usd := float64(units) * (float64(rate) / 1e12); perThousand {\n\t\ts.usd += usd / 1000\n\t} else {\n\t\ts.usd += usd\n\t}\n"},
-		{"func (s *sum) micro() (Micro, bool) {\n", "func (s *sum) micro() (Micro, bool) {\n\tif !s.overflow {\n\t\treturn Micro(math.Ceil(s.usd * 1e6)), true\n\t}\n"}}},
+		{"func (s *sum) micro(perMicro uint64) (Micro, bool) {\n", "func (s *sum) micro(perMicro uint64) (Micro, bool) {\n" +
+			"\tif !s.overflow && perMicro == milliPicoPerMicro {\n\t\treturn Micro(math.Ceil(s.usd * 1e6)), true\n\t}\n"}}},
 }
 
 // build compiles the mutant's functions into dir, beside the ordinary others.

@@ -17,6 +17,7 @@ type Settler interface {
 	Settle(ctx context.Context, used []credit.Used, now time.Time) credit.SettleReport
 	Project(ctx context.Context, entries []credit.Entry, now time.Time) credit.SettleReport
 	Poison(ctx context.Context, p credit.Poison) error
+	Reshape(ctx context.Context, b credit.Busy, now time.Time) (load credit.Load, changed bool, err error)
 }
 
 // Handler turns stream records into settlement and usage rows.
@@ -28,6 +29,8 @@ type Handler struct {
 	// Now is the clock for a batch whose records carry no time.
 	Now func() time.Time
 	Log *slog.Logger
+
+	load credit.LoadWatch
 }
 
 // batch is what one event asks for; the indexes lead back to the records.
@@ -65,6 +68,7 @@ func (h *Handler) Handle(ctx context.Context, ev events.DynamoDBEvent) (events.D
 		})
 	}
 	h.Feed.tell(ctx, &b, now)
+	h.fit(ctx, &b, now)
 	if b.undecided < 0 {
 		return events.DynamoDBEventResponse{BatchItemFailures: []events.DynamoDBBatchItemFailure{}}, nil
 	}
@@ -83,6 +87,22 @@ func charged(used []credit.Used, verdicts []credit.Verdict) (sum int64) {
 		}
 	}
 	return sum
+}
+
+// fit has the load of busy organisations measured, so that a load that grows
+// within seconds gets the balance shards it needs. Last, because nothing waits for
+// it; a failure is the next batch's.
+func (h *Handler) fit(ctx context.Context, b *batch, now time.Time) {
+	for _, busy := range h.load.Saw(b.used, now) {
+		load, changed, err := h.Ledger.Reshape(ctx, busy, now)
+		h.load.Measured(busy.Org, load)
+		switch {
+		case err != nil:
+			h.Log.WarnContext(ctx, "balance shards not fitted", "code", string(fault.CodeOf(err)), "op", fault.As(err).Op)
+		case changed:
+			h.Log.InfoContext(ctx, "balance shards changed")
+		}
+	}
 }
 
 func (h *Handler) read(ctx context.Context, ev events.DynamoDBEvent, now time.Time) batch {

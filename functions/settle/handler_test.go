@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +24,13 @@ type fakeLedger struct {
 	poison             []credit.Poison
 	poisonErr          error
 	now                time.Time
+	measured           []string
+	measureErr         error
+}
+
+func (f *fakeLedger) Reshape(_ context.Context, b credit.Busy, now time.Time) (credit.Load, bool, error) {
+	f.measured = append(f.measured, fmt.Sprint(b.Org, " ", b.LargestHold, " ", b.Before.Reserves, " ", now.Unix()))
+	return credit.Load{Reserves: now.Unix()}, true, f.measureErr
 }
 
 func (f *fakeLedger) Settle(_ context.Context, used []credit.Used, now time.Time) (r credit.SettleReport) {
@@ -161,5 +170,34 @@ func TestHandleClock(t *testing.T) {
 	ev.Records[1].Change.ApproximateCreationDateTime = events.SecondsEpochTime{Time: newest.Add(-time.Hour)}
 	if _, _ = h.Handle(t.Context(), ev); !ledger.now.Equal(newest) {
 		t.Errorf("with times: %v", ledger.now)
+	}
+}
+
+// TestFit: of which several attempts come by is measured, with its largest hold,
+// once in some seconds; a measurement that fails fails nothing.
+func TestFit(t *testing.T) {
+	ledger := &fakeLedger{measureErr: fault.New(fault.LedgerUnavailable, "", "")}
+	decode := func(r *events.DynamoDBEventRecord) (credit.Change, error) {
+		return credit.Change{Kind: credit.ChangeUsed, Used: credit.Used{Org: r.EventName, Request: r.EventID, Hold: credit.Micro(len(r.EventID))}}, nil
+	}
+	now := time.Unix(100, 0)
+	h := &Handler{Ledger: ledger, Decode: decode, Now: func() time.Time { return now }, Feed: feed(&fakeFeed{}), Log: slog.New(slog.DiscardHandler)}
+	deliver := func(records ...string) {
+		t.Helper()
+		resp, err := h.Handle(t.Context(), event(records...))
+		if err != nil || len(resp.BatchItemFailures) != 0 {
+			t.Fatalf("%+v, %v", resp, err)
+		}
+	}
+	deliver("hot:a", "hot:bbb", "calm:c", "hot:d")
+	deliver("hot:ee", "hot:ffffff", "hot:g", "hot:h", "hot:i", "calm:j", "calm:k")
+	now = now.Add(time.Second)
+	deliver("hot:l")
+	now = now.Add(time.Second)
+	deliver("hot:m")
+	now = now.Add(time.Hour)
+	deliver("calm:n")
+	if want := []string{"hot 3 0 100", "hot 6 100 102"}; !slices.Equal(ledger.measured, want) {
+		t.Fatalf("measured %q", ledger.measured)
 	}
 }

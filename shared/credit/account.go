@@ -14,7 +14,10 @@ import (
 )
 
 // Account is the stored balance of an organisation, summed over its shards.
-// Available is stored, too, because a condition cannot compute it.
+// Available is what follows from the sums; each shard stores its own, too, because
+// a condition cannot compute it. The shards of a busy balance change while they
+// are read: what is posted and held is right for an order in which the changes
+// might have been, and two readings with one Version show one moment.
 type Account struct {
 	Org                                 string
 	Posted, Held, Available, CreditLine Micro
@@ -30,8 +33,8 @@ type Account struct {
 	// Closed is the beginning of the first month that takes entries, FencedAt is
 	// since when that is so; zero if no month was closed.
 	Closed, FencedAt time.Time
-	// Shards are all balance shards, at one moment. The first is home: grants are
-	// posted to it.
+	// Shards are all balance shards, each at a moment of the reading; two readings
+	// with one Version show one moment. The first is home: grants are posted to it.
 	Shards []Shard
 	// Load is the last measurement of the organisation's load.
 	Load Load
@@ -42,7 +45,9 @@ type Account struct {
 type Shard struct {
 	Posted, Held, Available, Moved Micro
 	Version                        int64
-	// Reserves counts the reservations ever made.
+	// Reserves counts the reservations ever made; one that was refused by other
+	// writers before counts once more for each time after the first, because where
+	// nobody gets through the successes alone look like a small load.
 	Reserves int64
 	// Due is from when reservations are refused, zero if never.
 	Due time.Time

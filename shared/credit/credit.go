@@ -20,10 +20,12 @@
 // [billing.MaxAmount].
 //
 // A busy organisation's balance has up to 128 shards ([WantedShards], measured and
-// changed by the sweep). Credit moves between them through an attribute that sums
-// to 0, so that callers, who bring it together where no shard has enough, never
-// touch posted. A reservation is refused for funds only after one picture of all
-// shards at one moment showed too little: of any number of parallel requests as
+// changed by settlement within seconds, by the sweep where little is settled).
+// Credit moves between them through an attribute that sums to 0, so that callers,
+// who bring it together where no shard has enough, never touch posted. A
+// reservation is refused for funds only after all shards were read and what is
+// posted less what is held on them was too little, twice with no write in between
+// or, where writes never pause, three times: of any number of parallel requests as
 // many pass as there is credit for, with any number of shards; one that kept
 // losing races is ledger_unavailable, never insufficient_credits.
 //
@@ -32,9 +34,8 @@
 // closed month takes no entry: usage that settles later is charged then.
 //
 // Limits: one shard takes about 10 requests per second in comfort. A shard that
-// settlement or a clawback took below zero is a debt that the other shards do not
-// know of until the next spread, a minute at most while the organisation is busy:
-// so much may be reserved too much. From the end of a grant until the sweep has folded it,
+// settlement or a clawback took below zero is a debt that is paid from the others
+// right after; what they reserve in the moment between is reserved too much. From the end of a grant until the sweep has folded it,
 // a minute at most, nothing new is reserved; a call that dies
 // between the vendor's answer and its Used write is billed at its last
 // checkpoint, or not at all.

@@ -73,14 +73,17 @@ type GrantStore interface {
 
 // ShardStore changes the shards of a balance.
 type ShardStore interface {
-	// Split adds empty shards up to n, in one transaction; conflict if the account
-	// changed meanwhile.
-	Split(ctx context.Context, a Account, n int) error
+	// Split adds shards up to n with their part of home's credit and keeps the
+	// measurement, in one transaction; conflict if somebody else measured or the
+	// shards changed since a was read.
+	Split(ctx context.Context, a Account, n int, load Load) error
+	// Measure keeps a measurement; false if somebody else measured since a was read.
+	Measure(ctx context.Context, a Account, load Load) (bool, error)
 	// Spread moves available credit as [Moves] says, in transactions that sum to 0.
-	// It stops without an error where the shards changed meanwhile.
+	// What changed meanwhile stays where it is, without an error.
 	Spread(ctx context.Context, a Account, use int) error
-	// Publish keeps a measurement and tells callers how many shards to use.
-	Publish(ctx context.Context, org string, load Load) error
+	// Publish tells callers how many shards to use.
+	Publish(ctx context.Context, org string, inUse int) error
 }
 
 // AccountStore keeps balances and grants.
@@ -89,8 +92,7 @@ type AccountStore interface {
 	ShardStore
 	// OpenAccount creates the balance in mode credit if it does not exist.
 	OpenAccount(ctx context.Context, org string, now time.Time) error
-	// Account reads all shards of the balance as they are at one moment; not_found
-	// if there is none.
+	// Account reads all shards of the balance; not_found if there is none.
 	Account(ctx context.Context, org string) (Account, error)
 	// SetLine sets how far below zero an organisation may go and moves what is
 	// available with it, with the audit row, in one transaction.

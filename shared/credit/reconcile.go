@@ -175,12 +175,13 @@ func compare(a Account, posted, held, crooked Micro, postings []Posting) []Misma
 	}
 	check("posted", posted, a.Posted)
 	check("held", held, a.Held)
-	check("available", a.Posted-a.Held+a.CreditLine, a.Available)
-	check("legs", 0, crooked)
-	var moved Micro
+	var moved, available Micro
 	for _, s := range a.Shards {
 		moved += s.Moved
+		available += s.Available
 	}
+	check("available", a.Posted-a.Held+a.CreditLine, available)
+	check("legs", 0, crooked)
 	check("moved", 0, moved)
 	f, ok := Fold(upTo(postings, a.Seq), a.Posted)
 	if !ok {

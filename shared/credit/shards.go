@@ -20,12 +20,20 @@ const (
 	shardLull = 4
 	// shardBusy is how many open attempts make the sweep measure an organisation.
 	shardBusy = 8
+	// shardPause is the shortest time that is measured over, and in which settlement
+	// looks at an organisation once: a load that grows within seconds must get its
+	// shards before so many callers meet on one that nobody gets through.
+	shardPause = 2 * time.Second
+	// shardKeep is the age at which a stored measurement is replaced although
+	// nothing changes.
+	shardKeep = 30 * time.Second
 	// shardSpan bounds how old a measurement may be to be compared with.
-	shardSpan = 10 * time.Minute
+	shardSpan = 2 * time.Minute
 )
 
-// Load is a measurement: how many reservations had been made at a time, and how
-// many shards the callers were told to use.
+// Load is a measurement: how many reservations had been made at a time, those that
+// met others on their way counted for that, too, and how many shards the callers
+// were told to use.
 type Load struct {
 	Reserves int64
 	At       time.Time
@@ -35,8 +43,8 @@ type Load struct {
 // WantedShards is how many balance shards an organisation should use: the power
 // of two that brings each down to 8 reservations a second, as long as the
 // available credit gives each shard room for 20 of its largest holds. It grows at
-// once and shrinks only when a quarter would do, so that it does not swing. It is
-// a pure function.
+// once and shrinks only when a quarter would do over a longer time, so that it does
+// not swing. It is a pure function.
 func WantedShards(reserves int64, over time.Duration, available, largestHold Micro, inUse int) int {
 	inUse = max(inUse, 1)
 	if over <= 0 || reserves < 0 {
@@ -50,7 +58,7 @@ func WantedShards(reserves int64, over time.Duration, available, largestHold Mic
 	for want > 1 && available/Micro(want)/shardDepth < largestHold {
 		want /= 2
 	}
-	if want < inUse && available/Micro(inUse)/shardDepth >= largestHold && want*shardLull > inUse {
+	if want < inUse && available/Micro(inUse)/shardDepth >= largestHold && (want*shardLull > inUse || over < shardKeep) {
 		return inUse
 	}
 	return want
@@ -94,44 +102,79 @@ func (l *Ledger) reshape(ctx context.Context, s *sweeper) {
 		if ctx.Err() != nil {
 			return
 		}
-		if changed, err := l.Reshape(ctx, org, s.busy[org].largest, s.now); err == nil && changed {
+		if _, changed, err := l.Reshape(ctx, Busy{Org: org, LargestHold: s.busy[org].largest}, s.now); err == nil && changed {
 			s.report.Reshaped++
 		}
 	}
 }
 
-// Reshape measures an organisation's load since the last measurement, gives it
-// the balance shards it needs and spreads its credit over those in use. No credit
-// is made or lost: shards are added empty, and credit moves between them in
-// transactions that sum to 0. Holds keep the shard they were taken from. It
-// reports whether the number in use changed. Errors: not_found,
-// ledger_unavailable.
-func (l *Ledger) Reshape(ctx context.Context, org string, largestHold Micro, now time.Time) (changed bool, err error) {
-	a, err := l.store.Account(ctx, org)
+// Reshape measures an organisation's load since an earlier measurement, b's own or
+// the stored one, gives it the balance shards it needs and spreads its credit over
+// those in use. No credit is made or lost: it moves between shards in transactions
+// that sum to 0. Holds keep the shard they were taken from. Of several at once one
+// changes the number and the others do nothing, also for shardPause after it. It
+// returns the new measurement and whether the number in use changed. Errors:
+// not_found, ledger_unavailable; conflict if the account changed meanwhile.
+func (l *Ledger) Reshape(ctx context.Context, b Busy, now time.Time) (load Load, changed bool, err error) {
+	a, err := l.store.Account(ctx, b.Org)
 	if err != nil {
-		return false, err
+		return Load{}, false, err
 	}
-	inUse := max(a.Load.InUse, 1)
-	want := inUse
-	if since := now.Sub(a.Load.At); !a.Load.At.IsZero() && since > 0 && since <= shardSpan {
-		want = WantedShards(a.Reserves()-a.Load.Reserves, since, a.Available, largestHold, inUse)
+	inUse, age := max(a.Load.InUse, 1), now.Sub(a.Load.At).Abs()
+	load = Load{Reserves: a.Reserves(), At: now, InUse: inUse}
+	if age < shardPause {
+		return load, false, nil
+	}
+	// The latest measurement shows a load that grows; only a long one, that it is
+	// gone and not only between two bursts.
+	for _, before := range [...]Load{b.Before, a.Load} {
+		if since := now.Sub(before.At); load.InUse <= inUse && since >= shardPause && since <= shardSpan {
+			load.InUse = WantedShards(load.Reserves-before.Reserves, since, a.Available, b.LargestHold, inUse)
+		}
+	}
+	want := load.InUse
+	if want == inUse && age < shardKeep {
+		return load, false, nil
+	}
+	if len(a.Shards) >= want {
+		if ok, err := l.store.Measure(ctx, a, load); err != nil || !ok {
+			return load, false, err
+		}
 	}
 	for len(a.Shards) < want {
 		// A transaction holds a hundred writes, so the last step takes two.
-		if err := l.store.Split(ctx, a, min(want, 64*(len(a.Shards)/64+1))); err != nil {
-			return false, err
+		if err := l.store.Split(ctx, a, min(want, shardStep*(len(a.Shards)/shardStep+1)), load); err != nil {
+			return load, false, err
 		}
-		if a, err = l.store.Account(ctx, org); err != nil {
-			return false, err
+		if a, err = l.store.Account(ctx, b.Org); err != nil {
+			return load, false, err
 		}
 	}
-	if err := l.store.Publish(ctx, org, Load{Reserves: a.Reserves(), At: now, InUse: want}); err != nil {
-		return false, err
+	return load, want != inUse, l.rearrange(ctx, a, inUse, want)
+}
+
+// shardStep bounds the shards that are added at once.
+const shardStep = 64
+
+// rearrange tells callers the number of shards, and moves credit to where they
+// look for it: before they do, or after they have stopped looking elsewhere.
+func (l *Ledger) rearrange(ctx context.Context, a Account, inUse, want int) error {
+	spread := func() error {
+		if len(a.Shards) == 1 {
+			return nil
+		}
+		return l.store.Spread(ctx, a, want)
 	}
-	if len(a.Shards) == 1 {
-		return want != inUse, nil
+	if want > inUse {
+		if err := spread(); err != nil {
+			return err
+		}
 	}
-	return want != inUse, l.store.Spread(ctx, a, want)
+	// Also an unchanged number: whoever measured last may not have come this far.
+	if err := l.store.Publish(ctx, a.Org, want); err != nil || want > inUse {
+		return err
+	}
+	return spread()
 }
 
 // Move takes Amount from one shard's available credit, or gives it if negative.

@@ -19,7 +19,7 @@ func TestWantedShards(t *testing.T) {
 		{30_000, time.Minute, 1e12, 10, 4, 64}, {60_000, time.Minute, 1e12, 10, 1, 128}, {1e9, time.Minute, 1e12, 10, 1, 128},
 		{6000, time.Minute, 20 * 4 * 10, 10, 1, 4}, {6000, time.Minute, 199, 10, 16, 1}, // funds bound it
 		{2000, time.Minute, 1e9, 10, 16, 16}, {1000, time.Minute, 1e9, 10, 16, 2}, {0, time.Minute, 1e9, 10, 2, 2}, {0, time.Minute, 1e9, 10, 4, 1},
-		{100, 0, 1e9, 10, 4, 4}, {-5, time.Minute, 1e9, 10, 4, 4}, {100, time.Second, -50, 10, 8, 1}, {100, time.Second, 1e9, 0, 0, 16},
+		{100, 0, 1e9, 10, 4, 4}, {-5, time.Minute, 1e9, 10, 4, 4}, {100, time.Second, -50, 10, 8, 1}, {10, 29 * time.Second, 1e9, 10, 16, 16}, {10, 30 * time.Second, 1e9, 10, 16, 1}, {100, time.Second, 1e9, 0, 0, 16},
 	} {
 		if got := WantedShards(c.reserves, c.over, c.available, c.hold, c.inUse); got != c.want {
 			t.Errorf("%+v: %d", c, got)

@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -30,6 +32,23 @@ type DB struct {
 	api    *dynamodb.Client
 	direct *direct
 	tables Tables
+	pace   Pace
+}
+
+// Pace is how the ledger passes the time before it repeats a try, the chance in
+// it, which is below limit, and how it does n things a few at once.
+type Pace struct {
+	Wait   func(ctx context.Context, d time.Duration) error
+	Chance func(limit time.Duration) time.Duration
+	Each   func(ctx context.Context, n int, do func(ctx context.Context, i int))
+}
+
+// WithPace returns a DB whose ledger runs in another time than the machine's, for
+// simulations.
+func (db *DB) WithPace(p Pace) *DB {
+	paced := *db
+	paced.pace = p
+	return &paced
 }
 
 // New returns a DB. It fails if a table name is missing.
@@ -39,7 +58,7 @@ func New(api *dynamodb.Client, tables Tables) (*DB, error) {
 			return nil, fmt.Errorf("dynamo: no name for table %q", s.Role)
 		}
 	}
-	return &DB{api: api, direct: newDirect(api), tables: tables}, nil
+	return &DB{api: api, direct: newDirect(api), tables: tables, pace: machinePace()}, nil
 }
 
 func (db *DB) name(r table.Role) *string { return aws.String(db.tables[r]) }
@@ -181,15 +200,34 @@ const (
 	reasonConflict  = "TransactionConflict"
 )
 
-// backoff waits with full jitter before try n (from 0), or until ctx ends.
-func backoff(ctx context.Context, n int) error {
-	limit := min(10*time.Millisecond<<min(n, 6), 200*time.Millisecond)
-	t := time.NewTimer(rand.N(limit) + time.Millisecond)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
+// hopLimit bounds the wait before a try elsewhere.
+const hopLimit = 4 * time.Millisecond
+
+func machinePace() Pace { return Pace{Wait: wait, Chance: rand.N[time.Duration], Each: each} }
+
+// AtOnce is how many writes a batch makes at once.
+const AtOnce = 8
+
+func each(ctx context.Context, n int, do func(ctx context.Context, i int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(n, AtOnce) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(ctx, i)
+			}
+		})
 	}
+	wg.Wait()
+}
+
+// backoff waits with full jitter before try n (from 0), or until ctx ends.
+func backoff(ctx context.Context, n int) error { return machinePace().backoff(ctx, n) }
+
+func (p Pace) backoff(ctx context.Context, n int) error {
+	limit := min(10*time.Millisecond<<max(min(n, 6), 0), 200*time.Millisecond)
+	if n < 0 { // another place: what is in the way there, if anything, is not known
+		limit = hopLimit
+	}
+	return p.Wait(ctx, p.Chance(limit)+time.Millisecond)
 }

@@ -40,6 +40,8 @@ const (
 	ledgerTries = 8
 	// ledgerTryLimit bounds one try; an unanswered one is unknown, not failed.
 	ledgerTryLimit = 3 * time.Second
+	// ledgerHops is how many changes of place make the next wait no longer.
+	ledgerHops = 4
 	// ledgerUnanswered bounds how often an unanswered write is sent again.
 	ledgerUnanswered = 3
 )
@@ -143,17 +145,18 @@ func freshToken() *string {
 // act writes in until it has a definite outcome, or tries or ctx end; then the
 // outcome is didNothing or didNotAnswer. unanswered tells whether any try stayed without an
 // answer, so that a refusal can have been caused by that try. again, if there is
-// one, may change what is written after a try that did nothing.
-func (s *LedgerStore) act(ctx context.Context, in *dynamodb.TransactWriteItemsInput, again func([]types.CancellationReason)) (out writeOutcome, reasons []types.CancellationReason, unanswered bool) {
-	silent := 0
+// one, may change what is written after a try that did nothing, and tells whether
+// it did: there is less to wait for then.
+func (s *LedgerStore) act(ctx context.Context, in *dynamodb.TransactWriteItemsInput, again func([]types.CancellationReason) bool) (out writeOutcome, reasons []types.CancellationReason, unanswered bool) {
+	silent, calm := 0, 0
 	for try := range ledgerTries {
-		if try > 0 && backoff(ctx, try-1) != nil {
+		if try > 0 && s.db.pace.backoff(ctx, try-1-calm) != nil {
 			return out, nil, silent > 0
 		}
 		switch out, reasons = s.transact(ctx, in); out {
 		case didNothing:
-			if again != nil {
-				again(reasons)
+			if again != nil && again(reasons) && calm < ledgerHops {
+				calm++
 			}
 		case didMismatch:
 			in.ClientRequestToken = freshToken()
@@ -171,7 +174,7 @@ func (s *LedgerStore) act(ctx context.Context, in *dynamodb.TransactWriteItemsIn
 // actUpdate is act for a single conditional write that may be repeated.
 func (s *LedgerStore) actUpdate(ctx context.Context, in *dynamodb.UpdateItemInput) (out writeOutcome, old item) {
 	for try := range ledgerTries {
-		if try > 0 && backoff(ctx, try-1) != nil {
+		if try > 0 && s.db.pace.backoff(ctx, try-1) != nil {
 			return out, nil
 		}
 		if out, old = s.update(ctx, in); out != didNothing && out != didNotAnswer {

@@ -153,7 +153,7 @@ func (s *LedgerStore) Post(ctx context.Context, p credit.Posting, row *audit.Row
 		case out == didCancel && failedCondition(reasons, postRow):
 			return credit.Posting{}, fault.Wrap(fault.Internal, op, "internal error, try again later", errRowExists)
 		case out == didCancel && (failedCondition(reasons, 1) || failedCondition(reasons, postHead)), out == didNothing && row != nil:
-			if err := backoff(ctx, try); err != nil {
+			if err := s.db.pace.backoff(ctx, try); err != nil {
 				return credit.Posting{}, ledgerUnavailable(op, err)
 			}
 		case out == didCancel || out == didRefuse:
@@ -206,7 +206,7 @@ func parsePosting(org string, it item) (credit.Posting, error) {
 // Account implements credit.AccountStore.
 func (s *LedgerStore) Account(ctx context.Context, org string) (credit.Account, error) {
 	const op = "dynamo.Account"
-	items, err := s.shards(ctx, org, false)
+	items, err := s.shards(ctx, org)
 	if err != nil {
 		return credit.Account{}, ledgerRead(op, err)
 	}

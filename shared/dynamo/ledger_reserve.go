@@ -62,14 +62,16 @@ func (s *LedgerStore) side(org string, m credit.Move) types.TransactWriteItem {
 	return types.TransactWriteItem{Update: u}
 }
 
-func (s *LedgerStore) reservation(r credit.ReserveRequest, round, shard int) reservation {
+// reservation builds the transaction. met is how often others were in the way
+// before; the first time is nothing unusual.
+func (s *LedgerStore) reservation(r credit.ReserveRequest, round, shard, met int) reservation {
 	ledger := s.db.name(table.Ledger)
 	acts := make([]types.TransactWriteItem, 0, 4)
 	acts = append(acts, ledgerPut(ledger, requestItem(r, shard), ifAbsent), ledgerPut(ledger, decisionItem(r), ""))
 	res := reservation{balance: -1, parent: -1, draw: -1}
 	if r.Hold > 0 {
 		res.balance = len(acts)
-		acts = append(acts, s.take(r.Payer(), shard, r.Hold, r.Now, 1))
+		acts = append(acts, s.take(r.Payer(), shard, r.Hold, r.Now, int64(max(met, 1))))
 	}
 	if r.Attempt > 1 {
 		res.parent = len(acts)
@@ -87,7 +89,7 @@ func (s *LedgerStore) reservation(r credit.ReserveRequest, round, shard int) res
 	res.in = &dynamodb.TransactWriteItemsInput{TransactItems: acts,
 		ClientRequestToken: s.token(table.Ledger, "reserve", r.Org, r.Request, strconv.Itoa(r.Attempt), r.Owner,
 			strconv.FormatInt(int64(r.Hold), 10), strconv.FormatInt(r.Expires.UnixMilli(), 10),
-			strconv.FormatInt(r.Now.UnixMilli(), 10), r.DecisionHash, r.Payer(), strconv.Itoa(round), strconv.Itoa(shard))}
+			strconv.FormatInt(r.Now.UnixMilli(), 10), r.DecisionHash, r.Payer(), strconv.Itoa(round), strconv.Itoa(shard), strconv.Itoa(met))}
 	return res
 }
 
@@ -134,14 +136,18 @@ type refusedBy struct{ shard item }
 // reserve makes one reservation on a shard. refused is set if it had too little.
 func (s *LedgerStore) reserve(ctx context.Context, r credit.ReserveRequest, round, at int, seek *seeker) (h credit.Hold, refused *refusedBy, err error) {
 	const op = "dynamo.Reserve"
-	res := s.reservation(r, round, at)
-	out, reasons, unanswered := s.act(ctx, res.in, func(reasons []types.CancellationReason) {
+	met := 0
+	res := s.reservation(r, round, at, met)
+	out, reasons, unanswered := s.act(ctx, res.in, func(reasons []types.CancellationReason) (hopped bool) {
 		// Somebody else is writing this shard: another one is free at once.
-		if i := res.balance; i >= 0 && i < len(reasons) && aws.ToString(reasons[i].Code) == reasonConflict && seek.inUse > 1 {
-			at = seek.hop()
-			other := s.reservation(r, round, at)
-			*res.in = *other.in
+		if i := res.balance; i >= 0 && i < len(reasons) && aws.ToString(reasons[i].Code) == reasonConflict {
+			if hopped = seek.inUse > 1; hopped {
+				at = seek.hop()
+			}
+			met++
+			*res.in = *s.reservation(r, round, at, met).in
 		}
+		return hopped
 	})
 	switch out {
 	case didWrite:
@@ -149,8 +155,8 @@ func (s *LedgerStore) reserve(ctx context.Context, r credit.ReserveRequest, roun
 	case didRefuse:
 		return h, nil, fault.New(fault.Internal, op, "the credit ledger refused a malformed request")
 	}
-	met := out == didCancel && (failedCondition(reasons, 0) || failedCondition(reasons, res.parent))
-	if met {
+	taken := out == didCancel && (failedCondition(reasons, 0) || failedCondition(reasons, res.parent))
+	if taken {
 		h, err = s.met(ctx, r)
 		return h, nil, err
 	}

@@ -1,8 +1,10 @@
 package dynamo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -18,6 +20,9 @@ const (
 	seekRounds = 24
 	// seekDonors bounds the shards that give in one transaction of a hundred.
 	seekDonors = 90
+	// seekLooks is how many pictures of all shards must show too little where the
+	// shards change between any two; one suffices where they do not.
+	seekLooks = 3
 )
 
 // seeker looks for a shard with enough credit for one hold. It belongs to one
@@ -34,6 +39,9 @@ type seeker struct {
 	home  int
 
 	rounds, hops int
+	// Of the pictures that showed too little.
+	looks   int
+	version int64
 }
 
 func (k *seeker) first() int { return credit.Pick(k.owner, k.attempt, 0, k.inUse) }
@@ -74,13 +82,13 @@ func (k *seeker) next(ctx context.Context, r refusedBy, now time.Time) (int, err
 func (k *seeker) gather(ctx context.Context, now time.Time) (int, error) {
 	const op = "dynamo.Reserve"
 	if k.rounds > 2 {
-		if err := backoff(ctx, k.rounds); err != nil {
+		if err := k.s.db.pace.backoff(ctx, k.rounds); err != nil {
 			return 0, ledgerUnavailable(op, err)
 		}
 	}
-	a, err := k.look(ctx, true)
-	if err == nil && a.Available < k.need && len(a.Shards) > accountGroup {
-		a, err = k.look(ctx, false) // a refusal needs the whole picture
+	a, err := k.look(ctx)
+	for err == nil && a.Available < k.need && len(a.Shards) > 1 && !k.short(a) {
+		a, err = k.look(ctx)
 	}
 	switch {
 	case err != nil:
@@ -112,9 +120,18 @@ func (k *seeker) gather(ctx context.Context, now time.Time) (int, error) {
 	return k.home, k.s.move(ctx, k.org, k.collect(a.Shards))
 }
 
+// short reports whether a picture with too little is enough to refuse: nothing was
+// written since the one before, or it is the last of several. What is posted and
+// held adds up in each, in an order in which the calls might have been.
+func (k *seeker) short(a credit.Account) bool {
+	same := k.looks > 0 && k.version == a.Version
+	k.looks, k.version = k.looks+1, a.Version
+	return same || k.looks >= seekLooks
+}
+
 // look reads all shards; an organisation without an account has none.
-func (k *seeker) look(ctx context.Context, torn bool) (credit.Account, error) {
-	items, err := k.s.shards(ctx, k.org, torn)
+func (k *seeker) look(ctx context.Context) (credit.Account, error) {
+	items, err := k.s.shards(ctx, k.org)
 	if err != nil || items == nil {
 		return credit.Account{}, err
 	}
@@ -122,12 +139,19 @@ func (k *seeker) look(ctx context.Context, torn bool) (credit.Account, error) {
 }
 
 // collect moves credit to home: all of it, or for a hold that stays what it needs.
+// Where that met writers before, fewer give at once, those with the most.
 func (k *seeker) collect(shards []credit.Shard) []credit.Move {
+	donors := max(seekDonors>>max(k.rounds-2, 0), 2)
+	order := make([]int, len(shards))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(shards[j].Available, shards[i].Available) })
 	var moves []credit.Move
 	missing := k.need - shards[k.home].Available // a debt there is paid, too
 	var sum credit.Micro
-	for i, sh := range shards {
-		if n := sh.Available; i != k.home && n > 0 && len(moves) < seekDonors && (!k.fixed || sum < missing) {
+	for _, i := range order {
+		if n := shards[i].Available; i != k.home && n > 0 && len(moves) < donors && (!k.fixed || sum < missing) {
 			if k.fixed {
 				n = min(n, missing-sum)
 			}
@@ -145,9 +169,8 @@ func (s *LedgerStore) move(ctx context.Context, org string, moves []credit.Move)
 	for i, m := range moves {
 		acts[i] = s.side(org, m)
 	}
-	// A fresh token and no repetition: whatever became of it, the sums hold and the
-	// caller looks again.
-	out, _ := s.transact(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: acts, ClientRequestToken: freshToken()})
+	// Whatever became of it, the sums hold, and who needs them looks again.
+	out, _, _ := s.act(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: acts, ClientRequestToken: freshToken()}, nil)
 	if out == didRefuse {
 		return fault.New(fault.Internal, "dynamo.move", "the credit ledger refused a malformed request")
 	}

@@ -2,6 +2,7 @@ package dynamo
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -97,18 +98,64 @@ func (s *LedgerStore) Settle(ctx context.Context, used []credit.Used, now time.T
 		}
 		lanes[lane] = append(lanes[lane], d)
 	}
-	for _, lane := range order {
-		for g := lanes[lane]; len(g) > 0; {
-			n := min(len(g), lane.most())
-			s.settleBatch(ctx, g[:n], now)
-			g = g[n:]
+	// Each on its own item: a busy organisation's batch has as many lanes as
+	// records, and one after the other they would fall behind the stream.
+	rows := laneRows(order)
+	s.db.pace.Each(ctx, len(rows), func(ctx context.Context, i int) {
+		for _, lane := range rows[i] {
+			for g := lanes[lane]; len(g) > 0; {
+				n := min(len(g), lane.most())
+				s.settleBatch(ctx, g[:n], now)
+				g = g[n:]
+			}
 		}
-	}
+	})
+	s.coverDebts(ctx, order, lanes)
 	out := make([]credit.Verdict, len(used))
 	for i, d := range at {
 		out[i] = d.verdict
 	}
 	return out
+}
+
+// laneRows groups lanes that are settled one after the other: what clients draw of
+// one agency meets on its offer.
+func laneRows(order []settleLane) (rows [][]settleLane) {
+	of := make(map[string]int)
+	for _, lane := range order {
+		at, there := of[lane.payer]
+		if lane.client == "" || !there {
+			at = len(rows)
+			rows = append(rows, nil)
+			if lane.client != "" {
+				of[lane.payer] = at
+			}
+		}
+		rows[at] = append(rows[at], lane)
+	}
+	return rows
+}
+
+// coverDebts pays what settlement took from shards beyond their credit with the
+// credit of others, which would be reserved otherwise although it is owed. Only
+// charges above their holds can make a debt, so few batches read anything here. A
+// failure leaves it to the sweep.
+func (s *LedgerStore) coverDebts(ctx context.Context, order []settleLane, lanes map[settleLane][]*due) {
+	var looked []string
+	for _, lane := range order {
+		var over credit.Micro
+		for _, d := range lanes[lane] {
+			over += d.used.Amount - d.used.Hold
+		}
+		if !lane.moves || over <= 0 || slices.Contains(looked, lane.payer) {
+			continue
+		}
+		looked = append(looked, lane.payer)
+		a, err := s.Account(ctx, lane.payer)
+		if err == nil && len(a.Shards) > 1 && slices.ContainsFunc(a.Shards, func(sh credit.Shard) bool { return sh.Available < 0 }) {
+			_ = s.Spread(ctx, a, max(a.Load.InUse, 1))
+		}
+	}
 }
 
 // settleBatch brings every member of g to a verdict. One bad member costs its

@@ -73,74 +73,53 @@ func parseAccount(org string, items []item) (credit.Account, error) {
 		}
 		a.Posted += sh.Posted
 		a.Held += sh.Held
-		a.Available += sh.Available
 		a.Version += sh.Version
 		a.Shards = append(a.Shards, sh)
 	}
+	// Not what the shards say is available: credit may move while they are read.
+	a.Available = a.Posted - a.Held + a.CreditLine
 	return a, r.err
 }
 
-// accountGroup bounds what one transaction reads; it may hold a hundred items.
-const accountGroup = 90
+// accountGroup bounds what one call reads.
+const accountGroup = 100
 
-// accountReads bounds re-reading of accounts that take several transactions.
-const accountReads = 10
+// accountReads bounds reading again because shards were added meanwhile.
+const accountReads = 4
 
-// shards reads all balance shards of an organisation, home first, as they are at
-// one moment; nil if there is no account. A balance of more shards than a
-// transaction holds is read until nothing changed between two readings of its
-// first part, which the rest lies between; unless a picture that may be torn will
-// do.
-func (s *LedgerStore) shards(ctx context.Context, org string, torn bool) ([]item, error) {
+// shards reads all balance shards of an organisation, home first; nil if there is
+// no account. They are read one after the other, so credit that moves meanwhile
+// may be seen twice or not at all; what is posted and held may not. No
+// transaction reads them: on a busy balance it would meet a writer every time.
+func (s *LedgerStore) shards(ctx context.Context, org string) ([]item, error) {
 	home, err := s.db.get(ctx, table.Ledger, table.Balance(org, homeShard), true)
 	if err != nil || home == nil {
 		return nil, err
 	}
-	n := shardsOf(home)
-	if n == 1 {
-		return []item{home}, nil
-	}
-	for try := range accountReads {
-		if try > 2 {
-			if err := backoff(ctx, try); err != nil {
+	for range accountReads {
+		n := shardsOf(home)
+		if n == 1 {
+			return []item{home}, nil
+		}
+		items := make([]item, n)
+		for from := 0; from < n; from += accountGroup {
+			keys := make([]table.Key, min(accountGroup, n-from))
+			for i := range keys {
+				keys[i] = table.Balance(org, from+i)
+			}
+			found, err := s.batchGet(ctx, keys)
+			if err != nil {
 				return nil, err
 			}
+			for i, k := range keys {
+				items[from+i] = found[k]
+			}
 		}
-		keys := make([]table.Key, n)
-		for i := range keys {
-			keys[i] = table.Balance(org, i)
-		}
-		items, err := s.readTogether(ctx, keys[:min(n, accountGroup)])
-		if err != nil || items[0] == nil {
-			return nil, err
-		}
-		if have := shardsOf(items[0]); have != n {
-			n = have
-			continue
-		}
-		if n <= accountGroup {
+		if home = items[homeShard]; shardsOf(home) == n {
 			return items, nil
 		}
-		rest, err := s.readTogether(ctx, keys[accountGroup:])
-		if err != nil {
-			return nil, err
-		}
-		if torn {
-			return append(items, rest...), nil
-		}
-		again, err := s.readTogether(ctx, keys[:accountGroup])
-		if err != nil {
-			return nil, err
-		}
-		if slices.EqualFunc(items, again, sameVersion) {
-			return append(items, rest...), nil
-		}
 	}
-	return nil, errors.New("dynamo: the balance changed during every read")
-}
-
-func sameVersion(a, b item) bool {
-	return read(a).num(aVersion) == read(b).num(aVersion)
+	return nil, errors.New("dynamo: the shards changed during every read")
 }
 
 func shardsOf(home item) int {
@@ -160,7 +139,7 @@ func (s *LedgerStore) readTogether(ctx context.Context, keys []table.Key) ([]ite
 			if cancellation(err) == nil || try == ledgerTries {
 				return nil, err
 			}
-			if err := backoff(ctx, try); err != nil {
+			if err := s.db.pace.backoff(ctx, try); err != nil {
 				return nil, err
 			}
 			continue
@@ -175,14 +154,80 @@ func (s *LedgerStore) readTogether(ctx context.Context, keys []table.Key) ([]ite
 	}
 }
 
+// measured adds the writes of a measurement to an update of the home shard: only
+// the first of those who saw the same one before may write the next.
+func measured(x *expression, was, load credit.Load) {
+	at := x.name(aLoadAt)
+	x.set = append(x.set, x.name(aLoadN)+" = "+x.value(num(load.Reserves)), at+" = "+x.value(millis(load.At)),
+		x.name(aLoadUse)+" = "+x.value(num(int64(load.InUse))))
+	if was.At.IsZero() {
+		x.where = append(x.where, "attribute_not_exists("+at+")")
+	} else {
+		x.where = append(x.where, at+" = "+x.value(millis(was.At)))
+	}
+}
+
+// insistTries bounds what changes a balance that is so busy that hardly anybody
+// gets through: some seconds of tries without a pause to speak of.
+const insistTries = 300
+
+// insist writes a transaction that relieves a busy item. Waiting longer from try
+// to try, as everybody else does, it would come through last.
+func (s *LedgerStore) insist(ctx context.Context, acts []types.TransactWriteItem) (out writeOutcome) {
+	in := &dynamodb.TransactWriteItemsInput{TransactItems: acts, ClientRequestToken: freshToken()}
+	silent := 0
+	for try := range insistTries {
+		if try > 0 && s.db.pace.backoff(ctx, -1) != nil {
+			return out
+		}
+		switch out, _ = s.transact(ctx, in); out {
+		case didNothing:
+		case didNotAnswer:
+			if silent++; silent >= ledgerUnanswered {
+				return out
+			}
+		default:
+			return out
+		}
+	}
+	return out
+}
+
+// Measure implements credit.ShardStore.
+func (s *LedgerStore) Measure(ctx context.Context, a credit.Account, load credit.Load) (bool, error) {
+	x := &expression{names: map[string]string{}, values: item{}}
+	measured(x, a.Load, load)
+	x.where = append(x.where, "attribute_exists("+x.name(aVersion)+")")
+	switch s.insist(ctx, []types.TransactWriteItem{{Update: &types.Update{TableName: s.db.name(table.Ledger), Key: keyItem(table.Balance(a.Org, homeShard)),
+		UpdateExpression: aws.String(x.update()), ConditionExpression: aws.String(x.condition()),
+		ExpressionAttributeNames: x.names, ExpressionAttributeValues: x.values}}}) {
+	case didWrite:
+		return true, nil
+	case didCancel:
+		return false, nil
+	}
+	return false, ledgerUnavailable("dynamo.Measure", nil)
+}
+
 // Split implements credit.ShardStore. New shards refuse from when the home shard
 // does, and take entries from when it does; the condition is that neither changed.
-func (s *LedgerStore) Split(ctx context.Context, a credit.Account, n int) error {
+// They get their part of home's credit at once, because a home that is busy enough
+// to be split is hard to write.
+func (s *LedgerStore) Split(ctx context.Context, a credit.Account, n int, load credit.Load) error {
 	const op = "dynamo.Split"
 	ledger, due := s.db.name(table.Ledger), a.Shards[homeShard].Due
-	x := &expression{names: map[string]string{"#s": aShards, "#ver": aVersion}, values: item{":n": num(int64(n)), ":one": num(1), ":was": num(int64(len(a.Shards)))}}
-	x.set = []string{"#s = :n", "#ver = #ver + :one"}
+	added := n - len(a.Shards)
+	share := max(a.Shards[homeShard].Available, 0) / credit.Micro(added+1)
+	given := num(int64(share) * int64(added))
+	x := &expression{names: map[string]string{"#s": aShards, "#ver": aVersion, "#avail": aAvail, "#mv": aMoved},
+		values: item{":n": num(int64(n)), ":one": num(1), ":was": num(int64(len(a.Shards))), ":given": given, ":zero": num(0)}}
+	x.set = []string{"#s = :n", "#ver = #ver + :one", "#avail = #avail - :given", "#mv = if_not_exists(#mv, :zero) - :given"}
+	// A debt at home is nothing to give, and no reason not to split.
 	x.where = []string{"attribute_exists(#ver)", "(attribute_not_exists(#s) OR #s = :was)"}
+	if share > 0 { // a debt at home is nothing to give, and no reason not to split
+		x.where = append(x.where, "#avail >= :given")
+	}
+	measured(x, a.Load, load)
 	for name, t := range map[string]time.Time{aNext: due, aClosed: a.Closed} {
 		if n := x.name(name); t.IsZero() {
 			x.where = append(x.where, "attribute_not_exists("+n+")")
@@ -193,9 +238,11 @@ func (s *LedgerStore) Split(ctx context.Context, a credit.Account, n int) error 
 	acts := []types.TransactWriteItem{{Update: &types.Update{TableName: ledger, Key: keyItem(table.Balance(a.Org, homeShard)),
 		UpdateExpression: aws.String(x.update()), ConditionExpression: aws.String(x.condition()), ExpressionAttributeNames: x.names, ExpressionAttributeValues: x.values}}}
 	for i := len(a.Shards); i < n; i++ {
-		acts = append(acts, ledgerPut(ledger, shardItem(a.Org, i, due, a.Closed), ifAbsent))
+		it := shardItem(a.Org, i, due, a.Closed)
+		it[aAvail], it[aMoved] = num(int64(share)), num(int64(share))
+		acts = append(acts, ledgerPut(ledger, it, ifAbsent))
 	}
-	switch out, _, _ := s.act(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: acts, ClientRequestToken: freshToken()}, nil); out {
+	switch s.insist(ctx, acts) {
 	case didWrite:
 		return nil
 	case didCancel:
@@ -204,19 +251,21 @@ func (s *LedgerStore) Split(ctx context.Context, a credit.Account, n int) error 
 	return ledgerUnavailable(op, nil)
 }
 
-// spreadGroup bounds the shards of one transaction of a spread.
-const spreadGroup = 80
+// spreadGroup bounds the shards of one transaction of a spread: on a busy balance
+// many at once would meet a writer every time.
+const spreadGroup = 6
 
 // Spread implements credit.ShardStore.
 func (s *LedgerStore) Spread(ctx context.Context, a credit.Account, use int) error {
 	moves := credit.Moves(a.Shards, use)
 	givers := slices.DeleteFunc(slices.Clone(moves), func(m credit.Move) bool { return m.Amount < 0 })
 	takers := slices.DeleteFunc(moves, func(m credit.Move) bool { return m.Amount > 0 })
+	var groups [][]credit.Move
 	for len(givers) > 0 && len(takers) > 0 {
-		var batch []credit.Move
-		for len(givers) > 0 && len(takers) > 0 && len(batch) < spreadGroup {
+		var group []credit.Move
+		for len(givers) > 0 && len(takers) > 0 && len(group) < spreadGroup {
 			n := min(givers[0].Amount, -takers[0].Amount)
-			batch = add(add(batch, givers[0].Shard, n), takers[0].Shard, -n)
+			group = add(add(group, givers[0].Shard, n), takers[0].Shard, -n)
 			if givers[0].Amount -= n; givers[0].Amount == 0 {
 				givers = givers[1:]
 			}
@@ -224,11 +273,11 @@ func (s *LedgerStore) Spread(ctx context.Context, a credit.Account, use int) err
 				takers = takers[1:]
 			}
 		}
-		if err := s.move(ctx, a.Org, batch); err != nil {
-			return err
-		}
+		groups = append(groups, group)
 	}
-	return nil
+	errs := make([]error, len(groups))
+	s.db.pace.Each(ctx, len(groups), func(ctx context.Context, i int) { errs[i] = s.move(ctx, a.Org, groups[i]) })
+	return errors.Join(errs...)
 }
 
 // add sums moves per shard: two writes of one item are refused.
@@ -295,22 +344,14 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// Publish implements credit.ShardStore: the measurement stays on the home shard,
-// the number goes where a request's configuration is read.
-func (s *LedgerStore) Publish(ctx context.Context, org string, load credit.Load) error {
-	const op = "dynamo.Publish"
-	out, _ := s.actUpdate(ctx, &dynamodb.UpdateItemInput{TableName: s.db.name(table.Ledger), Key: keyItem(table.Balance(org, homeShard)),
-		UpdateExpression: aws.String("SET #ln = :n, #lt = :t, #lu = :u"), ConditionExpression: aws.String("attribute_exists(#ver)"),
-		ExpressionAttributeNames:  map[string]string{"#ln": aLoadN, "#lt": aLoadAt, "#lu": aLoadUse, "#ver": aVersion},
-		ExpressionAttributeValues: item{":n": num(load.Reserves), ":t": millis(load.At), ":u": num(int64(load.InUse))}})
-	if out != didWrite {
-		return ledgerUnavailable(op, nil)
-	}
-	out, _ = s.actUpdate(ctx, &dynamodb.UpdateItemInput{TableName: s.db.name(table.Config), Key: keyItem(table.Shards(org)),
+// Publish implements credit.ShardStore: the number goes where a request's
+// configuration is read.
+func (s *LedgerStore) Publish(ctx context.Context, org string, inUse int) error {
+	out, _ := s.actUpdate(ctx, &dynamodb.UpdateItemInput{TableName: s.db.name(table.Config), Key: keyItem(table.Shards(org)),
 		UpdateExpression: aws.String("SET #u = :u"), ExpressionAttributeNames: map[string]string{"#u": aInUse},
-		ExpressionAttributeValues: item{":u": num(int64(load.InUse))}})
+		ExpressionAttributeValues: item{":u": num(int64(inUse))}})
 	if out != didWrite {
-		return ledgerUnavailable(op, nil)
+		return ledgerUnavailable("dynamo.Publish", nil)
 	}
 	return nil
 }

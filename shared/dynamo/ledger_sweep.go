@@ -102,7 +102,7 @@ func (s *LedgerStore) batchGet(ctx context.Context, keys []table.Key) (map[table
 	request := map[string]types.KeysAndAttributes{name: {Keys: want, ConsistentRead: aws.Bool(true)}}
 	for try := 0; len(request) > 0; try++ {
 		if try > 0 {
-			if err := backoff(ctx, try-1); err != nil {
+			if err := s.db.pace.backoff(ctx, try-1); err != nil {
 				return nil, err
 			}
 		}

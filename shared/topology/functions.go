@@ -19,7 +19,7 @@ const operatorVault = "ORG#operator"
 // callLedger is what a metered call writes: requests, and the hold on a balance.
 // It reaches neither entries nor grants, so it cannot settle.
 func callLedger() TableAccess {
-	return TableAccess{Table: table.Ledger, Actions: []string{"GetItem", "PutItem", "Query", "UpdateItem"}, Keys: []string{"R#*", "A#*"}}
+	return TableAccess{Table: table.Ledger, Actions: []string{"BatchGetItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Keys: []string{"R#*", "A#*"}}
 }
 
 // callTables is what every metered call needs. It writes two things to config:
@@ -53,7 +53,7 @@ func billing() Function {
 			{Table: table.Config, Actions: []string{"GetItem", "Query"}, Keys: []string{"ORG#*", "KEYS#*", "OPERATOR", table.AuditHeads}},
 			{Table: table.Config, Actions: []string{"PutItem"}, Keys: []string{table.AuditRows, table.AuditHeads}},
 			{Table: table.Vault, Actions: []string{"Query"}, Keys: []string{operatorVault}},
-			{Table: table.Ledger, Actions: []string{"GetItem", "PutItem", "UpdateItem"}, Keys: []string{"A#*"}},
+			{Table: table.Ledger, Actions: []string{"BatchGetItem", "GetItem", "PutItem", "UpdateItem"}, Keys: []string{"A#*"}},
 			{Table: table.Ledger, Actions: []string{"GetItem", "PutItem"}, Keys: []string{"B#*", "X#*"}},
 			{Table: table.Ledger, Actions: []string{"PutItem"}, Keys: []string{"G#*", "J#*"}},
 			{Table: table.Ledger, Actions: []string{"Query"}, Keys: []string{"G#*"}},
@@ -154,7 +154,9 @@ func settle() Function {
 		},
 		Tables: []TableAccess{
 			// The check is that of the month that an entry is written into.
-			{Table: table.Ledger, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "UpdateItem"}},
+			{Table: table.Ledger, Actions: []string{"BatchGetItem", "ConditionCheckItem", "GetItem", "PutItem", "UpdateItem"}},
+			// It tells callers how many balance shards to use, as sweep does.
+			{Table: table.Config, Actions: []string{"UpdateItem"}, Keys: []string{"ORG#*"}},
 			// Events that it has sent are deleted, rows never.
 			{Table: table.Usage, Actions: []string{"BatchGetItem", "GetItem", "PutItem", "UpdateItem"}},
 			{Table: table.Usage, Actions: []string{"DeleteItem"}, Keys: []string{table.KeptEvents}},

@@ -121,7 +121,7 @@ func (e *env) intoClosed(org string) {
 	t.Helper()
 	a, err := e.Clean.Account(e.ctx, org)
 	must(t, err)
-	must(t, e.Clean.Split(e.ctx, a, 3))
+	must(t, e.Clean.Split(e.ctx, a, 3, credit.Load{At: e.now(), InUse: 3}))
 	if a, err = e.Clean.Account(e.ctx, org); err != nil || !a.Shards[2].Closed.Equal(april) {
 		t.Fatalf("a shard that was added takes entries from %+v on: %v", a.Shards, err)
 	}
@@ -155,7 +155,10 @@ const (
 // shards go on around the boundary; nothing gets into a closed month.
 func closingRace(t *testing.T, e *env) {
 	e.fund("org", 100_000)
-	must(t, e.Clean.Publish(e.ctx, "org", credit.Load{At: e.now(), InUse: 1}))
+	a, err := e.Clean.Account(e.ctx, "org")
+	must(t, err)
+	_, err = e.Clean.Measure(e.ctx, a, credit.Load{At: e.now(), InUse: 1})
+	must(t, err)
 	e.at(april.Add(-2 * time.Minute))
 	var late atomic.Int64
 	e.Faults.Random(7, 20, 20, 30, 0)
@@ -170,7 +173,7 @@ func closingRace(t *testing.T, e *env) {
 			case 2:
 				if round == 7 {
 					if a, err := e.ledger.Balance(e.ctx, "org"); err == nil {
-						_ = e.Clean.Split(e.ctx, a.Account, 4)
+						_ = e.Clean.Split(e.ctx, a.Account, 4, credit.Load{At: e.now(), InUse: 4})
 					}
 				}
 				_, _ = e.ledger.Grant(e.ctx, credit.GrantRequest{Org: "org", Kind: taxonomy.Gifted, Amount: 10, IdempotencyKey: "g" + strconv.Itoa(round),

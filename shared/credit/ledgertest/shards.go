@@ -17,13 +17,15 @@ func (e *env) split(org string, n int) credit.Account {
 		a, err := e.Clean.Account(e.ctx, org)
 		must(e.t, err)
 		if len(a.Shards) >= n {
-			must(e.t, e.Clean.Publish(e.ctx, org, credit.Load{Reserves: a.Reserves(), At: e.now(), InUse: n}))
+			_, err := e.Clean.Measure(e.ctx, a, credit.Load{Reserves: a.Reserves(), At: e.now(), InUse: n})
+			must(e.t, err)
+			must(e.t, e.Clean.Publish(e.ctx, org, n))
 			must(e.t, e.Clean.Spread(e.ctx, a, n))
 			a, err = e.Clean.Account(e.ctx, org)
 			must(e.t, err)
 			return a
 		}
-		must(e.t, e.Clean.Split(e.ctx, a, min(n, len(a.Shards)+64)))
+		must(e.t, e.Clean.Split(e.ctx, a, min(n, len(a.Shards)+64), credit.Load{At: e.now().Add(-time.Hour)}))
 	}
 }
 
@@ -131,6 +133,7 @@ func shardLifecycle(t *testing.T, e *env) {
 		t.Fatalf("reconcile: %+v", rep)
 	}
 	staleSpread(t, e)
+	shardedDebt(t, e)
 }
 
 // staleSpread: a spread by a stale picture takes nothing that was reserved since;
@@ -166,7 +169,7 @@ func staleSpread(t *testing.T, e *env) {
 	must(t, err)
 	stale := a
 	stale.Shards = stale.Shards[:1]
-	wantCode(t, e.Clean.Split(e.ctx, stale, 8), fault.Conflict)
+	wantCode(t, e.Clean.Split(e.ctx, stale, 8, credit.Load{At: e.now()}), fault.Conflict)
 }
 
 // reshape: load makes shards, idleness takes them back, funds bound them.
@@ -267,4 +270,35 @@ func shardedExpiry(t *testing.T, e *env) {
 	if !rep.OK {
 		t.Fatalf("reconcile: %+v", rep)
 	}
+}
+
+// shardedDebt: what one shard's settlement took beyond its credit is owed by all:
+// no other shard may reserve it, without waiting for a sweep.
+func shardedDebt(t *testing.T, e *env) {
+	e.fund("debt", 1000)
+	e.split("debt", 4)
+	r := e.request("debt", 10)
+	r.Shards = 4
+	h, err := e.ledger.Reserve(e.ctx, r)
+	must(t, err)
+	must(t, e.ledger.Used(e.ctx, h, e.outcome(900)))
+	if rep := e.clean.Settle(e.ctx, e.drain(), e.now()); rep.Settled != 1 {
+		t.Fatalf("settle: %+v", rep)
+	}
+	for i, s := range e.wantShards("debt").Shards {
+		if s.Available < 0 {
+			t.Errorf("shard %d is left with %d", i, s.Available)
+		}
+	}
+	for _, c := range []struct {
+		hold credit.Micro
+		want fault.Code
+	}{{101, fault.InsufficientCredits}, {100, ""}, {1, fault.InsufficientCredits}} {
+		r := e.request("debt", c.hold)
+		r.Shards = 4
+		_, err := e.ledger.Reserve(e.ctx, r)
+		wantCode(t, err, c.want)
+	}
+	e.wantBalance("debt", 100, 100)
+	e.wantShards("debt")
 }

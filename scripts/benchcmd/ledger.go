@@ -39,6 +39,8 @@ const (
 type ledgerBench struct {
 	client *dynamodb.Client
 	ledger *credit.Ledger
+	store  *dynamo.LedgerStore
+	bares  int
 	table  string
 	time   time.Duration
 	orgs   []string
@@ -71,7 +73,7 @@ func ledger(ctx context.Context, o options, p plan, r *report) (err error) {
 	if err != nil {
 		return err
 	}
-	b := &ledgerBench{client: client, ledger: credit.New(db.Ledger(), credit.Options{}), table: names[table.Ledger], time: p.ledger, r: r}
+	b := &ledgerBench{client: client, store: db.Ledger(), ledger: credit.New(db.Ledger(), credit.Options{}), table: names[table.Ledger], time: p.ledger, r: r}
 	if err := b.open(ctx); err != nil {
 		return err
 	}
@@ -85,7 +87,10 @@ func ledger(ctx context.Context, o options, p plan, r *report) (err error) {
 	if err != nil {
 		return err
 	}
-	return b.steps(ctx, base)
+	if err := b.steps(ctx, base); err != nil {
+		return err
+	}
+	return b.matrix(ctx, p)
 }
 
 func (b *ledgerBench) open(ctx context.Context) error {
@@ -110,7 +115,7 @@ func (b *ledgerBench) steps(ctx context.Context, base float64) error {
 	var holds []credit.Hold
 	reserve := func(prefix string, orgs []string) func(context.Context, int) error {
 		return func(ctx context.Context, n int) error {
-			h, err := b.reserve(ctx, orgs[n%len(orgs)], fmt.Sprintf("%s%d", prefix, n))
+			h, err := b.reserve(ctx, orgs[n%len(orgs)], fmt.Sprintf("%s%d", prefix, n), 1)
 			if err == nil {
 				mu.Lock()
 				holds = append(holds, h)
@@ -149,11 +154,11 @@ func (b *ledgerBench) steps(ctx context.Context, base float64) error {
 // errDone ends a figure that has used up what there was.
 var errDone = errors.New("bench: nothing is left to measure with")
 
-func (b *ledgerBench) reserve(ctx context.Context, org, request string) (credit.Hold, error) {
+func (b *ledgerBench) reserve(ctx context.Context, org, request string, shards int) (credit.Hold, error) {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	return b.ledger.Reserve(ctx, credit.ReserveRequest{Org: org, Request: request, Attempt: 1, Owner: "o" + request, Hold: ledgerHold,
 		Fingerprint: sha256.Sum256([]byte(request)), Now: now, Expires: now.Add(time.Hour), Provider: "sim", Model: "sim-chat",
-		Source: taxonomy.Platform, Rule: "platform", DecisionHash: "bench", PriceVersion: "bench", Decision: []byte(`{"bench":true}`)})
+		Source: taxonomy.Platform, Rule: "platform", DecisionHash: "bench", PriceVersion: "bench", Decision: []byte(`{"bench":true}`), Shards: shards})
 }
 
 func benchUsage() billing.Usage {

@@ -27,6 +27,7 @@ func (r *report) print(out io.Writer) {
 	r.printStartup(out)
 	r.printSizes(out)
 	r.printLedger(out)
+	r.printHot(out)
 	r.printSoak(out)
 	if m := r.Money; m.Orgs > 0 {
 		verdict := "right"
@@ -122,6 +123,16 @@ func (r *report) printLedger(out io.Writer) {
 		rows = append(rows, []string{l.Step, number(l.PerSecond), ratio(l.OfBase), strconv.Itoa(refused)})
 	}
 	grid(out, "ledger on DynamoDB Local", rows)
+	rows = [][]string{{"organisations", "shards each", "reserve to settled per second", "of a bare transaction", "refused"}}
+	for _, s := range r.Shards {
+		rows = append(rows, []string{strconv.Itoa(s.Orgs), strconv.Itoa(s.Shards), spread(s.PerSecond), spread(s.OfBare), strconv.Itoa(s.Refused)})
+	}
+	grid(out, fmt.Sprintf("requests on DynamoDB Local, %d callers (it neither refuses conflicts nor slows busy keys: shards cannot help here, and must not cost)", ledgerWorkers), rows)
+	rows = [][]string{{"settled together", "write units", "of the index"}}
+	for _, u := range r.Units {
+		rows = append(rows, []string{strconv.Itoa(u.Batch), number(u.Table), number(u.Index)})
+	}
+	grid(out, "write units of a request, any number of organisations and shards (documented rule over what is sent; the local engine counts otherwise)", rows)
 }
 
 func (r *report) printSoak(out io.Writer) {

@@ -31,15 +31,19 @@ type report struct {
 	Serving []servingRow  `json:"serving,omitempty"`
 	// Idle is what the stack uses at rest, in CPU-milliseconds per second; the
 	// figures of serving are less that.
-	Idle     float64     `json:"idle_cpu_ms_per_second"`
-	Memory   memoryRow   `json:"memory"`
-	Money    moneyRow    `json:"money"`
-	Ledger   []ledgerRow `json:"ledger,omitempty"`
-	Startup  []startRow  `json:"startup,omitempty"`
-	Function []goRow     `json:"function,omitempty"`
-	Vault    *vaultRow   `json:"vault,omitempty"`
-	Sizes    []sizeRow   `json:"sizes,omitempty"`
-	Soak     *soakRow    `json:"soak,omitempty"`
+	Idle   float64     `json:"idle_cpu_ms_per_second"`
+	Memory memoryRow   `json:"memory"`
+	Money  moneyRow    `json:"money"`
+	Ledger []ledgerRow `json:"ledger,omitempty"`
+	Shards []shardRow  `json:"shards,omitempty"`
+	// Units are the write units of a request by the documented rule.
+	Units    []unitsRow `json:"write_units,omitempty"`
+	Hot      *hotReport `json:"hot,omitempty"`
+	Startup  []startRow `json:"startup,omitempty"`
+	Function []goRow    `json:"function,omitempty"`
+	Vault    *vaultRow  `json:"vault,omitempty"`
+	Sizes    []sizeRow  `json:"sizes,omitempty"`
+	Soak     *soakRow   `json:"soak,omitempty"`
 }
 
 type machine struct {
@@ -103,6 +107,24 @@ type ledgerRow struct {
 	PerSecond float64        `json:"per_second"`
 	OfBase    float64        `json:"of_baseline,omitempty"`
 	Refused   map[string]int `json:"refused,omitempty"`
+}
+
+// shardRow are whole requests, reserve to settled, on DynamoDB Local.
+type shardRow struct {
+	Orgs      int        `json:"orgs"`
+	Shards    int        `json:"shards"`
+	Requests  int        `json:"requests"`
+	Refused   int        `json:"refused"`
+	PerSecond rig.Spread `json:"per_second"`
+	// OfBare is the rate over that of one bare transaction of a reserve's size.
+	OfBare rig.Spread `json:"of_bare_transaction"`
+}
+
+// unitsRow is what a request consumes with so many settled in one transaction.
+type unitsRow struct {
+	Batch int     `json:"settled_together"`
+	Table float64 `json:"table_units"`
+	Index float64 `json:"index_units"`
 }
 
 type startRow struct {

@@ -119,15 +119,16 @@ func (s *LedgerStore) Settle(ctx context.Context, used []credit.Used, now time.T
 }
 
 // laneRows groups lanes that are settled one after the other: what clients draw of
-// one agency meets on its offer.
+// one agency meets on its offer, what counts towards an allowance on its count.
 func laneRows(order []settleLane) (rows [][]settleLane) {
 	of := make(map[string]int)
 	for _, lane := range order {
+		meets := lane.client != "" || lane.month != (table.Key{})
 		at, there := of[lane.payer]
-		if lane.client == "" || !there {
+		if !meets || !there {
 			at = len(rows)
 			rows = append(rows, nil)
-			if lane.client != "" {
+			if meets {
 				of[lane.payer] = at
 			}
 		}

@@ -126,34 +126,6 @@ func shardsOf(home item) int {
 	return int(min(max(read(home).num(aShards), 1), credit.MaxShards))
 }
 
-// readTogether reads items of the ledger in one transaction, nil for those that
-// do not exist.
-func (s *LedgerStore) readTogether(ctx context.Context, keys []table.Key) ([]item, error) {
-	gets := make([]types.TransactGetItem, len(keys))
-	for i, k := range keys {
-		gets[i].Get = &types.Get{TableName: s.db.name(table.Ledger), Key: keyItem(k)}
-	}
-	for try := 0; ; try++ {
-		out, err := s.db.api.TransactGetItems(ctx, &dynamodb.TransactGetItemsInput{TransactItems: gets})
-		if err != nil {
-			if cancellation(err) == nil || try == ledgerTries {
-				return nil, err
-			}
-			if err := s.db.pace.backoff(ctx, try); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		items := make([]item, len(keys))
-		for i := range out.Responses {
-			if len(out.Responses[i].Item) > 0 {
-				items[i] = out.Responses[i].Item
-			}
-		}
-		return items, nil
-	}
-}
-
 // measured adds the writes of a measurement to an update of the home shard: only
 // the first of those who saw the same one before may write the next.
 func measured(x *expression, was, load credit.Load) {

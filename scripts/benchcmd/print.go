@@ -127,7 +127,7 @@ func (r *report) printLedger(out io.Writer) {
 	for _, s := range r.Shards {
 		rows = append(rows, []string{strconv.Itoa(s.Orgs), strconv.Itoa(s.Shards), spread(s.PerSecond), spread(s.OfBare), strconv.Itoa(s.Refused)})
 	}
-	grid(out, fmt.Sprintf("requests on DynamoDB Local, %d callers (it neither refuses conflicts nor slows busy keys: shards cannot help here, and must not cost)", ledgerWorkers), rows)
+	grid(out, fmt.Sprintf("requests on DynamoDB Local, %d callers (it neither refuses conflicts nor slows busy keys: shards cannot help here, they cost what fewer requests settle together)", ledgerWorkers), rows)
 	rows = [][]string{{"settled together", "write units", "of the index"}}
 	for _, u := range r.Units {
 		rows = append(rows, []string{strconv.Itoa(u.Batch), number(u.Table), number(u.Index)})

@@ -328,7 +328,13 @@ func closingPoison(t *testing.T, e *env) {
 	e.at(april.Add(25 * time.Hour))
 	e.closes(0, 1)
 	e.pass(closeRest)
-	e.closes(1, 0)
+	// The damaged request does not keep the month open, and the balance that is
+	// added up at its closing says so.
+	closed, err := e.clean.CloseMonths(e.ctx, e.now())
+	must(t, err)
+	if closed.Closed != 1 || closed.Waiting != 0 || len(closed.Mismatches) != 1 || closed.Mismatches[0] != (credit.Mismatch{Org: "org", What: "held", Want: 5000, Got: 10}) {
+		t.Fatalf("closed %+v", closed)
+	}
 	e.SetHold(t, table.Request("org", h.Request, 1), 10)
 	rep, err := e.clean.SettleStale(e.ctx, e.now(), credit.StaleAfter)
 	must(t, err)

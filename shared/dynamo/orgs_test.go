@@ -19,7 +19,7 @@ import (
 
 func openConfig(t *testing.T) *DB {
 	t.Helper()
-	fx := dynamotest.Open(t, table.Config)
+	fx := dynamotest.Open(t, table.Config, table.Ledger)
 	db, err := New(fx.Client, fx.Tables)
 	if err != nil {
 		t.Fatal(err)

@@ -130,6 +130,7 @@ func TestRebuildUsage(t *testing.T) {
 		t.Errorf("%d older rows are left: %v", len(rows), err)
 	}
 	// Again, without anything to repair.
+	op.ID = "op2"
 	if rep, err = r.Run(t.Context(), "acme", op, now); err != nil || !rep.Complete || len(rep.Repaired)+len(rep.Mismatches) != 0 || rep.Checked != len(all) {
 		t.Errorf("%+v %v, %d entries", rep, err, len(all))
 	}

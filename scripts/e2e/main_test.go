@@ -184,6 +184,12 @@ type entry struct {
 		Account string
 		Amount  int64
 	}
+	PaidBy string `json:"paid_by"`
+	Tokens int64
+	Usage  struct {
+		Input  int64 `json:"input_tokens"`
+		Output int64 `json:"output_tokens"`
+	}
 }
 
 func (x *tenant) entries() []entry {

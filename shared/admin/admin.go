@@ -36,6 +36,7 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/integration"
+	"github.com/latchkey/latchkey/shared/legacytokens"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/redact"
 	"github.com/latchkey/latchkey/shared/rotation"
@@ -77,6 +78,7 @@ type Services struct {
 	Commercial   *commercial.Service
 	Books        Books
 	Rebuild      Rebuilder
+	LegacyTokens *legacytokens.Service
 	Prices       Prices
 	Rotations    *rotation.Service
 	Routes       Routes

@@ -73,6 +73,10 @@ func rowsOf() map[string][]string {
 		"POST " + base + "/grants":      {"grant.create"},
 		"POST " + base + "/adjustments": {"adjustment.create"},
 
+		"POST " + base + "/legacy-tokens/mode":   {"ledger_mode.set"},
+		"PUT " + base + "/legacy-tokens":         {"legacy_tokens.terms"},
+		"POST " + base + "/legacy-tokens/import": {"legacy_tokens.import"},
+
 		"PUT " + base + "/alerts/settings": {"alerts.update"},
 
 		"PUT /api/operator/payments":         {"operator/credential.create", "operator/credential.rotate"},

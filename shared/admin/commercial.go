@@ -44,7 +44,9 @@ func policyOut(p commercial.Policy) policyJSON {
 
 // billingJSON is everything about how an organisation is charged, besides prices.
 type billingJSON struct {
-	Policy policyJSON `json:"policy"`
+	// LedgerMode says who pays; it is changed below legacy-tokens.
+	LedgerMode org.LedgerMode `json:"ledger_mode"`
+	Policy     policyJSON     `json:"policy"`
 	// FreeRequests is what the allowance of the month took so far.
 	Month        string       `json:"month"`
 	FreeRequests int64        `json:"free_requests_used"`
@@ -82,7 +84,7 @@ func getBilling(c *call) (any, error) {
 		return nil, err
 	}
 	p := commercial.Resolve(string(c.org.Tier), features.Has(c.org.Tier, org.FeatureBYOK), tiers, own)
-	return billingJSON{Policy: policyOut(p), Month: c.req.Now.UTC().Format(monthFormat), FreeRequests: used, Rules: rulesOut(tiers, features)}, nil
+	return billingJSON{LedgerMode: c.org.LedgerMode, Policy: policyOut(p), Month: c.req.Now.UTC().Format(monthFormat), FreeRequests: used, Rules: rulesOut(tiers, features)}, nil
 }
 
 // monthFormat is how a month is written.

@@ -152,6 +152,9 @@ type entryJSON struct {
 	Usage         *usageJSON             `json:"usage,omitempty"`
 	Estimated     bool                   `json:"estimated"`
 	Late          bool                   `json:"late,omitempty"`
+	// PaidBy is legacy_tokens where the legacy counter paid, with Tokens.
+	PaidBy string `json:"paid_by,omitempty"`
+	Tokens int64  `json:"tokens,omitempty"`
 	// ClientID is set where an agency paid for a client; the client's own entry has
 	// the agency as payer, and what it paid.
 	ClientID string       `json:"client_id,omitempty"`
@@ -176,6 +179,9 @@ func entryOut(e credit.Entry) entryJSON {
 	}
 	for _, leg := range e.Legs {
 		out.Legs = append(out.Legs, legJSON{leg.Account, leg.Amount})
+	}
+	if e.Stamp.Legacy() {
+		out.PaidBy, out.Tokens = "legacy_tokens", e.Tokens
 	}
 	switch e.Kind {
 	case credit.UsageEntry:

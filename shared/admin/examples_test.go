@@ -36,7 +36,7 @@ func examples(w *world) map[string]example {
 	get("/api/health", "/api/openapi.json", "/api/catalog", "/api/models", "/api/orgs", base, base+"/keys", base+"/settings", base+"/agents", base+"/agents/{id}", base+"/audit",
 		base+"/connections", base+"/connections/{id}", base+"/installs", base+"/installs/{id}", base+"/installs/{id}/setup", base+"/bindings",
 		base+"/bindings/{id}", base+"/sessions", base+"/sessions/{id}", base+"/sessions/{id}/messages", base+"/turns/{id}", base+"/credits",
-		base+"/entries", base+"/holds", base+"/alerts", base+"/alerts/settings", base+"/requests/{id}", base+"/billing", base+"/billing/replenish", "/api/operator/billing", "/api/operator/tiers", "/api/operator/prices", "/api/operator/prices/{version}",
+		base+"/entries", base+"/holds", base+"/legacy-tokens", base+"/legacy-tokens/parity", base+"/alerts", base+"/alerts/settings", base+"/requests/{id}", base+"/billing", base+"/billing/replenish", "/api/operator/billing", "/api/operator/tiers", "/api/operator/prices", "/api/operator/prices/{version}",
 		"/api/operator/audit", "/api/operator/audit/verify", "/api/operator/poison", "/api/operator/unbilled", base+"/audit/verify", base+"/integrations", base+"/integrations/{id}",
 		"/api/operator/rotations", "/api/operator/rotations/{id}", "/api/operator/payments")
 	add("GET", base+"/deliveries", "?install="+w.ids["installs"], "")
@@ -88,6 +88,9 @@ func examples(w *world) map[string]example {
 	add("PUT", base+"/credits", "", `{"credit_line":500}`)
 	add("POST", base+"/grants", "", `{"kind":"purchased","amount":1000000,"idempotency_key":"k1"}`)
 	add("POST", base+"/adjustments", "", `{"kind":"gifted","amount":-5,"idempotency_key":"k2"}`)
+	add("POST", base+"/legacy-tokens/mode", "", `{"ledger_mode":"legacy"}`)
+	add("PUT", base+"/legacy-tokens", "", `{"limit_tokens":1000,"rate_pico":2000000,"rounding":100,"rates":[{"model":"*","input_pico":1,"output_pico":2}]}`)
+	add("POST", base+"/legacy-tokens/import", "", `{"rows":[{"id":"r1","periodStart":1772323200000,"periodEnd":1772409600000,"requestCount":3,"inputTokens":2,"outputTokens":3,"totalTokens":5,"costInCents":1.25,"requestType":"chat","provider":"openrouter","model":"prov/m","success":true}]}`)
 	add("PUT", base+"/alerts/settings", "", `{"low_balance":1000000}`)
 	add("PUT", base+"/billing", "", `{"model":"flat_platform_fee","flat_fee":20000,"endpoint_fee":500,"free_requests_per_month":1000}`)
 	add("PUT", "/api/operator/billing", "", `{"enterprise":{"model":"optional_surcharge","surcharge_bps":500},"agency":{"inherit":true}}`)
@@ -116,6 +119,9 @@ func examples(w *world) map[string]example {
 func (w *world) prepare(name string) {
 	if name == "POST "+base+"/connections/{id}/rotate/rollback" {
 		w.must("POST", "/api/orgs/acme/connections/"+w.ids["connections"]+"/rotate", adminKey, `{"api_key":"`+w.canary()+`"}`, 200)
+	}
+	if name == "PUT "+base+"/legacy-tokens" || name == "POST "+base+"/legacy-tokens/import" {
+		w.must("POST", "/api/orgs/acme/legacy-tokens/mode", operatorKey, `{"ledger_mode":"legacy"}`, 200)
 	}
 	if name == "POST /api/operator/payments/finish" {
 		for range 2 {

@@ -204,7 +204,7 @@ func (g *generator) of(t reflect.Type, input bool) object {
 	case reflect.TypeFor[install.Mention]():
 		return object{"description": "true for any message that addresses the bot, or the name it must address",
 			"oneOf": []object{{"type": "boolean"}, {"type": "string", "pattern": "^/?[A-Za-z0-9_-]{1,64}$"}}}
-	case reflect.TypeFor[seconds]():
+	case reflect.TypeFor[seconds](), reflect.TypeFor[json.Number]():
 		return object{"type": "number"}
 	}
 	switch t.Kind() {

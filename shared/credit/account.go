@@ -28,8 +28,11 @@ type Account struct {
 	// NextExpiry is the earliest end of a grant that has not been folded, zero
 	// if none. From then on nothing is reserved until it has been.
 	NextExpiry time.Time
-	Mode       string
-	Opened     time.Time
+	// Mode is ModeCredit while credits pay for new calls, ModeLegacy while the
+	// legacy counter does; Epoch counts the changes of that.
+	Mode   string
+	Epoch  int64
+	Opened time.Time
 	// Closed is the beginning of the first month that takes entries, FencedAt is
 	// since when that is so; zero if no month was closed.
 	Closed, FencedAt time.Time
@@ -53,6 +56,12 @@ type Shard struct {
 	Due time.Time
 	// Closed is the beginning of the first month that takes entries.
 	Closed time.Time
+	// Mode and Epoch are those of home, or older ones for a moment.
+	Mode  string
+	Epoch int64
+	// Counted are the tokens of calls that were paid with credits after the
+	// organisation left its legacy counter, by [CountPeriod].
+	Counted map[string]int64
 }
 
 // Reserves counts the reservations of all shards.
@@ -63,8 +72,13 @@ func (a Account) Reserves() (n int64) {
 	return n
 }
 
-// ModeCredit is the mode in which the ledger charges.
-const ModeCredit = "credit"
+// Counted are the tokens that credits paid for in a period, over all shards.
+func (a Account) Counted(period string) (n int64) {
+	for _, s := range a.Shards {
+		n += s.Counted[period]
+	}
+	return n
+}
 
 // Posting is a grant, an adjustment or the end of a grant. A positive adjustment
 // can be spent like a grant of its kind.

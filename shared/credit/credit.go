@@ -110,7 +110,10 @@ const (
 	AccountAdjustment = "adjustment"
 	AccountBreakage   = "breakage"
 	AccountRefund     = "refund"
-	accountGrant      = "grant:"
+	// What credits would have paid while the legacy counter did.
+	AccountShadow        = "shadow:credits"
+	AccountShadowRevenue = "shadow:revenue"
+	accountGrant         = "grant:"
 )
 
 // Leg is one side of an entry. The legs of an entry sum to 0.
@@ -152,6 +155,10 @@ type Entry struct {
 	// settled: the entry belongs to the month in which it is written. Zero
 	// otherwise.
 	UsedAt time.Time
+	// Stamp says who paid. Where the legacy counter did, Amount is 0 and Tokens is
+	// what was counted there.
+	Stamp  Stamp
+	Tokens int64
 }
 
 // NotBefore moves a usage entry to the time it is written if its own month is
@@ -213,6 +220,8 @@ type Used struct {
 
 	// Agency pays, if set; Day is where the draw counts.
 	Agency, Day string
+	// Stamp says who pays.
+	Stamp Stamp
 }
 
 // Final is the state in which settlement leaves the attempt.
@@ -226,8 +235,11 @@ func (u Used) Final() State {
 	return Settled
 }
 
-// MovesBalance reports whether settling may change the balance.
-func (u Used) MovesBalance() bool { return u.Hold != 0 || u.Amount != 0 }
+// MovesBalance reports whether settling changes the balance: its credits, or the
+// tokens it counts of an organisation that has left its legacy counter.
+func (u Used) MovesBalance() bool {
+	return !u.Stamp.Legacy() && (u.Hold != 0 || u.Amount != 0 || u.Stamp.Epoch > 0 && u.Tokens() > 0)
+}
 
 // Own reports whether the call was made on the organisation's own key or endpoint,
 // so that its amount is a fee.
@@ -235,11 +247,11 @@ func (u Used) Own() bool { return u.Source == taxonomy.BYOK || u.Source == taxon
 
 // Counts reports whether the attempt takes from the free allowance of its month,
 // while there is any.
-func (u Used) Counts() bool { return u.Free > 0 && u.Kind != Refused }
+func (u Used) Counts() bool { return u.Free > 0 && u.Kind != Refused && !u.Stamp.Legacy() }
 
 // Charge is what settling takes from the organisation.
 func (u Used) Charge() Micro {
-	if u.Waived {
+	if u.Waived || u.Stamp.Legacy() {
 		return 0
 	}
 	return u.Amount
@@ -257,6 +269,9 @@ func (u Used) Entry() (e Entry, ok bool) {
 	if u.Agency != "" {
 		e.Amount, e.Legs, e.Agency, e.Paid = 0, nil, u.Agency, u.Amount
 	}
+	if u.Stamp.Legacy() {
+		e.Amount, e.Legs, e.Tokens = 0, u.legs(), u.Tokens()
+	}
 	return e, u.Kind != Refused
 }
 
@@ -271,7 +286,7 @@ func (u Used) entry(kind EntryKind, to string, amount Micro) Entry {
 		Legs:    []Leg{{AccountOrg, -amount}, {to, amount}},
 		Request: u.Request, Attempt: u.Attempt, Source: u.Source, PriceVersion: u.PriceVersion,
 		Provider: u.Provider, Model: u.Model, Connection: u.Connection, Agent: u.Agent, Key: u.Key,
-		Estimated: u.Estimated, Late: u.Expired,
+		Estimated: u.Estimated, Late: u.Expired, Stamp: u.Stamp,
 	}
 }
 

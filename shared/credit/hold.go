@@ -39,6 +39,8 @@ type ReserveRequest struct {
 	// Decision is the canonical form of the decision's inputs, kept beside the
 	// request.
 	Decision []byte
+	// Stamp is who pays, as far as the caller knows.
+	Stamp Stamp
 	// Shards is how many balance shards callers were told to use; 0 and 1 mean
 	// one. It is a hint: credit on all others is found, too.
 	Shards int
@@ -65,6 +67,9 @@ type Hold struct {
 	// Unmetered says that the call costs nothing: it is made on the organisation's own
 	// key or endpoint, and no fee is due.
 	Unmetered bool
+	// Stamp says who pays. Where the legacy counter does, Amount only says what was
+	// agreed to: no credits are held.
+	Stamp Stamp
 }
 
 // Outcome is what a caller reports when its call has ended.
@@ -148,6 +153,10 @@ func Pick(owner string, attempt, n, shards int) int {
 func (l *Ledger) Extend(ctx context.Context, h Hold, delta Micro, now time.Time) (Hold, error) {
 	if delta <= 0 || h.Amount <= 0 || delta > billing.MaxAmount-h.Amount {
 		return Hold{}, invalid("credit.Extend", "delta", "a hold can only be extended by a positive amount within bounds")
+	}
+	if h.Stamp.Legacy() { // holds no credits
+		h.Amount += delta
+		return h, nil
 	}
 	return l.store.Extend(ctx, h, delta, now)
 }

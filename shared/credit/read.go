@@ -226,9 +226,13 @@ type UsageRow struct {
 	Provider, Model string
 	Agent           string
 	Source          taxonomy.BillingSource
-	Requests        int64
-	Usage           billing.Usage
-	Cost            Micro
+	// Legacy rows are of what the legacy counter paid for; Shadow is what credits
+	// would have.
+	Legacy   bool
+	Requests int64
+	Usage    billing.Usage
+	Cost     Micro
+	Shadow   Micro
 	// Client is set in the rows of what an agency paid for a client; Paid is what
 	// the agency paid, in the client's rows.
 	Client string
@@ -239,7 +243,7 @@ type UsageRow struct {
 // request, which its usage entry counts.
 func RowOf(e Entry) UsageRow {
 	r := UsageRow{Org: e.Org, Day: e.At.UTC().Format(time.DateOnly), Provider: e.Provider, Model: e.Model, Agent: e.Agent,
-		Source: e.Source, Requests: 1, Usage: e.Usage, Cost: -e.Amount, Client: e.Client, Paid: e.Paid}
+		Source: e.Source, Legacy: e.Stamp.Legacy(), Requests: 1, Usage: e.Usage, Cost: -e.Amount, Shadow: e.Shadow(), Client: e.Client, Paid: e.Paid}
 	if e.Kind == FeeEntry {
 		r.Requests = 0
 	}
@@ -248,18 +252,25 @@ func RowOf(e Entry) UsageRow {
 
 // Key is the row's key in the usage table.
 func (r UsageRow) Key() table.Key {
-	agent := r.Agent
+	agent, source := r.Agent, string(r.Source)
 	if r.Client != "" {
 		agent = "client:" + r.Client // no agent has such an id
 	}
-	return table.UsageRow(r.Org, r.Day, r.Provider+"/"+r.Model, agent, string(r.Source))
+	if r.Legacy {
+		source += legacyRow
+	}
+	return table.UsageRow(r.Org, r.Day, r.Provider+"/"+r.Model, agent, source)
 }
+
+// legacyRow sets rows of the legacy counter apart from those that cost credits.
+const legacyRow = ":legacy"
 
 // Add adds another row's figures.
 func (r *UsageRow) Add(o UsageRow) {
 	r.Requests += o.Requests
 	r.Cost += o.Cost
 	r.Paid += o.Paid
+	r.Shadow += o.Shadow
 	r.Usage = r.Usage.Plus(o.Usage)
 }
 

@@ -20,6 +20,7 @@ type Open struct {
 	Created      time.Time
 	Expires      time.Time
 	Source       taxonomy.BillingSource
+	Stamp        Stamp
 	// HasCheckpoint, Checkpoint and CheckpointUsage are what a running call
 	// stored last.
 	HasCheckpoint   bool

@@ -20,7 +20,7 @@ const aOpened = "opened"
 
 // OpenAccount implements credit.AccountStore.
 func (s *LedgerStore) OpenAccount(ctx context.Context, org string, now time.Time) error {
-	it := shardItem(org, homeShard, time.Time{}, time.Time{})
+	it := shardItem(org, homeShard, time.Time{}, time.Time{}, credit.ModeCredit, 0)
 	it[aLine], it[aSeq], it[aShards], it[aOpened] = num(0), num(0), num(1), millis(now)
 	it[table.HoldsPK], it[table.HoldsSK] = str(table.CloseBucket(org)), millis(credit.FirstClose(now))
 	_, err := s.db.api.PutItem(ctx, &dynamodb.PutItemInput{

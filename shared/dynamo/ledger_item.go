@@ -152,6 +152,12 @@ func requestItem(r credit.ReserveRequest, shard int) item {
 	it[aPrint] = bin(r.Fingerprint[:])
 	it[aProvider] = str(r.Provider)
 	it[aSource] = str(string(r.Source))
+	if r.Legacy() {
+		it[aHold], it[aShard] = num(0), num(homeShard)
+		stampItem(it, r.Stamp)
+	} else if !r.Stamp.Legacy() {
+		stampItem(it, r.Stamp)
+	}
 	ledgerText(it, aModel, r.Model)
 	ledgerText(it, aConn, r.Connection)
 	ledgerText(it, aAgent, r.Agent)
@@ -208,7 +214,7 @@ func parseUsed(it item) (credit.Used, error) {
 		Hold: credit.Micro(r.num(aHold)), Amount: credit.Micro(r.num(aAmount)), Expired: r.has(aExpiredAt),
 		Kind: credit.OutcomeKind(r.str(aOutcome)), Estimated: r.bool(aEstimated), At: r.time(aUsedAt),
 		Source: taxonomy.BillingSource(r.str(aSource)), PriceVersion: r.str(aPrice), Provider: r.str(aProvider),
-		Model: r.str(aModel), Connection: r.str(aConn), Agent: r.str(aAgent), Key: r.str(aKeyID),
+		Model: r.str(aModel), Connection: r.str(aConn), Agent: r.str(aAgent), Key: r.str(aKeyID), Stamp: parseStamp(r),
 		Agency: r.str(aAgency), Day: r.str(aDrawDay),
 		Free: r.num(aFree), Waived: r.bool(aWaived),
 	}
@@ -249,7 +255,7 @@ func parseOpen(it item) (credit.Open, error) {
 	o := credit.Open{
 		Org: org, Request: request, Attempt: attempt, Owner: r.str(aOwner), State: credit.State(r.str(aState)),
 		Shard: int(r.num(aShard)), Hold: credit.Micro(r.num(aHold)), Created: r.time(aCreated), Expires: r.time(table.HoldsSK),
-		Source: taxonomy.BillingSource(r.str(aSource)), HasCheckpoint: r.has(aCheckAmt), Checkpoint: credit.Micro(r.num(aCheckAmt)),
+		Source: taxonomy.BillingSource(r.str(aSource)), Stamp: parseStamp(r), HasCheckpoint: r.has(aCheckAmt), Checkpoint: credit.Micro(r.num(aCheckAmt)),
 		Agency: r.str(aAgency), Day: r.str(aDrawDay),
 	}
 	if o.CheckpointUsage, err = parseUsage(r.sub(aCheckUse)); err != nil {
@@ -303,6 +309,10 @@ func entryItem(e credit.Entry) item {
 	if !e.UsedAt.IsZero() {
 		it[aUsedAt] = millis(e.UsedAt)
 	}
+	stampItem(it, e.Stamp)
+	if e.Tokens != 0 {
+		it[aTokens] = num(e.Tokens)
+	}
 	return it
 }
 
@@ -312,8 +322,11 @@ func parseEntry(it item) (credit.Entry, error) {
 		ID: r.str(aID), Org: r.str("org"), Kind: credit.EntryKind(r.str(aKind)), Request: r.str("req"), Attempt: int(r.num("att")),
 		At: r.time(aCreated), Amount: credit.Micro(r.num(aAmount)), Source: taxonomy.BillingSource(r.str(aSource)),
 		PriceVersion: r.str(aPrice), Provider: r.str(aProvider), Model: r.str(aModel), Connection: r.str(aConn),
-		Client: r.str(aClient), Agency: r.str(aAgency), Paid: credit.Micro(r.num(aDrawPaid)),
+		Client: r.str(aClient), Agency: r.str(aAgency), Paid: credit.Micro(r.num(aDrawPaid)), Tokens: r.num(aTokens),
 		Agent: r.str(aAgent), Key: r.str(aKeyID), Estimated: r.bool(aEstimated), Late: r.bool(aLate), UsedAt: r.time(aUsedAt),
+	}
+	if e.Kind == credit.UsageEntry {
+		e.Stamp = parseStamp(r)
 	}
 	for _, v := range r.list(aLegs) {
 		pair, ok := v.(*types.AttributeValueMemberL)

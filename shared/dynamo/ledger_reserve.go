@@ -3,6 +3,7 @@ package dynamo
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -22,29 +23,42 @@ import (
 type reservation struct {
 	in              *dynamodb.TransactWriteItemsInput
 	balance, parent int   // -1 if absent; the attempt is action 0
+	stamp, counter  int   // checks of who pays, -1 if the balance does it
 	limits          []int // action of each claim, -1 if it changes nothing
 	draw            int   // of the agency's offer, -1 if nothing is drawn
 }
 
 var (
-	balanceNames = map[string]string{"#held": aHeld, "#avail": aAvail, "#ver": aVersion, "#mode": aMode, "#n": aReserves, "#nx": aNext}
+	balanceNames = map[string]string{"#held": aHeld, "#avail": aAvail, "#ver": aVersion, "#n": aReserves, "#nx": aNext}
 	moveNames    = map[string]string{"#avail": aAvail, "#ver": aVersion, "#mv": aMoved}
 	parentNames  = map[string]string{"#own": aOwner, "#last": aLast}
 )
 
 // take is the write that holds an amount on a shard. It adds count to the
-// reservations made.
-func (s *LedgerStore) take(org string, shard int, amount credit.Micro, now time.Time, count int64) types.TransactWriteItem {
-	return types.TransactWriteItem{Update: &types.Update{
+// reservations made. A new attempt needs a shard of its stamp; what is held already
+// may grow whatever the mode has become.
+func (s *LedgerStore) take(org string, shard int, amount credit.Micro, now time.Time, count int64, stamp *credit.Stamp) types.TransactWriteItem {
+	u := &types.Update{
 		TableName: s.db.name(table.Ledger), Key: keyItem(table.Balance(org, shard)),
 		UpdateExpression: aws.String("SET #held = #held + :h, #avail = #avail - :h, #ver = #ver + :one, " +
 			"#n = if_not_exists(#n, :zero) + :count"),
-		ConditionExpression:      aws.String("#avail >= :h AND #mode = :mode AND (attribute_not_exists(#nx) OR #nx > :now)"),
-		ExpressionAttributeNames: balanceNames,
-		ExpressionAttributeValues: item{":h": num(int64(amount)), ":one": num(1), ":zero": num(0),
-			":count": num(count), ":mode": str(credit.ModeCredit), ":now": millis(now)},
+		ConditionExpression:                 aws.String("#avail >= :h AND (attribute_not_exists(#nx) OR #nx > :now)"),
+		ExpressionAttributeNames:            balanceNames,
+		ExpressionAttributeValues:           item{":h": num(int64(amount)), ":one": num(1), ":zero": num(0), ":count": num(count), ":now": millis(now)},
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-	}}
+	}
+	if stamp == nil {
+		return types.TransactWriteItem{Update: u}
+	}
+	where, names, values := "#mode = :mode", map[string]string{"#mode": aMode}, item{":mode": str(credit.ModeCredit)}
+	if stamp.Mode != "" {
+		where, names, values = stampWhere(*stamp)
+	}
+	u.ConditionExpression = aws.String(*u.ConditionExpression + " AND " + where)
+	maps.Copy(names, balanceNames)
+	maps.Copy(u.ExpressionAttributeValues, values)
+	u.ExpressionAttributeNames = names
+	return types.TransactWriteItem{Update: u}
 }
 
 // side is the write of one side of a move.
@@ -68,10 +82,18 @@ func (s *LedgerStore) reservation(r credit.ReserveRequest, round, shard, met int
 	ledger := s.db.name(table.Ledger)
 	acts := make([]types.TransactWriteItem, 0, 4)
 	acts = append(acts, ledgerPut(ledger, requestItem(r, shard), ifAbsent), ledgerPut(ledger, decisionItem(r), ""))
-	res := reservation{balance: -1, parent: -1, draw: -1}
-	if r.Hold > 0 {
+	res := reservation{balance: -1, parent: -1, draw: -1, stamp: -1, counter: -1}
+	switch {
+	case r.Legacy():
+		res.stamp, res.counter = len(acts), len(acts)+1
+		acts = append(acts, s.checkStamp(r.Org, r.Stamp), s.openCount(r))
+	case r.Hold > 0:
 		res.balance = len(acts)
-		acts = append(acts, s.take(r.Payer(), shard, r.Hold, r.Now, int64(max(met, 1))))
+		acts = append(acts, s.take(r.Payer(), shard, r.Hold, r.Now, int64(max(met, 1)), &r.Stamp))
+	case r.Source == taxonomy.Platform && r.Stamp.Mode != "":
+		// Costs nothing, but tokens.
+		res.stamp = len(acts)
+		acts = append(acts, s.checkStamp(r.Org, r.Stamp))
 	}
 	if r.Attempt > 1 {
 		res.parent = len(acts)
@@ -89,7 +111,8 @@ func (s *LedgerStore) reservation(r credit.ReserveRequest, round, shard, met int
 	res.in = &dynamodb.TransactWriteItemsInput{TransactItems: acts,
 		ClientRequestToken: s.token(table.Ledger, "reserve", r.Org, r.Request, strconv.Itoa(r.Attempt), r.Owner,
 			strconv.FormatInt(int64(r.Hold), 10), strconv.FormatInt(r.Expires.UnixMilli(), 10),
-			strconv.FormatInt(r.Now.UnixMilli(), 10), r.DecisionHash, r.Payer(), strconv.Itoa(round), strconv.Itoa(shard), strconv.Itoa(met))}
+			strconv.FormatInt(r.Now.UnixMilli(), 10), r.DecisionHash, r.Payer(), strconv.Itoa(round), strconv.Itoa(shard), strconv.Itoa(met),
+			r.Stamp.Mode, strconv.FormatInt(r.Stamp.Epoch, 10))}
 	return res
 }
 
@@ -97,22 +120,37 @@ func (s *LedgerStore) reservation(r credit.ReserveRequest, round, shard, met int
 func (s *LedgerStore) Reserve(ctx context.Context, r credit.ReserveRequest) (credit.Hold, error) {
 	const op = "dynamo.Reserve"
 	r.Limits = slices.Clone(r.Limits)
-	seek := seeker{s: s, org: r.Payer(), need: r.Hold, owner: r.Owner, attempt: r.Attempt, inUse: r.Shards}
+	if r.Draw != nil {
+		r.Stamp = credit.Stamp{} // an agency pays with credits, never with a counter
+	}
+	seek := seeker{s: s, org: r.Payer(), need: r.Hold, owner: r.Owner, attempt: r.Attempt, inUse: r.Shards, stamped: r.Stamp.Mode != ""}
 	at := seek.first()
-	claims := 0
+	claims, stamps := 0, 0
 	for round := range seekRounds {
 		hold, refused, err := s.reserve(ctx, r, round, at, &seek)
+		if err == nil && refused != nil {
+			at, err = seek.next(ctx, *refused, r.Now, r.Stamp)
+			if err == nil {
+				continue
+			}
+			err = agencyShort(r.Draw, err)
+		}
 		switch {
+		case errors.Is(err, errOtherStamp) && seek.stamped:
+			// The mode was changed meanwhile: who pays now is decided anew.
+			if stamps++; stamps > stampRounds {
+				return credit.Hold{}, ledgerUnavailable(op, err)
+			}
+			if err := s.restamp(ctx, &r); err != nil {
+				return credit.Hold{}, err
+			}
+			at = seek.first()
 		case errors.Is(err, errNewerState):
 			if claims++; claims >= claimRounds {
 				return credit.Hold{}, ledgerUnavailable(op, err)
 			}
-		case err != nil || refused == nil:
-			return hold, err
 		default:
-			if at, err = seek.next(ctx, *refused, r.Now); err != nil {
-				return credit.Hold{}, agencyShort(r.Draw, err)
-			}
+			return hold, err
 		}
 	}
 	return credit.Hold{}, ledgerUnavailable(op, errNewerState)
@@ -176,6 +214,8 @@ func (s *LedgerStore) reserve(ctx context.Context, r credit.ReserveRequest, roun
 		}
 	}
 	switch {
+	case out == didCancel && res.stampRefused(r, reasons) != nil:
+		return h, nil, res.stampRefused(r, reasons)
 	case out == didCancel && res.overLimit(reasons):
 		return h, nil, reclaim(r.Limits, res, reasons)
 	case out == didCancel && failedCondition(reasons, res.balance):
@@ -185,8 +225,15 @@ func (s *LedgerStore) reserve(ctx context.Context, r credit.ReserveRequest, roun
 }
 
 func holdOf(r credit.ReserveRequest, shard int) credit.Hold {
-	return credit.Hold{Org: r.Org, Request: r.Request, Attempt: r.Attempt, Owner: r.Owner, Amount: r.Hold,
-		Shard: shard, Created: r.Now, Expires: r.Expires, Draw: r.Draw, Unmetered: r.Source != taxonomy.Platform && !r.Fee.Due()}
+	h := credit.Hold{Org: r.Org, Request: r.Request, Attempt: r.Attempt, Owner: r.Owner, Amount: r.Hold,
+		Shard: shard, Created: r.Now, Expires: r.Expires, Draw: r.Draw, Stamp: r.Stamp,
+		Unmetered: r.Source != taxonomy.Platform && !r.Fee.Due()}
+	if r.Legacy() {
+		h.Shard = homeShard
+	} else if h.Stamp.Legacy() {
+		h.Stamp = credit.Stamp{}
+	}
+	return h
 }
 
 // ownReserve reads the attempt and tells whether it is the caller's, running.
@@ -198,7 +245,10 @@ func (s *LedgerStore) ownReserve(ctx context.Context, r credit.ReserveRequest) (
 	rd := read(it)
 	mine := rd.str(aOwner) == r.Owner && rd.str(aState) == string(credit.Dispatched)
 	h := holdOf(r, homeShard)
-	h.Shard, h.Amount = int(rd.num(aShard)), credit.Micro(rd.num(aHold))
+	h.Shard, h.Amount, h.Stamp = int(rd.num(aShard)), credit.Micro(rd.num(aHold)), parseStamp(rd)
+	if h.Stamp.Legacy() {
+		h.Amount = credit.Micro(rd.num(aHold0))
+	}
 	h.Draw = drawOf(rd, r.Draw)
 	return h, mine && rd.err == nil, rd.err
 }
@@ -255,7 +305,7 @@ func (s *LedgerStore) extension(h credit.Hold, delta credit.Micro, now time.Time
 				":me": str(h.Owner), ":h": num(int64(h.Amount))},
 			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 		}},
-		s.take(h.Payer(), h.Shard, delta, now, 0),
+		s.take(h.Payer(), h.Shard, delta, now, 0, nil),
 	}
 	if d := h.Draw; d != nil {
 		acts, _ = s.draws(acts, drawChange{agency: d.Agency, client: h.Org, day: d.Day, by: delta, absent: h.Amount, limits: d, extends: true})
@@ -302,7 +352,7 @@ func (s *LedgerStore) Extend(ctx context.Context, h credit.Hold, delta credit.Mi
 				return h, credit.ErrAgencyShort()
 			}
 		}
-		if _, err := seek.next(ctx, refusedBy{reasons[1].Item}, now); err != nil {
+		if _, err := seek.next(ctx, refusedBy{reasons[1].Item}, now, credit.Stamp{}); err != nil {
 			return h, agencyShort(h.Draw, err)
 		}
 	}

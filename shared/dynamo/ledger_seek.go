@@ -37,6 +37,8 @@ type seeker struct {
 	// fixed holds stay on the shard home, which is 0 for the others.
 	fixed bool
 	home  int
+	// stamped callers know who pays and follow changes of it.
+	stamped bool
 
 	rounds, hops int
 	// Of the pictures that showed too little.
@@ -54,11 +56,19 @@ func (k *seeker) hop() int {
 // next is the shard to try after one refused. The error is why the hold is
 // refused: insufficient_credits only after all shards were seen at one moment
 // with too little between them.
-func (k *seeker) next(ctx context.Context, r refusedBy, now time.Time) (int, error) {
+func (k *seeker) next(ctx context.Context, r refusedBy, now time.Time, stamp credit.Stamp) (int, error) {
 	k.rounds++
 	rd := read(r.shard)
-	if r.shard != nil && rd.str(aMode) != credit.ModeCredit {
+	switch {
+	case r.shard == nil || k.fixed:
+	case !k.stamped && rd.str(aMode) != credit.ModeCredit:
 		return 0, notCharged()
+	case k.stamped && !onShard(r.shard, stamp):
+		if rd.has(aShards) {
+			return 0, notCharged()
+		}
+		// A change of mode may not have reached this shard; home knows.
+		return k.gather(ctx, now)
 	}
 	if refuses(rd.time(aNext), now) {
 		if rd.has(aShards) { // home knows
@@ -95,12 +105,17 @@ func (k *seeker) gather(ctx context.Context, now time.Time) (int, error) {
 		return 0, ledgerRead(op, err)
 	case len(a.Shards) == 0:
 		return 0, tooLittle(k.need, 0)
-	case a.Mode != credit.ModeCredit:
+	case !k.fixed && a.Mode != credit.ModeCredit:
 		return 0, notCharged()
 	case refuses(a.NextExpiry, now):
 		return 0, credit.ErrExpiryDue(op)
 	case a.Available < k.need:
 		return 0, tooLittle(k.need, a.Available)
+	}
+	if !k.fixed {
+		if err := k.s.alignShards(ctx, &a); err != nil {
+			return 0, err
+		}
 	}
 	fullest := k.home
 	for i, sh := range a.Shards {
@@ -110,7 +125,7 @@ func (k *seeker) gather(ctx context.Context, now time.Time) (int, error) {
 				return 0, err
 			}
 		}
-		if !k.fixed && sh.Available > a.Shards[fullest].Available {
+		if !k.fixed && usable(a, i) && sh.Available > a.Shards[fullest].Available {
 			fullest = i
 		}
 	}
@@ -178,7 +193,7 @@ func (s *LedgerStore) move(ctx context.Context, org string, moves []credit.Move)
 }
 
 func notCharged() error {
-	return fault.New(fault.BillingDenied, "dynamo.Reserve", "this organisation is not charged through the credit ledger, platform credits cannot be used")
+	return fault.Wrap(fault.BillingDenied, "dynamo.Reserve", "this organisation is not charged through the credit ledger, platform credits cannot be used", errOtherStamp)
 }
 
 func tooLittle(need, available credit.Micro) error {

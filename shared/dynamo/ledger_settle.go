@@ -56,10 +56,13 @@ type settleLane struct {
 	// fees says that fees are charged, month whose allowance is counted, zero if none.
 	fees  bool
 	month table.Key
+	// legacy lanes move a counter; period is the month, where tokens are counted.
+	legacy bool
+	period string
 }
 
 func laneOf(u credit.Used) settleLane {
-	l := settleLane{payer: u.Payer(), shard: u.Shard, moves: u.MovesBalance()}
+	l := settleLane{payer: u.Payer(), shard: u.Shard, moves: u.MovesBalance(), legacy: u.Stamp.Legacy()}
 	if u.Agency != "" {
 		l.client, l.day = u.Org, u.Day
 	}
@@ -67,12 +70,18 @@ func laneOf(u credit.Used) settleLane {
 	if u.Counts() {
 		l.month = table.FreeRequests(u.Org, u.Created)
 	}
+	if l.legacy || u.Stamp.Epoch > 0 {
+		l.period = credit.CountPeriod(u.At)
+	}
 	return l
 }
 
 // most is how many attempts of the lane share a transaction.
 func (l settleLane) most() int {
-	if l.fees || l.client != "" {
+	switch {
+	case l.legacy:
+		return legacyMax
+	case l.fees || l.client != "":
 		return settleMaxTwo
 	}
 	return settleMax
@@ -175,7 +184,11 @@ func (s *LedgerStore) settleBatch(ctx context.Context, g []*due, now time.Time) 
 			undecided(g)
 			return
 		}
-		tx := s.settlement(g, free, now)
+		tx, err := s.settlement(ctx, g, free, now)
+		if err != nil {
+			undecided(g)
+			return
+		}
 		out, reasons, _ := s.act(ctx, tx.in, nil)
 		switch out {
 		case didWrite:
@@ -197,7 +210,11 @@ func (s *LedgerStore) settleBatch(ctx context.Context, g []*due, now time.Time) 
 				round--
 				continue
 			}
-			if !changed && !learnClosed(g, tx, reasons) {
+			learned := changed || learnClosed(g, tx, reasons)
+			if !learned && g[0].used.Stamp.Legacy() && round < settleRounds {
+				continue // the counter was closed or opened meanwhile
+			}
+			if !learned {
 				s.halve(ctx, g, now, balanceReason(reasons))
 				return
 			}
@@ -356,7 +373,7 @@ func (s *LedgerStore) settledBalances(tx *settlement, acts []types.TransactWrite
 			at = maxEntryTime // nothing but refused calls
 		}
 		tx.fences = append(tx.fences, len(acts))
-		acts = append(acts, types.TransactWriteItem{Update: &types.Update{
+		balance := &types.Update{
 			TableName: ledger, Key: keyItem(table.Balance(u.Payer(), u.Shard)),
 			UpdateExpression:         aws.String("SET #held = #held - :h, #posted = #posted - :a, #avail = #avail + :d, #ver = #ver + :one"),
 			ConditionExpression:      aws.String("#held >= :h AND " + takesEntries),
@@ -364,7 +381,9 @@ func (s *LedgerStore) settledBalances(tx *settlement, acts []types.TransactWrite
 			ExpressionAttributeValues: item{":h": num(int64(hold)), ":a": num(int64(amount)),
 				":d": num(int64(hold - amount)), ":one": num(1), ":at": millis(at)},
 			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-		}})
+		}
+		countPaid(balance, g)
+		acts = append(acts, types.TransactWriteItem{Update: balance})
 		if u.Agency != "" && amount != hold {
 			acts, _ = s.draws(acts, drawChange{agency: u.Agency, client: u.Org, day: u.Day, by: amount - hold, absent: hold})
 		}
@@ -407,11 +426,10 @@ func (s *LedgerStore) ended(d *due, hold, amount string) types.TransactWriteItem
 	return types.TransactWriteItem{Update: u}
 }
 
-func (s *LedgerStore) settlement(g []*due, free counted, now time.Time) settlement {
+// settlement makes the transaction of a batch. The error is that of a read.
+func (s *LedgerStore) settlement(ctx context.Context, g []*due, free counted, now time.Time) (settlement, error) {
 	ledger := s.db.name(table.Ledger)
 	tx := settlement{entry: make([]int, len(g)), second: make([]bool, len(g)), count: -1}
-	acts := make([]types.TransactWriteItem, 0, 2+2*len(g))
-	params := make([]string, 0, 2+3*len(g))
 	entries := make([][]credit.Entry, len(g))
 	var earliest time.Time
 	for i, d := range g {
@@ -422,7 +440,10 @@ func (s *LedgerStore) settlement(g []*due, free counted, now time.Time) settleme
 			}
 		}
 	}
-	acts = s.settledBalances(&tx, acts, g, earliest)
+	acts, params, err := s.payment(ctx, &tx, g, earliest)
+	if err != nil {
+		return tx, err
+	}
 	if free.taken > 0 {
 		tx.count = len(acts)
 		acts = append(acts, s.count(free))
@@ -445,5 +466,5 @@ func (s *LedgerStore) settlement(g []*due, free counted, now time.Time) settleme
 		}
 	}
 	tx.in = &dynamodb.TransactWriteItemsInput{TransactItems: acts, ClientRequestToken: s.token(table.Ledger, "settle", params...)}
-	return tx
+	return tx, nil
 }

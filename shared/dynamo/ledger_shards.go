@@ -32,12 +32,15 @@ const (
 )
 
 // shardItem is an empty shard, which takes entries from closed on.
-func shardItem(org string, shard int, due, closed time.Time) item {
+func shardItem(org string, shard int, due, closed time.Time, mode string, epoch int64) item {
 	it := keyItem(table.Balance(org, shard))
 	for _, name := range [...]string{aPosted, aHeld, aAvail, aMoved, aReserves, aVersion} {
 		it[name] = num(0)
 	}
-	it[aMode] = str(credit.ModeCredit)
+	it[aMode] = str(mode)
+	if epoch > 0 {
+		it[aEpoch] = num(epoch)
+	}
 	if !due.IsZero() {
 		it[aNext] = millis(due)
 	}
@@ -50,7 +53,8 @@ func shardItem(org string, shard int, due, closed time.Time) item {
 func parseShard(it item) (credit.Shard, error) {
 	r := read(it)
 	sh := credit.Shard{Posted: credit.Micro(r.num(aPosted)), Held: credit.Micro(r.num(aHeld)), Available: credit.Micro(r.num(aAvail)),
-		Moved: credit.Micro(r.num(aMoved)), Version: r.num(aVersion), Reserves: r.num(aReserves), Due: r.time(aNext), Closed: r.time(aClosed)}
+		Moved: credit.Micro(r.num(aMoved)), Version: r.num(aVersion), Reserves: r.num(aReserves), Due: r.time(aNext), Closed: r.time(aClosed),
+		Mode: r.str(aMode), Epoch: r.num(aEpoch), Counted: periods(r, paidPrefix)}
 	return sh, r.err
 }
 
@@ -60,7 +64,7 @@ var errNoShard = fmt.Errorf("%w: a balance shard is missing", errItem)
 // parseAccount sums the shards, home first.
 func parseAccount(org string, items []item) (credit.Account, error) {
 	r := read(items[0])
-	a := credit.Account{Org: org, Mode: r.str(aMode), Opened: r.time(aOpened), CreditLine: credit.Micro(r.num(aLine)),
+	a := credit.Account{Org: org, Mode: r.str(aMode), Epoch: r.num(aEpoch), Opened: r.time(aOpened), CreditLine: credit.Micro(r.num(aLine)),
 		Seq: r.num(aSeq), NextExpiry: r.time(aNext), Closed: r.time(aClosed), FencedAt: r.time(aFencedAt),
 		Load: credit.Load{Reserves: r.num(aLoadN), At: r.time(aLoadAt), InUse: int(r.num(aLoadUse))}}
 	for _, it := range items {
@@ -191,11 +195,11 @@ func (s *LedgerStore) Split(ctx context.Context, a credit.Account, n int, load c
 	added := n - len(a.Shards)
 	share := max(a.Shards[homeShard].Available, 0) / credit.Micro(added+1)
 	given := num(int64(share) * int64(added))
-	x := &expression{names: map[string]string{"#s": aShards, "#ver": aVersion, "#avail": aAvail, "#mv": aMoved},
-		values: item{":n": num(int64(n)), ":one": num(1), ":was": num(int64(len(a.Shards))), ":given": given, ":zero": num(0)}}
+	x := &expression{names: map[string]string{"#s": aShards, "#ver": aVersion, "#avail": aAvail, "#mv": aMoved, "#md": aMode},
+		values: item{":md": str(a.Mode), ":n": num(int64(n)), ":one": num(1), ":was": num(int64(len(a.Shards))), ":given": given, ":zero": num(0)}}
 	x.set = []string{"#s = :n", "#ver = #ver + :one", "#avail = #avail - :given", "#mv = if_not_exists(#mv, :zero) - :given"}
 	// A debt at home is nothing to give, and no reason not to split.
-	x.where = []string{"attribute_exists(#ver)", "(attribute_not_exists(#s) OR #s = :was)"}
+	x.where = []string{"attribute_exists(#ver)", "#md = :md", "(attribute_not_exists(#s) OR #s = :was)"}
 	if share > 0 { // a debt at home is nothing to give, and no reason not to split
 		x.where = append(x.where, "#avail >= :given")
 	}
@@ -210,7 +214,7 @@ func (s *LedgerStore) Split(ctx context.Context, a credit.Account, n int, load c
 	acts := []types.TransactWriteItem{{Update: &types.Update{TableName: ledger, Key: keyItem(table.Balance(a.Org, homeShard)),
 		UpdateExpression: aws.String(x.update()), ConditionExpression: aws.String(x.condition()), ExpressionAttributeNames: x.names, ExpressionAttributeValues: x.values}}}
 	for i := len(a.Shards); i < n; i++ {
-		it := shardItem(a.Org, i, due, a.Closed)
+		it := shardItem(a.Org, i, due, a.Closed, a.Mode, a.Epoch)
 		it[aAvail], it[aMoved] = num(int64(share)), num(int64(share))
 		acts = append(acts, ledgerPut(ledger, it, ifAbsent))
 	}

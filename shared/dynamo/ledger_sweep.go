@@ -149,6 +149,9 @@ func (s *LedgerStore) Expire(ctx context.Context, o credit.Open, now time.Time) 
 		note[aItemPK], note[aItemSK], note[aHold], note[aCreated] = str(key.PK), str(key.SK), num(int64(o.Hold)), millis(now)
 		in.TransactItems = append(in.TransactItems, ledgerPut(ledger, note, ""))
 	}
+	if o.Stamp.Legacy() {
+		in.TransactItems = append(in.TransactItems, s.endOpen(o.Org))
+	}
 	if o.Hold > 0 {
 		in.TransactItems = append(in.TransactItems, types.TransactWriteItem{Update: &types.Update{
 			TableName: ledger, Key: keyItem(table.Balance(o.Payer(), o.Shard)),

@@ -41,7 +41,7 @@ func decodeLimits(it item) (org.Limits, error) {
 func encodeOrg(o org.Org) item {
 	return item{
 		"id": str(o.ID), "name": str(o.Name), "tier": str(string(o.Tier)), "parent": str(o.ParentID),
-		"st": str(string(o.Status)), "sv": num(o.SettingsVersion), "lm": str(string(o.LedgerMode)),
+		"st": str(string(o.Status)), "sv": num(o.SettingsVersion), "lm": str(string(o.LedgerMode)), "le": num(o.LedgerEpoch),
 		"limits": encodeLimits(o.Limits), "share": encodeSharing(o.Sharing), "v": num(o.Version), "at": millis(o.CreatedAt),
 	}
 }
@@ -49,7 +49,7 @@ func encodeOrg(o org.Org) item {
 func decodeOrg(it item) (org.Org, error) {
 	r := read(it)
 	o := org.Org{ID: r.str("id"), Name: r.str("name"), Tier: taxonomy.Tier(r.str("tier")), ParentID: r.str("parent"),
-		Status: org.Status(r.str("st")), SettingsVersion: r.num("sv"), LedgerMode: org.LedgerMode(r.str("lm")),
+		Status: org.Status(r.str("st")), SettingsVersion: r.num("sv"), LedgerMode: org.LedgerMode(r.str("lm")), LedgerEpoch: r.num("le"),
 		Version: r.num("v"), CreatedAt: r.time("at")}
 	limits, err := decodeLimits(r.sub("limits"))
 	sharing, also := decodeSharing(r.sub("share"))

@@ -181,13 +181,22 @@ func addToRow(name *string, key table.Key, sum credit.UsageRow) types.TransactWr
 		"#n": aRequests, "#cost": aCost}
 	values := item{":org": str(sum.Org), ":day": str(sum.Day), ":prov": str(sum.Provider), ":model": str(sum.Model), ":agt": str(sum.Agent),
 		":src": str(string(sum.Source)), ":n": num(sum.Requests), ":cost": num(int64(sum.Cost))}
+	legacy := ""
+	if sum.Legacy {
+		names["#lg"], values[":lg"] = aLegacy, boolean(true)
+		names["#sc"], values[":sc"] = aShadow, num(int64(sum.Shadow))
+		legacy = ", #lg = :lg"
+	}
 	var expr strings.Builder
-	expr.WriteString("SET #org = :org, #day = :day, #prov = :prov, #model = :model, #agt = :agt, #src = :src")
+	expr.WriteString("SET #org = :org, #day = :day, #prov = :prov, #model = :model, #agt = :agt, #src = :src" + legacy)
 	if sum.Client != "" {
 		names["#cli"], values[":cli"] = aClient, str(sum.Client)
 		expr.WriteString(", #cli = :cli")
 	}
 	expr.WriteString(" ADD #n :n, #cost :cost")
+	if sum.Legacy {
+		expr.WriteString(", #sc :sc")
+	}
 	for _, b := range usageBuckets(&sum.Usage) {
 		if *b.value == 0 {
 			continue
@@ -255,6 +264,7 @@ func parseUsageRow(org string, it item) (credit.UsageRow, error) {
 	r := read(it)
 	row := credit.UsageRow{Org: org, Day: r.str("day"), Provider: r.str(aProvider), Model: r.str(aModel), Agent: r.str(aAgent),
 		Source: taxonomy.BillingSource(r.str(aSource)), Requests: r.num(aRequests), Cost: credit.Micro(r.num(aCost)),
+		Legacy: r.bool(aLegacy), Shadow: credit.Micro(r.num(aShadow)),
 		Client: r.str(aClient), Paid: credit.Micro(r.num(aDrawPaid)), Usage: billing.Usage{Source: billing.NoUsage}}
 	for _, b := range usageBuckets(&row.Usage) {
 		*b.value = r.num(b.name)

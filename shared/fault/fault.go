@@ -50,6 +50,7 @@ const (
 	WebhookUnauthorized    Code = "unauthorized"
 	TenantMismatch         Code = "tenant_mismatch"
 	Unavailable            Code = "unavailable"
+	LegacyLedgerDisabled   Code = "legacy_token_ledger_disabled"
 	Internal               Code = "internal"
 )
 
@@ -153,6 +154,7 @@ var classes = map[Code]class{
 	WebhookUnauthorized:    {http.StatusUnauthorized, false},
 	TenantMismatch:         {http.StatusForbidden, false},
 	Unavailable:            {http.StatusServiceUnavailable, true},
+	LegacyLedgerDisabled:   {http.StatusConflict, false},
 	Internal:               {http.StatusInternalServerError, false},
 }
 

@@ -438,6 +438,7 @@ func (a *attempts) reserve(ctx context.Context, cand route.Candidate, in billing
 		Provider: string(cand.Provider), Model: cand.Model, Connection: connID, Agent: a.agent,
 		Source: d.Source, Fee: d.Fee, Rule: d.Rule, DecisionHash: billing.Hash(in), Decision: billing.Canonical(in),
 		PriceVersion: a.c.book.Version, Idempotent: a.q.IdempotencyKey != "", Shards: shards,
+		Stamp: a.c.stamp(),
 	}
 	if a.c.Key != nil {
 		r.Key = a.c.Key.ID

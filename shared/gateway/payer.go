@@ -16,10 +16,16 @@ func (c *Caller) terms() agency.Terms {
 	return c.config.Client.Terms(c.config.Org.ParentID, c.tiers.HasClients)
 }
 
+// stamp is who pays, by what is known of the organisation.
+func (c *Caller) stamp() credit.Stamp {
+	return credit.StampOf(string(c.config.Org.LedgerMode), c.config.Org.LedgerEpoch)
+}
+
 // sharing is what a decision needs of the terms.
 func (c *Caller) sharing() billing.Sharing {
-	if c.config.Org.ParentID == "" {
-		return billing.Sharing{} // most organisations
+	if c.config.Org.ParentID == "" || c.stamp().Legacy() {
+		// Most organisations; and one whose legacy counter pays draws nothing.
+		return billing.Sharing{}
 	}
 	t := c.terms()
 	if t.Mode == agency.Off {

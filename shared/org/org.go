@@ -47,9 +47,16 @@ const (
 // LedgerMode says which ledger is the authority for an organisation.
 type LedgerMode string
 
-// LedgerCredit is the mode of every new organisation: the credit ledger is the
-// only authority.
-const LedgerCredit LedgerMode = "credit"
+// Ledger modes. LedgerCredit is that of every new organisation: the credit ledger
+// is the only authority. The others belong to the way there from a legacy token
+// counter, see package legacytokens.
+const (
+	LedgerCredit     LedgerMode = "credit"
+	LedgerLegacy     LedgerMode = "legacy"
+	LedgerShadow     LedgerMode = "shadow"
+	LedgerDraining   LedgerMode = "draining"
+	LedgerRolledBack LedgerMode = "rolled_back"
+)
 
 // Org is one organisation.
 type Org struct {
@@ -60,6 +67,7 @@ type Org struct {
 	Status          Status
 	SettingsVersion int64 // 0 = defaults, nothing stored
 	LedgerMode      LedgerMode
+	LedgerEpoch     int64 // counts the changes of who pays
 	Limits          Limits
 	Sharing         Sharing
 	Version         int64

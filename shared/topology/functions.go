@@ -16,10 +16,10 @@ const (
 // operatorVault is the partition of the operator's own credentials.
 const operatorVault = "ORG#operator"
 
-// callLedger is what a metered call writes: requests, and the hold on a balance.
-// It reaches neither entries nor grants, so it cannot settle.
+// callLedger is what a metered call writes: requests, and the hold on a balance, or
+// the place on a legacy counter that lies beside it. It reaches neither entries nor grants, so it cannot settle.
 func callLedger() TableAccess {
-	return TableAccess{Table: table.Ledger, Actions: []string{"BatchGetItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Keys: []string{"R#*", "A#*"}}
+	return TableAccess{Table: table.Ledger, Actions: []string{"BatchGetItem", "ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Keys: []string{"R#*", "A#*"}}
 }
 
 // callTables is what every metered call needs. It writes two things to config:

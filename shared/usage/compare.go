@@ -41,6 +41,8 @@ func difference(want, got credit.UsageRow) (Mismatch, bool) {
 		return Mismatch{What: "cost", Want: int64(want.Cost), Got: int64(got.Cost)}, true
 	case want.Paid != got.Paid:
 		return Mismatch{What: "paid", Want: int64(want.Paid), Got: int64(got.Paid)}, true
+	case want.Shadow != got.Shadow:
+		return Mismatch{What: "shadow", Want: int64(want.Shadow), Got: int64(got.Shadow)}, true
 	case want.Requests != got.Requests:
 		return Mismatch{What: "requests", Want: want.Requests, Got: got.Requests}, true
 	case want.Usage != got.Usage:

@@ -252,7 +252,8 @@ func TestEveryOperationHasACommand(t *testing.T) {
 // TestMoneyIsShownAsMoney: every integer of the API that is an amount is known.
 func TestMoneyIsShownAsMoney(t *testing.T) {
 	a := readAPI(t)
-	counts := []string{"attempt", "attempts", "audio_millis", "broken_count", "cache_write_1h_tokens", "cache_write_tokens", "cached_input_tokens", "characters", "checked", "concurrent", "conn_version", "cred_version",
+	counts := []string{"inputTokens", "outputTokens", "periodEnd", "periodStart", "requestCount", "totalTokens", "tokens", "added", "count_tokens", "epoch", "input_pico", "left_tokens", "limit_tokens", "mirror_tokens", "open", "output_pico", "rounding", "rows", "uncounted_tokens", "used_tokens",
+		"attempt", "attempts", "audio_millis", "broken_count", "cache_write_1h_tokens", "cache_write_tokens", "cached_input_tokens", "characters", "checked", "concurrent", "conn_version", "cred_version",
 		"context_tokens", "count", "done", "failed_count", "failures", "fee_bps", "fee_free", "fee_free_used", "finished", "free_requests_per_month", "free_requests_used", "first_seq", "http_status", "images", "input_image_tokens", "input_audio_tokens", "input_tokens", "last_seq", "late", "latency_ms", "max_bytes", "max_output_tokens", "mended", "min_bytes", "min_units", "model_count", "n", "output_audio_tokens", "output_image_tokens", "output_tokens",
 		"overlap_seconds", "part", "pass", "priority", "rate", "rate_pico", "reasoning_tokens", "renewed", "repaired_count", "requests", "requests_per_minute", "retried", "retry_after", "row_count", "seq", "settings_version", "sharing_version",
 		"skipped", "status", "surcharge_bps", "tier_from", "to_seq", "tokens_per_minute", "tries", "unchained", "v", "version", "voice_count", "weight"}

@@ -98,7 +98,7 @@ func (n node) tabular() bool {
 }
 
 // moneyFields are the API's fields in micro-credits.
-var moneyFields = map[string]bool{"max_amount": true, "min_amount": true, "amount": true, "remaining": true, "posted": true, "held": true, "available": true, "credit_line": true,
+var moneyFields = map[string]bool{"grant": true, "difference": true, "money": true, "max_amount": true, "min_amount": true, "amount": true, "remaining": true, "posted": true, "held": true, "available": true, "credit_line": true,
 	"cost": true, "hold": true, "at_most": true, "want": true, "got": true, "low_balance": true, "threshold": true, "monthly_cap": true, "spent": true, "level": true, "limit": true, "left": true,
 	"client_per_day": true, "total_per_day": true, "per_day": true, "drawn_today": true, "paid": true, "paid_by_agency": true,
 	"flat_fee": true, "endpoint_fee": true, "fee_flat": true, "fee_private": true}

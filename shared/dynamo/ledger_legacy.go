@@ -133,9 +133,10 @@ func stampItem(it item, st credit.Stamp) {
 
 func parseStamp(r *reader) credit.Stamp {
 	st := credit.Stamp{Mode: r.str(aLegacy), Epoch: r.num(aEpoch)}
-	if st.Mode == "" {
+	switch {
+	case st.Mode == "" && st.Epoch > 0:
 		st.Mode = credit.ModeCredit
-	} else if !st.Legacy() {
+	case st.Mode != "" && !st.Legacy():
 		r.fail(aLegacy)
 	}
 	return st

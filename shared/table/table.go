@@ -369,6 +369,7 @@ func AllReplenishBuckets() []string {
 
 // ReplenishBucket is the index partition of an organisation's standing order.
 func ReplenishBucket(org string) string { return "RX#" + strconv.Itoa(bucket(org, replenishBuckets)) }
+
 // LegacyCounter is an organisation's legacy token counter with its mode. It lies
 // among the balances, which calls may write.
 func LegacyCounter(org string) Key { return Key{"A#" + org + "#T", "COUNTER"} }

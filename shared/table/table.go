@@ -370,8 +370,7 @@ func AllReplenishBuckets() []string {
 // ReplenishBucket is the index partition of an organisation's standing order.
 func ReplenishBucket(org string) string { return "RX#" + strconv.Itoa(bucket(org, replenishBuckets)) }
 
-// LegacyCounter is an organisation's legacy token counter with its mode. It lies
-// among the balances, which calls may write.
+// LegacyCounter is a legacy token counter with its mode, among what calls may write.
 func LegacyCounter(org string) Key { return Key{"A#" + org + "#T", "COUNTER"} }
 
 // LegacyDay is what the counter counted of one model on one day (YYYY-MM-DD), out of

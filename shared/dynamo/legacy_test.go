@@ -379,7 +379,7 @@ func (r *legacyRig) split(shards int) {
 		acc, err := store.Account(ctx, legacytest.Org)
 		r.must(err)
 		have = min(shards, have+64)
-		r.must(store.Split(ctx, acc, have))
+		r.must(store.Split(ctx, acc, have, acc.Load))
 	}
 	acc, err := store.Account(ctx, legacytest.Org)
 	r.must(err)

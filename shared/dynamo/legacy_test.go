@@ -379,7 +379,7 @@ func (r *legacyRig) split(shards int) {
 		acc, err := store.Account(ctx, legacytest.Org)
 		r.must(err)
 		have = min(shards, have+64)
-		r.must(store.Split(ctx, acc, have, acc.Load))
+		r.must(store.Split(ctx, acc, have, credit.Load{At: r.now.Add(time.Duration(have) * time.Second), InUse: 1}))
 	}
 	acc, err := store.Account(ctx, legacytest.Org)
 	r.must(err)

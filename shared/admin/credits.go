@@ -180,9 +180,7 @@ func entryOut(e credit.Entry) entryJSON {
 	for _, leg := range e.Legs {
 		out.Legs = append(out.Legs, legJSON{leg.Account, leg.Amount})
 	}
-	if e.Stamp.Legacy() {
-		out.PaidBy, out.Tokens = "legacy_tokens", e.Tokens
-	}
+	out.PaidBy, out.Tokens = paidBy(e.Stamp), e.Tokens
 	switch e.Kind {
 	case credit.UsageEntry:
 		usage := usageOut(e.Usage)
@@ -266,6 +264,8 @@ type attemptJSON struct {
 	Hold          credit.Micro           `json:"hold"`
 	Cost          credit.Micro           `json:"cost"`
 	Estimated     bool                   `json:"estimated"`
+	// PaidBy is legacy_tokens where the legacy counter pays; the cost is 0 then.
+	PaidBy string `json:"paid_by,omitempty"`
 	// Status is the vendor's HTTP status, 0 if it gave none.
 	Status    int       `json:"status"`
 	Reason    string    `json:"reason"`
@@ -282,18 +282,27 @@ func getRequest(c *call) (any, error) {
 		decision := decisionOf(a)
 		out.Replays = out.Replays && decision.Replay == replayEqual
 		out.Attempts = append(out.Attempts, attemptJSON{N: a.N, State: a.State, Provider: a.Provider, Model: a.Model, ConnectionID: a.Connection,
-			BillingSource: a.Source, PayerID: payerOf(a, r.Org), Rule: a.Rule, DecisionHash: a.DecisionHash, Decision: decision, PriceVersion: a.PriceVersion, Hold: a.Hold, Cost: a.Amount,
+			BillingSource: a.Source, PayerID: payerOf(a, r.Org), Rule: a.Rule, DecisionHash: a.DecisionHash, Decision: decision, PriceVersion: a.PriceVersion, Hold: a.Hold, Cost: a.Cost(), PaidBy: paidBy(a.Stamp),
 			Estimated: a.Estimated, Status: a.Status, Reason: a.Reason, CreatedAt: a.Created.UTC()})
 	}
 	return out, nil
 }
 
-// payerOf is whose credits pay for an attempt; empty for own keys.
+// paidBy names what pays instead of credits, if anything does.
+func paidBy(s credit.Stamp) string {
+	if s.Legacy() {
+		return "legacy_tokens"
+	}
+	return ""
+}
+
+// payerOf is whose credits pay for an attempt; empty for own keys and the legacy
+// counter.
 func payerOf(a credit.Attempt, orgID string) string {
 	switch {
 	case a.Agency != "":
 		return a.Agency
-	case a.Source == taxonomy.Platform:
+	case a.Source == taxonomy.Platform && !a.Stamp.Legacy():
 		return orgID
 	}
 	return ""

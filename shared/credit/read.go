@@ -39,6 +39,16 @@ type Attempt struct {
 	Fingerprint              [32]byte
 	// Agency pays, if set.
 	Agency string
+	// Stamp says who pays.
+	Stamp Stamp
+}
+
+// Cost is what credits paid for the attempt: nothing where the legacy counter did.
+func (a Attempt) Cost() Micro {
+	if a.Stamp.Legacy() {
+		return 0
+	}
+	return a.Amount
 }
 
 // RequestView is a request with its attempts. Cost and Usage are the sums over
@@ -66,7 +76,7 @@ func (l *Ledger) Request(ctx context.Context, org, id string) (RequestView, erro
 		v.State, v.Agent = a.State, a.Agent
 		if a.Kind == Completed || a.Kind == Partial {
 			if !a.Waived {
-				v.Cost += a.Amount
+				v.Cost += a.Cost()
 			}
 			v.Usage = v.Usage.Plus(a.Usage)
 		}

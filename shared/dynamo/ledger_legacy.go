@@ -73,14 +73,14 @@ func (s *LedgerStore) checkStamp(org string, st credit.Stamp) types.TransactWrit
 }
 
 // openCount is the action that admits an attempt to a legacy counter: its mode and
-// epoch are the stamp's and the month's tokens are below the limit.
+// epoch are the stamp's, tokens were agreed and the month's are below the limit.
 func (s *LedgerStore) openCount(r credit.ReserveRequest) types.TransactWriteItem {
 	x := &expression{names: map[string]string{"#st": aState, "#ep": aEpoch, "#open": aOpen},
 		values: item{":st": str(r.Stamp.Mode), ":ep": num(r.Stamp.Epoch), ":one": num(1)},
 		set:    []string{"#open = #open + :one"}, where: []string{"#st = :st", "#ep = :ep"}}
 	if r.Source == taxonomy.Platform {
 		used, limit := x.name(usedPrefix+credit.CountPeriod(r.Now)), x.name(aTokenLimit)
-		x.where = append(x.where, "(attribute_not_exists("+limit+") OR attribute_not_exists("+used+") OR "+used+" < "+limit+")")
+		x.where = append(x.where, "attribute_exists("+x.name(aRounding)+")", "(attribute_not_exists("+limit+") OR attribute_not_exists("+used+") OR "+used+" < "+limit+")")
 	}
 	return types.TransactWriteItem{Update: &types.Update{
 		TableName: s.db.name(table.Ledger), Key: keyItem(table.LegacyCounter(r.Org)),
@@ -99,8 +99,11 @@ func (res reservation) stampRefused(r credit.ReserveRequest, reasons []types.Can
 	case !failedCondition(reasons, res.counter):
 		return nil
 	}
-	if c := read(reasons[res.counter].Item); c.str(aState) != r.Stamp.Mode || c.num(aEpoch) != r.Stamp.Epoch {
+	switch c := read(reasons[res.counter].Item); {
+	case c.str(aState) != r.Stamp.Mode || c.num(aEpoch) != r.Stamp.Epoch:
 		return errOtherStamp
+	case !c.has(aRounding):
+		return fault.New(fault.BillingDenied, "dynamo.Reserve", "nothing was agreed about this organisation's tokens yet; ask the operator to set the terms of its legacy tokens")
 	}
 	return fault.New(fault.InsufficientCredits, "dynamo.Reserve", "this month's tokens are used up; wait for the next month or ask the operator for more")
 }

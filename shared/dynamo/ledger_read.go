@@ -167,7 +167,7 @@ func parseAttempt(it item) (credit.Attempt, error) {
 		Hold: credit.Micro(r.num(aHold0)), Amount: credit.Micro(r.num(aAmount)), Waived: r.bool(aWaived), Kind: credit.OutcomeKind(r.str(aOutcome)),
 		Estimated: r.bool(aEstimated), ProviderRequestID: r.str(aVendorID), Status: int(r.num(aStatus)), Reason: r.str(aReason),
 		Created: r.time(aCreated), Expires: r.time(table.HoldsSK), UsedAt: r.time(aUsedAt), Owner: r.str(aOwner),
-		Agency: r.str(aAgency), Usage: billing.Usage{Source: billing.NoUsage},
+		Agency: r.str(aAgency), Stamp: parseStamp(r), Usage: billing.Usage{Source: billing.NoUsage},
 	}
 	copy(a.Fingerprint[:], r.bin(aPrint))
 	if r.has(aUsage) {

@@ -291,6 +291,40 @@ func TestLegacyCutover(t *testing.T) {
 	}
 }
 
+// TestLegacyRunningAtRollback: a call that runs at the rollback is paid with the opening
+// grant it was admitted on, not with what was bought; the rest is taken back after it.
+func TestLegacyRunningAtRollback(t *testing.T) {
+	r := openLegacy(t)
+	r.to(org.LedgerLegacy, org.LedgerShadow, org.LedgerDraining, org.LedgerCredit)
+	h, err := r.begin("running")
+	r.must(err)
+	r.to(org.LedgerRolledBack)
+	for i, want := range []credit.Micro{100_000_000 + h.Amount, 100_000_000} {
+		b, err := r.ledger.Balance(t.Context(), legacytest.Org)
+		r.must(err)
+		if b.Posted != want {
+			t.Fatalf("posted %d with grants %+v, want %d", b.Posted, b.Grants, want)
+		}
+		if i == 0 {
+			r.finish(h, 50)
+			r.must(r.settle(r.now))
+			r.to(org.LedgerRolledBack)
+		}
+	}
+	v, err := r.service.View(t.Context(), legacytest.Org, r.now)
+	r.must(err)
+	b, err := r.ledger.Balance(t.Context(), legacytest.Org)
+	r.must(err)
+	for _, g := range b.Grants {
+		if want := map[taxonomy.GrantKind]credit.Micro{taxonomy.Purchased: 100_000_000}[g.Kind]; g.Remaining != want {
+			t.Errorf("%d are left of %s", g.Remaining, g.Kind)
+		}
+	}
+	if v.Used["202603"] != 100 {
+		t.Errorf("counter %v", v.Used)
+	}
+}
+
 // TestLegacyGuard: no write reaches the counter while credits pay, whoever makes it
 // and whatever it believes; the limit of a month is kept.
 func TestLegacyGuard(t *testing.T) {
@@ -356,7 +390,13 @@ func TestLegacyGuard(t *testing.T) {
 // TestLegacyActions: what is priced in credits only is refused while a counter pays.
 func TestLegacyActions(t *testing.T) {
 	r := openLegacy(t)
-	r.to(org.LedgerLegacy)
+	_, err := r.service.Change(t.Context(), r.op(), legacytest.Org, org.LedgerLegacy)
+	r.must(err)
+	// Without terms there is no limit to keep, and nothing a token is worth.
+	if _, err := r.begin("unagreed"); fault.CodeOf(err) != fault.BillingDenied || !strings.Contains(err.Error(), "terms") {
+		t.Errorf("without terms: %v", err)
+	}
+	r.must(r.service.SetTerms(t.Context(), r.op(), legacytest.Org, legacytest.Terms()))
 	if _, err := r.ledger.Reserve(t.Context(), r.request("action", credit.Stamp{})); fault.CodeOf(err) != fault.BillingDenied {
 		t.Errorf("an action: %v", err)
 	}

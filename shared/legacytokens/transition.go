@@ -192,7 +192,8 @@ func (ch *Change) correct(f facts) {
 }
 
 // restore counts what credits paid for, and takes back what is left of the opening
-// grant and no running call holds.
+// grant. As much as running calls hold stays, so that none of them is paid with what
+// the organisation bought because the grant is gone; a later restore takes it.
 func (ch *Change) restore(f facts) {
 	ch.Seed = f.counter.unseeded(ch.Period, f.balance.Account)
 	if ch.From == ch.To {
@@ -202,7 +203,7 @@ func (ch *Change) restore(f facts) {
 		if g.ID != f.counter.Opening.ID || g.ID == "" {
 			continue
 		}
-		if n := min(g.Remaining, max(f.balance.Available, 0)); n > 0 {
+		if n := min(g.Remaining-f.balance.Held, f.balance.Available); n > 0 {
 			ch.Posting = ch.posting("lb_", credit.AdjustmentEntry, -n, f)
 		}
 	}

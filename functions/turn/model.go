@@ -94,9 +94,11 @@ func (m metered) Answer(ctx context.Context, q turn.AnswerRequest) (turn.Answer,
 		return turn.Answer{}, err
 	}
 	id := requestID(q)
-	posting, err := m.authorize(ctx, caller, q, id)
-	if err != nil {
-		return turn.Answer{}, err
+	var posting *credit.Authorized
+	if !q.Aside {
+		if posting, err = m.authorize(ctx, caller, q, id); err != nil {
+			return turn.Answer{}, err
+		}
 	}
 	answer, err := m.gateway.Complete(ctx, caller, gateway.Query{RequestID: id, Agent: q.Agent.ID, Body: []byte(id),
 		Pin: route.Pin{Model: q.Pin.Model, Connection: q.Pin.Connection}}, conversation(q))

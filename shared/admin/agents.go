@@ -15,8 +15,10 @@ type agentJSON struct {
 	Fallback     []string      `json:"fallback"`
 	Tools        []string      `json:"tools"`
 	Voice        string        `json:"voice,omitempty"`
-	CreatedAt    time.Time     `json:"created_at"`
-	Version      int64         `json:"version"`
+	// HistoryTokens is 0 where the model's window decides.
+	HistoryTokens int64     `json:"history_tokens"`
+	CreatedAt     time.Time `json:"created_at"`
+	Version       int64     `json:"version"`
 }
 
 type personaJSON struct {
@@ -28,7 +30,7 @@ type personaJSON struct {
 
 func agentOut(a agent.Agent) agentJSON {
 	out := agentJSON{ID: a.ID, Name: a.Name, Instructions: a.Instructions, Personas: []personaJSON{}, Model: a.Model,
-		Fallback: orEmpty(a.Fallback), Tools: orEmpty(a.Tools), Voice: a.Voice, CreatedAt: a.CreatedAt.UTC(), Version: a.Version}
+		Fallback: orEmpty(a.Fallback), Tools: orEmpty(a.Tools), Voice: a.Voice, HistoryTokens: a.HistoryTokens, CreatedAt: a.CreatedAt.UTC(), Version: a.Version}
 	for _, p := range a.Personas {
 		out.Personas = append(out.Personas, personaJSON(p))
 	}
@@ -49,10 +51,13 @@ type patchAgent struct {
 	Fallback     *[]string      `json:"fallback"`
 	Tools        *[]string      `json:"tools"`
 	Voice        *string        `json:"voice"`
+	// HistoryTokens is how much of a conversation a model is shown, in estimated
+	// tokens; older messages become a summary. 0 = what fits the model.
+	HistoryTokens *int64 `json:"history_tokens"`
 }
 
 func (b patchAgent) in(name *string) agent.Patch {
-	p := agent.Patch{Name: name, Instructions: b.Instructions, Model: b.Model, Fallback: b.Fallback, Tools: b.Tools, Voice: b.Voice}
+	p := agent.Patch{Name: name, Instructions: b.Instructions, Model: b.Model, Fallback: b.Fallback, Tools: b.Tools, Voice: b.Voice, HistoryTokens: b.HistoryTokens}
 	if b.Personas != nil {
 		personas := make([]agent.Persona, len(*b.Personas))
 		for i, x := range *b.Personas {

@@ -49,7 +49,7 @@ func examples(w *world) map[string]example {
 	add("PUT", base+"/settings", "", `{"default_model":"openrouter/m","enabled_models":["openrouter/m"],"fallback":[],"routing":{"general":{"text":"openrouter/m"}},`+
 		`"aliases":{"Fast":"openrouter/m"},"privacy_mode":"off","quality_floor":"gold","billing_preference":"byok_required","allow_platform_fallback":true,"version":0}`)
 	add("POST", base+"/routes/explain", "", `{"model":"auto","agent":"`+w.ids["agents"]+`","intent":"tooling","modality":"vision","capabilities":["tools","json"]}`)
-	add("POST", base+"/agents", "", `{"name":"B","instructions":"be kind","personas":[{"id":"p","name":"P","instructions":"x","voice":"v"}],"model":"openrouter/m","fallback":["openrouter/n"],"tools":["t"],"voice":"v"}`)
+	add("POST", base+"/agents", "", `{"name":"B","instructions":"be kind","personas":[{"id":"p","name":"P","instructions":"x","voice":"v"}],"model":"openrouter/m","fallback":["openrouter/n"],"tools":["t"],"voice":"v","history_tokens":8000}`)
 	add("PATCH", base+"/agents/{id}", "", `{"name":"C"}`)
 	add("DELETE", base+"/agents/{id}", "", "")
 

@@ -8,20 +8,24 @@ import (
 )
 
 type sessionJSON struct {
-	ID        string    `json:"id"`
-	InstallID string    `json:"install_id"`
-	AgentID   string    `json:"agent_id"`
-	PersonaID string    `json:"persona_id,omitempty"`
-	Provider  string    `json:"provider"`
-	Channel   string    `json:"channel"`
-	Thread    string    `json:"thread,omitempty"`
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
+	ID        string `json:"id"`
+	InstallID string `json:"install_id"`
+	AgentID   string `json:"agent_id"`
+	PersonaID string `json:"persona_id,omitempty"`
+	Provider  string `json:"provider"`
+	Channel   string `json:"channel"`
+	Thread    string `json:"thread,omitempty"`
+	// Summary is what models are shown of the messages with a lower seq than
+	// SummaryBefore.
+	Summary       string    `json:"summary,omitempty"`
+	SummaryBefore int64     `json:"summary_before,omitempty"`
+	CreatedAt     time.Time `json:"created_at"`
+	UpdatedAt     time.Time `json:"updated_at"`
 }
 
 func sessionOut(s session.Session) sessionJSON {
 	return sessionJSON{ID: s.ID, InstallID: s.Install, AgentID: s.AgentID, PersonaID: s.PersonaID, Provider: s.Provider,
-		Channel: s.Space, Thread: s.Thread, CreatedAt: s.CreatedAt.UTC(), UpdatedAt: s.UpdatedAt.UTC()}
+		Channel: s.Space, Thread: s.Thread, Summary: s.Summary.Text, SummaryBefore: s.Summary.Before, CreatedAt: s.CreatedAt.UTC(), UpdatedAt: s.UpdatedAt.UTC()}
 }
 
 func same[T any](v T) T { return v }

@@ -40,8 +40,11 @@ type Agent struct {
 	Fallback     []string
 	Tools        []string
 	Voice        string
-	CreatedAt    time.Time
-	Version      int64
+	// HistoryTokens is how much of a conversation a model is shown, 0 for what fits
+	// its window; see package history.
+	HistoryTokens int64
+	CreatedAt     time.Time
+	Version       int64
 }
 
 // Persona finds a persona by id.
@@ -87,6 +90,8 @@ const (
 	maxAllText      = 200 << 10
 	maxFallback     = 8
 	maxTools        = 32
+	minHistory      = 500
+	maxHistory      = 200_000
 )
 
 // Patch changes an agent; nil means unchanged.
@@ -98,6 +103,8 @@ type Patch struct {
 	Fallback     *[]string
 	Tools        *[]string
 	Voice        *string
+	// HistoryTokens of 0 goes back to the default.
+	HistoryTokens *int64
 }
 
 // Create makes an agent. Errors: invalid_request, conflict, unavailable.
@@ -163,6 +170,7 @@ func (p Patch) apply(a Agent) (Agent, error) {
 	set(&a.Fallback, p.Fallback)
 	set(&a.Tools, p.Tools)
 	set(&a.Voice, p.Voice)
+	set(&a.HistoryTokens, p.HistoryTokens)
 	return a, a.check()
 }
 
@@ -202,6 +210,8 @@ func (a Agent) check() error {
 		return invalid("fallback", "fallback is at most 8 models, each provider/model with a known provider or an alias of the organisation")
 	case len(a.Tools) > maxTools || slices.ContainsFunc(a.Tools, func(s string) bool { return !table.ValidID(s) }):
 		return invalid("tools", "tools are at most 32 names of a-z, A-Z, 0-9, _ and -")
+	case a.HistoryTokens != 0 && (a.HistoryTokens < minHistory || a.HistoryTokens > maxHistory):
+		return invalid("history_tokens", "history_tokens is 500 to 200000, or 0 for what fits the model")
 	}
 	seen := map[string]bool{}
 	for _, p := range a.Personas {

@@ -50,6 +50,7 @@ func TestService(t *testing.T) {
 	s := &agent.Service{Store: store{}}
 	op := audit.Op{Actor: "key:k", ID: "op", At: time.Unix(1772600767, 0)}
 	p := func(s string) *string { return &s }
+	n := func(v int64) *int64 { return &v }
 	long := strings.Repeat("x", 33<<10)
 	ps := func(v ...agent.Persona) *[]agent.Persona { return &v }
 	for name, c := range map[string]struct {
@@ -65,6 +66,8 @@ func TestService(t *testing.T) {
 		"model's provider":  {agent.Patch{Name: p("N"), Model: p("nobody/x")}, "model"},
 		"fallback provider": {agent.Patch{Name: p("N"), Fallback: &[]string{"fast", "nobody/x"}}, "fallback"},
 		"tools":             {agent.Patch{Name: p("N"), Tools: &[]string{"a b"}}, "tools"},
+		"history":           {agent.Patch{Name: p("N"), HistoryTokens: n(499)}, "history_tokens"},
+		"history, most":     {agent.Patch{Name: p("N"), HistoryTokens: n(200_001)}, "history_tokens"},
 		"persona id":        {agent.Patch{Name: p("N"), Personas: ps(agent.Persona{ID: "a b"})}, "personas"},
 		"persona twice":     {agent.Patch{Name: p("N"), Personas: ps(agent.Persona{ID: "a"}, agent.Persona{ID: "a"})}, "personas"},
 		"persona text":      {agent.Patch{Name: p("N"), Personas: ps(agent.Persona{ID: "a", Instructions: long})}, "personas"},

@@ -25,14 +25,14 @@ func encodeAgent(a agent.Agent) item {
 	}
 	return item{
 		"id": str(a.ID), "org": str(a.Org), "name": str(a.Name), "ins": str(a.Instructions), "pers": list(personas...), "model": str(a.Model),
-		"fb": strs(a.Fallback), "tools": strs(a.Tools), "voice": str(a.Voice), "at": millis(a.CreatedAt), "v": num(a.Version),
+		"fb": strs(a.Fallback), "tools": strs(a.Tools), "voice": str(a.Voice), "hist": num(a.HistoryTokens), "at": millis(a.CreatedAt), "v": num(a.Version),
 	}
 }
 
 func decodeAgent(it item) (agent.Agent, error) {
 	r := read(it)
 	a := agent.Agent{ID: r.str("id"), Org: r.str("org"), Name: r.str("name"), Instructions: r.str("ins"), Model: r.str("model"),
-		Fallback: r.strs("fb"), Tools: r.strs("tools"), Voice: r.str("voice"), CreatedAt: r.time("at"), Version: r.num("v")}
+		Fallback: r.strs("fb"), Tools: r.strs("tools"), Voice: r.str("voice"), HistoryTokens: r.num("hist"), CreatedAt: r.time("at"), Version: r.num("v")}
 	errs := []error{}
 	for _, p := range r.maps("pers") {
 		a.Personas = append(a.Personas, agent.Persona{ID: p.str("id"), Name: p.str("name"), Instructions: p.str("ins"), Voice: p.str("voice")})

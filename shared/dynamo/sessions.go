@@ -137,7 +137,7 @@ func decodeSession(it item) (session.Session, error) {
 	r := read(it)
 	x := session.Session{Org: r.str("org"), ID: r.str("id"), Key: r.str("key"), Install: r.str("inst"), AgentID: r.str("agent"), PersonaID: r.str("pers"),
 		Provider: r.str("prov"), Space: r.str("space"), Thread: r.str("th"), CreatedAt: r.time("at"), UpdatedAt: r.time("mod"), Next: r.num("nx"),
-		Pin: session.Pin{Model: r.str("pm"), Connection: r.str("pc")}}
+		Pin: session.Pin{Model: r.str("pm"), Connection: r.str("pc")}, Summary: session.Summary{Text: r.str("sum"), Before: r.num("sumn")}}
 	return x, r.err
 }
 
@@ -248,10 +248,14 @@ func (s Sessions) Messages(ctx context.Context, org, id, after string, limit int
 }
 
 // Recent implements [session.Transcript].
-func (s Sessions) Recent(ctx context.Context, org, id string, limit int) ([]session.Message, error) {
+func (s Sessions) Recent(ctx context.Context, org, id string, from int64, limit int) ([]session.Message, error) {
 	const op = "dynamo.Recent"
 	pk, prefix := messagePrefix(org, id)
-	items, err := s.db.query(ctx, query{role: table.Sessions, pk: pk, prefix: prefix, limit: int32(limit), descending: true, consistent: true})
+	after := ""
+	if from > 0 {
+		after = table.Message(org, id, from-1).SK
+	}
+	items, err := s.db.query(ctx, query{role: table.Sessions, pk: pk, prefix: prefix, after: after, limit: int32(limit), descending: true, consistent: true})
 	if err != nil {
 		return nil, sessionsDown(op, err)
 	}

@@ -2,6 +2,7 @@ package dynamo
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -80,10 +81,11 @@ func (s Sessions) Claim(ctx context.Context, c session.Claim) (session.Turn, []s
 	if lost && !got.State.Final() {
 		return got, nil, max(read(it).time("lease").Sub(c.Now), time.Second), nil
 	}
-	if !got.Planned {
+	if !got.Planned && got.Attempts <= 1 {
 		return got, nil, 0, nil
 	}
-	_, parts, err := s.Turn(ctx, t.Org, t.ID)
+	whole, parts, err := s.Turn(ctx, t.Org, t.ID)
+	got.Steps = whole.Steps
 	return got, parts, 0, err
 }
 
@@ -100,10 +102,16 @@ func (s Sessions) Turn(ctx context.Context, org, id string) (session.Turn, []ses
 	}
 	var t session.Turn
 	var parts []session.Part
+	var steps []session.Step
 	for _, it := range items {
-		if read(it).str(table.SK) == table.Turn(org, id).SK {
+		switch sk := read(it).str(table.SK); {
+		case sk == table.Turn(org, id).SK:
 			t, err = decodeTurn(it)
-		} else {
+		case strings.HasPrefix(sk, stepPrefix):
+			var st session.Step
+			st, err = decodeStep(it)
+			steps = append(steps, st)
+		default:
 			var p session.Part
 			p, err = decodePart(it)
 			parts = append(parts, p)
@@ -115,6 +123,7 @@ func (s Sessions) Turn(ctx context.Context, org, id string) (session.Turn, []ses
 	if t.ID == "" {
 		return session.Turn{}, nil, missing
 	}
+	t.Steps = steps
 	return t, parts, nil
 }
 

@@ -118,13 +118,13 @@ func outgoing(r *model.Request, c *call) *model.Request {
 // bytesPerToken converts text to tokens where the vendor reported none; a hold
 // assumes more tokens than an estimate does, so that it suffices.
 const (
-	bytesPerToken     = 4
+	bytesPerToken     = model.BytesPerToken
 	holdBytesPerToken = 3
 	// Media tokens per piece, above what current vendors count for a default
 	// image (OpenAI 765 to 1,105 tokens, Anthropic up to 1,600; documentation read 2026-11).
 	tokensPerMedia = 1600
 	// Fields around a message.
-	tokensPerMessage = 8
+	tokensPerMessage = model.TokensPerMessage
 )
 
 func estimate(r *model.Request, outputBytes int64) model.Usage {

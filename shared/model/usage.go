@@ -21,6 +21,17 @@ const (
 // it keeps price × tokens far from overflow.
 const MaxTokens = 1 << 40
 
+// BytesPerToken converts text to tokens where nobody counted.
+const BytesPerToken = 4
+
+// TokensPerMessage is what the fields around a message count.
+const TokensPerMessage = 8
+
+// EstimateTokens estimates the tokens of a message of so many bytes.
+func EstimateTokens(bytes int64) int64 {
+	return TokensPerMessage + (bytes+BytesPerToken-1)/BytesPerToken
+}
+
 // Usage counts what a call consumed. The buckets are disjoint: a token is in
 // exactly one of them, so input and output totals are sums. Vendors that count
 // cached, audio or reasoning tokens inside a total are converted by their

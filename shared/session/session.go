@@ -93,6 +93,15 @@ type Session struct {
 	Next int64
 	// Pin is what the last answer was served with, zero before the first.
 	Pin Pin
+	// Summary stands for the oldest messages.
+	Summary Summary
+}
+
+// Summary is what was written down of the messages with a sequence number below
+// Before. The messages themselves stay.
+type Summary struct {
+	Text   string
+	Before int64
 }
 
 // Pin names a model and the connection it was reached over, so that a

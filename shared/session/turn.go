@@ -41,6 +41,9 @@ type Turn struct {
 	Fence int64
 	// RequestIDs are the model requests made so far.
 	RequestIDs []string
+	// Steps are what was stored on the way to the answer, in order. A first claim
+	// has none.
+	Steps []Step
 	// Receipt is the model side's note for committing the stored answer;
 	// Committed says that it was committed.
 	Receipt   []byte
@@ -51,6 +54,26 @@ type Turn struct {
 	Planned   bool
 	CreatedAt time.Time
 	UpdatedAt time.Time
+}
+
+// StepKind is what a step holds.
+type StepKind string
+
+// Step kinds.
+const (
+	// StepSummary is a summary that was stored with the session.
+	StepSummary StepKind = "summary"
+)
+
+// Step is one thing that was done on the way to a turn's answer and is stored, so
+// that a later run of the turn does not do it again.
+type Step struct {
+	N    int // from 1
+	Kind StepKind
+	// RequestID is the model request of the step, Receipt what it is committed
+	// with; both empty if there was none.
+	RequestID string
+	Receipt   []byte
 }
 
 // Claim asks for the right to run a turn.
@@ -115,8 +138,12 @@ type Transcript interface {
 	// Append adds the user's message of a turn once, however often it is
 	// called, and marks the turn; [ErrFenced] if a later claim exists.
 	Append(ctx context.Context, t Turn, m Message) error
-	// Recent returns the newest messages, oldest first.
-	Recent(ctx context.Context, org, id string, limit int) ([]Message, error)
+	// Recent returns the newest messages from a sequence number on, oldest first.
+	Recent(ctx context.Context, org, id string, from int64, limit int) ([]Message, error)
+	// Fold replaces the session's summary, if it is still old, and stores the
+	// turn's step that made the new one, all or nothing; [ErrFenced] if a later
+	// claim of the turn exists, the step is stored already or the summary changed.
+	Fold(ctx context.Context, t Turn, s Step, old, next Summary) error
 }
 
 // ErrFenced says that a later claim of the turn exists: stop, change nothing.

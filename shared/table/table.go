@@ -251,6 +251,11 @@ func Outbox(org, turn string, part int) Key {
 	return Key{"TURN#" + org + "#" + turn, fmt.Sprintf("OUT#%03d", part)}
 }
 
+// Step is something stored on the way to a turn's answer.
+func Step(org, turn string, n int) Key {
+	return Key{"TURN#" + org + "#" + turn, fmt.Sprintf("STEP#%03d", n)}
+}
+
 // Ledger table.
 
 // Balance is one balance shard of an organisation.

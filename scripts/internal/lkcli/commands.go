@@ -113,6 +113,7 @@ func agentFlags() []option {
 		opt(document, "instructions", "the text, or @FILE, or - for standard input"),
 		opt(anyJSON, "personas", `JSON [{"id","name","instructions","voice"}], or @FILE`), opt(text, "model", "provider/model or an alias"),
 		opt(words, "fallback", "models tried after it"), opt(words, "tools", ""), opt(text, "voice", ""),
+		opt(integer, "history_tokens", "how much of a conversation the model is shown, the rest as a summary; 0 = what fits the model"),
 	}
 }
 

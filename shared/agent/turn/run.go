@@ -8,7 +8,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/latchkey/latchkey/shared/agent"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/fault"
@@ -70,6 +69,9 @@ func (x *run) claim(ctx context.Context) (time.Duration, error) {
 // steps takes the turn as far as it goes; nil means done.
 func (x *run) steps(ctx context.Context) *end {
 	if !x.turn.Planned {
+		if err := x.resume(ctx); err != nil {
+			return again(err)
+		}
 		if _, stop := x.guard(ctx); stop != nil {
 			return stop
 		}
@@ -158,7 +160,7 @@ func (x *run) answer(ctx context.Context) *end {
 		return again(err)
 	}
 	x.turn.Appended = true
-	got, err := x.ask(ctx, a, conversation.Pin)
+	got, err := x.ask(ctx, a, conversation)
 	if err != nil {
 		return x.refused(ctx, err)
 	}
@@ -168,47 +170,6 @@ func (x *run) answer(ctx context.Context) *end {
 
 func (x *run) message(role session.Role, text string, at time.Time) session.Message {
 	return session.Message{Role: role, Text: text, AgentID: x.job.AgentID, PersonaID: x.job.PersonaID, TurnID: x.turn.ID, EventID: x.job.EventID, At: at}
-}
-
-func (x *run) ask(ctx context.Context, a agent.Agent, pin session.Pin) (Answer, error) {
-	past, err := x.d.Transcript.Recent(ctx, x.job.Org, x.turn.Session, historyMessages)
-	if err != nil {
-		return Answer{}, err
-	}
-	q := AnswerRequest{Org: x.job.Org, Agent: a, Pin: pin, Attempt: x.turn.Attempts, System: a.System(x.job.PersonaID),
-		RequestKey: session.RequestKey(x.job.Install, x.job.EventID, x.job.AgentID, "answer"),
-		Messages:   history(past, x.turn.ID, x.job.Envelope.Text)}
-	if deadline, ok := ctx.Deadline(); ok {
-		q.Deadline = deadline.Add(-reserve)
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, q.Deadline)
-		defer cancel()
-		if ctx.Err() != nil {
-			return Answer{}, fault.New(fault.Unavailable, "turn.ask", "no time is left to ask a model")
-		}
-	}
-	got, err := x.d.Model.Answer(ctx, q)
-	if err == nil && len(got.Receipt) > MaxReceipt {
-		return got, fault.New(fault.Internal, "turn.ask", "internal error, try again later")
-	}
-	return got, err
-}
-
-// history is the newest part of the past that fits, then the message itself.
-// The turn's own messages are left out of the past: a repeated run has written
-// them already.
-func history(past []session.Message, turn, text string) []Message {
-	out := []Message{{session.User, text}}
-	left := historyBytes - len(text)
-	for i := len(past) - 1; i >= 0 && len(past[i].Text) <= left; i-- {
-		if past[i].TurnID == turn {
-			continue
-		}
-		out = append(out, Message{past[i].Role, past[i].Text})
-		left -= len(past[i].Text)
-	}
-	slices.Reverse(out)
-	return out
 }
 
 // refused handles an error of the model side.

@@ -1,7 +1,8 @@
 // Package turn runs one agent turn: a queued message becomes one answer of the
 // model and one reply on the channel.
 //
-// Flow: claim the turn → check the install → append the user's message → ask the
+// Flow: claim the turn → check the install → append the user's message → sum up
+// the oldest messages if all of them do not fit the agent's budget → ask the
 // model → store the answer with its parts and the model side's receipt → commit
 // the receipt → send the parts in order. Every step is stored before the next,
 // so a run that dies is continued by the next reception of the message where it
@@ -61,6 +62,9 @@ type AnswerRequest struct {
 	Pin session.Pin
 	// Deadline leaves time to store and send the answer.
 	Deadline time.Time
+	// Aside is an answer that is not posted on the channel: nothing is held for
+	// posting it.
+	Aside bool
 }
 
 // Answer is what the model said.
@@ -129,6 +133,8 @@ const (
 	ReplyRefused    Code = "reply.refused"
 	TokenRejected   Code = "install.token_rejected"
 	Revoked         Code = "install.revoked_by_provider"
+	Summarised      Code = "turn.summarised"
+	SummaryFailed   Code = "turn.summary_failed"
 )
 
 // Event is one audit record of a turn. It holds no text of the conversation.
@@ -202,9 +208,9 @@ const (
 	// minRetry and maxRetry bound the wait before another try.
 	minRetry = 2 * time.Second
 	maxRetry = 15 * time.Minute
-	// historyMessages and historyBytes bound what the model sees of the past.
-	historyMessages = 40
-	historyBytes    = 64 << 10
+	// summaryTime is how long a summary may take. It is made only when as much is
+	// left for the answer.
+	summaryTime = 30 * time.Second
 	// maxAnswer and maxParts bound an answer; the rest is cut off.
 	maxAnswer = 100_000
 	maxParts  = 8

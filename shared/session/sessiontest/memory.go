@@ -179,14 +179,37 @@ func (m *Memory) Append(_ context.Context, t session.Turn, msg session.Message) 
 }
 
 // Recent implements [session.Transcript].
-func (m *Memory) Recent(_ context.Context, org, id string, limit int) ([]session.Message, error) {
+func (m *Memory) Recent(_ context.Context, org, id string, from int64, limit int) ([]session.Message, error) {
 	unlock, err := m.lock("Recent")
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
 	all := m.messages[org+"#"+id]
-	return slices.Clone(all[max(0, len(all)-limit):]), nil
+	return slices.Clone(all[max(0, len(all)-limit, min(int(from), len(all))):]), nil
+}
+
+// Fold implements [session.Transcript].
+func (m *Memory) Fold(_ context.Context, t session.Turn, s session.Step, old, next session.Summary) error {
+	unlock, err := m.lock("Fold")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	stored, k := m.turns[t.Org+"#"+t.ID], t.Org+"#"+t.Session
+	x := m.sessions[k]
+	if !stored.takes(t, s) || x.Summary.Before != old.Before {
+		return session.ErrFenced
+	}
+	x.Summary = next
+	m.sessions[k] = x
+	stored.Steps = append(slices.Clone(stored.Steps), s)
+	return nil
+}
+
+// takes reports whether a step may be stored under a claim.
+func (t *turn) takes(claim session.Turn, s session.Step) bool {
+	return t != nil && t.Fence == claim.Fence && !slices.ContainsFunc(t.Steps, func(have session.Step) bool { return have.N == s.N })
 }
 
 // Claim implements [session.Turns].

@@ -41,6 +41,7 @@ func Run(t *testing.T, s Store) {
 	t.Run("fenced writes", func(t *testing.T) { fenced(t, s) })
 	t.Run("transcript", func(t *testing.T) { transcript(t, s) })
 	t.Run("outbox", func(t *testing.T) { outbox(t, s) })
+	t.Run("summaries", func(t *testing.T) { summaries(t, s) })
 	t.Run("sessions", func(t *testing.T) { sessions(t, s) })
 }
 
@@ -249,7 +250,7 @@ func transcript(t *testing.T, s Store) {
 		open(t, s, "o3").Pin != (session.Pin{Model: "p/m9"}) {
 		t.Fatal(err, open(t, s, "o3").Pin)
 	}
-	recent, err := s.Recent(ctx, "o3", "s", 3)
+	recent, err := s.Recent(ctx, "o3", "s", 0, 3)
 	if err != nil || len(recent) != 3 || recent[0].Text != "a2" || recent[2].Text != "a9" || recent[1].Text != "u9" || recent[1].Role != session.User {
 		t.Fatalf("%+v %v", recent, err)
 	}
@@ -266,6 +267,57 @@ func transcript(t *testing.T, s Store) {
 	}
 }
 
+// summaries: a summary is stored with its step or not at all, by the live claim
+// only, over the summary that it was made from; messages stay.
+func summaries(t *testing.T, s Store) {
+	ctx := t.Context()
+	open(t, s, "o7")
+	turn, _ := take(t, s, claim("o7", "t1", "m1", 1, "w1", start()))
+	if err := s.Append(ctx, turn, session.Message{Role: session.User, Text: "u0", TurnID: turn.ID, At: start()}); err != nil {
+		t.Fatal(err)
+	}
+	step := session.Step{N: 1, Kind: session.StepSummary, RequestID: "r1", Receipt: []byte("receipt")}
+	next := session.Summary{Text: "notes", Before: 1}
+	if err := s.Fold(ctx, turn, step, session.Summary{Before: 5}, next); !errors.Is(err, session.ErrFenced) {
+		t.Fatalf("over another summary: %v", err)
+	}
+	if err := s.Fold(ctx, turn, step, session.Summary{}, next); err != nil {
+		t.Fatal(err)
+	}
+	if x := open(t, s, "o7"); x.Summary != next || x.Next != 1 {
+		t.Fatalf("%+v", x)
+	}
+	if err := s.Fold(ctx, turn, step, next, session.Summary{Text: "x", Before: 1}); !errors.Is(err, session.ErrFenced) {
+		t.Fatalf("a step twice: %v", err)
+	}
+	if err := s.Fold(ctx, turn, session.Step{N: 2, Kind: session.StepSummary}, session.Summary{}, session.Summary{Text: "x", Before: 1}); !errors.Is(err, session.ErrFenced) {
+		t.Fatalf("over a summary that was replaced: %v", err)
+	}
+	if got, err := s.Recent(ctx, "o7", "s", 1, 9); err != nil || len(got) != 0 {
+		t.Fatalf("%+v %v", got, err)
+	}
+	if got, err := s.Recent(ctx, "o7", "s", 0, 9); err != nil || len(got) != 1 {
+		t.Fatalf("%+v %v", got, err)
+	}
+	later, parts := take(t, s, claim("o7", "t1", "m1", 2, "w2", start()))
+	if len(parts) != 0 || len(later.Steps) != 1 || later.Steps[0].Kind != session.StepSummary || later.Steps[0].RequestID != "r1" || string(later.Steps[0].Receipt) != "receipt" || later.Steps[0].N != 1 {
+		t.Fatalf("%+v %+v", later, parts)
+	}
+	if err := s.Fold(ctx, turn, session.Step{N: 2, Kind: session.StepSummary}, next, session.Summary{Text: "x", Before: 1}); !errors.Is(err, session.ErrFenced) {
+		t.Fatalf("by a claim that was lost: %v", err)
+	}
+	// The next message and the pin of an answer leave the summary as it is.
+	if err := s.Plan(ctx, later, nil, session.Message{Role: session.Assistant, Text: "a1", TurnID: turn.ID, At: start()}, start()); err != nil {
+		t.Fatal(err)
+	}
+	if x := open(t, s, "o7"); x.Summary != next || x.Next != 2 {
+		t.Fatalf("%+v", x)
+	}
+	if got, err := s.Recent(ctx, "o7", "s", 1, 9); err != nil || len(got) != 1 || got[0].Text != "a1" {
+		t.Fatalf("%+v %v", got, err)
+	}
+}
+
 func outbox(t *testing.T, s Store) {
 	ctx := t.Context()
 	open(t, s, "o4")
@@ -279,7 +331,7 @@ func outbox(t *testing.T, s Store) {
 		len(parts) != 2 || parts[0].Text != "one" || parts[1].Part != 2 {
 		t.Fatalf("%+v %+v", got, parts)
 	}
-	if recent, _ := s.Recent(ctx, "o4", "s", 9); len(recent) != 0 {
+	if recent, _ := s.Recent(ctx, "o4", "s", 0, 9); len(recent) != 0 {
 		t.Fatalf("an empty message was written: %+v", recent)
 	}
 	claimed := parts[0]

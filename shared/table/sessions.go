@@ -1,0 +1,40 @@
+package table
+
+import (
+	"fmt"
+	"time"
+)
+
+// Sessions table.
+
+// Session is a conversation by the hash of its routing key.
+func Session(org, hash string) Key { return Key{"SESSION#" + org + "#" + hash, "SESSION"} }
+
+// Message is one message of a session; seq orders it.
+func Message(org, hash string, seq int64) Key {
+	return Key{"SESSION#" + org + "#" + hash, fmt.Sprintf("MSG#%012d", seq)}
+}
+
+// OrgSession lists the sessions of an organisation.
+func OrgSession(org, hash string) Key { return Key{"SESSIONS#" + org, hash} }
+
+// Dedupe is the inbound dedupe row of one event of one install.
+func Dedupe(install, event string) Key { return Key{"DEDUP#" + install, event} }
+
+// Delivery is one row of an install's log of inbound requests; at orders it.
+func Delivery(install string, at time.Time, id string) Key {
+	return Key{"DELIV#" + install, fmt.Sprintf("%013d#%s", at.UnixMilli(), id)}
+}
+
+// Turn is one agent turn; its outbox parts share the partition.
+func Turn(org, id string) Key { return Key{"TURN#" + org + "#" + id, "TURN"} }
+
+// Outbox is one outgoing part of a turn.
+func Outbox(org, turn string, part int) Key {
+	return Key{"TURN#" + org + "#" + turn, fmt.Sprintf("OUT#%03d", part)}
+}
+
+// Step is something stored on the way to a turn's answer.
+func Step(org, turn string, n int) Key {
+	return Key{"TURN#" + org + "#" + turn, fmt.Sprintf("STEP#%03d", n)}
+}

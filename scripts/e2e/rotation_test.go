@@ -267,6 +267,7 @@ func runRotation(t *testing.T, body map[string]any) rotationJob {
 // reads, and people who rotate and create.
 type traffic struct {
 	stop                 chan struct{}
+	once                 sync.Once
 	wg                   sync.WaitGroup
 	calls, reads, writes atomic.Int64
 }
@@ -318,7 +319,7 @@ func (s *safe) serve(x *tenant) *traffic {
 	return tr
 }
 
-func (tr *traffic) end() { close(tr.stop); tr.wg.Wait() }
+func (tr *traffic) end() { tr.once.Do(func() { close(tr.stop) }); tr.wg.Wait() }
 
 func kmsCalls() map[awswire.Call]int { return world.KMS.Calls() }
 
@@ -351,31 +352,11 @@ func TestKillRotate(t *testing.T) {
 	calls, denied := kmsCalls(), len(world.KMS.Denials())
 	began = time.Now()
 	tr := s.serve(x)
-	id := startRotation(t, map[string]any{"kind": "kek", "to": s.new, "rate": rate}).ID
-	clock, killed := &leaseClock{}, 0
-	for killed < kills {
-		done := make(chan struct{})
-		go func() { defer close(done); clock.turn() }()
-		eventually(t, "rotate is busy", func() bool { return len(busy(t, topology.Rotate)) > 0 })
-		time.Sleep(rand.N(delay)) // not to wait for anything: the kill comes at any moment
-		for _, pid := range busy(t, topology.Rotate) {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-				t.Fatal(err)
-			}
-			killed++
-		}
-		<-done
-		if j := getRotation(t, id); j.ended() {
-			t.Fatalf("the job ended after %d kills: %+v", killed, j)
-		}
-	}
-	j := clock.finish(t, id)
+	defer tr.end()
+	j, moves := s.killRotations(rate, kills, delay)
 	tr.end()
-	if j.State != "done" || j.FailedCount != 0 || j.Attempts < kills/2 {
-		t.Fatalf("%+v", j)
-	}
-	t.Logf("%d kills, %d attempts, %d passes, %.0f s; meanwhile %d model calls, %d cold reads, %d rotations and as many creations by people",
-		killed, j.Attempts, j.Pass, time.Since(began).Seconds(), tr.calls.Load(), tr.reads.Load(), tr.writes.Load())
+	t.Logf("%d moves, at least %d kills, %d attempts in the last move, %d passes, %.0f s; meanwhile %d model calls, %d cold reads, %d rotations and as many creations by people",
+		moves, kills, j.Attempts, j.Pass, time.Since(began).Seconds(), tr.calls.Load(), tr.reads.Load(), tr.writes.Load())
 	printCalls(t, "rotation with kills", calls)
 	if got := world.KMS.Denials()[denied:]; len(got) > 0 {
 		t.Errorf("the key service refused: %+v", got)
@@ -385,8 +366,60 @@ func TestKillRotate(t *testing.T) {
 	}
 	s.withoutOldKey(x, n)
 	if os.Getenv("LATCHKEY_SOAK") == "" {
-		s.otherJobs(id)
+		s.otherJobs(j.ID)
 	}
+}
+
+// killRotations kills workers that move everything to the new key. A move that
+// is over before there were enough kills, because the machine stood still in
+// between, is followed by one back and another one.
+func (s *safe) killRotations(rate, kills int, delay time.Duration) (last rotationJob, moves int) {
+	t := s.t
+	t.Helper()
+	targets := [2]string{s.new, s.old}
+	start := func() string {
+		id := startRotation(t, map[string]any{"kind": "kek", "to": targets[moves%2], "rate": rate}).ID
+		moves++
+		return id
+	}
+	clock, killed, attempts, id := &leaseClock{}, 0, 0, start()
+	for killed < kills {
+		done := make(chan struct{})
+		go func() { defer close(done); clock.turn() }()
+		eventually(t, "rotate is busy", func() bool {
+			select {
+			case <-done:
+				return true
+			default:
+				return len(busy(t, topology.Rotate)) > 0
+			}
+		})
+		time.Sleep(rand.N(delay)) // not to wait for anything: the kill comes at any moment
+		for _, pid := range busy(t, topology.Rotate) {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+				t.Fatal(err)
+			}
+			killed++
+		}
+		<-done
+		if j := getRotation(t, id); j.ended() && killed < kills {
+			if attempts += j.Attempts; j.State != "done" || j.FailedCount != 0 || moves == 9 {
+				t.Fatalf("after %d kills: %+v", killed, j)
+			}
+			id = start()
+		}
+	}
+	last = clock.finish(t, id)
+	if attempts += last.Attempts; last.State != "done" || last.FailedCount != 0 || attempts < kills/2 {
+		t.Fatalf("%d attempts: %+v", attempts, last)
+	}
+	if moves%2 == 0 {
+		if id = start(); clock.finish(t, id).State != "done" {
+			t.Fatalf("the last move: %+v", getRotation(t, id))
+		}
+		last = getRotation(t, id)
+	}
+	return last, moves
 }
 
 // withoutOldKey: once the job is done, the old key is of no use to anybody.

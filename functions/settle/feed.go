@@ -29,41 +29,58 @@ type Feed struct {
 	Log    *slog.Logger
 }
 
-// tell sends an event for every entry of the batch, also for one whose row is not
-// written yet: its record may be given up before that, and an entry must be told
-// at least once. What could be neither sent nor kept, and organisations whose
-// balance could not be looked at, are delivered again.
-func (f *Feed) tell(ctx context.Context, b *batch, now time.Time) {
+// tell sends an event for every entry of the batch and looks at the balances that
+// they moved. It returns the entries for which all of that was done, and their
+// records; the others are delivered again.
+func (f *Feed) tell(ctx context.Context, b *batch, now time.Time) (told []credit.Entry, at []int) {
+	if len(b.entries) == 0 {
+		return nil, nil
+	}
 	fresh, failed := f.Alerts.Check(ctx, b.entries, now)
 	if len(fresh) > 0 {
 		f.Log.InfoContext(ctx, "alerts", "alerts", len(fresh))
 		f.Outbox.SendKept(ctx, fresh)
 	}
+	events := make([]outbox.Event, len(b.entries))
+	for i, e := range b.entries {
+		events[i] = outbox.EntryEvent(f.Stage, e)
+	}
+	if !f.send(ctx, events) {
+		b.fail(b.entriesAt...)
+		return nil, nil
+	}
 	for i, e := range b.entries {
 		if err := failed[e.Org]; err != nil && e.Amount != 0 {
 			f.Log.WarnContext(ctx, "balance not looked at", "code", string(fault.CodeOf(err)), "op", fault.As(err).Op)
-			// An item that cannot be read stays so; the entry is told all the same.
+			// An item that cannot be read stays so; the entry has been told.
 			if fault.CodeOf(err) != fault.Internal {
 				b.fail(b.entriesAt[i])
+				continue
 			}
 		}
+		told, at = append(told, e), append(at, b.entriesAt[i])
 	}
-	events := make([]outbox.Event, 0, len(b.entries)+len(b.poison))
-	for _, e := range b.entries {
-		events = append(events, outbox.EntryEvent(f.Stage, e))
+	return told, at
+}
+
+// anomalies tells of what cannot be processed.
+func (f *Feed) anomalies(ctx context.Context, b *batch) {
+	events := make([]outbox.Event, len(b.poison))
+	for i, p := range b.poison {
+		events[i] = outbox.AnomalyEvent(f.Stage, p)
 	}
-	for _, p := range b.poison {
-		events = append(events, outbox.AnomalyEvent(f.Stage, p))
+	if !f.send(ctx, events) {
+		b.fail(b.poisonAt...)
 	}
+}
+
+func (f *Feed) send(ctx context.Context, events []outbox.Event) bool {
 	if len(events) == 0 {
-		return
+		return true
 	}
-	if err := f.Outbox.Send(ctx, events); err != nil {
+	err := f.Outbox.Send(ctx, events)
+	if err != nil {
 		f.Log.ErrorContext(ctx, "events neither sent nor kept", "events", len(events), "code", string(fault.CodeOf(err)))
-		for _, at := range [...][]int{b.entriesAt, b.poisonAt} {
-			for _, i := range at {
-				b.fail(i)
-			}
-		}
 	}
+	return err == nil
 }

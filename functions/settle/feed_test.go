@@ -50,6 +50,37 @@ func (f *fakeFeed) SendKept(_ context.Context, list []outbox.Event) {
 	}
 }
 
+// TestMarkedLast: an entry is projected, which marks it, only after all else was done
+// for it; what was not is looked at by the next review of its organisation.
+func TestMarkedLast(t *testing.T) {
+	entries := func(r *events.DynamoDBEventRecord) (credit.Change, error) {
+		org, request, _ := strings.Cut(r.EventID, "/")
+		return credit.Change{Kind: credit.ChangeEntry, Entry: credit.Entry{ID: "e_" + request, Org: org, Request: request, Amount: -1}}, nil
+	}
+	down := fault.New(fault.LedgerUnavailable, "", "")
+	for name, c := range map[string]struct {
+		feed            fakeFeed
+		projected, soon string
+	}{
+		"all done":           {projected: "a b undecided", soon: "other"},
+		"not told":           {feed: fakeFeed{sendErr: down}, soon: "acme other"},
+		"a balance not read": {feed: fakeFeed{failed: map[string]error{"acme": down}}, projected: "undecided", soon: "acme other"},
+		"a broken level":     {feed: fakeFeed{failed: map[string]error{"acme": fault.New(fault.Internal, "", "")}}, projected: "a b undecided", soon: "other"},
+	} {
+		ledger := &fakeLedger{}
+		h := &Handler{Ledger: ledger, Decode: entries, Feed: feed(&c.feed), Now: func() time.Time { return time.Unix(99, 0) }, Log: slog.New(slog.DiscardHandler)}
+		if _, err := h.Handle(t.Context(), event("entry:acme/a", "entry:acme/b", "entry:other/undecided")); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(ledger.projected, " "); got != c.projected {
+			t.Errorf("%s: projected %q, want %q", name, got, c.projected)
+		}
+		if got := strings.Join(ledger.soon, " "); got != c.soon {
+			t.Errorf("%s: looked at soon %q, want %q", name, got, c.soon)
+		}
+	}
+}
+
 // TestFeed: every entry is told, whatever becomes of its row; poison is told as an
 // anomaly; what could not be told is delivered again.
 func TestFeed(t *testing.T) {

@@ -18,6 +18,7 @@ type Settler interface {
 	Project(ctx context.Context, entries []credit.Entry, now time.Time) credit.SettleReport
 	Poison(ctx context.Context, p credit.Poison) error
 	Reshape(ctx context.Context, b credit.Busy, now time.Time) (load credit.Load, changed bool, err error)
+	ReviewSoon(ctx context.Context, org string, now time.Time) error
 }
 
 // Handler turns stream records into settlement and usage rows.
@@ -42,6 +43,7 @@ type batch struct {
 	poison    []credit.Poison
 	poisonAt  []int
 	undecided int // index of the first record without a verdict, -1 if none
+	failed    map[int]bool
 }
 
 // Handle settles the USED requests of the event and projects its new entries. It
@@ -60,14 +62,17 @@ func (h *Handler) Handle(ctx context.Context, ev events.DynamoDBEvent) (events.D
 			b.refuse(b.usedAt[i], table.Request(u.Org, u.Request, u.Attempt), reason, now)
 		})
 	}
-	if len(b.entries) > 0 {
-		r := h.Ledger.Project(ctx, b.entries, now)
-		b.collect(r.Verdicts, b.entriesAt, func(i int, reason string) {
+	// What is projected is marked, so it comes after all else that an entry asks for:
+	// the sweep looks for entries without a mark when the stream has given up.
+	if told, at := h.Feed.tell(ctx, &b, now); len(told) > 0 {
+		r := h.Ledger.Project(ctx, told, now)
+		b.collect(r.Verdicts, at, func(i int, reason string) {
 			h.Log.ErrorContext(ctx, "projection_poison", "reason", reason)
-			b.refuse(b.entriesAt[i], b.entries[i].Place(), reason, now)
+			b.refuse(at[i], told[i].Place(), reason, now)
 		})
 	}
-	h.Feed.tell(ctx, &b, now)
+	h.Feed.anomalies(ctx, &b)
+	h.review(ctx, &b, now)
 	h.fit(ctx, &b, now)
 	if b.undecided < 0 {
 		return events.DynamoDBEventResponse{BatchItemFailures: []events.DynamoDBBatchItemFailure{}}, nil
@@ -87,6 +92,21 @@ func charged(used []credit.Used, verdicts []credit.Verdict) (sum int64) {
 		}
 	}
 	return sum
+}
+
+// review has the organisations looked at soon whose entries failed: this may have
+// been the last delivery. A failure is made up for by their next daily review.
+func (h *Handler) review(ctx context.Context, b *batch, now time.Time) {
+	seen := map[string]bool{}
+	for i, e := range b.entries {
+		if !b.failed[b.entriesAt[i]] || seen[e.Org] {
+			continue
+		}
+		seen[e.Org] = true
+		if err := h.Ledger.ReviewSoon(ctx, e.Org, now); err != nil {
+			h.Log.WarnContext(ctx, "review not brought forward", "code", string(fault.CodeOf(err)), "op", fault.As(err).Op)
+		}
+	}
 }
 
 // fit has the load of busy organisations measured, so that a load that grows
@@ -147,9 +167,15 @@ func (b *batch) collect(verdicts []credit.Verdict, at []int, poisoned func(i int
 	}
 }
 
-func (b *batch) fail(record int) {
-	if b.undecided < 0 || record < b.undecided {
-		b.undecided = record
+func (b *batch) fail(records ...int) {
+	for _, record := range records {
+		if b.failed == nil {
+			b.failed = map[int]bool{}
+		}
+		b.failed[record] = true
+		if b.undecided < 0 || record < b.undecided {
+			b.undecided = record
+		}
 	}
 }
 

@@ -26,6 +26,12 @@ type fakeLedger struct {
 	now                time.Time
 	measured           []string
 	measureErr         error
+	soon               []string
+}
+
+func (f *fakeLedger) ReviewSoon(_ context.Context, org string, _ time.Time) error {
+	f.soon = append(f.soon, org)
+	return nil
 }
 
 func (f *fakeLedger) Reshape(_ context.Context, b credit.Busy, now time.Time) (credit.Load, bool, error) {

@@ -114,7 +114,7 @@ func (h *Handler) Handle(ctx context.Context, ev events.CloudWatchEvent) (Answer
 	return a, nil
 }
 
-// close closes months. What fails is tried again by the next run and never fails
+// close closes months and reviews organisations. What fails is tried again by the next run and never fails
 // this one.
 func (h *Handler) close(ctx context.Context, now time.Time) int {
 	r, err := h.Ledger.CloseMonths(ctx, now)
@@ -125,6 +125,9 @@ func (h *Handler) close(ctx context.Context, now time.Time) int {
 		h.Log.ErrorContext(ctx, "some months not closed", "closed", r.Closed, "waiting", r.Waiting, "failed", r.Failed)
 	case r.Closed+r.Waiting > 0:
 		h.Log.InfoContext(ctx, "months closed", "closed", r.Closed, "waiting", r.Waiting)
+	}
+	if r.Reviewed+r.Caught+r.Restless > 0 {
+		h.Log.InfoContext(ctx, "organisations reviewed", "reviewed", r.Reviewed, "caught", r.Caught, "restless", r.Restless)
 	}
 	for _, m := range r.Mismatches {
 		h.Log.ErrorContext(ctx, "reconcile mismatch", "org", m.Org, "kind", m.What)

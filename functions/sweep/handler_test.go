@@ -67,8 +67,13 @@ func (f *fakeProber) Run(_ context.Context, now time.Time) (int, error) {
 	return f.n, f.err
 }
 
+func (f *fakeEvents) SendKept(_ context.Context, events []outbox.Event) {
+	f.kept = append(f.kept, events...)
+}
+
 type fakeEvents struct {
 	flushed int
+	kept    []outbox.Event
 	sent    []outbox.Event
 	err     error
 }

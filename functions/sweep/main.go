@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 
+	"github.com/latchkey/latchkey/shared/alert"
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/boot/bus"
 	"github.com/latchkey/latchkey/shared/boot/invoker"
@@ -32,8 +33,10 @@ func main() {
 	orders := &topup.Dispatcher{Queue: db.TopUps(), Log: env.Log, Start: func(ctx context.Context, event []byte) error {
 		return functions.InvokeAsync(ctx, topology.Billing, event)
 	}}
-	h := &Handler{Ledger: credit.New(db.Ledger(), credit.Options{}), Rotations: rotations, Replenish: orders, Stage: env.Config.Stage, Log: env.Log,
-		Events: &outbox.Outbox{Bus: bus.Open(env), Store: db.Outbox()},
+	ledger, events := db.Ledger(), &outbox.Outbox{Bus: bus.Open(env), Store: db.Outbox()}
+	missed := &Missed{Alerts: &alert.Watch{Store: db.Alerts(), Accounts: ledger, Stage: env.Config.Stage}, Outbox: events, Stage: env.Config.Stage}
+	h := &Handler{Ledger: credit.New(ledger, credit.Options{Tell: missed.Tell}), Rotations: rotations, Replenish: orders, Stage: env.Config.Stage, Log: env.Log,
+		Events: events,
 		Probes: probe.Dispatcher{Queue: db.Connections(), Invoker: functions}}
 	boot.Start(env, h.Handle)
 }

@@ -22,7 +22,7 @@ var logKeys = []string{
 	"credential", "class", "version", "field", "purpose", "function", "cache", "latency_us", // vault.use
 	"code", "at", "install", "event_id", "source", "body_sha256", "retiring_secret", "detail", "turn", // audit
 	"settled", "late", "released", "done", "undecided", "record", "of", "event", "reason", "amount", // settle
-	"expired", "poison", "reshaped", "complete", "closed", "waiting", "healed", "unbilled", "unbilled_at_most", // sweep
+	"expired", "poison", "reshaped", "complete", "closed", "waiting", "reviewed", "caught", "restless", "healed", "unbilled", "unbilled_at_most", // sweep
 	"connection", "connections", "probe", "verdict", // probes
 	"job", "kind", "state", "pass", "failed", "why", // rotation
 	"events", "alerts", // outbox

@@ -93,6 +93,7 @@ func rowsOf() map[string][]string {
 		"POST /api/operator/prices/{version}/activate": {"operator/prices.activate"},
 		"POST /api/operator/reconcile":                 nil, // compares, changes nothing
 		"POST /api/operator/poison/retry":              nil, // brings forward what happens anyway
+		"POST /api/operator/poison/dismiss":            nil, // package credit writes the row, in the transaction of the record
 		"POST /api/operator/rebuild-usage":             nil, // package usage writes the row when it begins
 		"POST /api/operator/rotations":                 {"operator/rotation.start"},
 		"POST /api/operator/rotations/{id}/rollback":   {"operator/rotation.rollback"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/integration"
 	"github.com/latchkey/latchkey/shared/integration/integrationtest"
 	"github.com/latchkey/latchkey/shared/org"
@@ -109,6 +110,7 @@ func examples(w *world) map[string]example {
 	add("POST", "/api/operator/prices/{version}/activate", "", "")
 	add("POST", "/api/operator/reconcile", "", `{"org_id":"acme","deep":true}`)
 	add("POST", "/api/operator/poison/retry", "", `{"id":""}`)
+	add("POST", "/api/operator/poison/dismiss", "", `{"id":"`+credit.Poison{PK: "R#acme#r1", SK: "REQ"}.ID()+`","reason":"refunded by hand"}`)
 	add("POST", "/api/operator/rebuild-usage", "", `{"org_id":"acme","cursor":""}`)
 	add("POST", "/api/operator/rotations", "", `{"kind":"kek","to":"`+w.kek.Keys()[1]+`","rate":10}`)
 	add("POST", "/api/operator/rotations/{id}/rollback", "", "{}")

@@ -440,6 +440,17 @@ func (f *fakeLedger) RetryPoison(ctx context.Context, id string) (n int, err err
 	return n, err
 }
 
+func (f *fakeLedger) DismissPoison(ctx context.Context, id, note string, row audit.Row) (credit.Poison, error) {
+	all, _ := f.Poisoned(ctx)
+	for _, p := range all {
+		if p.ID() == id && row.Action == "poison.dismiss" {
+			p.Dismissed, p.By, p.Note = row.At, row.Actor, note
+			return p, nil
+		}
+	}
+	return credit.Poison{}, fault.New(fault.NotFound, "t", "there is no such poison")
+}
+
 func (f *fakeLedger) Unbilled(_ context.Context, month time.Time) (credit.UnbilledReport, error) {
 	c := credit.UnbilledCall{Org: "acme", Request: "r1", Attempt: 1, At: month, Hold: 5, Provider: "x", Source: taxonomy.Platform}
 	d := c

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/credit"
+	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
@@ -21,6 +22,15 @@ type poisonJSON struct {
 	Tries   int       `json:"tries"`
 	// NextAt is when the sweep tries it again; null: in the next minute.
 	NextAt *time.Time `json:"next_at"`
+	// DismissedAt is when somebody dismissed it; null: nobody has.
+	DismissedAt *time.Time `json:"dismissed_at"`
+	DismissedBy string     `json:"dismissed_by,omitempty"`
+	Dismissal   string     `json:"dismissal,omitempty"`
+}
+
+func poisonOut(p credit.Poison) poisonJSON {
+	return poisonJSON{ID: p.ID(), OrgID: p.Org(), PK: p.PK, SK: p.SK, Reason: p.Reason, FoundAt: p.First.UTC(), TriedAt: p.At.UTC(), Tries: p.Tries,
+		NextAt: stamp(p.Next), DismissedAt: stamp(p.Dismissed), DismissedBy: p.By, Dismissal: p.Note}
 }
 
 func listPoison(c *call) (any, error) {
@@ -34,9 +44,7 @@ func listPoison(c *call) (any, error) {
 	}
 	slices.SortFunc(all, func(a, b credit.Poison) int { return strings.Compare(a.ID(), b.ID()) })
 	items, next := slicePage(all, p, credit.Poison.ID)
-	return answer(items, next, func(p credit.Poison) poisonJSON {
-		return poisonJSON{ID: p.ID(), OrgID: p.Org(), PK: p.PK, SK: p.SK, Reason: p.Reason, FoundAt: p.First.UTC(), TriedAt: p.At.UTC(), Tries: p.Tries, NextAt: stamp(p.Next)}
-	}), nil
+	return answer(items, next, poisonOut), nil
 }
 
 type retryPoisonBody struct {
@@ -54,6 +62,22 @@ func retryPoison(c *call, b retryPoisonBody) (any, error) {
 	}
 	n, err := c.Books.RetryPoison(c, b.ID)
 	return retryPoisonJSON{Retried: n}, err
+}
+
+type dismissPoisonBody struct {
+	ID     string `json:"id" api:"required"`
+	Reason string `json:"reason" api:"required"`
+}
+
+func dismissPoison(c *call, b dismissPoisonBody) (any, error) {
+	if !strings.HasPrefix(b.ID, "p_") {
+		return nil, malformed("id", "name the poison to dismiss by its id, from the list")
+	}
+	p, err := c.Books.DismissPoison(c, b.ID, b.Reason, c.op.Row(org.Operator, "poison.dismiss", b.ID, "reason", b.Reason))
+	if err != nil {
+		return nil, err
+	}
+	return poisonOut(p), nil
 }
 
 // unbilledJSON is what a month left unbilled. AtMost is what the calls held; the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/org"
 )
@@ -13,9 +14,15 @@ import (
 type Books interface {
 	Reconcile(ctx context.Context, org string, now time.Time) (credit.ReconcileReport, error)
 	ReconcileDeep(ctx context.Context, org string, now time.Time) (credit.ReconcileReport, error)
+	PoisonBooks
+	Unbilled(ctx context.Context, month time.Time) (credit.UnbilledReport, error)
+}
+
+// PoisonBooks is what settlement cannot process, and what is done about it.
+type PoisonBooks interface {
 	Poisoned(ctx context.Context) ([]credit.Poison, error)
 	RetryPoison(ctx context.Context, id string) (int, error)
-	Unbilled(ctx context.Context, month time.Time) (credit.UnbilledReport, error)
+	DismissPoison(ctx context.Context, id, note string, row audit.Row) (credit.Poison, error)
 }
 
 type reconcileBody struct {

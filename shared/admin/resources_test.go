@@ -191,6 +191,12 @@ func TestCreditsResource(t *testing.T) {
 	}
 	w.refused(w.do("POST", "/api/operator/poison/retry", operatorKey, `{"id":"p_none"}`), 404, fault.NotFound, "")
 	w.refused(w.do("POST", "/api/operator/poison/retry", operatorKey, `{"id":"x"}`), 400, fault.InvalidRequest, "id")
+	gone := w.must("POST", "/api/operator/poison/dismiss", operatorKey, `{"id":"`+one["id"].(string)+`","reason":"refunded by hand"}`, 200)
+	if gone["id"] != one["id"] || gone["dismissed_at"] == nil || gone["dismissed_by"] == "" || gone["dismissal"] != "refunded by hand" || one["dismissed_at"] != nil {
+		t.Errorf("%v", gone)
+	}
+	w.refused(w.do("POST", "/api/operator/poison/dismiss", operatorKey, `{"id":"p_none","reason":"x"}`), 404, fault.NotFound, "")
+	w.refused(w.do("POST", "/api/operator/poison/dismiss", operatorKey, `{"reason":"x"}`), 400, fault.InvalidRequest, "id")
 	again := w.must("POST", "/api/operator/rebuild-usage", operatorKey, "", 200)
 	if again["complete"] != true || again["progress"] != nil || again["finished"] != 2.0 {
 		t.Errorf("%v", again)

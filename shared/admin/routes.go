@@ -161,6 +161,7 @@ func operatorRoutes() []route {
 		act("/api/operator/rebuild-usage", operatorAdmin, "Build usage rows anew from the entries, of one organisation or all; call again until complete", rebuildBody{}, rebuildJSON{}, with(rebuildUsage)),
 		lists("/api/operator/poison", operatorRead, "What settlement cannot process; tried again every hour, gone when it has ended", poisonJSON{}, listPoison),
 		act("/api/operator/poison/retry", operatorAdmin, "Try poison again within a minute, one record or all", retryPoisonBody{}, retryPoisonJSON{}, with(retryPoison)),
+		act("/api/operator/poison/dismiss", operatorAdmin, "Say that poison can never be settled and needs nobody any more; it stays listed", dismissPoisonBody{}, poisonJSON{}, with(dismissPoison)),
 		get("/api/operator/unbilled", operatorRead, "Calls of a month that ended without usage although the vendor may have answered", unbilledJSON{}, getUnbilled, param{"month", "YYYY-MM, default the current one"}),
 		lists("/api/operator/audit", operatorRead, "Changes of the operator's own resources", auditJSON{}, listOperatorAudit),
 		get("/api/operator/audit/verify", operatorRead, "Whether rows of the operator's audit log were altered, removed or inserted", verifyJSON{}, verifyOperatorAudit, verifyParam()),

@@ -28,7 +28,8 @@ type CloseStore interface {
 	// Closable lists up to limit organisations of an index partition that are due to
 	// be looked at, those that are due longest first.
 	Closable(ctx context.Context, bucket string, now time.Time, limit int) ([]string, error)
-	// CloseNext says when an organisation is due the next time.
+	// CloseNext says when an organisation is due the next time, to be closed or to be
+	// reviewed.
 	CloseNext(ctx context.Context, org string, at time.Time) error
 	// Fence makes every shard of the balance, and those that are added later,
 	// refuse entries of before a month. It never takes such a refusal back.
@@ -67,8 +68,12 @@ const (
 // over and not closed yet; Failed ones could not be closed and are tried again.
 type CloseReport struct {
 	Closed, Waiting, Failed int
-	// Mismatches are what the balances of organisations whose month was closed differ
-	// by from their entries and holds.
+	// Reviewed organisations were reconciled, and their entries looked through for
+	// those that the stream lost; Caught counts those. Restless balances did not stand
+	// still for it and are looked at again.
+	Reviewed, Caught, Restless int
+	// Mismatches are what the balances of organisations that were reviewed, or whose
+	// month was closed, differ by from their entries and holds.
 	Mismatches []Mismatch
 }
 
@@ -78,7 +83,8 @@ type CloseReport struct {
 // first every shard refuses entries of before its end, in the transactions that
 // write them, and settlement then writes them into the current month; some minutes
 // after that its entries are added up, from then on they cannot change, and the
-// balance is reconciled. Runs may be cut short, repeated and overlap. It ends early when ctx does. The error is
+// balance is reconciled. In between each organisation is reviewed once a day, some of
+// them in a run. Runs may be cut short, repeated and overlap. It ends early when ctx does. The error is
 // that of storage.
 func (l *Ledger) CloseMonths(ctx context.Context, now time.Time) (CloseReport, error) {
 	var r CloseReport
@@ -94,7 +100,7 @@ func (l *Ledger) CloseMonths(ctx context.Context, now time.Time) (CloseReport, e
 				if ctx.Err() != nil {
 					return r, nil
 				}
-				closed, waits, err := l.closeMonths(ctx, org, now)
+				closed, waits, err := l.closeMonths(ctx, &r, org, now)
 				r.Closed += closed
 				if closed > 0 && err == nil {
 					r.Mismatches = append(r.Mismatches, l.reconcileClosed(ctx, org, now)...)
@@ -115,7 +121,7 @@ func (l *Ledger) CloseMonths(ctx context.Context, now time.Time) (CloseReport, e
 }
 
 // closeMonths takes the next step for one organisation.
-func (l *Ledger) closeMonths(ctx context.Context, org string, now time.Time) (closed int, waits bool, err error) {
+func (l *Ledger) closeMonths(ctx context.Context, r *CloseReport, org string, now time.Time) (closed int, waits bool, err error) {
 	acc, err := l.store.Account(ctx, org)
 	if err != nil {
 		return 0, false, err
@@ -129,7 +135,7 @@ func (l *Ledger) closeMonths(ctx context.Context, org string, now time.Time) (cl
 	}
 	target := month(now.Add(-closeAfter))
 	if !last.Month.Before(target) {
-		return 0, false, l.store.CloseNext(ctx, org, closeDue(last.Month))
+		return 0, false, l.review(ctx, r, acc, closeDue(last.Month), now)
 	}
 	if fenced(acc).Before(target) {
 		if open, err := l.openBefore(ctx, org, target); err != nil {
@@ -151,7 +157,7 @@ func (l *Ledger) closeMonths(ctx context.Context, org string, now time.Time) (cl
 		}
 		closed++
 	}
-	return closed, false, l.store.CloseNext(ctx, org, closeDue(last.Month))
+	return closed, false, l.store.CloseNext(ctx, org, earlier(closeDue(last.Month), now.Add(reviewEvery)))
 }
 
 // closedReads bounds the reads of a reconcile in a sweep, which must not wait long
@@ -171,8 +177,10 @@ func (l *Ledger) reconcileClosed(ctx context.Context, org string, now time.Time)
 // closeDue is when the month that begins at m is due to be closed.
 func closeDue(m time.Time) time.Time { return m.AddDate(0, 1, 0).Add(closeAfter) }
 
-// FirstClose is when the month in which an account was opened is due to be closed.
-func FirstClose(opened time.Time) time.Time { return closeDue(month(opened)) }
+// FirstLook is when the sweep looks at an account for the first time.
+func FirstLook(opened time.Time) time.Time {
+	return earlier(closeDue(month(opened)), opened.Add(reviewEvery))
+}
 
 // fenced is from when on every shard takes entries.
 func fenced(a Account) (t time.Time) {

@@ -23,8 +23,14 @@ type SettleStore interface {
 	// Settle ends USED attempts, several of one balance shard per transaction.
 	// There is one verdict per element, in order.
 	Settle(ctx context.Context, used []Used, now time.Time) []Verdict
-	// Project adds entries to the usage rows, once each, one verdict per element.
+	// Project adds entries to the usage rows, once each, one verdict per element, and
+	// marks them as seen, also those that are not usage.
 	Project(ctx context.Context, entries []Entry, now time.Time) []Verdict
+	// Unseen are those of the entries that nobody has projected.
+	Unseen(ctx context.Context, entries []Entry) ([]Entry, error)
+	// LookSooner brings forward when the sweep looks at an organisation the next
+	// time, if that is later than at.
+	LookSooner(ctx context.Context, org string, at time.Time) error
 	PoisonStore
 }
 
@@ -38,6 +44,14 @@ type PoisonStore interface {
 	Reread(ctx context.Context, p Poison) (Reread, error)
 	// Heal forgets a record.
 	Heal(ctx context.Context, p Poison) error
+	PoisonDesk
+}
+
+// PoisonDesk is what people do about poison.
+type PoisonDesk interface {
+	// Dismiss stores that a record was dismissed, with the audit row, in one
+	// transaction. Errors: not_found, conflict if it was dismissed before.
+	Dismiss(ctx context.Context, p Poison, row audit.Row) error
 	// Retry makes the next sweep try a record again.
 	Retry(ctx context.Context, p Poison) error
 }
@@ -128,12 +142,17 @@ type Store interface {
 type Ledger struct {
 	store Store
 	wait  func(context.Context, time.Duration) error
+	tell  func(context.Context, []Entry, time.Time) error
 }
 
 // Options tune a [Ledger].
 type Options struct {
 	// Wait pauses between the re-checks of a reconcile; a timer if nil.
 	Wait func(context.Context, time.Duration) error
+	// Tell tells the outside of entries that the stream has not brought to whoever
+	// does so otherwise, before they are projected. Entries that could not be told are
+	// tried again later. Nobody is told if nil.
+	Tell func(ctx context.Context, entries []Entry, now time.Time) error
 }
 
 // New returns a ledger over a store.
@@ -141,7 +160,10 @@ func New(store Store, o Options) *Ledger {
 	if o.Wait == nil {
 		o.Wait = wait
 	}
-	return &Ledger{store: store, wait: o.Wait}
+	if o.Tell == nil {
+		o.Tell = func(context.Context, []Entry, time.Time) error { return nil }
+	}
+	return &Ledger{store: store, wait: o.Wait, tell: o.Tell}
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -6,13 +6,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/table"
 )
 
 // Poison is something that settlement met and cannot process. It is kept, told,
 // looked at by people, and tried again by the sweep once an hour. A record whose
-// item has been settled, by whomever, is forgotten.
+// item has been settled, by whomever, is forgotten. One that can never be settled may
+// be dismissed: it stays, and is not counted as something to look at.
 type Poison struct {
 	PK, SK string // key of the item in question
 	Reason string
@@ -20,6 +22,10 @@ type Poison struct {
 	First  time.Time // when it was found
 	Tries  int
 	Next   time.Time // when the sweep tries it again
+	// Dismissed is when somebody dismissed it, zero if nobody has; By and Note are who,
+	// and why.
+	Dismissed time.Time
+	By, Note  string
 }
 
 // PoisonRest is how long the sweep leaves poison alone.
@@ -85,6 +91,36 @@ func (l *Ledger) RetryPoison(ctx context.Context, id string) (int, error) {
 	return n, err
 }
 
+// maxNote bounds the reason of a dismissal, in bytes.
+const maxNote = 200
+
+// DismissPoison says that the record with an ID needs nobody any more, and why. Its
+// hold and whatever else there is of it stay as they are. The audit row is written
+// with it. Errors: invalid_request without a reason of at most 200 characters in
+// ASCII, not_found, conflict if it was dismissed before, ledger_unavailable.
+func (l *Ledger) DismissPoison(ctx context.Context, id, note string, row audit.Row) (Poison, error) {
+	const where = "credit.DismissPoison"
+	note = strings.TrimSpace(note)
+	if note == "" || len(note) > maxNote || strings.ContainsFunc(note, func(c rune) bool { return c < 0x20 || c > 0x7e }) {
+		return Poison{}, fault.New(fault.InvalidRequest, where, "say why it is dismissed, in 1 to 200 ASCII characters").WithParam("reason")
+	}
+	all, err := l.store.Poisoned(ctx)
+	if err != nil {
+		return Poison{}, err
+	}
+	for _, p := range all {
+		if p.ID() != id {
+			continue
+		}
+		if !p.Dismissed.IsZero() {
+			return Poison{}, fault.New(fault.Conflict, where, "this was dismissed before")
+		}
+		p.Dismissed, p.By, p.Note = row.At, row.Actor, note
+		return p, l.store.Dismiss(ctx, p, row)
+	}
+	return Poison{}, fault.New(fault.NotFound, where, "there is no such poison, it may have been settled meanwhile")
+}
+
 // found records poison and reports it.
 func (l *Ledger) found(ctx context.Context, s *sweeper, p Poison) error {
 	s.report.Found = append(s.report.Found, p)
@@ -102,7 +138,11 @@ func (l *Ledger) retryPoison(ctx context.Context, s *sweeper) error {
 	for _, p := range poisoned {
 		s.poison[table.Key{PK: p.PK, SK: p.SK}] = true
 	}
-	s.report.Left = len(poisoned)
+	for _, p := range poisoned {
+		if p.Dismissed.IsZero() {
+			s.report.Left++
+		}
+	}
 	for _, p := range poisoned {
 		if ctx.Err() != nil {
 			return nil
@@ -119,7 +159,9 @@ func (l *Ledger) retryPoison(ctx context.Context, s *sweeper) error {
 				return err
 			}
 			s.report.Healed++
-			s.report.Left--
+			if p.Dismissed.IsZero() {
+				s.report.Left--
+			}
 		}
 	}
 	return nil

@@ -54,7 +54,8 @@ type SweepReport struct {
 	// been called; they are worth at most UnbilledAtMost, what they held.
 	Unbilled       int
 	UnbilledAtMost Micro
-	// Healed counts records of poison that are gone, Left those that remain.
+	// Healed counts records of poison that are gone, Left those that remain and that
+	// nobody has dismissed.
 	Healed, Left int
 	// Found is the poison that this sweep found.
 	Found []Poison

@@ -38,8 +38,12 @@ const (
 	// ledgerTries bounds the tries of one step; with full jitter the last of
 	// them starts about a second after the first.
 	ledgerTries = 8
-	// ledgerTryLimit bounds one try; an unanswered one is unknown, not failed.
+	// ledgerTryLimit bounds the first try; an unanswered one is unknown, not failed.
+	// Each one that stays unanswered doubles the limit of the next, up to
+	// ledgerTryMost: a try that is sent again is more work for a database that is
+	// only slow, and three as short as the first would all be lost on it.
 	ledgerTryLimit = 3 * time.Second
+	ledgerTryMost  = 24 * time.Second
 	// ledgerHops is how many changes of place make the next wait no longer.
 	ledgerHops = 4
 	// ledgerUnanswered bounds how often an unanswered write is sent again.
@@ -59,9 +63,14 @@ const (
 	didNotAnswer                  // no answer: executed or not
 )
 
-// transact makes one try of a transaction.
-func (s *LedgerStore) transact(ctx context.Context, in *dynamodb.TransactWriteItemsInput) (writeOutcome, []types.CancellationReason) {
-	ctx, cancel := context.WithTimeout(ctx, ledgerTryLimit)
+// patience is the limit of a try after so many unanswered ones.
+func patience(silent int) time.Duration {
+	return min(ledgerTryLimit<<min(silent, 8), ledgerTryMost)
+}
+
+// transact makes one try of a transaction, after so many unanswered ones.
+func (s *LedgerStore) transact(ctx context.Context, in *dynamodb.TransactWriteItemsInput, silent int) (writeOutcome, []types.CancellationReason) {
+	ctx, cancel := context.WithTimeout(ctx, patience(silent))
 	defer cancel()
 	err := s.db.direct.once(ctx, s.db.direct.transact, in, new(dynamodb.TransactWriteItemsOutput))
 	if reasons := cancellation(err); reasons != nil {
@@ -77,10 +86,10 @@ func (s *LedgerStore) transact(ctx context.Context, in *dynamodb.TransactWriteIt
 	return classifyWrite(err), nil
 }
 
-// update makes one try of a single write and returns the old item if it lost its
-// condition.
-func (s *LedgerStore) update(ctx context.Context, in *dynamodb.UpdateItemInput) (writeOutcome, item) {
-	ctx, cancel := context.WithTimeout(ctx, ledgerTryLimit)
+// update makes one try of a single write, after so many unanswered ones, and returns
+// the old item if it lost its condition.
+func (s *LedgerStore) update(ctx context.Context, in *dynamodb.UpdateItemInput, silent int) (writeOutcome, item) {
+	ctx, cancel := context.WithTimeout(ctx, patience(silent))
 	defer cancel()
 	err := s.db.direct.once(ctx, s.db.direct.update, in, new(dynamodb.UpdateItemOutput))
 	if old, failed := conditionFailed(err); failed {
@@ -153,7 +162,7 @@ func (s *LedgerStore) act(ctx context.Context, in *dynamodb.TransactWriteItemsIn
 		if try > 0 && s.db.pace.backoff(ctx, try-1-calm) != nil {
 			return out, nil, silent > 0
 		}
-		switch out, reasons = s.transact(ctx, in); out {
+		switch out, reasons = s.transact(ctx, in, silent); out {
 		case didNothing:
 			if again != nil && again(reasons) && calm < ledgerHops {
 				calm++
@@ -173,12 +182,16 @@ func (s *LedgerStore) act(ctx context.Context, in *dynamodb.TransactWriteItemsIn
 
 // actUpdate is act for a single conditional write that may be repeated.
 func (s *LedgerStore) actUpdate(ctx context.Context, in *dynamodb.UpdateItemInput) (out writeOutcome, old item) {
+	silent := 0
 	for try := range ledgerTries {
 		if try > 0 && s.db.pace.backoff(ctx, try-1) != nil {
 			return out, nil
 		}
-		if out, old = s.update(ctx, in); out != didNothing && out != didNotAnswer {
+		if out, old = s.update(ctx, in, silent); out != didNothing && out != didNotAnswer {
 			return out, old
+		}
+		if out == didNotAnswer {
+			silent++
 		}
 	}
 	return out, nil

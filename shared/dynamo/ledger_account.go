@@ -22,7 +22,7 @@ const aOpened = "opened"
 func (s *LedgerStore) OpenAccount(ctx context.Context, org string, now time.Time) error {
 	it := shardItem(org, homeShard, time.Time{}, time.Time{}, credit.ModeCredit, 0)
 	it[aLine], it[aSeq], it[aShards], it[aOpened] = num(0), num(0), num(1), millis(now)
-	it[table.HoldsPK], it[table.HoldsSK] = str(table.CloseBucket(org)), millis(credit.FirstClose(now))
+	it[table.HoldsPK], it[table.HoldsSK] = str(table.CloseBucket(org)), millis(credit.FirstLook(now))
 	_, err := s.db.api.PutItem(ctx, &dynamodb.PutItemInput{
 		TableName: s.db.name(table.Ledger), Item: it,
 		ConditionExpression: aws.String(ifAbsent), ExpressionAttributeNames: ledgerPKName,
@@ -72,7 +72,7 @@ func (s *LedgerStore) postBalance(acc credit.Account, amount credit.Micro, seq i
 		ExpressionAttributeNames: postNames,
 		ExpressionAttributeValues: item{":a": num(int64(amount)), ":one": num(1), ":top": num(postCeiling),
 			":read": num(acc.Seq), ":seq": num(seq), ":nx": millis(next), ":s": num(int64(len(acc.Shards))), ":at": millis(at),
-			":hx": str(table.CloseBucket(acc.Org)), ":exp": millis(credit.FirstClose(acc.Opened))},
+			":hx": str(table.CloseBucket(acc.Org)), ":exp": millis(credit.FirstLook(acc.Opened))},
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}
 	if next.IsZero() {

@@ -7,7 +7,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/table"
@@ -22,6 +24,10 @@ const (
 	aFirst  = "first"
 	aTries  = "tries"
 	aRetry  = "due"
+	// When a record was dismissed, by whom and why.
+	aDismissed = "dis"
+	aBy        = "by"
+	aNote      = "note"
 )
 
 var poisonNames = map[string]string{"#ipk": aItemPK, "#isk": aItemSK, "#why": aPoison, "#at": aCreated, "#first": aFirst, "#tries": aTries, "#due": aRetry}
@@ -53,7 +59,7 @@ func (s *LedgerStore) Poisoned(ctx context.Context) ([]credit.Poison, error) {
 	for i, it := range items {
 		r := read(it)
 		out[i] = credit.Poison{PK: r.str(aItemPK), SK: r.str(aItemSK), Reason: r.str(aPoison), At: r.time(aCreated),
-			First: r.time(aFirst), Tries: int(r.num(aTries)), Next: r.time(aRetry)}
+			First: r.time(aFirst), Tries: int(r.num(aTries)), Next: r.time(aRetry), Dismissed: r.time(aDismissed), By: r.str(aBy), Note: r.str(aNote)}
 		if r.err != nil {
 			return nil, fault.Wrap(fault.Internal, op, "a stored ledger item cannot be read", r.err)
 		}
@@ -99,6 +105,27 @@ func (s *LedgerStore) Retry(ctx context.Context, p credit.Poison) error {
 		return ledgerUnavailable("dynamo.Retry", nil)
 	}
 	return nil
+}
+
+// Dismiss implements credit.PoisonStore.
+func (s *LedgerStore) Dismiss(ctx context.Context, p credit.Poison, row audit.Row) error {
+	const op = "dynamo.Dismiss"
+	lost, err := s.db.commitWithAudit(ctx, op, row, types.TransactWriteItem{Update: &types.Update{
+		TableName: s.db.name(table.Ledger), Key: keyItem(table.Poison(p.PK, p.SK)), UpdateExpression: aws.String("SET #dis = :at, #by = :by, #note = :note"),
+		ConditionExpression:                 aws.String("attribute_exists(#ipk) AND attribute_not_exists(#dis)"),
+		ExpressionAttributeNames:            map[string]string{"#ipk": aItemPK, "#dis": aDismissed, "#by": aBy, "#note": aNote},
+		ExpressionAttributeValues:           item{":at": millis(p.Dismissed), ":by": str(p.By), ":note": str(p.Note)},
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}})
+	switch {
+	case err != nil:
+		return ledgerUnavailable(op, err)
+	case lost == nil:
+		return nil
+	case lost[0].Item == nil:
+		return fault.New(fault.NotFound, op, "there is no such poison, it may have been settled meanwhile")
+	}
+	return fault.New(fault.Conflict, op, "this was dismissed before")
 }
 
 // Unbilled implements credit.SweepStore.

@@ -156,7 +156,7 @@ func (s *LedgerStore) insist(ctx context.Context, acts []types.TransactWriteItem
 		if try > 0 && s.db.pace.backoff(ctx, -1) != nil {
 			return out
 		}
-		switch out, _ = s.transact(ctx, in); out {
+		switch out, _ = s.transact(ctx, in, silent); out {
 		case didNothing:
 		case didNotAnswer:
 			if silent++; silent >= ledgerUnanswered {

@@ -158,11 +158,12 @@ func (s *LedgerStore) FinishLimit(ctx context.Context, ch limit.Change) error {
 	if len(x.where) > 0 {
 		in.ConditionExpression = aws.String(x.condition())
 	}
+	silent := 0
 	for try := range ledgerTries {
 		if try > 0 && backoff(ctx, try-1) != nil {
 			break
 		}
-		switch out, _ := s.update(ctx, in); out {
+		switch out, _ := s.update(ctx, in, silent); out {
 		case didWrite, didFailCondition: // without its slot it has ended before
 			return nil
 		case didRefuse:
@@ -171,6 +172,7 @@ func (s *LedgerStore) FinishLimit(ctx context.Context, ch limit.Change) error {
 			if ch.Once() {
 				return ledgerUnavailable(op, nil)
 			}
+			silent++
 		}
 	}
 	return ledgerUnavailable(op, nil)

@@ -36,7 +36,8 @@ type projected struct {
 
 // Project implements credit.SettleStore: per row one transaction adds the sum of
 // the entries and marks each as seen, so that a repeated entry adds nothing. While
-// a version is being built, entries go into that one, too.
+// a version is being built, entries go into that one, too. Entries that belong into
+// no row are only marked.
 func (s *LedgerStore) Project(ctx context.Context, entries []credit.Entry, now time.Time) []credit.Verdict {
 	versions, err := s.versions(ctx, entries)
 	if err != nil {
@@ -52,6 +53,11 @@ func (s *LedgerStore) Project(ctx context.Context, entries []credit.Entry, now t
 	for i, v := range s.projectInto(ctx, entries, now, building) {
 		if v.Result == credit.Undecided || v.Result == credit.Poisoned && out[i].Result != credit.Undecided {
 			out[i] = v
+		}
+	}
+	for i, e := range entries {
+		if !e.Kind.OfRequest() {
+			out[i].Result = s.mark(ctx, e, now)
 		}
 	}
 	return out

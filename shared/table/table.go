@@ -265,6 +265,9 @@ func Entry(org, request string, attempt int, kind string, at time.Time) Key {
 		fmt.Sprintf("E#%013d#%s#%d#%s", at.UnixMilli(), request, attempt, kind)}
 }
 
+// EntriesFrom sorts before every entry of a time and behind those before it.
+func EntriesFrom(at time.Time) string { return fmt.Sprintf("E#%013d", at.UnixMilli()) }
+
 // EntryPartition is one of the [EntryBuckets] partitions of a month.
 func EntryPartition(org string, month time.Time, b int) string {
 	return "J#" + org + "#" + month.UTC().Format("200601") + "#" + strconv.Itoa(b)

@@ -56,9 +56,9 @@ func Alarms() []Alarm {
 	return []Alarm{
 		{Name: "settle-lags", About: "Settlement is more than 15 s behind: holds stay open and refuse people who have credit. Look at settle's errors and throttles.",
 			OfFunction: Settle, Of: "IteratorAge", Statistic: "Maximum", Above: 15_000, Period: time.Minute, Periods: 2},
-		{Name: "settle-gave-up", About: "Records of the ledger's stream were given up after eight tries; they lie in the failures bucket. The sweep settles the requests, rows and events need a rebuild.",
+		{Name: "settle-gave-up", About: "Records of the ledger's stream were given up after eight tries; they lie in the failures bucket. The sweep settles the requests, and makes up for rows and events within a day.",
 			OfStream: Settle, Of: "OnFailureDestinationDeliveredEventCount", Statistic: "Sum", Above: 0, Period: time.Minute, Periods: 1},
-		{Name: "settle-dropped", About: "Records of the ledger's stream were dropped, and not even kept as failures. The sweep settles the requests, rows and events need a rebuild.",
+		{Name: "settle-dropped", About: "Records of the ledger's stream were dropped, and not even kept as failures. The sweep settles the requests, and makes up for rows and events within a day.",
 			OfStream: Settle, Of: "DroppedEventCount", Statistic: "Sum", Above: 0, Period: time.Minute, Periods: 1},
 		{Name: "turn-dead-letters", About: "Messages from channels were given up. They lie in the dead letter queue.",
 			OfQueue: TurnQueue, Of: "ApproximateNumberOfMessagesVisible", Statistic: "Maximum", Above: 0, Period: 5 * time.Minute, Periods: 1},

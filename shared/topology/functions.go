@@ -179,9 +179,10 @@ func sweep() Function {
 			{Table: table.Ledger, Actions: []string{"BatchGetItem", "ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
 			// It forgets poison that has been settled.
 			{Table: table.Ledger, Actions: []string{"DeleteItem"}, Keys: []string{table.PoisonList}},
-			// Events that the bus did not take, and entries whose rows were refused.
+			// Events that the bus did not take.
 			{Table: table.Usage, Actions: []string{"DeleteItem", "PutItem", "Query"}, Keys: []string{table.KeptEvents}},
-			{Table: table.Usage, Actions: []string{"BatchGetItem", "PutItem", "UpdateItem"}, Keys: []string{"SEEN#*", "U#*", "USAGE#*"}},
+			// Rows and alerts of entries that the stream lost.
+			{Table: table.Usage, Actions: []string{"BatchGetItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Keys: []string{table.AlertLevels, "SEEN#*", "U#*", "USAGE#*"}},
 			{Table: table.Vault, Actions: []string{"GetItem", "Query"}, Keys: []string{"ROT"}},
 		},
 		Events:      true,

@@ -63,6 +63,7 @@ func TestRequests(t *testing.T) {
 		{"reconcile one", "", []string{"reconcile", "--org", "o1"}, `POST /api/operator/reconcile {"org_id":"o1"}`},
 		{"reconcile deeply", "", []string{"reconcile", "--deep"}, `POST /api/operator/reconcile {"deep":true}`},
 		{"poison", "", []string{"poison"}, "GET /api/operator/poison?limit=200"},
+		{"poison dismiss", "", []string{"poison", "dismiss", "--id", "p_1", "--reason", "gone"}, `POST /api/operator/poison/dismiss {"id":"p_1","reason":"gone"}`},
 		{"poison retry", "", []string{"poison", "retry", "--id", "p_1"}, `POST /api/operator/poison/retry {"id":"p_1"}`},
 		{"unbilled", "", []string{"unbilled", "--month", "2026-10"}, "GET /api/operator/unbilled?month=2026-10"},
 		{"audit", "", []string{"audit", "--limit", "1"}, "GET /api/orgs/acme/audit?limit=1"},

@@ -65,10 +65,10 @@ func Run(t *testing.T, open func(t testing.TB) Harness, o Options) {
 		{"OwnKeyFee", ownKeyFee}, {"FreeAllowance", freeAllowance}, {"FeeBatches", feeBatches}, {"AllowanceOfMonth", allowanceOfMonth}, {"LateFee", lateFee},
 		{"UsedOnce", usedOnce}, {"Refused", refused}, {"OwnKey", ownKey}, {"Extend", extend}, {"ExtendTwice", extendTwice}, {"ExtendRace", extendRace}, {"ExtendAcrossExpiry", extendAcrossExpiry},
 		{"ExpiryAndLateUsage", lateUsage}, {"Checkpoint", checkpoint}, {"SweepConditions", sweepConditions}, {"SweepRace", sweepRace},
-		{"SettleBatches", settleBatches}, {"SettleStaleImage", staleImage}, {"Poison", poison}, {"PoisonHeals", poisonHeals}, {"PoisonKinds", poisonKinds}, {"Unbilled", unbilled}, {"SettleUndecided", settleUndecided},
+		{"SettleBatches", settleBatches}, {"SettleStaleImage", staleImage}, {"Poison", poison}, {"PoisonHeals", poisonHeals}, {"PoisonKinds", poisonKinds}, {"PoisonDismissed", poisonDismissed}, {"Unbilled", unbilled}, {"SettleUndecided", settleUndecided},
 		{"Grants", grants}, {"Adjustments", adjustments}, {"Expiry", expiry}, {"ExpiryOfHeld", expiryOfHeld}, {"ExpiryRace", expiryRace}, {"Rollover", rollover}, {"RolloverOfHeld", rolloverOfHeld}, {"StaleEnd", staleEnd}, {"Refunds", refunds}, {"RefundRace", refundRace}, {"CreditLine", creditLine}, {"Charge", charge}, {"LateCharge", lateCharge}, {"Authorized", authorized}, {"Entries", entries}, {"Projection", projection}, {"Reconcile", reconcile},
 		{"Drawn", drawn}, {"DrawCaps", drawCaps}, {"DrawOffer", drawOffer}, {"DrawShort", drawShort}, {"DrawEnds", drawEnds}, {"DrawExtend", drawExtend}, {"DrawStorm", drawStorm},
-		{"ExactlyAsManyAsFundedSharded", exactFundsSharded}, {"Closing", closing}, {"ClosingRace", closingRace}, {"ClosingKilled", closingKilled}, {"ClosingPoison", closingPoison}, {"ClosingDrawn", closingDrawn}, {"Shards", shardLifecycle}, {"Reshape", reshape}, {"ShardedExpiry", shardedExpiry},
+		{"ExactlyAsManyAsFundedSharded", exactFundsSharded}, {"Reviewed", reviewed}, {"Closing", closing}, {"ClosingRace", closingRace}, {"ClosingKilled", closingKilled}, {"ClosingPoison", closingPoison}, {"ClosingDrawn", closingDrawn}, {"Shards", shardLifecycle}, {"Reshape", reshape}, {"ShardedExpiry", shardedExpiry},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, newEnv(t, open(t))) })
 	}

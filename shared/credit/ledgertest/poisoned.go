@@ -1,9 +1,11 @@
 package ledgertest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/table"
@@ -161,4 +163,51 @@ func unbilled(t *testing.T, e *env) {
 	if r, err := e.clean.Unbilled(e.ctx, e.now().AddDate(0, 1, 0)); err != nil || len(r.Calls) != 0 {
 		t.Fatalf("next month: %+v %v", r, err)
 	}
+}
+
+// poisonDismissed: what can never be settled is dismissed once, with a reason and its
+// audit row, stays listed with its hold and is not counted any more; should it heal
+// after all, it is forgotten.
+func poisonDismissed(t *testing.T, e *env) {
+	e.fund("org", 1000)
+	bad, other := e.used("org", 10, 3), e.used("org", 10, 3)
+	for _, h := range []credit.Hold{bad, other} {
+		e.SetHold(t, table.Request("org", h.Request, 1), -5)
+	}
+	e.Changes(t)
+	e.pass(2 * time.Minute)
+	e.sweeps(2, 0, 2)
+	id := credit.Poison{PK: table.Request("org", bad.Request, 1).PK, SK: "REQ"}.ID()
+	row := func(n string) audit.Row {
+		return audit.Op{Actor: "operator:k1", ID: "dismiss" + n, At: e.now()}.Row("operator", "poison.dismiss", id, "reason", "refunded by hand")
+	}
+	for _, note := range []string{"", "  ", "über", strings.Repeat("x", 201)} {
+		_, err := e.clean.DismissPoison(e.ctx, id, note, row("0"))
+		wantCode(t, err, fault.InvalidRequest)
+	}
+	_, err := e.clean.DismissPoison(e.ctx, "p_other", "x", row("0"))
+	wantCode(t, err, fault.NotFound)
+	p, err := e.clean.DismissPoison(e.ctx, id, " refunded by hand ", row("1"))
+	must(t, err)
+	_, err = e.clean.DismissPoison(e.ctx, id, "again", row("2"))
+	wantCode(t, err, fault.Conflict)
+	p.Dismissed = time.Time{}
+	wantCode(t, e.Clean.Dismiss(e.ctx, p, row("3")), fault.Conflict)
+	p.SK = "REQ#7"
+	wantCode(t, e.Clean.Dismiss(e.ctx, p, row("4")), fault.NotFound)
+	e.sweeps(0, 0, 1)
+	e.pass(2 * time.Hour)
+	e.sweeps(0, 0, 1) // tried, and recorded again
+	for _, p := range e.poison(2) {
+		if dismissed := p.ID() == id; dismissed != (p.Note == "refunded by hand" && p.By == "operator:k1" && !p.Dismissed.IsZero()) || p.Tries != 2 {
+			t.Fatalf("%+v", p)
+		}
+	}
+	if holds, err := e.clean.Holds(e.ctx, "org"); err != nil || len(holds) != 2 {
+		t.Fatalf("holds: %+v %v", holds, err)
+	}
+	e.SetHold(t, table.Request("org", bad.Request, 1), 10)
+	e.pass(2 * time.Hour)
+	e.sweeps(0, 1, 1)
+	e.poison(1)
 }

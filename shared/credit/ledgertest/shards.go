@@ -10,22 +10,29 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 )
 
-// split gives an account n shards and spreads its credit over them.
+// split gives an account n shards and spreads its credit over them. Somebody else's
+// measurement or posting between the read and the write is a conflict, and is tried
+// again, as the sweep and settlement do with their next look.
 func (e *env) split(org string, n int) credit.Account {
 	e.t.Helper()
 	for {
 		a, err := e.Clean.Account(e.ctx, org)
 		must(e.t, err)
 		if len(a.Shards) >= n {
-			_, err := e.Clean.Measure(e.ctx, a, credit.Load{Reserves: a.Reserves(), At: e.now(), InUse: n})
+			ok, err := e.Clean.Measure(e.ctx, a, credit.Load{Reserves: a.Reserves(), At: e.now(), InUse: n})
 			must(e.t, err)
+			if !ok {
+				continue
+			}
 			must(e.t, e.Clean.Publish(e.ctx, org, n))
 			must(e.t, e.Clean.Spread(e.ctx, a, n))
 			a, err = e.Clean.Account(e.ctx, org)
 			must(e.t, err)
 			return a
 		}
-		must(e.t, e.Clean.Split(e.ctx, a, min(n, len(a.Shards)+64), credit.Load{At: e.now().Add(-time.Hour)}))
+		if err := e.Clean.Split(e.ctx, a, min(n, len(a.Shards)+64), credit.Load{At: e.now().Add(-time.Hour)}); fault.CodeOf(err) != fault.Conflict {
+			must(e.t, err)
+		}
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
 	"github.com/latchkey/latchkey/shared/agent/turn"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/topology"
 )
 
 type runner struct {
@@ -84,5 +86,23 @@ func TestVisibilityFailureStillHandsBack(t *testing.T) {
 	}
 	if resp, _ := h.Handle(t.Context(), events.SQSEvent{}); resp.BatchItemFailures == nil {
 		t.Fatal("an absent list would mean that the whole batch failed to some readers")
+	}
+}
+
+// TestUnpricedIsLogged: the line that an alarm is made of is written for a missing
+// price, and for no other error.
+func TestUnpricedIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	m := metered{log: slog.New(slog.NewJSONHandler(&log, nil))}
+	m.unpriced(t.Context(), "acme", nil)
+	m.unpriced(t.Context(), "acme", fault.New(fault.InsufficientCredits, "x", "y"))
+	if log.Len() > 0 {
+		t.Fatalf("%s", log.String())
+	}
+	m.unpriced(t.Context(), "acme", fault.New(fault.PriceMissing, "x", "y"))
+	for _, metric := range topology.Metrics() {
+		if metric.Function == topology.Turn && (!strings.Contains(log.String(), `"msg":"`+metric.Message+`"`) || !strings.Contains(log.String(), `"org":"acme"`)) {
+			t.Errorf("%s is not logged: %s", metric.Name, log.String())
+		}
 	}
 }

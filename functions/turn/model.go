@@ -54,19 +54,22 @@ type receipt struct {
 // late.
 const postingLife = 15 * time.Minute
 
-// authorize holds what posting an answer costs. An action without a price is not
-// charged, so that channels answer also where the operator has not imported its
-// row; the log says so.
+// authorize holds what posting an answer costs. Without a price for that nothing is
+// answered: an alarm counts the line that says what to do.
 func (m metered) authorize(ctx context.Context, caller *gateway.Caller, q turn.AnswerRequest, id string) (*credit.Authorized, error) {
 	held, ok, err := m.gateway.Authorize(ctx, caller, m.actions, gateway.Action{Name: gateway.ChannelMessage, Agent: q.Agent.ID, Once: id + "/posted", Life: postingLife})
-	switch {
-	case fault.CodeOf(err) == fault.PriceMissing:
-		m.log.WarnContext(ctx, "action without a price is not charged; import the curated prices", "op", gateway.ChannelMessage, "org", q.Org)
-		return nil, nil
-	case err != nil || !ok:
+	m.unpriced(ctx, q.Org, err)
+	if err != nil || !ok {
 		return nil, err
 	}
 	return &held, nil
+}
+
+// unpriced writes the line that wakes the operator.
+func (m metered) unpriced(ctx context.Context, org string, err error) {
+	if fault.CodeOf(err) == fault.PriceMissing {
+		m.log.ErrorContext(ctx, "channel messages have no price, so none is answered: lk prices import --curated --activate", "op", gateway.ChannelMessage, "org", org)
+	}
 }
 
 // release gives back what was held for an answer that there is none of. A failure

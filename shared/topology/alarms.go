@@ -15,6 +15,7 @@ const (
 	UnbilledMetric = "UnbilledAtMost"
 	ChargedMetric  = "Charged"
 	MismatchMetric = "ReconcileMismatch"
+	UnpricedMetric = "UnpricedAction"
 )
 
 // Metrics lists the figures that alarms are made of.
@@ -24,6 +25,7 @@ func Metrics() []Metric {
 		{UnbilledMetric, Sweep, "swept", "unbilled_at_most"},
 		{ChargedMetric, Settle, "settled", "amount"},
 		{MismatchMetric, Sweep, "reconcile mismatch", ""},
+		{UnpricedMetric, Turn, "channel messages have no price, so none is answered: lk prices import --curated --activate", ""},
 	}
 }
 
@@ -66,6 +68,8 @@ func Alarms() []Alarm {
 			Log: PoisonMetric, Statistic: "Maximum", Above: 0, Period: 15 * time.Minute, Periods: 1, Silence: true},
 		{Name: "ledger-mismatch", About: "A balance differs from its entries or holds, three times in a row. See lk reconcile --deep.",
 			Log: MismatchMetric, Statistic: "Sum", Above: 0, Period: 5 * time.Minute, Periods: 1},
+		{Name: "action-unpriced", About: "Channels do not answer, because posting an answer has no price. lk prices import --curated --activate adds one, which is 0.",
+			Log: UnpricedMetric, Statistic: "Sum", Above: 0, Period: 5 * time.Minute, Periods: 1},
 		{Name: "ledger-unbilled", About: "Calls that may have been answered and were not billed are worth up to a thousandth of what was charged in a day. See lk unbilled.",
 			Expression: "IF(FILL(unbilledatmost, 0) * 1000 > FILL(charged, 0), 1, 0)", Statistic: "Sum", Above: 0, Period: 24 * time.Hour, Periods: 1},
 	}

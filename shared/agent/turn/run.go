@@ -184,6 +184,9 @@ func (x *run) refused(ctx context.Context, err error) *end {
 	case f.Code == fault.InsufficientCredits:
 		x.turn.Notice = string(f.Code)
 		return x.plan(ctx, Notice, "", session.Pin{})
+	case f.Code == fault.PriceMissing:
+		x.turn.Notice = string(f.Code)
+		return x.plan(ctx, NoticeSetup, "", session.Pin{})
 	}
 	return &end{code: Ended, detail: string(f.Code)}
 }

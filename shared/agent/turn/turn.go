@@ -216,5 +216,8 @@ const (
 	maxParts  = 8
 )
 
+// NoticeSetup is sent when something has no price that needs one.
+const NoticeSetup = "I can't answer right now: this service is not set up completely. Please tell whoever runs it, then ask me again."
+
 // Notice is sent when the organisation has no credits left.
 const Notice = "I can't answer right now: this workspace is out of credits. An administrator can add credits, then ask me again."

@@ -419,6 +419,7 @@ func TestModelErrors(t *testing.T) {
 		{fault.BillingDenied, false, 0, session.TurnEnded, "billing_denied"},
 		{fault.ContentFiltered, false, 0, session.TurnEnded, "content_filtered"},
 		{fault.InsufficientCredits, false, 1, session.TurnEnded, "insufficient_credits"},
+		{fault.PriceMissing, false, 1, session.TurnEnded, "price_missing"},
 	} {
 		t.Run(string(c.code), func(t *testing.T) {
 			e := newEnv(t)
@@ -433,7 +434,8 @@ func TestModelErrors(t *testing.T) {
 			if c.retry && r.After != 42*time.Second {
 				t.Fatalf("after %v", r.After)
 			}
-			if c.posts == 1 && (e.vendor.posts[0]["text"] != strings.ReplaceAll(turn.Notice, "&", "&amp;") || len(parts) != 1 || len(e.messages()) != 1 || len(e.model.committed) != 0) {
+			notice := map[fault.Code]string{fault.InsufficientCredits: turn.Notice, fault.PriceMissing: turn.NoticeSetup}[c.code]
+			if c.posts == 1 && (e.vendor.posts[0]["text"] != strings.ReplaceAll(notice, "&", "&amp;") || len(parts) != 1 || len(e.messages()) != 1 || len(e.model.committed) != 0) {
 				t.Fatalf("%+v %+v", e.vendor.posts, e.messages())
 			}
 			if c.retry {

@@ -148,11 +148,14 @@ func TestHandle(t *testing.T) {
 	}
 }
 
-// TestMetricsAreLogged: the lines that alarms are made of have their fields.
+// TestMetricsAreLogged: the lines that alarms are made of have their fields, with the
+// figures that are meant.
 func TestMetricsAreLogged(t *testing.T) {
 	var log bytes.Buffer
 	at := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
-	h := &Handler{Ledger: &fakeSweeper{closed: credit.CloseReport{Mismatches: []credit.Mismatch{{Org: "o", What: "posted"}}}}, Probes: &fakeProber{}, Rotations: &fakeWake{}, Replenish: &fakeWake{},
+	report := credit.SweepReport{Left: 3, Poisoned: 4, Unbilled: 5, UnbilledAtMost: 6}
+	means := map[string]float64{topology.PoisonMetric: 3, topology.UnbilledMetric: 6}
+	h := &Handler{Ledger: &fakeSweeper{report: report, closed: credit.CloseReport{Mismatches: []credit.Mismatch{{Org: "o", What: "posted"}}}}, Probes: &fakeProber{}, Rotations: &fakeWake{}, Replenish: &fakeWake{},
 		Events: &fakeEvents{}, Log: slog.New(slog.NewJSONHandler(&log, nil))}
 	if _, err := h.Handle(t.Context(), events.CloudWatchEvent{Time: at}); err != nil {
 		t.Fatal(err)
@@ -162,8 +165,8 @@ func TestMetricsAreLogged(t *testing.T) {
 		for line := range strings.Lines(log.String()) {
 			var fields map[string]any
 			if json.Unmarshal([]byte(line), &fields) == nil && fields["msg"] == m.Message {
-				_, number := fields[m.Field].(float64)
-				found = number || m.Field == ""
+				value, number := fields[m.Field].(float64)
+				found = number && value == means[m.Name] || m.Field == ""
 			}
 		}
 		if !found {

@@ -85,17 +85,21 @@ type Envelope struct {
 	Mention bool `json:"mention,omitempty"`
 	// Addressed are the names that the message is addressed to beside the bot
 	// itself: a command, or the first word after the mention. See [Addressee].
-	Addressed    []string  `json:"addressed,omitempty"`
-	IsBot        bool      `json:"is_bot,omitempty"`
-	SelfAuthored bool      `json:"self_authored,omitempty"`
-	Text         string    `json:"text"`
-	SentAt       time.Time `json:"sent_at"`
+	Addressed    []string `json:"addressed,omitempty"`
+	IsBot        bool     `json:"is_bot,omitempty"`
+	SelfAuthored bool     `json:"self_authored,omitempty"`
+	Text         string   `json:"text"`
+	// Media are the recordings that came with the message; see [Envelope.Attach].
+	Media  []Attachment `json:"media,omitempty"`
+	SentAt time.Time    `json:"sent_at"`
 }
 
 // Call is what an adapter gets for one call to the vendor. HTTP is the guarded
-// egress client without transport retries; BaseURL has no trailing slash.
+// egress client without transport retries; BaseURL has no trailing slash. Media is
+// the same for the vendor's [Entry.MediaHosts] only.
 type Call struct {
 	HTTP    *http.Client
+	Media   *http.Client
 	BaseURL string
 	Token   secret.Text
 	// Config holds the install's settings.
@@ -112,6 +116,9 @@ type Outgoing struct {
 	// that an operator can find an ambiguous message.
 	TurnID string
 	Part   int
+	// Voice is Text spoken, in the form that the adapter asks for; nil for text
+	// alone. It holds at most [MaxCaption] units then.
+	Voice []byte
 }
 
 // Certainty says what is known after a failed send.
@@ -214,6 +221,9 @@ type Entry struct {
 	// names that a token may be sent to.
 	APIBase string
 	Hosts   []string
+	// MediaHosts are the exact host names that its files lie at, and that the token
+	// may be sent to for them.
+	MediaHosts []string
 	// RetryHorizon is how long the vendor may redeliver an event.
 	RetryHorizon   time.Duration
 	NeedsPublicURL bool

@@ -95,7 +95,7 @@ func parse(t *testing.T, h Harness) {
 		if len(h.Entry.Identity) > 0 && h.Entry.SameTenant(h.Foreign, in.Identity) {
 			t.Errorf("%s: identity %v matches another tenant", name, in.Identity)
 		}
-		if e := in.Envelope; in.Kind == channel.Message && (e.EventID == "" || e.Space == "" || e.Actor == "" || e.Text == "" || e.IsBot || e.SelfAuthored) {
+		if e := in.Envelope; in.Kind == channel.Message && (e.EventID == "" || e.Space == "" || e.Actor == "" || e.Empty() || e.IsBot || e.SelfAuthored) {
 			t.Errorf("%s: incomplete envelope %+v", name, e)
 		}
 	}

@@ -129,6 +129,7 @@ func message(in channel.Inbound, o, e channel.Object, cfg webhook.Config) (chann
 	text := e.Str("text")
 	env.Mention = e.Str("type") == "app_mention" || bot != "" && (strings.Contains(text, "<@"+bot+">") || strings.Contains(text, "<@"+bot+"|"))
 	env.Text = plainText(text, bot)
+	attach(env, e.List("files"))
 	if env.Mention || env.Direct {
 		env.Addressed = addressed(env.Text)
 	}
@@ -138,7 +139,7 @@ func message(in channel.Inbound, o, e channel.Object, cfg webhook.Config) (chann
 		in.Kind, in.Reason = channel.Ignored, channel.SelfIgnored
 	case env.IsBot:
 		in.Kind, in.Reason = channel.Ignored, channel.BotIgnored
-	case env.Text == "" || env.Actor == "":
+	case env.Empty() || env.Actor == "":
 		in.Kind, in.Reason = channel.Ignored, channel.EventIgnored
 	}
 	return in, nil

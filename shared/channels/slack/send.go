@@ -41,6 +41,10 @@ var certainty = map[string]channel.Certainty{
 	"org_login_required":          channel.Refused,
 	"team_access_not_granted":     channel.Refused,
 	"messages_tab_disabled":       channel.Refused,
+	"file_not_found":              channel.Refused,
+	"file_deleted":                channel.Refused,
+	"file_uploads_disabled":       channel.Refused,
+	"file_upload_size_restricted": channel.Refused,
 }
 
 // tokenErrors mean that the credential is of no use any more.
@@ -67,8 +71,11 @@ func (Adapter) Split(text string) []string {
 // Send posts one message. The text is escaped, so that nothing a model writes
 // becomes a mention of a person or of everybody.
 func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (string, *channel.Failure) {
+	if out.Voice != nil {
+		return sendVoice(ctx, c, out)
+	}
 	body := map[string]any{
-		"channel": out.To, "text": strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(out.Text),
+		"channel": out.To, "text": escaped(out.Text),
 		"unfurl_links": false, "unfurl_media": false,
 		"metadata": map[string]any{"event_type": "latchkey_reply",
 			"event_payload": map[string]any{"turn_id": out.TurnID, "part": out.Part}},
@@ -87,12 +94,22 @@ func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (
 	return ts, nil
 }
 
+// escaped is text in which nothing is a mention or a link of Slack's form.
+func escaped(text string) string {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text)
+}
+
 // call makes one Web API call. Slack answers 200 with ok and error.
 func call(ctx context.Context, c channel.Call, method string, body map[string]any) (channel.Object, *channel.Failure) {
 	r, f := vendorapi.Post(ctx, c, "/"+method, body, vendorapi.Bearer)
-	if f == nil {
-		f = r.Failure()
+	if f != nil {
+		return nil, f
 	}
+	return answered(r)
+}
+
+func answered(r vendorapi.Reply) (channel.Object, *channel.Failure) {
+	f := r.Failure()
 	if f != nil {
 		return nil, f
 	}

@@ -8,9 +8,10 @@ import (
 )
 
 // scopes is the least that a mention-and-direct-message agent needs. Reading a
-// whole room needs channels:history or groups:history, which a person adds.
+// whole room needs channels:history or groups:history, which a person adds. The files'
+// scopes are for voice notes and spoken answers.
 func scopes() []string {
-	return []string{"app_mentions:read", "chat:write", "im:history", "im:read", "im:write", "users:read"}
+	return []string{"app_mentions:read", "chat:write", "files:read", "files:write", "im:history", "im:read", "im:write", "users:read"}
 }
 
 func botEvents() []string {

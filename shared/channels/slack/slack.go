@@ -78,7 +78,7 @@ func Entry() channel.Entry {
 		Identity: [][]string{{appID}, {teamID, enterpriseID}},
 		Tenant:   tenant,
 		Scheme:   Scheme(), Adapter: Adapter{}, RetryHorizon: retryHorizon, Setup: setup,
-		APIBase: apiBase, Hosts: []string{apiHost},
+		APIBase: apiBase, Hosts: []string{apiHost}, MediaHosts: []string{filesHost},
 	}
 }
 
@@ -86,6 +86,8 @@ func Entry() channel.Entry {
 const (
 	apiHost = "slack.com"
 	apiBase = "https://" + apiHost + "/api"
+	// filesHost is where files lie and go (the same, "Working with files").
+	filesHost = "files.slack.com"
 )
 
 // tenant is the workspace, or the enterprise organisation for an install that

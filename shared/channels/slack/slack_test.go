@@ -280,12 +280,13 @@ func TestSetup(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{post(""), post(`,"subtype":"message_changed"`), callback(`{"type":"app_uninstalled"}`), `{"type":"url_verification","challenge":"x"}`, `{}`,
-		strings.Replace(post(""), `"text":"hi"`, `"text":"<@UBOT|n> &amp;lt;"`, 1)} {
+		strings.Replace(post(""), `"text":"hi"`, `"text":"<@UBOT|n> &amp;lt;"`, 1),
+		post(`,"subtype":"file_share","files":[{"id":"F1","subtype":"slack_audio","mimetype":"video/mp4","name":"audio_message.m4a","size":9,"duration_ms":3100}]`)} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		in, err := parse(webhook.Input{Body: b, Config: config()})
-		if err == nil && in.Kind == channel.Message && (in.Envelope.EventID == "" || in.Envelope.Space == "" || in.Envelope.IsBot || in.Envelope.Text == "") {
+		if err == nil && in.Kind == channel.Message && (in.Envelope.EventID == "" || in.Envelope.Space == "" || in.Envelope.IsBot || in.Envelope.Empty() || !channeltest.Bounded(in.Envelope)) {
 			t.Fatalf("%+v", in)
 		}
 	})

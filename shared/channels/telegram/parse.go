@@ -93,6 +93,8 @@ func message(out *channel.Inbound, m channel.Object, cfg webhook.Config) error {
 		a.mentioned = true
 	}
 	env.Mention, env.Text = a.mentioned, a.text()
+	attach(env, m.Obj("voice"), channel.VoiceNote)
+	attach(env, m.Obj("audio"), channel.AudioFile)
 	env.Addressed = a.names(env.Text, env.Direct)
 	out.Kind, out.Reason = channel.Message, ""
 	switch {
@@ -100,7 +102,7 @@ func message(out *channel.Inbound, m channel.Object, cfg webhook.Config) error {
 		out.Kind, out.Reason = channel.Ignored, channel.SelfIgnored
 	case env.IsBot:
 		out.Kind, out.Reason = channel.Ignored, channel.BotIgnored
-	case env.Text == "" || env.Actor == "":
+	case env.Empty() || env.Actor == "":
 		out.Kind, out.Reason = channel.Ignored, channel.EventIgnored
 	}
 	return nil

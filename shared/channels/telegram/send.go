@@ -28,6 +28,9 @@ func (Adapter) Split(text string) []string {
 // Send posts one message as plain text, so that nothing a model writes becomes
 // markup.
 func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (string, *channel.Failure) {
+	if out.Voice != nil {
+		return sendVoice(ctx, c, out)
+	}
 	chat, ok := number(out.To)
 	if !ok {
 		return "", &channel.Failure{Certainty: channel.Refused, Code: "chat_malformed"}
@@ -42,6 +45,10 @@ func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (
 	if f != nil {
 		return "", f
 	}
+	return posted(o)
+}
+
+func posted(o channel.Object) (string, *channel.Failure) {
 	id, ok := integer(o.Obj("result"), "message_id")
 	if !ok {
 		return "", &channel.Failure{Certainty: channel.Ambiguous, Code: "answer_without_id"}
@@ -72,6 +79,10 @@ func call(ctx context.Context, c channel.Call, method string, body map[string]an
 	if f != nil {
 		return nil, f
 	}
+	return answered(r)
+}
+
+func answered(r vendorapi.Reply) (channel.Object, *channel.Failure) {
 	switch r.Status {
 	case http.StatusTooManyRequests:
 		wait, _ := integer(r.Body.Obj("parameters"), "retry_after")

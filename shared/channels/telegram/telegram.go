@@ -70,7 +70,7 @@ func Entry() channel.Entry {
 		VerifySecret: secretToken, SendSecret: botToken,
 		Told: told, Tenant: func(c webhook.Config) (app, tenant string) { return c.Get(botID), "B:" + c.Get(botID) },
 		Scheme: profile.Scheme, Adapter: Adapter{}, RetryHorizon: retryHorizon, Setup: setup,
-		APIBase: apiBase, Hosts: []string{apiHost},
+		APIBase: apiBase, Hosts: []string{apiHost}, MediaHosts: []string{apiHost},
 	}
 }
 

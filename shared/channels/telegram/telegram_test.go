@@ -48,6 +48,7 @@ func TestAdapter(t *testing.T) {
 			"room":          event(said(ada, group, `,"text":"hi"`), channel.Message, ""),
 			"caption":       event(said(ada, group, `,"photo":[],"caption":"look"`), channel.Message, ""),
 			"picture alone": event(said(ada, group, `,"photo":[{"file_id":"x"}]`), channel.Ignored, channel.EventIgnored),
+			"voice note":    event(said(ada, private, `,"voice":{"file_id":"f1","duration":3,"mime_type":"audio/ogg","file_size":9}`), channel.Message, ""),
 			"bot":           event(said(`"from":{"id":43,"is_bot":true,"first_name":"B"}`, group, `,"text":"hi"`), channel.Ignored, channel.BotIgnored),
 			"via a bot":     event(said(ada, group, `,"via_bot":{"id":44,"is_bot":true},"text":"hi"`), channel.Ignored, channel.BotIgnored),
 			"self":          event(said(`"from":{"id":7000001,"is_bot":true,"first_name":"H"}`, group, `,"text":"hi"`), channel.Ignored, channel.SelfIgnored),
@@ -187,7 +188,8 @@ func TestSetup(t *testing.T) {
 
 // FuzzParse: whatever comes, it is refused or gives one bounded event.
 func FuzzParse(f *testing.F) {
-	for _, b := range []string{said(ada, group, `,"text":"@helper_bot hi","entities":[{"offset":0,"length":11,"type":"mention"}]`), said(ada, private, `,"text":"/a@helper_bot","entities":[{"offset":0,"length":13,"type":"bot_command"}]`), `{"update_id":1}`} {
+	for _, b := range []string{said(ada, group, `,"text":"@helper_bot hi","entities":[{"offset":0,"length":11,"type":"mention"}]`), said(ada, private, `,"text":"/a@helper_bot","entities":[{"offset":0,"length":13,"type":"bot_command"}]`), `{"update_id":1}`,
+		said(ada, private, `,"voice":{"file_id":"f1","duration":3,"mime_type":"audio/ogg","file_size":9},"caption":"x"`)} {
 		f.Add([]byte(b))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -198,7 +200,7 @@ func FuzzParse(f *testing.F) {
 		if len(all) != 1 || all[0].Envelope.EventID == "" || len(all[0].Envelope.Text) > 2*len(b)+8 {
 			t.Errorf("%+v", all)
 		}
-		if e := all[0]; e.Kind == channel.Message && (e.Envelope.Space == "" || e.Envelope.Actor == "" || e.Envelope.Text == "" || e.Envelope.IsBot) {
+		if e := all[0]; e.Kind == channel.Message && (e.Envelope.Space == "" || e.Envelope.Actor == "" || e.Envelope.Empty() || e.Envelope.IsBot || !channeltest.Bounded(e.Envelope)) {
 			t.Errorf("%+v", e)
 		}
 	})

@@ -122,6 +122,8 @@ func message(in channel.Inbound, m channel.Object, contacts []any) (channel.Inbo
 		if env.Text = i.Obj("button_reply").Str("title"); env.Text == "" {
 			env.Text = i.Obj("list_reply").Str("title")
 		}
+	case "audio":
+		attach(env, m.Obj("audio"))
 	case "edit":
 		in.Kind, in.Reason = channel.Edited, channel.EditIgnored
 		return in, nil
@@ -129,7 +131,7 @@ func message(in channel.Inbound, m channel.Object, contacts []any) (channel.Inbo
 		in.Kind, in.Reason = channel.Deleted, channel.EditIgnored
 		return in, nil
 	}
-	if env.Text == "" {
+	if env.Empty() {
 		return in, nil
 	}
 	in.Kind, in.Reason = channel.Message, ""

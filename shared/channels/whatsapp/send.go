@@ -54,6 +54,14 @@ func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (
 	if !digits.MatchString(number) {
 		return "", &channel.Failure{Certainty: channel.Refused, Code: "phone_number_id"}
 	}
+	if out.Voice != nil {
+		id, f := upload(ctx, c, number, out.Voice)
+		if f != nil {
+			return "", vendorapi.NotPosted(f)
+		}
+		delete(body, "text")
+		body["type"], body["audio"] = "audio", map[string]any{"id": id, "voice": true}
+	}
 	o, f := call(ctx, c, "/"+number+"/messages", body)
 	if f != nil {
 		return "", f
@@ -72,6 +80,10 @@ func call(ctx context.Context, c channel.Call, path string, body map[string]any)
 	if f != nil {
 		return nil, f
 	}
+	return answered(r)
+}
+
+func answered(r vendorapi.Reply) (channel.Object, *channel.Failure) {
 	n, stated := r.Body.Obj("error")["code"].(json.Number)
 	code, err := n.Int64()
 	if !stated || err != nil {
@@ -80,7 +92,7 @@ func call(ctx context.Context, c channel.Call, path string, body map[string]any)
 	if certainty[code] == channel.RateLimited {
 		return nil, r.RateLimited(0)
 	}
-	f = r.Failure()
+	f := r.Failure()
 	if f == nil || f.Certainty == channel.Refused || certainty[code] == channel.Ambiguous {
 		f = &channel.Failure{Certainty: channel.Refused, Code: "error_" + strconv.FormatInt(code, 10)}
 	}

@@ -40,6 +40,8 @@ const (
 const (
 	apiHost = "graph.facebook.com"
 	apiBase = "https://" + apiHost + "/v23.0"
+	// mediaHost is where the URLs of media lie (the same documentation, "Media").
+	mediaHost = "lookaside.fbsbx.com"
 )
 
 // retryHorizon is above the seven days of Meta's retries
@@ -71,7 +73,7 @@ func Entry() channel.Entry {
 			return "waba", "P:" + c.Get(phoneNumberID)
 		},
 		Scheme: profile.Scheme, Adapter: Adapter{}, RetryHorizon: retryHorizon, Setup: setup,
-		APIBase: apiBase, Hosts: []string{apiHost},
+		APIBase: apiBase, Hosts: []string{apiHost}, MediaHosts: []string{mediaHost},
 	}
 }
 

@@ -68,6 +68,8 @@ func TestAdapter(t *testing.T) {
 			"text":        event(notification(messages(hello)), channel.Message, ""),
 			"button":      event(typed("button", `,"button":{"text":"Yes","payload":"y"}`), channel.Message, ""),
 			"list":        event(typed("interactive", `,"interactive":{"type":"list_reply","list_reply":{"id":"1","title":"Blue"}}`), channel.Message, ""),
+			"voice note":  event(typed("audio", `,"audio":{"id":"1","mime_type":"audio/ogg; codecs=opus","voice":true}`), channel.Message, ""),
+			"audio alone": event(typed("audio", `,"audio":{"mime_type":"audio/ogg"}`), channel.Ignored, channel.EventIgnored),
 			"reaction":    event(typed("reaction", `,"reaction":{"emoji":"x","message_id":"wamid.0"}`), channel.Ignored, channel.EventIgnored),
 			"picture":     event(typed("image", `,"image":{"id":"1"}`), channel.Ignored, channel.EventIgnored),
 			"new number":  event(typed("system", `,"system":{"type":"user_changed_number","body":"x"}`), channel.Ignored, channel.EventIgnored),
@@ -180,7 +182,8 @@ func TestSetup(t *testing.T) {
 
 // FuzzParse: whatever comes, it is refused or gives bounded events.
 func FuzzParse(f *testing.F) {
-	for _, b := range []string{notification(messages(hello)), notification(value(`,"statuses":[{}]`)), notification(`{"field":"account_update","value":{"event":"PARTNER_REMOVED"}}`)} {
+	for _, b := range []string{notification(messages(hello)), notification(value(`,"statuses":[{}]`)), notification(`{"field":"account_update","value":{"event":"PARTNER_REMOVED"}}`),
+		notification(messages(`{"from":"16505551234","id":"wamid.1","timestamp":"1","type":"audio","audio":{"id":"7","mime_type":"audio/ogg","sha256":"AA==","voice":true}}`))} {
 		f.Add([]byte(b))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -189,7 +192,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%d events", len(all))
 		}
 		for _, e := range all {
-			if e.Kind == channel.Message && (e.Envelope.EventID == "" || e.Envelope.Space == "" || e.Envelope.Actor == "" || e.Envelope.Text == "") {
+			if e.Kind == channel.Message && (e.Envelope.EventID == "" || e.Envelope.Space == "" || e.Envelope.Actor == "" || e.Envelope.Empty() || !channeltest.Bounded(e.Envelope)) {
 				t.Fatalf("%+v", e)
 			}
 		}

@@ -57,13 +57,38 @@ func Post(ctx context.Context, c channel.Call, path string, body any, put Token)
 	if err != nil || ctx.Err() != nil {
 		return Reply{}, &channel.Failure{Certainty: channel.NotSent, Code: "not_started"}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.BaseURL+path, bytes.NewReader(payload))
+	return send(ctx, c, http.MethodPost, path, "application/json; charset=utf-8", payload, put)
+}
+
+// Get asks for c.BaseURL + path, whose query is the caller's.
+func Get(ctx context.Context, c channel.Call, path string, put Token) (Reply, *channel.Failure) {
+	if ctx.Err() != nil {
+		return Reply{}, &channel.Failure{Certainty: channel.NotSent, Code: "not_started"}
+	}
+	return send(ctx, c, http.MethodGet, path, "", nil, put)
+}
+
+// Upload sends a multipart form to c.BaseURL + path.
+func Upload(ctx context.Context, c channel.Call, path string, f Form, put Token) (Reply, *channel.Failure) {
+	payload, contentType, err := f.encode()
+	if err != nil || ctx.Err() != nil {
+		return Reply{}, &channel.Failure{Certainty: channel.NotSent, Code: "not_started"}
+	}
+	return send(ctx, c, http.MethodPost, path, contentType, payload, put)
+}
+
+func send(ctx context.Context, c channel.Call, method, path, contentType string, payload []byte, put Token) (Reply, *channel.Failure) {
+	req, err := http.NewRequestWithContext(ctx, method, c.BaseURL+path, bytes.NewReader(payload))
 	if err != nil {
 		return Reply{}, &channel.Failure{Certainty: channel.Refused, Code: "base_url"}
 	}
+	if method == http.MethodGet {
+		req.Body, req.ContentLength = http.NoBody, 0
+	} else {
+		req.Header.Set("Content-Type", contentType)
+	}
 	// The transport must not repeat the request on its own.
 	req.GetBody = nil
-	req.Header.Set("Content-Type", "application/json; charset=utf-8")
 	if !authorize(req, c.Token, put) {
 		return Reply{}, &channel.Failure{Certainty: channel.Refused, Code: "token_malformed", TokenRejected: true}
 	}

@@ -19,6 +19,7 @@ func decodeTurn(it item) (session.Turn, error) {
 	t := session.Turn{Org: r.str("org"), ID: r.str("id"), Install: r.str("inst"), EventID: r.str("ev"), Session: r.str("sess"), AgentID: r.str("agent"),
 		PersonaID: r.str("pers"), State: session.TurnState(r.str("st")), Code: r.str("code"), Notice: r.str("why"), Attempts: r.num("att"), Fence: r.num("fc"),
 		RequestIDs: r.strs("reqs"), Receipt: r.bin("rcpt"), Committed: r.bool("cm"), Appended: r.bool("app"), Planned: r.bool("plan"),
+		Heard: r.str("hd"), HeardReceipt: r.bin("hdrc"),
 		CreatedAt: r.time("at"), UpdatedAt: r.time("mod")}
 	if t.Planned && t.State == session.TurnRunning {
 		t.State = session.TurnAnswered
@@ -29,11 +30,15 @@ func decodeTurn(it item) (session.Turn, error) {
 func decodePart(it item) (session.Part, error) {
 	r := read(it)
 	return session.Part{Part: int(r.num("n")), State: session.PartState(r.str("st")), ProviderMessageID: r.str("pid"), Code: r.str("code"),
-		Text: r.str("text"), Fence: r.num("fc")}, r.err
+		Text: r.str("text"), Voice: r.str("vc"), Receipt: r.bin("rcpt"), Fence: r.num("fc")}, r.err
 }
 
 func partItem(p session.Part) item {
-	return item{"n": num(int64(p.Part)), "st": str(string(p.State)), "pid": str(p.ProviderMessageID), "code": str(p.Code), "text": str(p.Text), "fc": num(p.Fence)}
+	it := item{"n": num(int64(p.Part)), "st": str(string(p.State)), "pid": str(p.ProviderMessageID), "code": str(p.Code), "text": str(p.Text), "fc": num(p.Fence)}
+	if p.Voice != "" {
+		it["vc"] = str(p.Voice)
+	}
+	return it
 }
 
 // storedState keeps the state that a part of the answer adds out of the table:
@@ -164,9 +169,15 @@ func (s Sessions) Append(ctx context.Context, t session.Turn, m session.Message)
 	}
 	names, values := fenceCheck(t)
 	names["#app"], values[":yes"] = "app", boolean(true)
+	set := "SET #app = :yes"
+	if t.Heard != "" {
+		names["#hd"], names["#hdrc"], names["#reqs"] = "hd", "hdrc", "reqs"
+		values[":hd"], values[":hdrc"], values[":reqs"] = str(t.Heard), bin(append([]byte{}, t.HeardReceipt...)), strs(t.RequestIDs)
+		set += ", #hd = :hd, #hdrc = :hdrc, #reqs = :reqs"
+	}
 	mark := types.TransactWriteItem{Update: &types.Update{
 		TableName: s.db.name(table.Sessions), Key: keyItem(table.Turn(t.Org, t.ID)),
-		UpdateExpression:         aws.String("SET #app = :yes"),
+		UpdateExpression:         aws.String(set),
 		ConditionExpression:      aws.String("#fc = :fc AND attribute_not_exists(#app)"),
 		ExpressionAttributeNames: names, ExpressionAttributeValues: values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
@@ -260,6 +271,10 @@ func (s Sessions) Move(ctx context.Context, t session.Turn, from, to session.Par
 		ExpressionAttributeNames: map[string]string{"#st": "st", "#pid": "pid", "#code": "code", "#fc": "fc"},
 		ExpressionAttributeValues: item{":st": str(string(to.State)), ":pid": str(to.ProviderMessageID), ":code": str(to.Code), ":fc": num(to.Fence),
 			":was": str(string(from.State)), ":wasfc": num(from.Fence)},
+	}
+	if len(to.Receipt) > 0 {
+		*update.UpdateExpression += ", #rcpt = :rcpt"
+		update.ExpressionAttributeNames["#rcpt"], update.ExpressionAttributeValues[":rcpt"] = "rcpt", bin(to.Receipt)
 	}
 	if from.State != session.Planned {
 		_, err := s.db.api.UpdateItem(ctx, &dynamodb.UpdateItemInput{TableName: update.TableName, Key: update.Key, UpdateExpression: update.UpdateExpression,

@@ -78,7 +78,7 @@ func DecodeJob(b []byte) (Job, error) {
 	ok := j.Version == jobVersion && table.ValidID(j.Org) && table.ValidID(j.Install) && j.EventID != ""
 	switch j.Kind {
 	case JobMessage:
-		ok = ok && table.ValidID(j.AgentID) && j.Envelope.Space != "" && j.Envelope.Text != ""
+		ok = ok && table.ValidID(j.AgentID) && j.Envelope.Space != "" && !j.Envelope.Empty()
 	case JobRevoked:
 	default:
 		ok = false

@@ -48,6 +48,11 @@ type Turn struct {
 	// Committed says that it was committed.
 	Receipt   []byte
 	Committed bool
+	// Heard is the text of the recording that the user sent in place of text, and
+	// HeardReceipt the model side's note for committing its transcription. Both are
+	// stored with the user's message.
+	Heard        string
+	HeardReceipt []byte
 	// Appended says that the user's message is in the transcript, Planned that
 	// the answer is stored.
 	Appended  bool
@@ -110,9 +115,14 @@ type Part struct {
 	State             PartState `json:"state"`
 	ProviderMessageID string    `json:"provider_message_id,omitempty"`
 	// Code says why it was not sent.
-	Code  string `json:"code,omitempty"`
-	Text  string `json:"-"`
-	Fence int64  `json:"-"`
+	Code string `json:"code,omitempty"`
+	Text string `json:"-"`
+	// Voice is the voice that the text is to be spoken with, empty for text.
+	Voice string `json:"-"`
+	// Receipt is the model side's note for committing the speech of this part. It is
+	// stored with the claim of the part: a part that has one was spoken before.
+	Receipt []byte `json:"-"`
+	Fence   int64  `json:"-"`
 }
 
 // Turns keeps turns and their outgoing parts. Writes after the claim fail with
@@ -127,7 +137,8 @@ type Turns interface {
 	// moves the turn to answered, all or nothing.
 	Plan(ctx context.Context, t Turn, parts []Part, m Message, now time.Time) error
 	// Move changes a part that still has the state and fence of from. Claiming
-	// a planned part also needs the turn's fence.
+	// a planned part also needs the turn's fence. A receipt is added, never taken
+	// away; text and voice stay.
 	Move(ctx context.Context, t Turn, from, to Part) error
 }
 
@@ -136,7 +147,8 @@ type Transcript interface {
 	// Open returns the session of a key, making it if absent.
 	Open(ctx context.Context, s Session, now time.Time) (Session, error)
 	// Append adds the user's message of a turn once, however often it is
-	// called, and marks the turn; [ErrFenced] if a later claim exists.
+	// called, and marks the turn; [ErrFenced] if a later claim exists. What the turn
+	// heard is stored with it, and the request ids so far.
 	Append(ctx context.Context, t Turn, m Message) error
 	// Recent returns the newest messages from a sequence number on, oldest first.
 	Recent(ctx context.Context, org, id string, from int64, limit int) ([]Message, error)

@@ -172,7 +172,10 @@ func (m *Memory) Append(_ context.Context, t session.Turn, msg session.Message) 
 		return session.ErrFenced
 	}
 	if !stored.Appended {
-		stored.Appended = true
+		stored.Appended, stored.Heard, stored.HeardReceipt = true, t.Heard, slices.Clone(t.HeardReceipt)
+		if t.Heard != "" {
+			stored.RequestIDs = slices.Clone(t.RequestIDs)
+		}
 		m.add(t, msg)
 	}
 	return nil
@@ -286,7 +289,10 @@ func (m *Memory) Move(_ context.Context, t session.Turn, from, to session.Part) 
 	if i < 0 || stored.parts[i].State != from.State || stored.parts[i].Fence != from.Fence || from.State == session.Planned && stored.Fence != t.Fence {
 		return session.ErrFenced
 	}
-	to.Text = stored.parts[i].Text
+	to.Text, to.Voice = stored.parts[i].Text, stored.parts[i].Voice
+	if len(to.Receipt) == 0 {
+		to.Receipt = stored.parts[i].Receipt
+	}
 	stored.parts[i] = to
 	return nil
 }

@@ -42,6 +42,7 @@ func Run(t *testing.T, s Store) {
 	t.Run("transcript", func(t *testing.T) { transcript(t, s) })
 	t.Run("outbox", func(t *testing.T) { outbox(t, s) })
 	t.Run("summaries", func(t *testing.T) { summaries(t, s) })
+	t.Run("spoken", func(t *testing.T) { spoken(t, s) })
 	t.Run("sessions", func(t *testing.T) { sessions(t, s) })
 }
 
@@ -360,6 +361,48 @@ func outbox(t *testing.T, s Store) {
 	read, parts, err := s.Turn(ctx, "o4", "t1")
 	if err != nil || read.State != session.TurnDone || !read.Committed || parts[0].State != session.Unknown || parts[0].Code != "interrupted" || parts[0].Text != "one" || parts[1].State != session.Planned {
 		t.Fatalf("%+v %+v %v", read, parts, err)
+	}
+}
+
+// spoken: what a turn heard is stored with the user's message, once, and a part
+// keeps its voice and the receipt of its speech.
+func spoken(t *testing.T, s Store) {
+	ctx := t.Context()
+	open(t, s, "o7")
+	turn, _ := take(t, s, claim("o7", "t1", "m1", 1, "w1", start()))
+	turn.Heard, turn.HeardReceipt, turn.RequestIDs = "what was said", []byte("heard1"), []string{"r1"}
+	said := session.Message{Role: session.User, Text: "what was said", TurnID: turn.ID, At: start()}
+	if err := s.Append(ctx, turn, said); err != nil {
+		t.Fatal(err)
+	}
+	again := turn
+	again.Heard, again.HeardReceipt = "something else", []byte("heard2")
+	if err := s.Append(ctx, again, said); err != nil {
+		t.Fatal(err)
+	}
+	turn, _ = take(t, s, claim("o7", "t1", "m1", 2, "w2", start()))
+	if turn.Heard != "what was said" || string(turn.HeardReceipt) != "heard1" || !turn.Appended || len(turn.RequestIDs) != 1 {
+		t.Fatalf("%+v", turn)
+	}
+	if err := s.Plan(ctx, turn, []session.Part{{Part: 1, State: session.Planned, Text: "one", Voice: "alloy"}}, session.Message{}, start()); err != nil {
+		t.Fatal(err)
+	}
+	turn, parts := take(t, s, claim("o7", "t1", "m1", 3, "w3", start()))
+	if len(parts) != 1 || parts[0].Voice != "alloy" || len(parts[0].Receipt) != 0 {
+		t.Fatalf("%+v", parts)
+	}
+	claimed := parts[0]
+	claimed.State, claimed.Fence, claimed.Receipt = session.Claimed, turn.Fence, []byte("spoken1")
+	back := claimed
+	back.State, back.Receipt, back.Code = session.Planned, nil, "ratelimited"
+	for _, step := range [][2]session.Part{{parts[0], claimed}, {claimed, back}} {
+		if err := s.Move(ctx, turn, step[0], step[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, parts = take(t, s, claim("o7", "t1", "m1", 4, "w4", start()))
+	if p := parts[0]; p.State != session.Planned || p.Voice != "alloy" || string(p.Receipt) != "spoken1" || p.Text != "one" {
+		t.Fatalf("%+v", p)
 	}
 }
 

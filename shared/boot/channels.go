@@ -38,6 +38,17 @@ func (e *Env) ChannelAPI(out *egress.Egress) (client *http.Client, base func(tax
 	return out.Vendor(hosts...), func(c taxonomy.Channel) string { return bases[c] }
 }
 
+// ChannelMedia returns, for each channel, the client that reaches where the files of
+// its vendor lie and nothing else: an address that a vendor's answer names must not
+// get another vendor's token.
+func (e *Env) ChannelMedia(out *egress.Egress) func(taxonomy.Channel) *http.Client {
+	clients := map[taxonomy.Channel]*http.Client{}
+	for _, c := range catalog.Entries() {
+		clients[c.ID] = out.Vendor(c.MediaHosts...)
+	}
+	return func(c taxonomy.Channel) *http.Client { return clients[c] }
+}
+
 // TurnQueue is the queue of agent turns.
 type TurnQueue struct {
 	api *sqs.Client

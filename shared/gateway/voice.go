@@ -25,6 +25,17 @@ func (t *Transcript) Info() Info { return t.meter.Info() }
 // Commit records the usage; see [Meter.Finish].
 func (t *Transcript) Commit(ctx context.Context) error { return t.meter.Finish(ctx, t.outcome) }
 
+// Defer hands the recording to the holder of the result; see [Gateway.Commit].
+func (t *Transcript) Defer() Pending { return t.meter.pending(t.outcome) }
+
+// Aliased is the caller for calls of the one model that an alias of the organisation
+// names, and that model: no fallback of a chat model can speak or listen. ok is false
+// if there is no such alias.
+func (c *Caller) Aliased(alias string) (only *Caller, model string, ok bool) {
+	model, ok = c.config.Settings.Aliases[alias]
+	return c.alone(), model, ok
+}
+
 // Transcribe turns audio into text. Errors as [Gateway.Complete].
 func (g *Gateway) Transcribe(ctx context.Context, c *Caller, q Query, r *speech.TranscribeRequest) (*Transcript, error) {
 	millis := recorded(r.Audio)
@@ -217,6 +228,22 @@ func (s *SpokenText) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Whole reads the speech to its end and hands the recording of the usage to the
+// holder; see [Gateway.Commit]. Speech that breaks off, or is above limit bytes
+// (too_large), is recorded here and fails.
+func (s *SpokenText) Whole(limit int64) ([]byte, Pending, error) {
+	audio, err := io.ReadAll(io.LimitReader(s.audio.Body, limit+1))
+	if err == nil && int64(len(audio)) > limit {
+		err = fault.New(fault.TooLarge, "gateway.Whole", "the speech is larger than can be sent")
+	}
+	if err != nil {
+		s.finish(Outcome{Partial: true, Reason: string(fault.CodeOf(err))})
+		return nil, Pending{}, err
+	}
+	s.finished = true
+	return audio, s.meter.pending(s.outcome(Outcome{})), nil
+}
+
 // Close ends the call. Speech is billed by the text sent, so a client that
 // leaves early is charged for all of it.
 func (s *SpokenText) Close() error {
@@ -229,6 +256,12 @@ func (s *SpokenText) finish(o Outcome) {
 		return
 	}
 	s.finished = true
+	// The meter reports what could not be written.
+	_ = s.meter.Finish(s.ctx, s.outcome(o))
+}
+
+// outcome adds what the speech used.
+func (s *SpokenText) outcome(o Outcome) Outcome {
 	o.ProviderRequestID = s.audio.ProviderRequestID
 	o.Usage = voiced(s.audio.Usage())
 	if o.Usage.Characters == 0 {
@@ -237,8 +270,7 @@ func (s *SpokenText) finish(o Outcome) {
 	if o.Usage.Source == billing.NoUsage {
 		o.Usage.Source = billing.Estimated
 	}
-	// The meter reports what could not be written.
-	_ = s.meter.Finish(s.ctx, o)
+	return o
 }
 
 // voiced converts speech usage to the ledger's buckets.

@@ -46,12 +46,13 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 	}
 	client, base := env.ChannelAPI(out)
 	channels := catalog.New(catalog.Entries())
+	answers := metered{gateway: g, actions: credit.New(db.Ledger(), credit.Options{}), now: env.Clock.Now, log: env.Log}
 	runner := turn.New(turn.Deps{
 		Installs: db.Installs(), Revoker: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Catalog: channels},
 		Agents: db.Agents(), Turns: db.Sessions(), Transcript: db.Sessions(),
-		Model:   metered{gateway: g, actions: credit.New(db.Ledger(), credit.Options{}), now: env.Clock.Now, log: env.Log},
+		Model: answers, Speech: answers,
 		Secrets: install.Opener{Vault: secrets, Purpose: topology.Turn}, Catalog: channels,
-		HTTP: client, BaseURL: base, Recorder: auditLog{env.Log}, Now: env.Clock.Now,
+		HTTP: client, Media: env.ChannelMedia(out), BaseURL: base, Recorder: auditLog{env.Log}, Now: env.Clock.Now,
 	})
 	return &Handler{Turns: runner, Visibility: env.TurnQueue(), Clock: env.Clock, Log: env.Log}, nil
 }

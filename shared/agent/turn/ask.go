@@ -84,7 +84,7 @@ func (x *run) history(ctx context.Context, a agent.Agent, conversation session.S
 	if k := slices.IndexFunc(past, func(m session.Message) bool { return m.TurnID == x.turn.ID }); k >= 0 {
 		past = past[:k]
 	}
-	text, summary := x.job.Envelope.Text, conversation.Summary
+	text, summary := x.said(), conversation.Summary
 	budget := history.Budget(a.HistoryTokens, cmp.Or(conversation.Pin.Model, a.Model))
 	if n := history.Fold(past, summary.Text, text, budget); n > 0 {
 		next, err := x.summarise(ctx, a, conversation, past[:n], budget)

@@ -23,6 +23,11 @@ type run struct {
 	turn  session.Turn
 	parts []session.Part
 	entry channel.Entry
+	// install is as the last guard read it.
+	install install.Install
+	// voice is what an answer is to be spoken with, mute that this run does not.
+	voice string
+	mute  bool
 }
 
 // end is how a step stops the run: the turn ends with code, or is tried again.
@@ -91,6 +96,9 @@ func (x *run) steps(ctx context.Context) *end {
 		}
 	}
 	stop := x.send(ctx)
+	if unpaid := x.spoken(ctx); unpaid != nil {
+		return unpaid
+	}
 	if stop == nil || !stop.retry {
 		if err := x.posted(ctx); err != nil {
 			return again(err)
@@ -137,7 +145,7 @@ func (x *run) guard(ctx context.Context) (install.Install, *end) {
 	if i.State != install.Active {
 		return i, &end{code: InstallInactive}
 	}
-	x.entry = entry
+	x.entry, x.install = entry, i
 	return i, nil
 }
 
@@ -150,16 +158,23 @@ func (x *run) answer(ctx context.Context) *end {
 	if err != nil {
 		return again(err)
 	}
+	if stop := x.listen(ctx); stop != nil || x.turn.Planned {
+		return stop
+	}
+	x.voice = x.voiceOf(a)
 	j, now := x.job, x.d.Now()
 	conversation, err := x.d.Transcript.Open(ctx, session.Session{Org: j.Org, ID: x.turn.Session, Key: j.Key().String(), Install: j.Install, AgentID: j.AgentID,
 		PersonaID: j.PersonaID, Provider: string(j.Envelope.Provider), Space: j.Envelope.Space, Thread: j.Envelope.Thread}, now)
 	if err != nil {
 		return again(err)
 	}
-	if err := x.d.Transcript.Append(ctx, x.turn, x.message(session.User, j.Envelope.Text, now)); err != nil {
+	if err := x.d.Transcript.Append(ctx, x.turn, x.message(session.User, x.said(), now)); err != nil {
 		return again(err)
 	}
 	x.turn.Appended = true
+	if stop := x.heard(ctx); stop != nil {
+		return stop
+	}
 	got, err := x.ask(ctx, a, conversation)
 	if err != nil {
 		return x.refused(ctx, err)
@@ -203,6 +218,7 @@ func (x *run) plan(ctx context.Context, text string, role session.Role, pin sess
 	}
 	m := session.Message{}
 	if role != "" {
+		x.aloud(parts)
 		m = x.message(role, text, x.d.Now())
 		m.Pin = pin
 	}

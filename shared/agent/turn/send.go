@@ -45,6 +45,7 @@ func (x *run) move(ctx context.Context, k int, to session.PartState, id, code st
 
 // sendPart sends one planned part, once.
 func (x *run) sendPart(ctx context.Context, k int) *end {
+	voice := x.speak(ctx, k)
 	i, stop := x.guard(ctx)
 	if stop != nil {
 		return x.drop(ctx, k, stop)
@@ -61,18 +62,21 @@ func (x *run) sendPart(ctx context.Context, k int) *end {
 			return &end{retry: true, code: Retry, detail: "no_time"}
 		}
 	}
-	if err := x.move(ctx, k, session.Claimed, "", "", x.turn.Fence); err != nil {
+	if err := x.claimPart(ctx, k, voice.Receipt); err != nil {
 		return again(err)
 	}
 	to := x.job.Envelope.ReplyTo
 	if to == "" {
 		to = x.job.Envelope.Space
 	}
-	id, failure := x.entry.Adapter.Send(sending, channel.Call{HTTP: x.d.HTTP, BaseURL: x.d.BaseURL(i.Provider), Token: token, Config: i.Config},
-		channel.Outgoing{To: to, Thread: x.job.Envelope.Thread, Text: x.parts[k].Text, TurnID: x.turn.ID, Part: x.parts[k].Part})
+	out := channel.Outgoing{To: to, Thread: x.job.Envelope.Thread, Text: x.parts[k].Text, TurnID: x.turn.ID, Part: x.parts[k].Part, Voice: voice.Audio}
+	id, failure := x.entry.Adapter.Send(sending, channel.Call{HTTP: x.d.HTTP, Media: x.d.Media(i.Provider), BaseURL: x.d.BaseURL(i.Provider), Token: token, Config: i.Config}, out)
 	// What happened must be stored although the run's own time is up.
 	storing, stopStoring := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer stopStoring()
+	if unspoken(out, failure) {
+		return x.asText(ctx, k, failure.Code)
+	}
 	return x.settle(storing, k, id, failure)
 }
 

@@ -162,10 +162,13 @@ type Deps struct {
 	Turns      session.Turns
 	Transcript session.Transcript
 	Model      Model
+	Speech     Speech
 	Secrets    Secrets
 	Catalog    install.Catalog
-	// HTTP is the guarded egress client; BaseURL is a vendor's API.
+	// HTTP is the guarded egress client; BaseURL is a vendor's API, Media the client
+	// that reaches where a vendor's files lie, and nothing else.
 	HTTP     *http.Client
+	Media    func(taxonomy.Channel) *http.Client
 	BaseURL  func(taxonomy.Channel) string
 	Recorder Recorder
 	Now      func() time.Time

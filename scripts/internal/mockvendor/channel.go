@@ -90,13 +90,19 @@ func (s *Server) whatsappMessage(w http.ResponseWriter, r *http.Request) {
 		Product   string `json:"messaging_product"`
 		To        string `json:"to"`
 		Recipient string `json:"recipient"`
+		Type      string `json:"type"`
 		Text      struct{ Body string }
-		Data      json.RawMessage `json:"biz_opaque_callback_data"`
+		Audio     struct {
+			ID    string
+			Voice bool
+		}
+		Data json.RawMessage `json:"biz_opaque_callback_data"`
 	}
 	fail := func(status, code int) {
 		answer(w, status, map[string]any{"error": map[string]any{"message": "simulated", "type": "OAuthException", "code": code}})
 	}
-	if err := json.NewDecoder(r.Body).Decode(&q); err != nil || q.Product != "whatsapp" || q.Text.Body == "" || q.To+q.Recipient == "" {
+	if err := json.NewDecoder(r.Body).Decode(&q); err != nil || q.Product != "whatsapp" || q.Type != "audio" && q.Text.Body == "" || q.To+q.Recipient == "" ||
+		q.Type == "audio" && (s.uploaded(q.Audio.ID, key) == 0 || !q.Audio.Voice) {
 		fail(http.StatusBadRequest, 100)
 		return
 	}
@@ -104,7 +110,7 @@ func (s *Server) whatsappMessage(w http.ResponseWriter, r *http.Request) {
 	if to == "" {
 		to = q.Recipient
 	}
-	p := Post{Channel: to, Text: q.Text.Body, ThreadTS: r.PathValue("number"), Metadata: q.Data, KeyHash: Hash(key)}
+	p := Post{Channel: to, Text: q.Text.Body, ThreadTS: r.PathValue("number"), Metadata: q.Data, KeyHash: Hash(key), Voice: s.uploaded(q.Audio.ID, key)}
 	switch s.keep(&p, "wamid.sim%d") {
 	case "":
 		answer(w, http.StatusOK, map[string]any{"messaging_product": "whatsapp", "messages": []any{map[string]any{"id": p.TS}}})

@@ -8,8 +8,9 @@
 // stops at scripted barriers, so that a process can be killed at a known point.
 //
 // It answers the OpenAI dialect below /v1 (chat completions with streams and
-// tools, embeddings, transcriptions, speech, models, key checks) and the two Slack methods the product
-// uses below /api. Not imitated: moderation, rate limits unless scripted,
+// tools, embeddings, transcriptions, speech, models, key checks) and what the product
+// uses of Slack, Telegram and Meta below /api, /telegram and /meta: messages, and
+// files that people attach, below /media. Not imitated: moderation, rate limits unless scripted,
 // tokenisation (a token is four bytes here), real speech.
 package mockvendor
 
@@ -43,7 +44,7 @@ type Call struct {
 	Stream bool   `json:"stream,omitempty"`
 	// KeyHash is the first 16 hex digits of the SHA-256 of the bearer key.
 	KeyHash string `json:"key_hash,omitempty"`
-	Prompt  string `json:"prompt,omitempty"` // last user text
+	Prompt  string `json:"prompt,omitempty"` // last user text, or what was said or heard
 	Chunks  int    `json:"chunks"`
 	Done    bool   `json:"done"`
 	Status  int    `json:"status"`
@@ -60,6 +61,8 @@ type Post struct {
 	ThreadTS string          `json:"thread_ts,omitempty"`
 	TS       string          `json:"ts"`
 	Metadata json.RawMessage `json:"metadata,omitempty"`
+	// Voice is how many bytes of speech went with it, or were it.
+	Voice int `json:"voice,omitempty"`
 }
 
 // Failure makes matching calls fail. Count 0 means until cleared.
@@ -101,6 +104,9 @@ type Server struct {
 	pause   time.Duration
 	postErr string
 	scripts map[string]Script
+	files   map[string]File
+	fetched map[string]int
+	uploads map[string]upload
 }
 
 // New returns a vendor that accepts any key and answers every chat by repeating
@@ -117,6 +123,7 @@ func New() *Server {
 	s.mux.HandleFunc("POST /api/chat.postMessage", s.postMessage)
 	s.mux.HandleFunc("POST /telegram/{bot}/sendMessage", s.telegramMessage)
 	s.mux.HandleFunc("POST /meta/{number}/messages", s.whatsappMessage)
+	s.registerMedia()
 	return s
 }
 

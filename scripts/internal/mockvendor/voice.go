@@ -36,6 +36,7 @@ func (s *Server) transcribe(w http.ResponseWriter, r *http.Request) {
 	if text == "" {
 		text = fmt.Sprintf("hello from %d bytes of audio", len(audio))
 	}
+	s.note(c, func() { c.Prompt = text })
 	s.wait(r, BeforeHeaders)
 	seconds := wavSeconds(audio)
 	switch r.FormValue("response_format") {
@@ -85,6 +86,12 @@ func (s *Server) speak(w http.ResponseWriter, r *http.Request) {
 	contentType := "audio/wav"
 	if q.ResponseFormat == "pcm" {
 		contentType, pcm = "audio/pcm", pcm[44:]
+	}
+	switch q.ResponseFormat {
+	case "opus":
+		contentType, pcm = "audio/ogg", Opus(max(len(q.Input)/15, 1), 20*len(q.Input))
+	case "mp3":
+		contentType, pcm = "audio/mpeg", append([]byte("ID3\x04\x00\x00\x00\x00\x00\x00\xff\xfb\x90\x00"), make([]byte, 20*len(q.Input))...)
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(pcm)))

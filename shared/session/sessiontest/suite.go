@@ -368,8 +368,8 @@ func outbox(t *testing.T, s Store) {
 // keeps its voice and the receipt of its speech.
 func spoken(t *testing.T, s Store) {
 	ctx := t.Context()
-	open(t, s, "o7")
-	turn, _ := take(t, s, claim("o7", "t1", "m1", 1, "w1", start()))
+	open(t, s, "o17")
+	turn, _ := take(t, s, claim("o17", "t1", "m1", 1, "w1", start()))
 	turn.Heard, turn.HeardReceipt, turn.RequestIDs = "what was said", []byte("heard1"), []string{"r1"}
 	said := session.Message{Role: session.User, Text: "what was said", TurnID: turn.ID, At: start()}
 	if err := s.Append(ctx, turn, said); err != nil {
@@ -380,14 +380,14 @@ func spoken(t *testing.T, s Store) {
 	if err := s.Append(ctx, again, said); err != nil {
 		t.Fatal(err)
 	}
-	turn, _ = take(t, s, claim("o7", "t1", "m1", 2, "w2", start()))
+	turn, _ = take(t, s, claim("o17", "t1", "m1", 2, "w2", start()))
 	if turn.Heard != "what was said" || string(turn.HeardReceipt) != "heard1" || !turn.Appended || len(turn.RequestIDs) != 1 {
 		t.Fatalf("%+v", turn)
 	}
 	if err := s.Plan(ctx, turn, []session.Part{{Part: 1, State: session.Planned, Text: "one", Voice: "alloy"}}, session.Message{}, start()); err != nil {
 		t.Fatal(err)
 	}
-	turn, parts := take(t, s, claim("o7", "t1", "m1", 3, "w3", start()))
+	turn, parts := take(t, s, claim("o17", "t1", "m1", 3, "w3", start()))
 	if len(parts) != 1 || parts[0].Voice != "alloy" || len(parts[0].Receipt) != 0 {
 		t.Fatalf("%+v", parts)
 	}
@@ -400,7 +400,7 @@ func spoken(t *testing.T, s Store) {
 			t.Fatal(err)
 		}
 	}
-	_, parts = take(t, s, claim("o7", "t1", "m1", 4, "w4", start()))
+	_, parts = take(t, s, claim("o17", "t1", "m1", 4, "w4", start()))
 	if p := parts[0]; p.State != session.Planned || p.Voice != "alloy" || string(p.Receipt) != "spoken1" || p.Text != "one" {
 		t.Fatalf("%+v", p)
 	}

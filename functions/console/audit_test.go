@@ -363,7 +363,7 @@ func steps(ids map[string]string) []step {
 		one("PUT", "/credits", "", `{"credit_line":7}`, 200, "credit_line.set"),
 		one("POST", "/grants", "", `{"kind":"purchased","amount":5000000,"idempotency_key":"first"}`, 201, "grant.create"),
 		one("POST", "/adjustments", "", `{"kind":"purchased","amount":-5,"idempotency_key":"second"}`, 201, "adjustment.create"),
-		one("POST", "/legacy-tokens/mode", "", `{"ledger_mode":"legacy"}`, 200, "ledger_mode.set"),
+		one("PUT", "/billing", "", `{"ledger_mode":"legacy","inherit":true}`, 200, "billing.update", "ledger_mode.set"),
 		one("PUT", "/legacy-tokens", "", `{"limit_tokens":1000,"rate_pico":2000000,"rounding":100,"rates":[{"model":"*","input_pico":1,"output_pico":1}]}`, 200, "legacy_tokens.terms"),
 		one("POST", "/legacy-tokens/import", "", `{"rows":[{"periodStart":1772323200000,"periodEnd":1772409600000,"requestCount":3,"inputTokens":2,"outputTokens":3,"totalTokens":5,"costInCents":1.25,"requestType":"chat","provider":"openrouter","model":"prov/m","success":true}]}`, 200, "legacy_tokens.import"),
 		one("PUT", "/alerts/settings", "", `{"low_balance":7}`, 200, "alerts.update"),

@@ -38,6 +38,10 @@ type Handler struct {
 	Replenish interface {
 		Wake(ctx context.Context, now time.Time)
 	}
+	// Drains ends the drains of legacy token counters.
+	Drains interface {
+		Finish(ctx context.Context, now time.Time) (int, error)
+	}
 	// Events tells what was found, and sends what the event bus did not take before.
 	Events interface {
 		Send(ctx context.Context, events []outbox.Event) error
@@ -57,6 +61,7 @@ type Answer struct {
 	MonthsClosed  int `json:"months_closed"`
 	Unbilled      int `json:"unbilled"`
 	Poison        int `json:"poison"`
+	Drained       int `json:"drained"`
 }
 
 const (
@@ -105,6 +110,10 @@ func (h *Handler) Handle(ctx context.Context, ev events.CloudWatchEvent) (Answer
 	}
 	h.flush(ctx)
 	h.Replenish.Wake(ctx, ev.Time.UTC())
+	var drainErr error
+	if a.Drained, drainErr = h.Drains.Finish(ctx, ev.Time.UTC()); drainErr != nil {
+		h.Log.ErrorContext(ctx, "drains not ended", "code", string(fault.CodeOf(drainErr)), "op", fault.As(drainErr).Op)
+	}
 	// Last: it can take what is left of the time.
 	a.MonthsClosed = h.close(ctx, ev.Time.UTC())
 	// Out of time is not a failure: the next run goes on.

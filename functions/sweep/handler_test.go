@@ -88,6 +88,17 @@ func (f *fakeEvents) Flush(_ context.Context, budget int) (int, bool, error) {
 	return 3, true, f.err
 }
 
+type fakeDrains struct {
+	at  time.Time
+	n   int
+	err error
+}
+
+func (f *fakeDrains) Finish(_ context.Context, now time.Time) (int, error) {
+	f.at = now
+	return f.n, f.err
+}
+
 type fakeWake struct{ at time.Time }
 
 func (f *fakeWake) Wake(_ context.Context, now time.Time) { f.at = now }
@@ -100,7 +111,8 @@ func TestHandle(t *testing.T) {
 	f := &fakeSweeper{report: credit.SweepReport{Expired: 1, Settled: 2, Released: 3, Complete: true, Unbilled: 7, Left: 8,
 		Found: []credit.Poison{{PK: "R#o#r", SK: "REQ", Reason: "balance_refused", At: ev.Time}}}, ended: 5, closed: credit.CloseReport{Closed: 6}}
 	probes, woken, orders, kept := &fakeProber{n: 4}, &fakeWake{}, &fakeWake{}, &fakeEvents{err: fault.New(fault.LedgerUnavailable, "test", "down")}
-	h := &Handler{Ledger: f, Probes: probes, Rotations: woken, Replenish: orders, Events: kept, Log: slog.New(slog.DiscardHandler)}
+	drains := &fakeDrains{n: 9}
+	h := &Handler{Ledger: f, Drains: drains, Probes: probes, Rotations: woken, Replenish: orders, Events: kept, Log: slog.New(slog.DiscardHandler)}
 	a, err := h.Handle(t.Context(), ev)
 	if err != nil || !f.now.Equal(time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)) {
 		t.Fatalf("%v at %v", err, f.now)
@@ -114,11 +126,16 @@ func TestHandle(t *testing.T) {
 	if !woken.at.Equal(f.now) || !orders.at.Equal(f.now) {
 		t.Errorf("jobs were woken at %v, standing orders at %v", woken.at, orders.at)
 	}
-	if raw, _ := json.Marshal(a); string(raw) != `{"expired":1,"settled":2,"released":3,"grants_expired":5,"probes":4,"months_closed":6,"unbilled":7,"poison":8}` {
+	if raw, _ := json.Marshal(a); string(raw) != `{"expired":1,"settled":2,"released":3,"grants_expired":5,"probes":4,"months_closed":6,"unbilled":7,"poison":8,"drained":9}` {
 		t.Errorf("answer: %s", raw)
 	}
 	if _, err := h.Handle(t.Context(), events.CloudWatchEvent{}); fault.CodeOf(err) != fault.InvalidRequest {
 		t.Errorf("no time: %v", err)
+	}
+	// Drains that cannot be ended fail nothing else.
+	drains.n, drains.err = 1, fault.New(fault.LedgerUnavailable, "test", "down")
+	if a, err := h.Handle(t.Context(), ev); err != nil || a.Drained != 1 || !drains.at.Equal(f.now) {
+		t.Errorf("drains down: %+v %v at %v", a, err, drains.at)
 	}
 	// Probes that cannot be handed over do not undo what the ledger did.
 	probes.n, probes.err = 1, fault.New(fault.Unavailable, "test", "down")
@@ -155,7 +172,7 @@ func TestMetricsAreLogged(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
 	report := credit.SweepReport{Left: 3, Poisoned: 4, Unbilled: 5, UnbilledAtMost: 6}
 	means := map[string]float64{topology.PoisonMetric: 3, topology.UnbilledMetric: 6}
-	h := &Handler{Ledger: &fakeSweeper{report: report, closed: credit.CloseReport{Mismatches: []credit.Mismatch{{Org: "o", What: "posted"}}}}, Probes: &fakeProber{}, Rotations: &fakeWake{}, Replenish: &fakeWake{},
+	h := &Handler{Ledger: &fakeSweeper{report: report, closed: credit.CloseReport{Mismatches: []credit.Mismatch{{Org: "o", What: "posted"}}}}, Probes: &fakeProber{}, Rotations: &fakeWake{}, Replenish: &fakeWake{}, Drains: &fakeDrains{},
 		Events: &fakeEvents{}, Log: slog.New(slog.NewJSONHandler(&log, nil))}
 	if _, err := h.Handle(t.Context(), events.CloudWatchEvent{Time: at}); err != nil {
 		t.Fatal(err)

@@ -31,11 +31,11 @@ func (x *tenant) counter() (c counter) {
 func (x *tenant) enter(mode string) {
 	x.t.Helper()
 	eventually(x.t, x.ID+" becomes "+mode, func() bool {
-		a, err := tryPost(x.t.Context(), world.BaseURL+"/api/orgs/"+x.ID+"/legacy-tokens/mode", seeded.OperatorKey, map[string]any{"ledger_mode": mode})
-		if err == nil && a.Status != http.StatusOK && a.Status != http.StatusConflict {
-			x.t.Fatalf("%s: %d %s", mode, a.Status, a.Body)
+		err := operator().Call(x.t.Context(), http.MethodPut, "/api/orgs/"+x.ID+"/billing", map[string]any{"ledger_mode": mode}, nil)
+		if err != nil && statusOf(err) != http.StatusConflict {
+			x.t.Fatalf("%s: %v", mode, err)
 		}
-		return err == nil && a.Status == http.StatusOK
+		return err == nil
 	})
 }
 
@@ -115,6 +115,12 @@ func TestLegacyCutover(t *testing.T) {
 		paidBy[a.Header.Get("x-request-id")] = payer
 	}
 	to := func(mode string) func() { return func() { x.enter(mode) } }
+	drained := func() { // by itself
+		eventually(t, x.ID+" has drained", func() bool {
+			sweep(t, now)
+			return x.counter().Mode == "credit"
+		})
+	}
 	for round := range 2 {
 		from := "legacy_tokens"
 		across(from, to("shadow"))
@@ -128,7 +134,11 @@ func TestLegacyCutover(t *testing.T) {
 		shift(t, now)
 		across(from, to("draining"))
 		// The call that the counter pays for is still to be settled, or was just now.
-		across("", to("credit"))
+		if round == 0 {
+			across("", to("credit"))
+		} else {
+			across("", drained)
+		}
 		across("", func() {})
 		if round == 0 {
 			across("", to("rolled_back"))
@@ -149,6 +159,17 @@ func TestLegacyCutover(t *testing.T) {
 		payer, known := paidBy[e.RequestID]
 		if !known || e.PaidBy != payer || (payer != "") != (e.Amount == 0) {
 			t.Errorf("%s: paid by %q with %d, want %q", e.RequestID, e.PaidBy, e.Amount, payer)
+		}
+		var q struct {
+			Cost     int64
+			Attempts []struct {
+				Cost   int64
+				PaidBy string `json:"paid_by"`
+			}
+		}
+		x.call(http.MethodGet, "/requests/"+e.RequestID, nil, &q)
+		if q.Cost != -e.Amount || len(q.Attempts) != 1 || q.Attempts[0].Cost != q.Cost || q.Attempts[0].PaidBy != payer {
+			t.Errorf("%s: %+v, the entry says %d by %q", e.RequestID, q, e.Amount, payer)
 		}
 		if payer == "" {
 			paid += e.Usage.Input + e.Usage.Output

@@ -73,7 +73,6 @@ func rowsOf() map[string][]string {
 		"POST " + base + "/grants":      {"grant.create"},
 		"POST " + base + "/adjustments": {"adjustment.create"},
 
-		"POST " + base + "/legacy-tokens/mode":   {"ledger_mode.set"},
 		"PUT " + base + "/legacy-tokens":         {"legacy_tokens.terms"},
 		"POST " + base + "/legacy-tokens/import": {"legacy_tokens.import"},
 
@@ -85,7 +84,7 @@ func rowsOf() map[string][]string {
 		"PUT " + base + "/sharing":              {"sharing.update"},
 		"POST " + base + "/sharing/renew":       {"new/sharing.client"},
 		"PUT " + base + "/sharing/clients/{id}": {"new/sharing.client"},
-		"PUT " + base + "/billing":              {"billing.update"},
+		"PUT " + base + "/billing":              {"billing.update", "ledger_mode.set"},
 		"PUT /api/operator/billing":             {"operator/tiers.billing"},
 
 		"PUT /api/operator/tiers":                      {"operator/tiers.update"},

@@ -11,8 +11,8 @@ import (
 
 func commercialRoutes() []route {
 	return []route{
-		get(base+"/billing", orgBilling, "What requests on own keys and endpoints cost, why, what is left of the month's allowance, and the rules of all tiers", billingJSON{}, getBilling),
-		change(http.MethodPut, base+"/billing", orgOperator, "Set the organisation's own terms, or with inherit those of its tier again", termsBody{}, billingJSON{}, with(putBilling)),
+		get(base+"/billing", orgBilling, "Who pays (ledger_mode), what requests on own keys and endpoints cost, why, what is left of the month's allowance, and the rules of all tiers", billingJSON{}, getBilling),
+		change(http.MethodPut, base+"/billing", orgOperator, "Set the organisation's own terms, or with inherit those of its tier again; or who pays: ledger_mode alone leaves the terms, the mode that is there again counts what calls in flight at a rollback used", billingBody{}, billingJSON{}, with(putBilling)),
 		get("/api/operator/billing", operatorRead, "The commercial policy of each tier", rulesJSON{}, getRules),
 		change(http.MethodPut, "/api/operator/billing", operatorAdmin, "Set the terms of tiers, or with inherit the shipped ones again; what is not named stays", rulesBody{}, rulesJSON{}, with(putRules)),
 	}
@@ -44,7 +44,7 @@ func policyOut(p commercial.Policy) policyJSON {
 
 // billingJSON is everything about how an organisation is charged, besides prices.
 type billingJSON struct {
-	// LedgerMode says who pays; it is changed below legacy-tokens.
+	// LedgerMode says who pays; below legacy-tokens is what it can become and why not.
 	LedgerMode org.LedgerMode `json:"ledger_mode"`
 	Policy     policyJSON     `json:"policy"`
 	// FreeRequests is what the allowance of the month took so far.
@@ -102,6 +102,23 @@ type termsBody struct {
 	FreeRequestsPerMonth int64            `json:"free_requests_per_month"`
 }
 
+// billingBody is termsBody with who pays. The mode is changed first: where that is
+// refused, nothing is.
+type billingBody struct {
+	LedgerMode           org.LedgerMode   `json:"ledger_mode"`
+	Inherit              bool             `json:"inherit"`
+	Model                commercial.Model `json:"model"`
+	FlatFee              billing.Micro    `json:"flat_fee"`
+	SurchargeBPS         int64            `json:"surcharge_bps"`
+	EndpointFee          billing.Micro    `json:"endpoint_fee"`
+	FreeRequestsPerMonth int64            `json:"free_requests_per_month"`
+}
+
+func (b billingBody) own() termsBody {
+	return termsBody{Inherit: b.Inherit, Model: b.Model, FlatFee: b.FlatFee, SurchargeBPS: b.SurchargeBPS, EndpointFee: b.EndpointFee,
+		FreeRequestsPerMonth: b.FreeRequestsPerMonth}
+}
+
 // terms are nil to inherit.
 func (b termsBody) terms() (*commercial.Terms, error) {
 	t := commercial.Terms{Model: b.Model, FlatFee: b.FlatFee, SurchargeBPS: b.SurchargeBPS, PrivateFee: b.EndpointFee, FreeRequests: b.FreeRequestsPerMonth}
@@ -114,10 +131,22 @@ func (b termsBody) terms() (*commercial.Terms, error) {
 	return nil, nil
 }
 
-func putBilling(c *call, b termsBody) (any, error) {
-	t, err := b.terms()
+func putBilling(c *call, b billingBody) (any, error) {
+	own := b.own()
+	if b.LedgerMode != "" && own == (termsBody{}) {
+		if err := c.setLedgerMode(b.LedgerMode); err != nil {
+			return nil, err
+		}
+		return getBilling(c)
+	}
+	t, err := own.terms()
 	if err != nil {
 		return nil, err
+	}
+	if b.LedgerMode != "" {
+		if err := c.setLedgerMode(b.LedgerMode); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.Commercial.SetOrganisation(c, c.op, c.org.ID, t); err != nil {
 		return nil, err

@@ -89,11 +89,10 @@ func examples(w *world) map[string]example {
 	add("PUT", base+"/credits", "", `{"credit_line":500}`)
 	add("POST", base+"/grants", "", `{"kind":"purchased","amount":1000000,"idempotency_key":"k1"}`)
 	add("POST", base+"/adjustments", "", `{"kind":"gifted","amount":-5,"idempotency_key":"k2"}`)
-	add("POST", base+"/legacy-tokens/mode", "", `{"ledger_mode":"legacy"}`)
 	add("PUT", base+"/legacy-tokens", "", `{"limit_tokens":1000,"rate_pico":2000000,"rounding":100,"rates":[{"model":"*","input_pico":1,"output_pico":2}]}`)
 	add("POST", base+"/legacy-tokens/import", "", `{"rows":[{"id":"r1","periodStart":1772323200000,"periodEnd":1772409600000,"requestCount":3,"inputTokens":2,"outputTokens":3,"totalTokens":5,"costInCents":1.25,"requestType":"chat","provider":"openrouter","model":"prov/m","success":true}]}`)
 	add("PUT", base+"/alerts/settings", "", `{"low_balance":1000000}`)
-	add("PUT", base+"/billing", "", `{"model":"flat_platform_fee","flat_fee":20000,"endpoint_fee":500,"free_requests_per_month":1000}`)
+	add("PUT", base+"/billing", "", `{"ledger_mode":"legacy","model":"flat_platform_fee","flat_fee":20000,"endpoint_fee":500,"free_requests_per_month":1000}`)
 	add("PUT", "/api/operator/billing", "", `{"enterprise":{"model":"optional_surcharge","surcharge_bps":500},"agency":{"inherit":true}}`)
 	add("GET", base+"/sharing", "", "")
 	add("GET", base+"/sharing/clients", "", "")
@@ -123,7 +122,7 @@ func (w *world) prepare(name string) {
 		w.must("POST", "/api/orgs/acme/connections/"+w.ids["connections"]+"/rotate", adminKey, `{"api_key":"`+w.canary()+`"}`, 200)
 	}
 	if name == "PUT "+base+"/legacy-tokens" || name == "POST "+base+"/legacy-tokens/import" {
-		w.must("POST", "/api/orgs/acme/legacy-tokens/mode", operatorKey, `{"ledger_mode":"legacy"}`, 200)
+		w.must("PUT", "/api/orgs/acme/billing", operatorKey, `{"ledger_mode":"legacy"}`, 200)
 	}
 	if name == "POST /api/operator/payments/finish" {
 		for range 2 {

@@ -17,8 +17,6 @@ func legacyTokenRoutes() []route {
 	return []route{
 		get(one, orgBilling, "The legacy token counter, who pays, and which changes of that are possible now", legacyTokensJSON{}, getLegacyTokens),
 		change(http.MethodPut, one, orgOperator, "Set what was agreed about the tokens of a month; while the counter pays", legacyTermsBody{}, legacyTokensJSON{}, with(putLegacyTerms)),
-		act(one+"/mode", orgOperator, "Change who pays: legacy, shadow, draining, credit, rolled_back; the mode that is there again counts what calls in flight at a rollback used",
-			ledgerModeBody{}, legacyTokensJSON{}, with(setLedgerMode)),
 		get(one+"/parity", orgBilling, "The counter beside the ledger per day and model, and what stands in the way of a cutover", parityJSON{}, getParity,
 			param{"from", "first day, YYYY-MM-DD, default seven days ago"}, param{"to", "last day, default yesterday"}),
 		act(one+"/import", orgOperator, "Add usage rows of the older product to the counter, each once", legacyImportBody{}, legacyImportJSON{}, with(importLegacyTokens)),
@@ -108,18 +106,19 @@ func putLegacyTerms(c *call, b legacyTermsBody) (any, error) {
 	return getLegacyTokens(c)
 }
 
-type ledgerModeBody struct {
-	LedgerMode org.LedgerMode `json:"ledger_mode" api:"required"`
-}
-
-func setLedgerMode(c *call, b ledgerModeBody) (any, error) {
-	switch b.LedgerMode {
+// setLedgerMode changes who pays.
+func (c *call) setLedgerMode(mode org.LedgerMode) error {
+	switch mode {
 	case org.LedgerLegacy, org.LedgerShadow, org.LedgerDraining, org.LedgerCredit, org.LedgerRolledBack:
 	default:
-		return nil, malformed("ledger_mode", "ledger_mode is legacy, shadow, draining, credit or rolled_back")
+		return malformed("ledger_mode", "ledger_mode is legacy, shadow, draining, credit or rolled_back")
 	}
-	v, err := c.LegacyTokens.Change(c, c.op, c.org.ID, b.LedgerMode)
-	return legacyTokensOut(v), err
+	// The same call may set terms, too, which has a row of its own.
+	v, err := c.LegacyTokens.Change(c, c.op.Part("ledger_mode"), c.org.ID, mode)
+	if err == nil {
+		c.org.LedgerMode = v.Mode
+	}
+	return err
 }
 
 type parityJSON struct {

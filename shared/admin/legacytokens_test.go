@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"reflect"
 	"testing"
 
 	"github.com/latchkey/latchkey/shared/audit"
@@ -59,9 +60,15 @@ func (f *fakeLegacy) Days(_ context.Context, _, from, _ string) ([]legacytokens.
 func TestLegacyTokens(t *testing.T) {
 	w := newWorld(t)
 	const path = "/api/orgs/acme/legacy-tokens"
-	w.must("POST", path+"/mode", operatorKey, `{"ledger_mode":"legacy"}`, 200)
+	w.must("PUT", "/api/orgs/acme/billing", operatorKey, `{"ledger_mode":"legacy"}`, 200)
 	w.must("PUT", path, operatorKey, `{"limit_tokens":10,"rate_pico":1,"rounding":1}`, 200)
-	v := w.must("POST", path+"/mode", operatorKey, `{"ledger_mode":"shadow"}`, 200)
+	terms := w.must("PUT", "/api/orgs/acme/billing", operatorKey, `{"model":"optional_surcharge","surcharge_bps":500}`, 200)["policy"]
+	// The mode alone leaves the terms as they are.
+	b := w.must("PUT", "/api/orgs/acme/billing", operatorKey, `{"ledger_mode":"shadow"}`, 200)
+	if b["ledger_mode"] != "shadow" || !reflect.DeepEqual(b["policy"], terms) {
+		t.Errorf("%v", b)
+	}
+	v := w.must("GET", path, billingKey, "", 200)
 	if v["ledger_mode"] != "shadow" || v["epoch"] != 1.0 || v["left_tokens"] != 10.0 || v["shadow_until"] == nil {
 		t.Errorf("%v", v)
 	}
@@ -69,11 +76,20 @@ func TestLegacyTokens(t *testing.T) {
 	if draining["to"] != "draining" || draining["allowed"] != false || draining["reasons"].([]any)[0] != "seven whole days in shadow are needed" {
 		t.Errorf("%v", draining)
 	}
-	if e := w.must("POST", path+"/mode", operatorKey, `{"ledger_mode":"draining"}`, 409)["error"].(map[string]any); e["code"] != "conflict" {
+	if e := w.must("PUT", "/api/orgs/acme/billing", operatorKey, `{"ledger_mode":"draining"}`, 409)["error"].(map[string]any); e["code"] != "conflict" {
 		t.Errorf("%v", e)
 	}
-	w.must("POST", path+"/mode", operatorKey, `{"ledger_mode":"tokens"}`, 400)
-	w.must("POST", path+"/mode", adminKey, `{"ledger_mode":"legacy"}`, 403)
+	// Where the mode is refused, the terms stay, and the other way round.
+	w.must("PUT", "/api/orgs/acme/billing", operatorKey, `{"ledger_mode":"draining","inherit":true}`, 409)
+	w.must("PUT", "/api/orgs/acme/billing", operatorKey, `{"ledger_mode":"legacy","inherit":true,"flat_fee":1}`, 400)
+	if v := w.must("GET", path, billingKey, "", 200); v["ledger_mode"] != "shadow" {
+		t.Errorf("%v", v)
+	}
+	if b := w.must("GET", "/api/orgs/acme/billing", billingKey, "", 200); !reflect.DeepEqual(b["policy"], terms) {
+		t.Errorf("%v", b)
+	}
+	w.must("PUT", "/api/orgs/acme/billing", operatorKey, `{"ledger_mode":"tokens"}`, 400)
+	w.must("PUT", "/api/orgs/acme/billing", adminKey, `{"ledger_mode":"legacy"}`, 403)
 	p := w.must("GET", path+"/parity", billingKey, "", 200)
 	row := p["rows"].([]any)[0].(map[string]any)
 	if p["ok"] != false || row["difference"] != 2.0 || row["classes"].(map[string]any)["rounding"] != 2.0 || row["reasons"].([]any)[0] != "requests" {

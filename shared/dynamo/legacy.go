@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -21,7 +22,10 @@ import (
 // Legacy implements [legacytokens.Store] on the ledger table.
 type Legacy struct{ s *LedgerStore }
 
-var _ legacytokens.Store = Legacy{}
+var (
+	_ legacytokens.Store  = Legacy{}
+	_ legacytokens.Drains = Legacy{}
+)
 
 // Legacy returns the store of legacy token counters.
 func (db *DB) Legacy() Legacy { return Legacy{db.Ledger()} }
@@ -80,6 +84,20 @@ func parseCounter(orgID string, it item) (legacytokens.Counter, error) {
 // Counter implements [legacytokens.Store].
 func (l Legacy) Counter(ctx context.Context, orgID string) (legacytokens.Counter, error) {
 	return l.s.counter(ctx, orgID)
+}
+
+// Draining implements [legacytokens.Drains].
+func (l Legacy) Draining(ctx context.Context, now time.Time, limit int) (orgs []string, err error) {
+	items, err := l.s.dueIn(ctx, table.LegacyDraining, now, limit)
+	if err != nil {
+		return nil, ledgerUnavailable("dynamo.Draining", err)
+	}
+	for _, it := range items {
+		if orgID, ok := table.LegacyCounterOrg(read(it).str(table.PK)); ok {
+			orgs = append(orgs, orgID)
+		}
+	}
+	return orgs, nil
 }
 
 func termValues(x *expression, t legacytokens.Terms) {
@@ -244,6 +262,12 @@ func (l Legacy) changeCounter(ch legacytokens.Change) *types.Update {
 	set(aOpeningAmt, num(int64(n.Opening.Amount)))
 	set(aOpeningPer, str(n.Opening.Period))
 	set(aOpeningUsed, num(n.Opening.Used))
+	draining, since := x.name(table.HoldsPK), x.name(table.HoldsSK)
+	if n.Mode == org.LedgerDraining {
+		x.set = append(x.set, draining+" = "+x.value(str(table.LegacyDraining)), since+" = "+x.value(millis(n.Since)))
+	} else {
+		x.remove = append(x.remove, draining, since)
+	}
 	open := x.name(aOpen)
 	if c.Version == 0 {
 		x.set = append(x.set, open+" = "+x.value(num(0)))

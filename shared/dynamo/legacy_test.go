@@ -291,6 +291,108 @@ func TestLegacyCutover(t *testing.T) {
 	}
 }
 
+// captured keeps the last change that was written.
+type captured struct {
+	dynamo.Legacy
+	last *legacytokens.Change
+}
+
+func (c captured) Change(ctx context.Context, ch legacytokens.Change) error {
+	err := c.Legacy.Change(ctx, ch)
+	if err == nil {
+		*c.last = ch
+	}
+	return err
+}
+
+// TestLegacyGrantOnce: operators who cut over at the same time and a change that is
+// written again, even on a balance as it is by then, make one opening grant.
+func TestLegacyGrantOnce(t *testing.T) {
+	r := openLegacy(t)
+	r.to(org.LedgerLegacy, org.LedgerShadow)
+	r.now = r.now.AddDate(0, 0, 8)
+	var last legacytokens.Change
+	var wg sync.WaitGroup
+	var errs [4]error
+	for i := range errs {
+		service := &legacytokens.Service{Store: r.db.Legacy(), Balances: r.ledger, Usage: r.db.Ledger()}
+		if i == 0 {
+			service = r.service
+		}
+		op := r.op()
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			_, errs[i] = service.Change(t.Context(), op, legacytest.Org, org.LedgerDraining)
+		}()
+	}
+	wg.Wait()
+	for _, err := range errs {
+		r.must(err)
+	}
+	const want = 100_000_000 + 2*1_000_000
+	posted := func(want credit.Micro) credit.BalanceView {
+		t.Helper()
+		b, err := r.ledger.Balance(t.Context(), legacytest.Org)
+		r.must(err)
+		if b.Posted != want {
+			t.Fatalf("posted %d, want %d", b.Posted, want)
+		}
+		return b
+	}
+	posted(want)
+	// Once more around, and that change is written again.
+	r.service.Store = captured{r.db.Legacy(), &last}
+	r.to(org.LedgerRolledBack, org.LedgerShadow, org.LedgerDraining)
+	b := posted(want)
+	if last.Posting == nil || last.Posting.Amount != 2_000_000 {
+		t.Fatalf("captured %+v", last)
+	}
+	again := *last.Posting
+	again.Seq, again.Base = b.Seq+1, b.Posted
+	last.Posting, last.Account, last.Row = &again, b.Account, r.op().Row(legacytest.Org, "ledger_mode.set", legacytest.Org)
+	if err := r.db.Legacy().Change(t.Context(), last); fault.CodeOf(err) != fault.Conflict {
+		t.Errorf("written again: %v", err)
+	}
+	posted(want)
+}
+
+// TestLegacyDrains: a drain ends by itself once the last call of the counter has
+// settled, with an audit row, and is listed until then.
+func TestLegacyDrains(t *testing.T) {
+	r := openLegacy(t)
+	f := legacytokens.Finisher{Service: r.service, Drains: r.db.Legacy(), Actor: "function:sweep", NewID: func(time.Time) string { return r.op().ID }}
+	finish := func(want int, mode org.LedgerMode) {
+		t.Helper()
+		n, err := f.Finish(t.Context(), r.now)
+		r.must(err)
+		v, err := r.service.View(t.Context(), legacytest.Org, r.now)
+		r.must(err)
+		if n != want || v.Mode != mode {
+			t.Fatalf("ended %d, %s, want %d, %s", n, v.Mode, want, mode)
+		}
+	}
+	r.to(org.LedgerLegacy, org.LedgerShadow)
+	finish(0, org.LedgerShadow)
+	r.now = r.now.AddDate(0, 0, 8)
+	h, err := r.begin("open")
+	r.must(err)
+	_, err = r.service.Change(t.Context(), r.op(), legacytest.Org, org.LedgerDraining)
+	r.must(err)
+	finish(0, org.LedgerDraining)
+	r.finish(h, 100)
+	r.must(r.settle(r.now))
+	finish(1, org.LedgerCredit)
+	if listed, err := r.db.Legacy().Draining(t.Context(), r.now, 10); err != nil || len(listed) != 0 {
+		t.Errorf("still listed: %v, %v", listed, err)
+	}
+	rows, _, err := r.db.Audit().Audit(t.Context(), legacytest.Org, "", 10, r.now)
+	r.must(err)
+	if row := rows[0]; row.Action != "ledger_mode.set" || row.Actor != "function:sweep" || row.Detail["state"] != "draining" || row.Detail["amount"] != "-400" {
+		t.Errorf("row %+v", row)
+	}
+}
+
 // TestLegacyRunningAtRollback: a call that runs at the rollback is paid with the opening
 // grant it was admitted on, not with what was bought; the rest is taken back after it.
 func TestLegacyRunningAtRollback(t *testing.T) {

@@ -344,16 +344,6 @@ func AllReplenishBuckets() []string {
 // ReplenishBucket is the index partition of an organisation's standing order.
 func ReplenishBucket(org string) string { return "RX#" + strconv.Itoa(bucket(org, replenishBuckets)) }
 
-// LegacyCounter is a legacy token counter with its mode, among what calls may write.
-func LegacyCounter(org string) Key { return Key{"A#" + org + "#T", "COUNTER"} }
-
-// LegacyDay is what the counter counted of one model on one day (YYYY-MM-DD), out of
-// the reach of calls.
-func LegacyDay(org, day, model string) Key { return Key{"TD#" + org, day + "#" + model} }
-
-// LegacyRow marks a usage row of the old product as imported.
-func LegacyRow(org, id string) Key { return Key{"TI#" + org, id} }
-
 // Poison records an item that settlement could not process, by its key.
 func Poison(pk, sk string) Key { return Key{PoisonList, pk + "|" + sk} }
 

@@ -176,6 +176,8 @@ func sweep() Function {
 			{Table: table.Config, Actions: []string{"Query"}, Index: true, Keys: []string{table.ProbesDue}},
 			// It tells callers how many balance shards to use.
 			{Table: table.Config, Actions: []string{"UpdateItem"}, Keys: []string{"ORG#*"}},
+			// It ends the drain of a legacy counter, which is a change of who pays.
+			{Table: table.Config, Actions: []string{"GetItem", "PutItem"}, Keys: []string{table.AuditRows, table.AuditHeads}},
 			{Table: table.Ledger, Actions: []string{"BatchGetItem", "ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
 			// It forgets poison that has been settled.
 			{Table: table.Ledger, Actions: []string{"DeleteItem"}, Keys: []string{table.PoisonList}},

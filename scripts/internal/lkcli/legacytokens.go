@@ -26,7 +26,7 @@ func legacyTokenCommands() []command {
 			args: []arg{{name: "file", about: `JSON rows [{"periodStart","periodEnd","requestCount","inputTokens","outputTokens","totalTokens","costInCents","requestType","provider","model","success","id"?}], at most 500; - = standard input`, file: true}},
 			wrap: "rows", examples: []string{"lk legacy-tokens import --org acme rows.json"}},
 		{name: "migrate legacy-tokens", about: "take organisations one step on from their legacy token counter to credits; one page a call (operator)", local: migrateLegacyTokens,
-			method: http.MethodPost, path: one + "/mode",
+			method: http.MethodPut, path: orgPath + "/billing",
 			columns:  receiptColumns(),
 			examples: []string{"lk migrate legacy-tokens --dry-run", "lk migrate legacy-tokens --apply --org acme --to shadow", "lk migrate legacy-tokens --apply --cursor acme --json"},
 			flags: []option{plain(boolean, "dry-run", "only say what would happen"), plain(boolean, "apply", "do it"),
@@ -200,7 +200,7 @@ func legacyStep(ctx context.Context, c *client, id, to string, apply bool) (r re
 	if !apply || !r.Allowed {
 		return r, v.Epoch > 0, nil
 	}
-	raw, err = c.do(ctx, operation{method: http.MethodPost, path: path + "/mode", body: encode(map[string]any{"ledger_mode": r.To})})
+	_, err = c.do(ctx, operation{method: http.MethodPut, path: "/api/orgs/" + url.PathEscape(id) + "/billing", body: encode(map[string]any{"ledger_mode": r.To})})
 	var refused *failure
 	switch {
 	case errors.As(err, &refused) && refused.Status == http.StatusConflict:
@@ -209,10 +209,14 @@ func legacyStep(ctx context.Context, c *client, id, to string, apply bool) (r re
 	case err != nil:
 		return r, true, err
 	}
+	r.Done = true
+	if raw, err = c.do(ctx, operation{method: http.MethodGet, path: path}); err != nil {
+		return r, true, err
+	}
 	if json.Unmarshal(raw, &v) != nil {
 		return r, true, unreadable()
 	}
-	r.Done, r.Epoch, r.Open = true, v.Epoch, v.Open
+	r.Epoch, r.Open = v.Epoch, v.Open
 	return r, true, nil
 }
 

@@ -19,14 +19,14 @@ func TestMigrateLegacyTokens(t *testing.T) {
 		switch {
 		case r.URL.Path == "/api/orgs":
 			_, _ = w.Write([]byte(`{"items":[{"id":"a"},{"id":"b"},{"id":"c"}],"next_cursor":"c"}`))
-		case r.Method == http.MethodPost:
+		case r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/billing"):
 			var b struct {
 				Mode string `json:"ledger_mode"`
 			}
 			_ = json.NewDecoder(r.Body).Decode(&b)
 			posted = append(posted, id+"="+b.Mode)
 			modes[id] = b.Mode
-			_, _ = w.Write([]byte(`{"ledger_mode":"` + b.Mode + `","epoch":2,"open":0,"next":[]}`))
+			_, _ = w.Write([]byte(`{"ledger_mode":"` + b.Mode + `"}`))
 		default:
 			epoch, next := "1", `{"to":"shadow","allowed":true,"reasons":[],"grant":0,"count_tokens":0}`
 			switch id {

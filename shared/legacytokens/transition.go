@@ -36,7 +36,8 @@ const (
 	Restore Effect = "restore"
 )
 
-// Transition is one allowed change of mode. All are the operator's.
+// Transition is one allowed change of mode. All are the operator's; the end of a drain
+// also comes by itself ([Finisher]).
 type Transition struct {
 	From, To Mode
 	// Switches says that another one pays from then on, which begins an epoch.

@@ -3,6 +3,7 @@ package legacytokens_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,5 +66,33 @@ func TestFinish(t *testing.T) {
 		return r.Org == "ready" && r.Actor == "function:sweep" && r.Action == "ledger_mode.set" && r.Detail["mode"] == "credit"
 	}) || len(d.rows) != 1 {
 		t.Errorf("rows %+v", d.rows)
+	}
+}
+
+// TestParityGate: after seven days in shadow a call that the counter and the ledger do
+// not agree on stands in the way of a cutover, and is named.
+func TestParityGate(t *testing.T) {
+	m := newMemory()
+	service, now := m.world().Service, legacytest.Start()
+	change := func(to org.LedgerMode) error {
+		_, err := service.Change(t.Context(), audit.Op{Actor: "operator:test", ID: "op" + string(to[:3]), At: now}, legacytest.Org, to)
+		return err
+	}
+	if err := change(org.LedgerLegacy); err != nil {
+		t.Fatal(err)
+	}
+	m.counter.Terms = legacytest.Terms()
+	if err := change(org.LedgerShadow); err != nil {
+		t.Fatal(err)
+	}
+	now = now.AddDate(0, 0, 8)
+	day := now.AddDate(0, 0, -2).Format(time.DateOnly)
+	m.days[day] = &legacytokens.Day{Day: day, Model: "prov/m", Requests: 1, Input: 2, Output: 3}
+	if err := change(org.LedgerDraining); fault.CodeOf(err) != fault.Conflict || !strings.Contains(err.Error(), day+": prov/m: requests") {
+		t.Errorf("without parity: %v", err)
+	}
+	delete(m.days, day)
+	if err := change(org.LedgerDraining); err != nil || m.counter.Mode != org.LedgerDraining {
+		t.Errorf("with parity: %v, %s", err, m.counter.Mode)
 	}
 }

@@ -311,3 +311,32 @@ func TestMediaIsRefused(t *testing.T) {
 		}
 	})
 }
+
+// TestNobodyListens: without a model for it a recording is fetched and not
+// transcribed, the person is told, and nothing is charged; without one for speech the
+// answer is text.
+func TestNobodyListens(t *testing.T) {
+	l := listeners["telegram"](t)
+	file, recording, _ := record()
+	l.deliver(l.note(731, file, recording))
+	eventually(t, "the person is told", func() bool { return len(l.posts()) == 1 })
+	if p := l.posts()[0]; !strings.Contains(p.Text, "can't listen to recordings") {
+		t.Errorf("%+v", p)
+	}
+	l.audited("media.unheard")
+	var agents struct{ Items []struct{ ID string } }
+	l.call(http.MethodGet, "/agents", nil, &agents)
+	l.call(http.MethodPatch, "/agents/"+agents.Items[0].ID, map[string]any{"voice": "alloy"}, nil)
+	l.call(http.MethodPut, "/settings", map[string]any{"aliases": map[string]any{"transcription": simVoice}}, nil)
+	file, recording, text := record()
+	l.deliver(l.note(732, file, recording))
+	eventually(t, "the answer is posted", func() bool { return len(l.posts()) == 2 })
+	if p := l.posts()[1]; p.Text != "You said: "+text || p.Voice != 0 {
+		t.Errorf("%+v", p)
+	}
+	l.audited("reply.voice_failed")
+	l.consistent()
+	if amounts := l.usageAmounts(); amounts[heardSeconds] != 1 {
+		t.Errorf("charged %v", amounts)
+	}
+}

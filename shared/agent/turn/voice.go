@@ -2,7 +2,6 @@ package turn
 
 import (
 	"context"
-	"regexp"
 	"strings"
 	"time"
 	"unicode/utf16"
@@ -275,6 +274,10 @@ func (x *run) speak(ctx context.Context, k int) Spoken {
 	if !ok {
 		return Spoken{}
 	}
+	words := plainWords(p.Text)
+	if words == "" {
+		return Spoken{}
+	}
 	speaking, cancel := context.WithTimeout(ctx, speakTime)
 	defer cancel()
 	if limit, ok := ctx.Deadline(); ok {
@@ -284,7 +287,7 @@ func (x *run) speak(ctx context.Context, k int) Spoken {
 	form := speaker.VoiceForm()
 	form.MaxBytes = min(form.MaxBytes, maxSpeech)
 	got, err := x.d.Speech.Speak(speaking, SpeakRequest{Org: x.job.Org, Agent: x.job.AgentID, Attempt: x.turn.Attempts, Voice: p.Voice, Form: form,
-		Text: plainWords(p.Text), CallID: session.RequestKey(x.job.Install, x.job.EventID, x.job.AgentID, "speak")})
+		Text: words, CallID: session.RequestKey(x.job.Install, x.job.EventID, x.job.AgentID, "speak")})
 	if err != nil {
 		f := fault.As(err)
 		x.turn.RequestIDs = merge(x.turn.RequestIDs, []string{f.RequestID})
@@ -336,22 +339,4 @@ func (x *run) spoken(ctx context.Context) *end {
 		}
 	}
 	return nil
-}
-
-// link is a Markdown link, of which the words are spoken.
-var link = regexp.MustCompile(`!?\[([^\]\n]*)\]\([^)\n]*\)`)
-
-// plainWords is text without the marks that nobody speaks.
-func plainWords(text string) string {
-	text = link.ReplaceAllString(text, "$1")
-	text = strings.NewReplacer("**", "", "__", "", "~~", "", "`", "").Replace(text)
-	lines := strings.Split(text, "\n")
-	for i, l := range lines {
-		l = strings.TrimLeft(l, " \t")
-		for _, mark := range []string{"###### ", "##### ", "#### ", "### ", "## ", "# ", "> ", "* ", "- "} {
-			l = strings.TrimPrefix(l, mark)
-		}
-		lines[i] = l
-	}
-	return strings.TrimSpace(strings.Join(lines, "\n"))
 }

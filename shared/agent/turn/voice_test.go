@@ -408,3 +408,29 @@ func TestLostClaimOfSpeech(t *testing.T) {
 		t.Fatalf("%+v committed %q", r, e.model.committed)
 	}
 }
+
+// TestSpokenWords: what is spoken has no marks and no addresses; what is posted
+// beside it is the answer.
+func TestSpokenWords(t *testing.T) {
+	for text, want := range map[string]string{
+		"# Title\n\n- **bold** and *thin*\n> _quoted_ `code`": "Title\n\nbold and thin\nquoted code",
+		"see [the page](https://example.com/a_b) now":         "see the page now",
+		"see <https://example.com/x|the page> &amp; rest":     "see the page & rest",
+		"see https://example.com/a?b=c now":                   "see  now",
+		"snake_case and 2 * 3 and 2*3":                        "snake_case and 2 * 3 and 2*3",
+		"***all***, ~gone~":                                   "all, gone",
+		"C# costs 5 < 6":                                      "C# costs 5 < 6",
+	} {
+		e := newVoiceEnv(t)
+		e.model.answer.Text = text
+		e.deliver(e.job, 1)
+		if e.talk.lastSpoken.Text != want {
+			t.Errorf("%q is spoken as %q, want %q", text, e.talk.lastSpoken.Text, want)
+		}
+	}
+	e := newVoiceEnv(t)
+	e.model.answer.Text = "https://example.com/"
+	if e.deliver(e.job, 1); len(e.talk.spoken) != 0 || len(e.via.texts) != 1 {
+		t.Errorf("an address alone: spoken %q, texts %q", e.talk.spoken, e.via.texts)
+	}
+}

@@ -19,6 +19,7 @@ import (
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/session/sessiontest"
 	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/vault"
 	"github.com/latchkey/latchkey/shared/webhook"
 	"github.com/latchkey/latchkey/shared/webhook/ingest"
 )
@@ -31,9 +32,11 @@ func (c *clock) Exact(at time.Time) { c.at = at }
 
 type keys struct{}
 
-func (keys) Verifying(context.Context, install.Install, string, time.Time) ([]secret.Text, bool, error) {
-	return []secret.Text{secret.FromString("signing secret")}, true, nil
+func (keys) Verifying(context.Context, install.Install, string, time.Time) (vault.Accepted, error) {
+	return vault.Accepted{Values: []secret.Text{secret.FromString("signing secret")}, Versions: []int{1}, Complete: true}, nil
 }
+
+func (keys) Retired(context.Context, install.Install, string) ([]secret.Text, error) { return nil, nil }
 
 type queue struct{ sent map[string][]byte }
 

@@ -97,12 +97,12 @@ func (e *env) want(err error, code fault.Code, param string) {
 
 func (e *env) verifying(i install.Install) []string {
 	e.Helper()
-	vs, complete, err := e.opener.Verifying(e.Context(), i, "signing_secret", e.now)
-	if err != nil || !complete {
+	open, err := e.opener.Verifying(e.Context(), i, "signing_secret", e.now)
+	if err != nil || !open.Complete || len(open.Versions) != len(open.Values) {
 		e.Fatal(err)
 	}
 	var out []string
-	for _, v := range vs {
+	for _, v := range open.Values {
 		_ = v.Use(func(b []byte) error { out = append(out, string(b)); return nil })
 	}
 	return out
@@ -217,7 +217,7 @@ func TestStates(t *testing.T) {
 	step(e.s.Activate, "", fault.Conflict)
 	step(e.s.Suspend, "", fault.Conflict)
 	i, _, _ := e.store.Install(t.Context(), "i1")
-	if _, _, err := e.opener.Verifying(t.Context(), i, "signing_secret", e.now); fault.CodeOf(err) != fault.NotFound {
+	if _, err := e.opener.Verifying(t.Context(), i, "signing_secret", e.now); fault.CodeOf(err) != fault.NotFound {
 		t.Fatalf("a revoked install's secret opened: %v", err)
 	}
 	_, err := e.s.Suspend(t.Context(), e.op(), "o2", "i1")
@@ -275,9 +275,9 @@ func TestRotate(t *testing.T) {
 		t.Fatalf("%+v", view)
 	}
 	// The event's clock alone retires it, whatever the vault's says.
-	vs, _, err := e.opener.Verifying(ctx, i, "signing_secret", start.Add(24*time.Hour))
-	if err != nil || len(vs) != 1 {
-		t.Fatalf("%d %v", len(vs), err)
+	open, err := e.opener.Verifying(ctx, i, "signing_secret", start.Add(24*time.Hour))
+	if err != nil || len(open.Values) != 1 {
+		t.Fatalf("%d %v", len(open.Values), err)
 	}
 	if i, err = e.s.RotateFinish(ctx, e.op(), "o1", "i1", "signing_secret"); err != nil || len(e.verifying(i)) != 1 {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ type OpenVault interface {
 	Load(ctx context.Context, org string, class taxonomy.CredentialClass, id string) (vault.Credential, error)
 	Reveal(ctx context.Context, cred vault.Credential, use vault.Use, f func(plain []byte) error) error
 	RevealAll(ctx context.Context, cred vault.Credential, use vault.Use, f func(version int, live bool, plain []byte) error) error
+	RevealRetired(ctx context.Context, cred vault.Credential, use vault.Use, f func(version int, plain []byte) error) error
 }
 
 // Opener opens the secrets of installs for the functions that use them. Purpose
@@ -24,16 +25,28 @@ type Opener struct {
 	Purpose string
 }
 
-// Verifying returns the values of a secret that verify at now, live one first.
-// complete is false if another value exists that did not open: a signature that
-// matches then still counts, but a mismatch proves nothing. Errors:
+// Verifying opens the values of a secret that verify at now. Errors:
 // vault_unavailable; not_found if the install has no such secret.
-func (o Opener) Verifying(ctx context.Context, i Install, name string, now time.Time) (values []secret.Text, complete bool, err error) {
+func (o Opener) Verifying(ctx context.Context, i Install, name string, now time.Time) (vault.Accepted, error) {
 	cred, err := o.Vault.Load(ctx, i.Org, taxonomy.ChannelVerify, i.ID)
 	if err != nil {
-		return nil, false, err
+		return vault.Accepted{}, err
 	}
 	return vault.Accepting(ctx, o.Vault, cred, vault.Use{Field: name, Purpose: o.Purpose}, now)
+}
+
+// Retired opens the replaced values of a secret that verify no more and are still
+// stored, to tell people that a sender uses an old one. Errors as of Verifying.
+func (o Opener) Retired(ctx context.Context, i Install, name string) (values []secret.Text, err error) {
+	cred, err := o.Vault.Load(ctx, i.Org, taxonomy.ChannelVerify, i.ID)
+	if err != nil {
+		return nil, err
+	}
+	err = o.Vault.RevealRetired(ctx, cred, vault.Use{Field: name, Purpose: o.Purpose}, func(_ int, plain []byte) error {
+		values = append(values, secret.New(plain))
+		return nil
+	})
+	return values, err
 }
 
 // Sending returns the live value of a sending secret. Errors: vault_unavailable;

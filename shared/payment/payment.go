@@ -102,11 +102,11 @@ func (o Opener) Accepting(ctx context.Context, now time.Time) (values []secret.T
 	if err != nil {
 		return nil, false, err
 	}
-	values, complete, err = vault.Accepting(ctx, o.Vault, cred, vault.Use{Field: o.Names.Message, Purpose: "payment_message"}, now)
-	if fault.CodeOf(err) == fault.NotFound || err == nil && len(values) == 0 {
+	open, err := vault.Accepting(ctx, o.Vault, cred, vault.Use{Field: o.Names.Message, Purpose: "payment_message"}, now)
+	if fault.CodeOf(err) == fault.NotFound || err == nil && len(open.Values) == 0 {
 		return nil, false, notSetUp(op)
 	}
-	return values, complete, err
+	return open.Values, open.Complete, err
 }
 
 // WriteVault stores secrets and opens none; [vault.Vault] implements it.

@@ -66,6 +66,34 @@ func (v *Vault) RevealAll(ctx context.Context, cred Credential, use Use, f func(
 	return failed
 }
 
+// RevealRetired opens the replaced values of one field whose time to verify is
+// over and that are not pruned yet, newest first, and calls f for each that opens.
+// They prove nothing any more: it tells a person why a signature was refused.
+// Errors: as [Vault.RevealAll].
+func (v *Vault) RevealRetired(ctx context.Context, cred Credential, use Use, f func(version int, plain []byte) error) error {
+	const op = "vault.RevealRetired"
+	if _, err := v.usable(ctx, op, cred, use); err != nil {
+		return err
+	}
+	now := v.now()
+	var failed error
+	for i := len(cred.Head.Drains) - 1; i >= 0; i-- {
+		d := cred.Head.Drains[i]
+		if d.Field != use.Field || now.Before(d.Until) {
+			continue
+		}
+		plain, err := v.open(ctx, op, cred, use, d.Version)
+		if err != nil {
+			failed = err
+			continue
+		}
+		if err := secret.Lend(plain, func(b []byte) error { return f(d.Version, b) }); err != nil {
+			return err
+		}
+	}
+	return failed
+}
+
 func (v *Vault) usable(ctx context.Context, op string, cred Credential, use Use) (Field, error) {
 	if use.Purpose == "" {
 		return Field{}, fault.New(fault.Internal, op, "internal error, try again later")

@@ -70,6 +70,8 @@ const (
 	Handshake         Reason = "hook.handshake"
 	Accepted          Reason = "hook.accepted"
 	NotDispatched     Reason = "hook.install_verifying"
+	// Flood is a refusal like many before it from the same sender.
+	Flood Reason = "hook.flood"
 )
 
 // Refusal says why a request was not accepted. It is deliberately no error: a

@@ -15,13 +15,15 @@
 // [Recorder], never to the sender. A store, vault or queue that does not answer
 // is 503, and the vendor's retry finds a state that does not swallow it.
 //
+// A sender whose requests to an install are refused again and again is answered
+// 429 and recorded once a minute; a request that verifies is never counted nor
+// limited. Counts are in memory, one set per process, bounded, and need no store.
+//
 // The clock is the request's own; an [Ingest] is safe for concurrent use.
 package ingest
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"net/http"
 	"slices"
 	"time"
@@ -33,6 +35,7 @@ import (
 	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/table"
 	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/vault"
 	"github.com/latchkey/latchkey/shared/webhook"
 )
 
@@ -46,29 +49,14 @@ type Installs interface {
 
 // Secrets opens what verifies; see [install.Opener].
 type Secrets interface {
-	Verifying(ctx context.Context, i install.Install, name string, now time.Time) (values []secret.Text, complete bool, err error)
+	Verifying(ctx context.Context, i install.Install, name string, now time.Time) (vault.Accepted, error)
+	Retired(ctx context.Context, i install.Install, name string) ([]secret.Text, error)
 }
 
 // Queue is a first-in-first-out queue per group. It drops a message whose id it
 // has seen within five minutes.
 type Queue interface {
 	Send(ctx context.Context, group, id string, body []byte) error
-}
-
-// Event is one audit record of the boundary. It holds no header, body or MAC.
-type Event struct {
-	At        time.Time
-	Org       string
-	Install   string
-	Provider  taxonomy.Channel
-	Code      webhook.Reason
-	EventID   string
-	RequestID string
-	// Source is the prefix of the sender's address.
-	Source     string
-	BodySHA256 string
-	// RetiringSecret says that a value that is being replaced matched.
-	RetiringSecret bool
 }
 
 // Recorder writes audit records. It must not block and cannot fail the request.
@@ -87,10 +75,13 @@ type Deps struct {
 }
 
 // Ingest handles webhook requests.
-type Ingest struct{ d Deps }
+type Ingest struct {
+	d      Deps
+	floods floods
+}
 
 // New returns an Ingest.
-func New(d Deps) *Ingest { return &Ingest{d} }
+func New(d Deps) *Ingest { return &Ingest{d: d} }
 
 // Request is a request at the boundary.
 type Request struct {
@@ -127,6 +118,9 @@ type call struct {
 	result webhook.Result
 	in     channel.Inbound
 	turn   string
+	// versions are the numbers of the secret's values that were tried.
+	versions []int
+	retired  bool
 }
 
 // Handle answers one request.
@@ -160,18 +154,28 @@ func (g *Ingest) Handle(ctx context.Context, r Request) Response {
 
 // handshake answers the vendor's unsigned check of the URL.
 func (c *call) handshake(ctx context.Context) Response {
-	tokens, _, err := c.d.Secrets.Verifying(ctx, c.inst, c.entry.HandshakeSecret, c.r.Now)
-	switch {
-	case fault.CodeOf(err) == fault.NotFound:
-		return c.end(ctx, webhook.NoSecret, session.Refused)
-	case err != nil:
-		return c.end(ctx, webhook.SecretUnavailable, session.Refused)
+	tokens, why := c.open(ctx, c.entry.HandshakeSecret)
+	if why != "" {
+		return c.end(ctx, why, session.Refused)
 	}
-	challenge, refusal := c.entry.Handshake(c.r.Input, tokens)
+	challenge, refusal := c.entry.Handshake(c.r.Input, tokens.Values)
 	if refusal != nil {
 		return c.end(ctx, refusal.Reason, session.Refused)
 	}
 	return c.challenge(ctx, challenge)
+}
+
+// open opens the values of a secret of the install.
+func (c *call) open(ctx context.Context, name string) (vault.Accepted, webhook.Reason) {
+	got, err := c.d.Secrets.Verifying(ctx, c.inst, name, c.r.Now)
+	switch {
+	case fault.CodeOf(err) == fault.NotFound:
+		return got, webhook.NoSecret
+	case err != nil:
+		return got, webhook.SecretUnavailable
+	}
+	c.versions = got.Versions
+	return got, ""
 }
 
 func (c *call) challenge(ctx context.Context, text string) Response {
@@ -204,30 +208,64 @@ func (c *call) resolve(ctx context.Context, known bool) webhook.Reason {
 
 // verify checks the raw request under the install's own secrets only.
 func (c *call) verify(ctx context.Context) webhook.Reason {
-	var secrets []secret.Text
-	complete := true
+	secrets := vault.Accepted{Complete: true}
 	if c.entry.Scheme.NeedsSecret() {
-		var err error
-		secrets, complete, err = c.d.Secrets.Verifying(ctx, c.inst, c.entry.VerifySecret, c.r.Now)
-		switch {
-		case fault.CodeOf(err) == fault.NotFound:
-			return webhook.NoSecret
-		case err != nil:
-			return webhook.SecretUnavailable
+		var why webhook.Reason
+		if secrets, why = c.open(ctx, c.entry.VerifySecret); why != "" {
+			return why
 		}
 	}
 	in := c.r.Input
 	in.PublicURL, in.Config = c.inst.PublicURL, c.inst.Config
-	result, refusal := webhook.Verify(c.entry.Scheme, in, secrets, c.r.Now)
+	result, refusal := webhook.Verify(c.entry.Scheme, in, secrets.Values, c.r.Now)
 	if refusal == nil {
 		c.result = result
 		return ""
 	}
-	if refusal.Reason == webhook.SigMismatch && !complete {
+	switch {
+	case refusal.Reason == webhook.SigMissing && c.unsignedHandshake():
+		return webhook.HandshakeRefused
+	case refusal.Reason != webhook.SigMismatch:
+		return refusal.Reason
+	case !secrets.Complete:
 		// The value that did not open may be the one that signed.
 		return webhook.SecretUnavailable
 	}
-	return refusal.Reason
+	c.retired = c.signedByRetired(ctx, in)
+	return webhook.SigMismatch
+}
+
+// maxHandshake bounds the unverified body that is looked at for its kind, so that
+// the time of the answer does not tell an install from none.
+const maxHandshake = 4 << 10
+
+// unsignedHandshake reports whether the body of a request without a signature is
+// a handshake, which a vendor signs like anything else. Only the record is named
+// after it.
+func (c *call) unsignedHandshake() bool {
+	if len(c.r.Input.Body) > maxHandshake {
+		return false
+	}
+	all, err := c.entry.Adapter.Parse(c.r.Input)
+	return err == nil && len(all) > 0 && all[0].Kind == channel.Handshake
+}
+
+// signedByRetired reports whether a value signed the request that was replaced
+// and verifies no more. It changes nothing but the record: somebody has to be
+// told that the vendor was not given the new one.
+func (c *call) signedByRetired(ctx context.Context, in webhook.Input) bool {
+	ended := func(s install.Secret) bool {
+		return s.Name == c.entry.VerifySecret && !s.RetireAt.IsZero() && !c.r.Now.Before(s.RetireAt)
+	}
+	if !slices.ContainsFunc(c.inst.Secrets, ended) {
+		return false
+	}
+	values, _ := c.d.Secrets.Retired(ctx, c.inst, c.entry.VerifySecret)
+	if len(values) == 0 {
+		return false
+	}
+	_, refusal := webhook.Verify(c.entry.Scheme, in, values, c.r.Now)
+	return refusal == nil
 }
 
 // dispatch handles a verified request.
@@ -309,56 +347,4 @@ func (c *call) enqueue(ctx context.Context, job session.Job) Response {
 		c.turn = session.TurnID(c.inst.ID, job.EventID)
 	}
 	return c.end(ctx, webhook.Accepted, session.Enqueued)
-}
-
-// unknownInstall collects what is refused before an install is known, so that
-// the refusal costs as much as any other.
-const unknownInstall = "_unknown"
-
-// end records why the request ends and makes its answer.
-func (c *call) end(ctx context.Context, code webhook.Reason, outcome session.Outcome) Response {
-	id := c.inst.ID
-	if id == "" {
-		id = unknownInstall
-	}
-	event := c.in.Envelope.EventID
-	d := session.Delivery{Install: id, EventID: event, Outcome: outcome, Code: string(code), At: c.r.Now, TurnID: c.turn}
-	// The log is for people; it must not turn a decision around.
-	_ = c.d.Dedupe.Log(ctx, d)
-	sum := sha256.Sum256(c.r.Input.Body)
-	c.d.Recorder.Record(ctx, Event{At: c.r.Now, Org: c.inst.Org, Install: c.inst.ID, Provider: c.entry.ID, Code: code, EventID: event,
-		RequestID: c.r.RequestID, Source: c.r.Source, BodySHA256: hex.EncodeToString(sum[:]), RetiringSecret: c.result.SecretIndex > 0})
-	resp := answer(code, outcome)
-	if code == webhook.Method {
-		resp.Allow = c.entry.Methods
-	}
-	return resp
-}
-
-const (
-	contentJSON = "application/json"
-	head        = `{"error":{"type":"webhook_error","code":"`
-)
-
-// answer maps a code to its constant answer.
-func answer(code webhook.Reason, outcome session.Outcome) Response {
-	fail := func(status int, code, message, retryable string) Response {
-		return Response{Status: status, ContentType: contentJSON, Body: head + code + `","message":"` + message + `","retryable":` + retryable + `}}`}
-	}
-	switch code {
-	case webhook.Method:
-		return fail(http.StatusMethodNotAllowed, string(fault.MethodNotAllowed), "method not allowed", "false")
-	case webhook.TooLarge:
-		return fail(http.StatusRequestEntityTooLarge, string(fault.TooLarge), "the body is too large", "false")
-	case webhook.BadPayload:
-		return fail(http.StatusBadRequest, string(fault.InvalidRequest), "the body is malformed", "false")
-	case webhook.TenantMismatch, webhook.ServiceURLRefused, webhook.HandshakeRefused:
-		return fail(http.StatusForbidden, string(fault.TenantMismatch), "forbidden", "false")
-	case webhook.InstallLookup, webhook.SecretUnavailable, webhook.DedupeUnavailable, webhook.EnqueueFailed, webhook.KeySetUnavailable:
-		return fail(http.StatusServiceUnavailable, string(fault.Unavailable), "unavailable, try again", "true")
-	}
-	if outcome == session.Refused {
-		return fail(http.StatusUnauthorized, string(fault.WebhookUnauthorized), "unauthorized", "false")
-	}
-	return Response{Status: http.StatusOK, ContentType: "text/plain; charset=utf-8"}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/session/sessiontest"
 	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/vault"
 	"github.com/latchkey/latchkey/shared/webhook"
 	"github.com/latchkey/latchkey/shared/webhook/ingest"
 )
@@ -54,17 +55,25 @@ func (q *queue) Send(_ context.Context, group, id string, body []byte) error {
 
 type secrets struct {
 	values   map[string][]secret.Text
+	retired  []secret.Text
 	complete bool
 	err      error
 	asked    atomic.Int32
 }
 
-func (s *secrets) Verifying(_ context.Context, i install.Install, name string, _ time.Time) ([]secret.Text, bool, error) {
+func (s *secrets) Verifying(_ context.Context, i install.Install, name string, _ time.Time) (vault.Accepted, error) {
 	s.asked.Add(1)
 	if name != "signing_secret" {
-		return nil, false, errors.New("wrong secret name")
+		return vault.Accepted{}, errors.New("wrong secret name")
 	}
-	return s.values[i.ID], s.complete, s.err
+	return vault.Accepted{Values: s.values[i.ID], Versions: []int{3, 2}[:min(2, len(s.values[i.ID]))], Complete: s.complete}, s.err
+}
+
+func (s *secrets) Retired(_ context.Context, _ install.Install, name string) ([]secret.Text, error) {
+	if name != "signing_secret" {
+		return nil, errors.New("wrong secret name")
+	}
+	return s.retired, s.err
 }
 
 type recorder struct {
@@ -223,7 +232,7 @@ func TestFailurePaths(t *testing.T) {
 		"signed, too deep":        {nil, sign(`{"a":`+strings.Repeat("[", 70)+strings.Repeat("]", 70)+`}`, "key one", now), 400, webhook.BadPayload},
 		"unsigned handshake": {nil, change(func(r *ingest.Request) {
 			r.Input.Header, r.Input.Body = nil, []byte(`{"type":"url_verification","challenge":"c"}`)
-		}), 401, webhook.SigMissing},
+		}), 401, webhook.HandshakeRefused},
 		"handshake while draft":     {func(e *env) { set(e, install.Draft) }, sign(`{"type":"url_verification","challenge":"c"}`, "key one", now), 401, webhook.InstallInactive},
 		"verifying dispatches none": {func(e *env) { set(e, install.Verifying) }, sign(hello, "key one", now), 200, webhook.NotDispatched},
 		"own message":               {nil, sign(body(`{"type":"message","channel":"C1","user":"UBOT","ts":"1.2","text":"x"}`, "Ev1", "T1"), "key one", now), 200, "turn.self_ignored"},

@@ -1,0 +1,127 @@
+package ingest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/session"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/webhook"
+)
+
+// Event is one audit record of the boundary. It holds no header, body or MAC.
+type Event struct {
+	At        time.Time
+	Org       string
+	Install   string
+	Provider  taxonomy.Channel
+	Code      webhook.Reason
+	EventID   string
+	RequestID string
+	// Source is the prefix of the sender's address.
+	Source     string
+	BodySHA256 string
+	// SecretVersions are the numbers of the secret's values that were tried.
+	SecretVersions []int
+	// RetiringSecret says that a value that is being replaced matched,
+	// RetiredSecret that one would have whose time is over.
+	RetiringSecret, RetiredSecret bool
+	// Suppressed counts the refusals since the last record that have none of
+	// their own.
+	Suppressed int64
+}
+
+// unknownInstall collects what is refused before an install is known, so that
+// the refusal costs as much as any other.
+const unknownInstall = "_unknown"
+
+// end records why the request ends and makes its answer.
+func (c *call) end(ctx context.Context, code webhook.Reason, outcome session.Outcome) Response {
+	status := statusOf(code, outcome, c.r.Input.Method)
+	var suppressed int64
+	if outcome == session.Refused && (status == http.StatusUnauthorized || code == webhook.HandshakeRefused) {
+		v := c.floods.hit(c.r.Source, c.r.Install, code == webhook.InstallUnknown, c.r.Now)
+		if v.limited {
+			code, status = webhook.Flood, http.StatusTooManyRequests
+		}
+		if !v.record {
+			return c.answer(code, status)
+		}
+		suppressed = v.suppressed
+	}
+	id := c.inst.ID
+	if id == "" {
+		id = unknownInstall
+	}
+	event := c.in.Envelope.EventID
+	d := session.Delivery{Install: id, EventID: event, Outcome: outcome, Code: string(code), At: c.r.Now, TurnID: c.turn}
+	// The log is for people; it must not turn a decision around.
+	_ = c.d.Dedupe.Log(ctx, d)
+	sum := sha256.Sum256(c.r.Input.Body)
+	c.d.Recorder.Record(ctx, Event{At: c.r.Now, Org: c.inst.Org, Install: c.inst.ID, Provider: c.entry.ID, Code: code, EventID: event,
+		RequestID: c.r.RequestID, Source: c.r.Source, BodySHA256: hex.EncodeToString(sum[:]), SecretVersions: c.versions,
+		RetiringSecret: c.result.SecretIndex > 0, RetiredSecret: c.retired, Suppressed: suppressed})
+	return c.answer(code, status)
+}
+
+// statusOf maps a code to its status.
+func statusOf(code webhook.Reason, outcome session.Outcome, method string) int {
+	switch code {
+	case webhook.Method:
+		return http.StatusMethodNotAllowed
+	case webhook.TooLarge:
+		return http.StatusRequestEntityTooLarge
+	case webhook.BadPayload:
+		return http.StatusBadRequest
+	case webhook.TenantMismatch, webhook.ServiceURLRefused:
+		return http.StatusForbidden
+	case webhook.HandshakeRefused:
+		// A check by GET carries a token; any other is one without its signature.
+		if method == http.MethodGet {
+			return http.StatusForbidden
+		}
+	case webhook.InstallLookup, webhook.SecretUnavailable, webhook.DedupeUnavailable, webhook.EnqueueFailed, webhook.KeySetUnavailable:
+		return http.StatusServiceUnavailable
+	}
+	if outcome == session.Refused {
+		return http.StatusUnauthorized
+	}
+	return http.StatusOK
+}
+
+const (
+	contentJSON = "application/json"
+	head        = `{"error":{"type":"webhook_error","code":"`
+)
+
+// answer makes the constant answer of a status.
+func (c *call) answer(code webhook.Reason, status int) Response {
+	fail := func(code fault.Code, message, retryable string) Response {
+		return Response{Status: status, ContentType: contentJSON, Body: head + string(code) + `","message":"` + message + `","retryable":` + retryable + `}}`}
+	}
+	switch status {
+	case http.StatusMethodNotAllowed:
+		resp := fail(fault.MethodNotAllowed, "method not allowed", "false")
+		if code == webhook.Method {
+			resp.Allow = c.entry.Methods
+		}
+		return resp
+	case http.StatusRequestEntityTooLarge:
+		return fail(fault.TooLarge, "the body is too large", "false")
+	case http.StatusBadRequest:
+		return fail(fault.InvalidRequest, "the body is malformed", "false")
+	case http.StatusForbidden:
+		return fail(fault.TenantMismatch, "forbidden", "false")
+	case http.StatusServiceUnavailable:
+		return fail(fault.Unavailable, "unavailable, try again", "true")
+	case http.StatusTooManyRequests:
+		return fail(fault.RateLimited, "too many requests that were refused", "true")
+	case http.StatusUnauthorized:
+		return fail(fault.WebhookUnauthorized, "unauthorized", "false")
+	}
+	return Response{Status: http.StatusOK, ContentType: "text/plain; charset=utf-8"}
+}

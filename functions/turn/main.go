@@ -48,7 +48,7 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 	channels := catalog.New(catalog.Entries())
 	answers := metered{gateway: g, actions: credit.New(db.Ledger(), credit.Options{}), now: env.Clock.Now, log: env.Log}
 	runner := turn.New(turn.Deps{
-		Installs: db.Installs(), Revoker: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Catalog: channels},
+		Installs: db.Installs(), Revoker: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Catalog: channels, Teller: db.Installs(), Stage: env.Config.Stage},
 		Agents: db.Agents(), Turns: db.Sessions(), Transcript: db.Sessions(),
 		Model: answers, Speech: answers,
 		Secrets: install.Opener{Vault: secrets, Purpose: topology.Turn}, Catalog: channels,

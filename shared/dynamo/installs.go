@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/outbox"
 	"github.com/latchkey/latchkey/shared/table"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/webhook"
@@ -38,7 +39,7 @@ func encodeInstall(i install.Install) item {
 	return item{
 		"id": str(i.ID), "org": str(i.Org), "prov": str(string(i.Provider)), "mode": str(string(i.Mode)), "label": str(i.Label),
 		"st": str(string(i.State)), "was": str(string(i.Before)), "cfg": mapping(config), "url": str(i.PublicURL),
-		"sec": list(secrets...), "claims": list(claims...), "at": millis(i.CreatedAt), "mod": millis(i.UpdatedAt), "v": num(i.Version),
+		"sec": list(secrets...), "claims": list(claims...), "at": millis(i.CreatedAt), "mod": millis(i.UpdatedAt), "v": num(i.Version), "rej": num(i.Rejections),
 	}
 }
 
@@ -60,7 +61,7 @@ func decodeInstall(it item) (install.Install, error) {
 	r := read(it)
 	i := install.Install{ID: r.str("id"), Org: r.str("org"), Provider: taxonomy.Channel(r.str("prov")), Mode: install.Mode(r.str("mode")),
 		Label: r.str("label"), State: install.State(r.str("st")), Before: install.State(r.str("was")), Config: webhook.Config{},
-		PublicURL: r.str("url"), CreatedAt: r.time("at"), UpdatedAt: r.time("mod"), Version: r.num("v")}
+		PublicURL: r.str("url"), CreatedAt: r.time("at"), UpdatedAt: r.time("mod"), Version: r.num("v"), Rejections: r.num("rej")}
 	errs := []error{}
 	config := read(r.sub("cfg"))
 	for name := range config.it {
@@ -191,9 +192,21 @@ func (s Installs) free(i install.Install, c install.Claim) types.TransactWriteIt
 // held is the conflict of a claim. It says nothing about who holds it.
 func held(op string, c install.Claim) error {
 	if c.Token != "" {
-		return fault.New(fault.Conflict, op, "a live install uses this token already; an app can be installed once").WithParam(c.Field)
+		return fault.Wrap(fault.Conflict, op, "a live install uses this token already; an app can be installed once", install.ErrTokenInUse).WithParam(c.Field)
 	}
-	return fault.New(fault.Conflict, op, "a live install is connected to this app and tenant already").WithParam(c.Field)
+	return fault.Wrap(fault.Conflict, op, "a live install is connected to this app and tenant already", install.ErrTenantInUse).WithParam(c.Field)
+}
+
+// anyHeld is the conflict of the first claim that was refused, a token's before a
+// tenant's: whoever repeats a token is told that. nil if none was refused.
+func anyHeld(op string, claims []install.Claim, reasons []types.CancellationReason, offset int) error {
+	var found error
+	for k, c := range claims {
+		if failed(reasons, k+offset) && !failed(reasons, 0) && (found == nil || c.Token != "" && !errors.Is(found, install.ErrTokenInUse)) {
+			found = held(op, c)
+		}
+	}
+	return found
 }
 
 // CreateInstall implements [install.Store].
@@ -207,10 +220,8 @@ func (s Installs) CreateInstall(ctx context.Context, i install.Install, row audi
 		actions = append(actions, s.take(i, c))
 	}
 	reasons, err := s.db.commitWithAudit(ctx, op, row, actions...)
-	for k, c := range i.Claims {
-		if failed(reasons, k+2) && !failed(reasons, 0) {
-			return held(op, c)
-		}
+	if err := anyHeld(op, i.Claims, reasons, 2); err != nil {
+		return err
 	}
 	if reasons != nil {
 		return fault.New(fault.Conflict, op, "an install with this id exists already")
@@ -220,6 +231,16 @@ func (s Installs) CreateInstall(ctx context.Context, i install.Install, row audi
 
 // UpdateInstall implements [install.Store].
 func (s Installs) UpdateInstall(ctx context.Context, old, next install.Install, row audit.Row) error {
+	return s.update(ctx, old, next, row)
+}
+
+// UpdateInstallTelling implements [install.Teller]: the event lies where those
+// wait that the bus has not taken, and the sweep sends it.
+func (s Installs) UpdateInstallTelling(ctx context.Context, old, next install.Install, row audit.Row, ev outbox.Event) error {
+	return s.update(ctx, old, next, row, ledgerPut(s.db.name(table.Usage), keptItem(ev), ""))
+}
+
+func (s Installs) update(ctx context.Context, old, next install.Install, row audit.Row, more ...types.TransactWriteItem) error {
 	const op = "dynamo.UpdateInstall"
 	it := encodeInstall(next)
 	k := table.Install(old.ID)
@@ -239,11 +260,9 @@ func (s Installs) UpdateInstall(ctx context.Context, old, next install.Install, 
 			actions = append(actions, s.free(old, c))
 		}
 	}
-	reasons, err := s.db.commitWithAudit(ctx, op, row, actions...)
-	for n, c := range taken {
-		if failed(reasons, n+1) && !failed(reasons, 0) {
-			return held(op, c)
-		}
+	reasons, err := s.db.commitWithAudit(ctx, op, row, append(actions, more...)...)
+	if err := anyHeld(op, taken, reasons, 1); err != nil {
+		return err
 	}
 	if reasons != nil {
 		return fault.New(fault.Conflict, op, "the install was changed at the same time; read it again and repeat the change")
@@ -266,7 +285,7 @@ func (s Installs) CreateBinding(ctx context.Context, b install.Binding, row audi
 	const op = "dynamo.CreateBinding"
 	reasons, err := s.db.commitWithAudit(ctx, op, row, s.db.putNew(table.Config, table.Binding(b.Install, b.ID), encodeBinding(b)))
 	if reasons != nil {
-		return fault.New(fault.Conflict, op, "this install has a binding with equal fields and values already; change that one").WithParam("selector")
+		return fault.Wrap(fault.Conflict, op, "this install has a binding with equal fields and values already; change that one", install.ErrAmbiguous).WithParam("selector")
 	}
 	return err
 }

@@ -21,6 +21,7 @@ package install
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -65,6 +66,13 @@ type Secret struct {
 	RetireAt time.Time
 }
 
+// Why something was not saved, as the cause of a conflict.
+var (
+	ErrTokenInUse  = errors.New("install: another live install has this token")
+	ErrTenantInUse = errors.New("install: another live install has this app and tenant")
+	ErrAmbiguous   = errors.New("install: another binding has this selector")
+)
+
 // Claim is something that one live install may hold at a time.
 type Claim struct {
 	// Field is the setting or secret that a conflict is reported for.
@@ -88,11 +96,13 @@ type Install struct {
 	Config    webhook.Config
 	PublicURL string
 	// Secrets are sorted by name, live first.
-	Secrets   []Secret
-	Claims    []Claim
-	CreatedAt time.Time
-	UpdatedAt time.Time
-	Version   int64
+	Secrets []Secret
+	Claims  []Claim
+	// Rejections counts sends in a row for which the vendor rejected the token.
+	Rejections int64
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	Version    int64
 }
 
 // has reports whether a live value of the secret is stored.

@@ -29,6 +29,9 @@ type Service struct {
 	Agents Agents
 	// PublicURL is the base of callback URLs.
 	PublicURL string
+	// Teller and Stage serve [Service.TokenRejected] only.
+	Teller Teller
+	Stage  string
 }
 
 // New is a new install. Secrets maps each secret's name to its values; one

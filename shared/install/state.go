@@ -114,7 +114,7 @@ func (s *Service) Resume(ctx context.Context, op audit.Op, orgID, id string) (In
 		if i.State != Suspended || !i.Before.Verifies() {
 			return i, conflict("only a suspended install can be resumed")
 		}
-		i.State, i.Before = i.Before, ""
+		i.State, i.Before, i.Rejections = i.Before, "", 0
 		i.Version++
 		return i, nil
 	})
@@ -213,7 +213,7 @@ func (s *Service) Rotate(ctx context.Context, op audit.Op, orgID, id, name strin
 	if err != nil {
 		return Install{}, err
 	}
-	next := onlyClaim(withSecrets(i, e, f.Class, head), f)
+	next := untried(onlyClaim(withSecrets(i, e, f.Class, head), f), f, e)
 	next.Version++
 	next.UpdatedAt = op.At.UTC().Truncate(time.Millisecond)
 	return next, s.Store.UpdateInstall(ctx, i, next, row("rotate"))

@@ -18,6 +18,7 @@ const (
 	TypeLow       = "latchkey.credits.low"
 	TypeExhausted = "latchkey.credits.exhausted"
 	TypeReplenish = "latchkey.credits.not_replenished"
+	TypeSuspended = "latchkey.install.suspended"
 )
 
 // head is what every detail begins with. Stage tells the stages of one account
@@ -162,6 +163,28 @@ func ReplenishEvent(stage string, r Replenish) Event {
 		d.Retry = &retry
 	}
 	return event(TypeReplenish, d.head, d)
+}
+
+// Suspension is an install that was stopped without its owner.
+type Suspension struct {
+	Org, Install, Provider string
+	At                     time.Time
+	Reason                 string // audit code
+	Version                int64  // of the install, tells repeats apart
+}
+
+type suspensionDetail struct {
+	head
+	Install  string `json:"install_id"`
+	Provider string `json:"provider"`
+	Reason   string `json:"reason"`
+}
+
+// SuspensionEvent tells that an install was suspended, and why.
+func SuspensionEvent(stage string, s Suspension) Event {
+	d := suspensionDetail{head: head{"su_" + digest(s.Install, strconv.FormatInt(s.Version, 10)), stage, s.Org, s.At.UTC()},
+		Install: s.Install, Provider: s.Provider, Reason: s.Reason}
+	return event(TypeSuspended, d.head, d)
 }
 
 // event encodes a detail. The types above cannot fail to encode. One above

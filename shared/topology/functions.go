@@ -199,6 +199,8 @@ func turn() Function {
 		// Writes to config end an install whose app was removed at the vendor.
 		Tables: append(callTables(),
 			TableAccess{Table: table.Config, Actions: []string{"ConditionCheckItem", "DeleteItem", "PutItem"}},
+			// The event that tells an owner of a suspended install.
+			TableAccess{Table: table.Usage, Actions: []string{"PutItem"}, Keys: []string{table.KeptEvents}},
 			TableAccess{Table: table.Sessions, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}}),
 		KMS: []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{
 			taxonomy.AIKey, taxonomy.VoiceKey, taxonomy.ChannelSend}}},

@@ -56,6 +56,10 @@ func (r *Runner) Run(ctx context.Context, d Delivery) Result {
 	if x.turn.State.Final() {
 		return Result{}
 	}
+	if x.turn.Attempts > 1 && x.turn.Code == "" {
+		// The invocation before this one ended without a word.
+		x.record(ctx, Retry, interrupted)
+	}
 	return x.finish(ctx, x.steps(ctx))
 }
 

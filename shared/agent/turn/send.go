@@ -2,7 +2,9 @@ package turn
 
 import (
 	"context"
+	"strconv"
 
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
@@ -77,7 +79,23 @@ func (x *run) sendPart(ctx context.Context, k int) *end {
 	if unspoken(out, failure) {
 		return x.asText(ctx, k, failure.Code)
 	}
-	return x.settle(storing, k, id, failure)
+	stop = x.settle(storing, k, id, failure)
+	x.counted(storing, i, failure)
+	return stop
+}
+
+// counted tells the install whether its token works. The reply's fate is stored
+// already and does not depend on it: what is not counted now is with the next one.
+func (x *run) counted(ctx context.Context, i install.Install, f *channel.Failure) {
+	op := audit.Op{Actor: "function:turn", ID: x.turn.ID + "-" + strconv.FormatInt(x.turn.Fence, 10), At: x.d.Now()}
+	switch {
+	case f == nil && i.Rejections > 0:
+		_ = x.d.Revoker.TokenAccepted(ctx, op, i.Org, i.ID)
+	case f != nil && f.TokenRejected:
+		if err := x.d.Revoker.TokenRejected(ctx, op, i.Org, i.ID); err != nil {
+			x.record(ctx, Uncounted, string(fault.CodeOf(err)))
+		}
+	}
 }
 
 // token opens the install's own sending credential.

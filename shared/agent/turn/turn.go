@@ -100,9 +100,12 @@ type Installs interface {
 	Install(ctx context.Context, id string) (install.Install, []install.Binding, error)
 }
 
-// Revoker ends an install whose app was removed at the vendor.
+// Revoker ends an install whose app was removed at the vendor, and counts how
+// often its token is rejected; see [install.Service].
 type Revoker interface {
 	RevokedByVendor(ctx context.Context, op audit.Op, i install.Install) error
+	TokenRejected(ctx context.Context, op audit.Op, org, id string) error
+	TokenAccepted(ctx context.Context, op audit.Op, org, id string) error
 }
 
 // Agents reads agents; not_found.
@@ -132,6 +135,7 @@ const (
 	ReplyUnknown    Code = "reply.unknown"
 	ReplyRefused    Code = "reply.refused"
 	TokenRejected   Code = "install.token_rejected"
+	Uncounted       Code = "install.rejection_uncounted"
 	Revoked         Code = "install.revoked_by_provider"
 	Summarised      Code = "turn.summarised"
 	SummaryFailed   Code = "turn.summary_failed"

@@ -108,6 +108,24 @@ func (r revoker) RevokedByVendor(ctx context.Context, _ audit.Op, i install.Inst
 	return r.UpdateInstall(ctx, i, next, audit.Row{})
 }
 
+func (r revoker) TokenRejected(ctx context.Context, _ audit.Op, _, id string) error {
+	return r.count(ctx, id, func(n int64) int64 { return n + 1 })
+}
+
+func (r revoker) TokenAccepted(ctx context.Context, _ audit.Op, _, id string) error {
+	return r.count(ctx, id, func(int64) int64 { return 0 })
+}
+
+func (r revoker) count(ctx context.Context, id string, f func(int64) int64) error {
+	i, _, err := r.Install(ctx, id)
+	if err != nil {
+		return err
+	}
+	next := i
+	next.Rejections, next.Version = f(i.Rejections), i.Version+1
+	return r.UpdateInstall(ctx, i, next, audit.Row{})
+}
+
 type tokens struct{ err error }
 
 func (s *tokens) Sending(_ context.Context, i install.Install, name string) (secret.Text, error) {
@@ -572,6 +590,17 @@ func TestSendOutcomes(t *testing.T) {
 		}
 		e.audited("install.token_rejected invalid_auth")
 		e.audited("reply.refused reply.refused")
+		if i, _, _ := e.installs.Install(t.Context(), e.job.Install); i.Rejections != 1 {
+			t.Fatalf("%d rejections counted", i.Rejections)
+		}
+		// The next one that is taken starts the count anew.
+		next := e.job
+		next.EventID = "EvNext"
+		e.vendor.next = nil
+		e.deliver(next, 1)
+		if i, _, _ := e.installs.Install(t.Context(), e.job.Install); i.Rejections != 0 {
+			t.Fatalf("%d rejections after a reply", i.Rejections)
+		}
 	})
 	t.Run("parts in order, continued where it stopped", func(t *testing.T) {
 		e := newEnv(t)

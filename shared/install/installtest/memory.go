@@ -89,7 +89,11 @@ func (m *Memory) CreateInstall(_ context.Context, i install.Install, row audit.R
 func (m *Memory) put(old, next install.Install, row audit.Row) error {
 	for _, c := range next.Claims {
 		if holder, ok := m.claims[key(next, c)]; ok && holder != next.ID {
-			return taken(c.Field)
+			why := install.ErrTenantInUse
+			if c.Token != "" {
+				why = install.ErrTokenInUse
+			}
+			return fault.Wrap(fault.Conflict, "installtest", "taken", why).WithParam(c.Field)
 		}
 	}
 	for _, c := range old.Claims {

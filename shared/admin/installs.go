@@ -2,8 +2,10 @@ package admin
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/table"
@@ -70,9 +72,21 @@ func setupInstall(c *call) (any, error) {
 
 func (c *call) install(i install.Install, err error) (any, error) {
 	if err != nil {
-		return nil, err
+		return nil, c.clash(err, c.params["id"])
 	}
 	return c.Installs.View(i, c.req.Now), nil
+}
+
+// clash records that something was not saved because another install or binding
+// stands in its way; who holds it is not said. That the row cannot be written
+// changes nothing about the refusal.
+func (c *call) clash(err error, target string) error {
+	for action, why := range map[string]error{"install.token_in_use": install.ErrTokenInUse, "install.tenant_in_use": install.ErrTenantInUse, "binding.ambiguous": install.ErrAmbiguous} {
+		if errors.Is(err, why) {
+			_ = c.Audit.PutAudit(c, c.op.Refusal(c.org.ID, action, target, string(fault.Conflict)))
+		}
+	}
+	return err
 }
 
 func createInstall(c *call, b newInstall) (any, error) {
@@ -191,8 +205,9 @@ func createBinding(c *call, b newBinding) (any, error) {
 	if !table.ValidID(b.InstallID) || !table.ValidID(b.AgentID) {
 		return nil, malformed("install_id", "install_id and agent_id must be ids of this organisation")
 	}
-	return bindingAnswer(c.Installs.CreateBinding(c, c.op, c.org.ID,
-		install.NewBinding{Install: b.InstallID, Selector: b.Selector, AgentID: b.AgentID, PersonaID: b.PersonaID}))
+	made, err := c.Installs.CreateBinding(c, c.op, c.org.ID,
+		install.NewBinding{Install: b.InstallID, Selector: b.Selector, AgentID: b.AgentID, PersonaID: b.PersonaID})
+	return bindingAnswer(made, c.clash(err, b.InstallID))
 }
 
 // listBindings lists the bindings of ?install=, or of all installs.

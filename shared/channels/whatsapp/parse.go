@@ -3,6 +3,7 @@ package whatsapp
 import (
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/latchkey/latchkey/shared/channel"
@@ -76,6 +77,9 @@ func read(account string, change channel.Object, cfg webhook.Config) ([]channel.
 		if err != nil {
 			return nil, err
 		}
+		if own := onlyDigits(value.Obj("metadata").Str("display_phone_number")); own != "" && own == msg.Str("from") {
+			one.Kind, one.Reason, one.Envelope.SelfAuthored = channel.Ignored, channel.SelfIgnored, true
+		}
 		out = append(out, one)
 	}
 	if len(out) == 0 {
@@ -84,10 +88,24 @@ func read(account string, change channel.Object, cfg webhook.Config) ([]channel.
 	return out, nil
 }
 
+// onlyDigits makes a number as people write it comparable with one as a sender has.
+func onlyDigits(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, s)
+}
+
 // ofAccount reads a change of the whole account. It names no number and concerns
 // each, so it is the install's own.
 func ofAccount(rest channel.Inbound, change channel.Object, cfg webhook.Config) channel.Inbound {
 	rest.Identity[phoneNumberID] = cfg.Get(phoneNumberID)
+	if change.Str("field") == "smb_message_echoes" {
+		// What the business wrote in its own app.
+		rest.Reason = channel.SelfIgnored
+	}
 	if event := change.Obj("value").Str("event"); change.Str("field") == "account_update" && (event == "PARTNER_REMOVED" || event == "ACCOUNT_DELETED") {
 		rest.Kind, rest.Reason = channel.Revoked, channel.RevokedByVendor
 		rest.Envelope.EventID = event + "." + rest.Envelope.Account

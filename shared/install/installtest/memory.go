@@ -126,7 +126,7 @@ func (m *Memory) CreateBinding(_ context.Context, b install.Binding, row audit.R
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.find(b) >= 0 {
-		return taken("selector")
+		return fault.Wrap(fault.Conflict, "installtest", "taken", install.ErrAmbiguous).WithParam("selector")
 	}
 	m.bindings[b.Install] = append(m.bindings[b.Install], b)
 	m.Rows = append(m.Rows, row)

@@ -101,8 +101,24 @@ func TestUnpricedIsLogged(t *testing.T) {
 	}
 	m.unpriced(t.Context(), "acme", fault.New(fault.PriceMissing, "x", "y"))
 	for _, metric := range topology.Metrics() {
-		if metric.Function == topology.Turn && (!strings.Contains(log.String(), `"msg":"`+metric.Message+`"`) || !strings.Contains(log.String(), `"org":"acme"`)) {
+		if metric.Name == topology.UnpricedMetric && (!strings.Contains(log.String(), `"msg":"`+metric.Message+`"`) || !strings.Contains(log.String(), `"org":"acme"`)) {
 			t.Errorf("%s is not logged: %s", metric.Name, log.String())
+		}
+	}
+}
+
+// TestAlarmOfForeignReplies: the line that an alarm is made of, for nothing else.
+func TestAlarmOfForeignReplies(t *testing.T) {
+	for _, m := range topology.Metrics() {
+		if m.Name != topology.TurnAlarm {
+			continue
+		}
+		for code, want := range map[turn.Code]int{turn.TenantGuard: 1, turn.Done: 0, turn.Retry: 0} {
+			var log bytes.Buffer
+			auditLog{slog.New(slog.NewJSONHandler(&log, nil))}.Record(t.Context(), turn.Event{Code: code, Install: "i1"})
+			if got := strings.Count(log.String(), `"msg":"`+m.Message+`"`); got != want || !strings.Contains(log.String(), `"msg":"audit"`) {
+				t.Errorf("%s: %s", code, log.String())
+			}
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/session/sessiontest"
 	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/topology"
 	"github.com/latchkey/latchkey/shared/vault"
 	"github.com/latchkey/latchkey/shared/webhook"
 	"github.com/latchkey/latchkey/shared/webhook/ingest"
@@ -169,6 +170,22 @@ func TestPrefix(t *testing.T) {
 	for in, want := range map[string]string{"203.0.113.7": "203.0.113.0/24", "2001:db8:1:2::3": "2001:db8:1::/48", "::ffff:203.0.113.7": "203.0.113.0/24", "x": "", "": ""} {
 		if got := prefix(in); got != want {
 			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}
+
+// TestAlarmOfIdentity: the line that an alarm is made of, for nothing else.
+func TestAlarmOfIdentity(t *testing.T) {
+	for _, m := range topology.Metrics() {
+		if m.Name != topology.HookAlarm {
+			continue
+		}
+		for code, want := range map[webhook.Reason]int{webhook.NoSecret: 1, webhook.TenantMismatch: 1, webhook.SigMismatch: 0, webhook.Accepted: 0} {
+			var log bytes.Buffer
+			auditLog{slog.New(slog.NewJSONHandler(&log, nil))}.Record(t.Context(), ingest.Event{Code: code, Install: "i1"})
+			if got := strings.Count(log.String(), `"msg":"`+m.Message+`"`); got != want || !strings.Contains(log.String(), `"msg":"audit"`) {
+				t.Errorf("%s: %s", code, log.String())
+			}
 		}
 	}
 }

@@ -16,6 +16,8 @@ const (
 	ChargedMetric  = "Charged"
 	MismatchMetric = "ReconcileMismatch"
 	UnpricedMetric = "UnpricedAction"
+	HookAlarm      = "WebhookAlarm"
+	TurnAlarm      = "TurnAlarm"
 )
 
 // Metrics lists the figures that alarms are made of.
@@ -25,6 +27,8 @@ func Metrics() []Metric {
 		{UnbilledMetric, Sweep, "swept", "unbilled_at_most"},
 		{ChargedMetric, Settle, "settled", "amount"},
 		{MismatchMetric, Sweep, "reconcile mismatch", ""},
+		{HookAlarm, Webhook, "audit alarm", ""},
+		{TurnAlarm, Turn, "audit alarm", ""},
 		{UnpricedMetric, Turn, "channel messages have no price, so none is answered: lk prices import --curated --activate", ""},
 	}
 }
@@ -64,6 +68,10 @@ func Alarms() []Alarm {
 			OfStream: Settle, Of: "DroppedEventCount", Statistic: "Sum", Above: 0, Period: time.Minute, Periods: 1},
 		{Name: "turn-dead-letters", About: "Messages from channels were given up. They lie in the dead letter queue.",
 			OfQueue: TurnQueue, Of: "ApproximateNumberOfMessagesVisible", Statistic: "Maximum", Above: 0, Period: 5 * time.Minute, Periods: 1},
+		{Name: "webhook-identity", About: "An active install has lost its secret, or a valid signature came with another tenant's event. The audit record in webhook's log names the install.",
+			Log: HookAlarm, Statistic: "Sum", Above: 0, Period: 5 * time.Minute, Periods: 1},
+		{Name: "reply-identity", About: "A queued message did not belong to its install; nothing was sent. The audit record in turn's log names it.",
+			Log: TurnAlarm, Statistic: "Sum", Above: 0, Period: 5 * time.Minute, Periods: 1},
 		{Name: "ledger-poison", About: "Settlement cannot process something, or sweep has not run for a quarter of an hour. See lk poison list.",
 			Log: PoisonMetric, Statistic: "Maximum", Above: 0, Period: 15 * time.Minute, Periods: 1, Silence: true},
 		{Name: "ledger-mismatch", About: "A balance differs from its entries or holds, three times in a row. See lk reconcile --deep.",

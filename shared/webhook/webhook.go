@@ -74,6 +74,10 @@ const (
 	Flood Reason = "hook.flood"
 )
 
+// Pages reports whether somebody has to look at a refusal at once: an install has
+// lost its secret, or one tenant's secret signs for another.
+func (r Reason) Pages() bool { return r == NoSecret || r == TenantMismatch }
+
 // Refusal says why a request was not accepted. It is deliberately no error: a
 // refusal is an answer, and a nil *Refusal inside an error would not be nil.
 type Refusal struct{ Reason Reason }

@@ -141,6 +141,10 @@ const (
 	SummaryFailed   Code = "turn.summary_failed"
 )
 
+// Pages reports whether somebody has to look at it at once: something made a job
+// for an install that it does not belong to.
+func (c Code) Pages() bool { return c == TenantGuard }
+
 // Event is one audit record of a turn. It holds no text of the conversation.
 type Event struct {
 	At      time.Time

@@ -342,6 +342,7 @@ func TestCrashes(t *testing.T) {
 			if got.State != c.state || !got.Committed || got.Attempts != 2 || len(parts) != 1 || parts[0].State != c.parts {
 				t.Errorf("%+v %+v", got, parts)
 			}
+			e.audited("turn.retry interrupted")
 			if len(e.model.asked) != c.asked || len(e.vendor.posts) != c.posts {
 				t.Errorf("asked %d times, posted %d times", len(e.model.asked), len(e.vendor.posts))
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/admin"
 	"github.com/latchkey/latchkey/shared/agent"
+	"github.com/latchkey/latchkey/shared/agent/tool"
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/boot/adminhttp"
 	"github.com/latchkey/latchkey/shared/boot/invoker"
@@ -74,6 +75,7 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 			Keys: prober, Prober: probe.Remote{Invoker: invoker.Open(env)},
 			Providers: connectable(vendors.Entries(), out, env.Config.EndpointAllow)},
 		Agents: &agent.Service{Store: agents},
+		Tools:  &tool.Service{Store: db.Tools(), Vault: keys, CheckURL: out.CheckTenantURL, NewID: boot.NewID},
 		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys,
 			Catalog: catalog.New(catalog.Entries()), Agents: agents, PublicURL: env.Config.PublicURL},
 		Integrations: &integration.Service{Store: db.Integrations(), Seal: seal, Hash: keys, NewID: boot.NewID},

@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/agent/tool"
 	"github.com/latchkey/latchkey/shared/agent/turn"
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
@@ -50,7 +51,7 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 	runner := turn.New(turn.Deps{
 		Installs: db.Installs(), Revoker: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Catalog: channels, Teller: db.Installs(), Stage: env.Config.Stage},
 		Agents: db.Agents(), Turns: db.Sessions(), Transcript: db.Sessions(),
-		Model: answers, Speech: answers,
+		Model: answers, Speech: answers, Tools: pricedTools{metered: answers, store: db.Tools(), caller: tool.Caller{HTTP: out.Tenant(), Vault: secrets}},
 		Secrets: install.Opener{Vault: secrets, Purpose: topology.Turn}, Catalog: channels,
 		HTTP: client, Media: env.ChannelMedia(out), BaseURL: base, Recorder: auditLog{env.Log}, Now: env.Clock.Now,
 	})

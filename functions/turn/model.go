@@ -47,6 +47,8 @@ type metered struct {
 type receipt struct {
 	gateway.Pending
 	Posting *credit.Authorized `json:"posting,omitempty"`
+	// Action is what a call of a tool costs; the receipt is then of that alone.
+	Action *credit.Authorized `json:"action,omitempty"`
 }
 
 // postingLife is how long an answer may take from its question to its last part:
@@ -97,27 +99,45 @@ func (m metered) Answer(ctx context.Context, q turn.AnswerRequest) (turn.Answer,
 		return turn.Answer{}, err
 	}
 	id := requestID(q)
-	var posting *credit.Authorized
-	if !q.Aside {
-		if posting, err = m.authorize(ctx, caller, q, id); err != nil {
-			return turn.Answer{}, err
-		}
+	posting, carried, err := m.posting(ctx, caller, q, id)
+	if err != nil {
+		return turn.Answer{}, err
 	}
 	answer, err := m.gateway.Complete(ctx, caller, gateway.Query{RequestID: id, Agent: q.Agent.ID, Body: []byte(id),
 		Pin: route.Pin{Model: q.Pin.Model, Connection: q.Pin.Connection}}, conversation(q))
 	if err != nil {
-		m.release(ctx, posting)
+		if !carried { // what an earlier answer holds is the turn's to give back
+			m.release(ctx, posting)
+		}
 		named := *fault.As(err)
 		named.RequestID = id
 		return turn.Answer{}, &named
 	}
-	stored, err := json.Marshal(receipt{answer.Defer(), posting})
+	stored, err := json.Marshal(receipt{Pending: answer.Defer(), Posting: posting})
 	if err != nil {
 		return turn.Answer{}, fault.Wrap(fault.Internal, "turn.Answer", "internal error, try again later", err)
 	}
 	info := answer.Info()
-	return turn.Answer{Text: answer.Response.Text(), RequestIDs: []string{id}, Receipt: stored,
-		Pin: session.Pin{Model: info.Model, Connection: info.Connection}}, nil
+	out := turn.Answer{Text: answer.Response.Text(), RequestIDs: []string{id}, Receipt: stored,
+		Pin: session.Pin{Model: info.Model, Connection: info.Connection}}
+	if len(answer.Response.ToolCalls()) > 0 {
+		out.Message = answer.Response.Message
+	}
+	return out, nil
+}
+
+// posting is what is held for posting the answer: by an earlier answer of the turn,
+// else held now.
+func (m metered) posting(ctx context.Context, caller *gateway.Caller, q turn.AnswerRequest, id string) (held *credit.Authorized, carried bool, err error) {
+	switch {
+	case q.Aside:
+		return nil, false, nil
+	case len(q.Held) > 0:
+		r, err := parseReceipt(q.Org, q.Held)
+		return r.Posting, true, err
+	}
+	held, err = m.authorize(ctx, caller, q, id)
+	return held, false, err
 }
 
 // conversation is the request in no vendor's dialect. It names no model: routing
@@ -134,12 +154,30 @@ func conversation(q turn.AnswerRequest) *model.Request {
 		}
 		r.Messages = append(r.Messages, model.Message{Role: role, Parts: []model.Part{model.Text(msg.Text)}})
 	}
+	for _, round := range q.Rounds {
+		results := model.Message{Role: model.RoleTool}
+		for i := range round.Results {
+			results.Parts = append(results.Parts, model.Part{Kind: model.PartToolResult, Result: &round.Results[i]})
+		}
+		r.Messages = append(r.Messages, round.Message, results)
+	}
+	for _, t := range q.Tools {
+		r.Tools = append(r.Tools, model.Tool{Name: t.Name, Description: t.Description, Schema: t.Parameters})
+	}
+	if q.NoCalls && len(q.Tools) > 0 {
+		r.ToolChoice.Mode = model.ChoiceNone
+	}
 	return r
 }
 
 func parseReceipt(org string, stored []byte) (receipt, error) {
 	var r receipt
-	if err := json.Unmarshal(stored, &r); err != nil || r.Hold.Org != org || r.Posting != nil && r.Posting.Hold.Org != org {
+	err := json.Unmarshal(stored, &r)
+	whose := r.Hold.Org
+	if r.Action != nil {
+		whose = r.Action.Hold.Org
+	}
+	if err != nil || whose != org || r.Posting != nil && r.Posting.Hold.Org != org {
 		return r, fault.New(fault.Internal, "turn.Commit", "internal error, the receipt of this turn cannot be read")
 	}
 	return r, nil
@@ -151,7 +189,10 @@ func (m metered) Commit(ctx context.Context, org string, stored []byte) error {
 	if err != nil {
 		return err
 	}
-	return m.gateway.Commit(ctx, r.Pending)
+	if r.Action == nil {
+		return m.gateway.Commit(ctx, r.Pending)
+	}
+	return ended(m.actions.Capture(ctx, *r.Action, m.now()))
 }
 
 // Posted implements [turn.Model]. The first of two ends wins, whatever the other
@@ -165,8 +206,13 @@ func (m metered) Posted(ctx context.Context, org string, stored []byte, sent boo
 	if sent {
 		end = m.actions.Capture
 	}
-	if err := end(ctx, *r.Posting, m.now()); fault.CodeOf(err) != fault.Conflict {
-		return err
+	return ended(end(ctx, *r.Posting, m.now()))
+}
+
+// ended takes an action that ended otherwise before as done.
+func ended(err error) error {
+	if fault.CodeOf(err) == fault.Conflict {
+		return nil
 	}
-	return nil
+	return err
 }

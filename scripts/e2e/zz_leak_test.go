@@ -20,7 +20,7 @@ import (
 // that a shortened leak is found, too.
 var canaries = map[string]string{
 	"platform key": "CNRYa41f09c2", "own key": "CNRYb7720d11", "signing secret": "CNRYc5530e88", "bot token": "CNRYd66104f3", "rotated secret": "CNRYe7700a11", "echoed key": "CNRYf1902b7a",
-	"integration": "CNRYf2e91c07", "legacy cipher key": "CNRY1d84b3a6", "AWS secret": "CNRYb9d03a5e", "payment key": "CNRY5b1c77d2", "payment secret": "CNRY90e2f4a1", "retiring payment secret": "CNRY17c3b8d6", "Bedrock key": "CNRYc0a7714f",
+	"integration": "CNRYf2e91c07", "tool header": "CNRY3ad905be", "legacy cipher key": "CNRY1d84b3a6", "AWS secret": "CNRYb9d03a5e", "payment key": "CNRY5b1c77d2", "payment secret": "CNRY90e2f4a1", "retiring payment secret": "CNRY17c3b8d6", "Bedrock key": "CNRYc0a7714f",
 }
 
 // forms are the encodings a secret might leak in.

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/agent"
+	"github.com/latchkey/latchkey/shared/agent/tool"
 	"github.com/latchkey/latchkey/shared/alert"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/commercial"
@@ -67,6 +68,7 @@ type Services struct {
 	Orgs        *org.Service
 	Connections *connection.Service
 	Agents      *agent.Service
+	Tools       *tool.Service
 	Installs    *install.Service
 	// Integrations opens nothing.
 	Integrations *integration.Service

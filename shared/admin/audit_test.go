@@ -33,6 +33,10 @@ func rowsOf() map[string][]string {
 		"PATCH " + base + "/agents/{id}":  {"agent.update"},
 		"DELETE " + base + "/agents/{id}": {"agent.delete"},
 
+		"POST " + base + "/tools":        {"credential.create", "tool.create"},
+		"PATCH " + base + "/tools/{id}":  {"tool.update"},
+		"DELETE " + base + "/tools/{id}": {"credential.revoke", "tool.delete"},
+
 		"POST " + base + "/connections": {"connection.create", "credential.create"},
 		"PATCH " + one:                  {"connection.update", "credential.rotate"},
 		"DELETE " + one:                 {"connection.delete", "connection.revoke", "credential.revoke"},

@@ -53,7 +53,7 @@ func listCatalog(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	offered := slices.DeleteFunc(slices.Clone(c.Fields.Manifests()), func(m credential.Manifest) bool { return m.Kind == credential.Payment })
+	offered := slices.DeleteFunc(slices.Clone(c.Fields.Manifests()), func(m credential.Manifest) bool { return m.Kind == credential.Payment || m.Kind == credential.Tool })
 	items, next := slicePage(offered, p, func(m credential.Manifest) string { return string(m.Kind) + "/" + m.ID })
 	return answer(items, next, catalogOut), nil
 }

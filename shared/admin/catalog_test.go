@@ -30,7 +30,7 @@ func TestCatalog(t *testing.T) {
 		}
 		cursor = "&cursor=" + next
 	}
-	offered := slices.DeleteFunc(slices.Clone(w.api.s.Fields.Manifests()), func(m credential.Manifest) bool { return m.Kind == credential.Payment })
+	offered := slices.DeleteFunc(slices.Clone(w.api.s.Fields.Manifests()), func(m credential.Manifest) bool { return m.Kind == credential.Payment || m.Kind == credential.Tool })
 	if len(offered) == len(w.api.s.Fields.Manifests()) || byID["payment/"+stripe.ID] != nil {
 		t.Error("the payment vendor is offered to organisations")
 	}
@@ -150,7 +150,7 @@ func TestMasksAreRefused(t *testing.T) {
 		t.Errorf("%d changes were written", n)
 	}
 	heads, err := w.vault.Heads(t.Context(), "acme")
-	if err != nil || len(heads) != 4 {
-		t.Errorf("%d credentials are stored, want 4: a refused request sealed something (%v)", len(heads), err)
+	if err != nil || len(heads) != 5 {
+		t.Errorf("%d credentials are stored, want 5: a refused request sealed something (%v)", len(heads), err)
 	}
 }

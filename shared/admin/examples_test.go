@@ -34,7 +34,7 @@ func examples(w *world) map[string]example {
 			add("GET", p, "", "")
 		}
 	}
-	get("/api/health", "/api/openapi.json", "/api/catalog", "/api/models", "/api/orgs", base, base+"/keys", base+"/settings", base+"/agents", base+"/agents/{id}", base+"/audit",
+	get("/api/health", "/api/openapi.json", "/api/catalog", "/api/models", "/api/orgs", base, base+"/keys", base+"/settings", base+"/agents", base+"/agents/{id}", base+"/tools", base+"/tools/{id}", base+"/audit",
 		base+"/connections", base+"/connections/{id}", base+"/installs", base+"/installs/{id}", base+"/installs/{id}/setup", base+"/bindings",
 		base+"/bindings/{id}", base+"/sessions", base+"/sessions/{id}", base+"/sessions/{id}/messages", base+"/turns/{id}", base+"/credits",
 		base+"/entries", base+"/holds", base+"/legacy-tokens", base+"/legacy-tokens/parity", base+"/alerts", base+"/alerts/settings", base+"/requests/{id}", base+"/billing", base+"/billing/replenish", "/api/operator/billing", "/api/operator/tiers", "/api/operator/prices", "/api/operator/prices/{version}",
@@ -53,6 +53,11 @@ func examples(w *world) map[string]example {
 	add("POST", base+"/agents", "", `{"name":"B","instructions":"be kind","personas":[{"id":"p","name":"P","instructions":"x","voice":"v"}],"model":"openrouter/m","fallback":["openrouter/n"],"tools":["t"],"voice":"v","history_tokens":8000}`)
 	add("PATCH", base+"/agents/{id}", "", `{"name":"C"}`)
 	add("DELETE", base+"/agents/{id}", "", "")
+
+	add("POST", base+"/tools", "", `{"name":"cancel","description":"Cancels an order","url":"https://shop.example/orders/{id}/cancel?dry={dry}","method":"POST","parameters":{"type":"object","properties":{"id":{"type":"string"},"dry":{"type":"boolean"},"why":{"type":"string"}},"required":["id","dry"]},`+
+		`"headers":{"Authorization":"Bearer `+w.canary()+`"},"timeout_seconds":5,"max_bytes":4096,"integrity":"signed","action":"tool_cancel"}`)
+	add("PATCH", base+"/tools/{id}", "", `{"description":"Finds an order","timeout_seconds":3}`)
+	add("DELETE", base+"/tools/{id}", "", "")
 
 	add("POST", base+"/connections", "", `{"provider":"openai-compatible","label":"Own","base_url":"https://llm.example/v1","api_key":"`+w.canary()+
 		`","priority":3,"enabled":true,"models":["m"],"billing_source":"private","allow_platform_fallback":true,"default_voice_id":"v"}`)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/agent"
+	"github.com/latchkey/latchkey/shared/agent/tool"
 	"github.com/latchkey/latchkey/shared/alert"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/billing"
@@ -134,6 +135,7 @@ func newWorld(t *testing.T) *world {
 			{ID: taxonomy.OpenAICompatible, DefaultBilling: taxonomy.Private,
 				CheckKey: func(secret.Text) error { return nil }, CheckURL: func(string) error { return nil }}}},
 		Agents: &agent.Service{Store: agents},
+		Tools:  &tool.Service{Store: &fakeTools{m: map[string]tool.Tool{}, rows: w.rows}, Vault: w.vault, CheckURL: vault.OriginOf, NewID: w.newID},
 		Installs: &install.Service{Store: w.installs, Bindings: w.installs, Vault: w.vault, Index: w.vault, Catalog: catalog.New(catalog.Entries()),
 			Agents: agents, PublicURL: "https://latchkey.example"},
 		Integrations: &integration.Service{Store: w.integrations, Seal: seal, Hash: w.vault, NewID: w.newID},
@@ -208,6 +210,8 @@ func (w *world) populate() {
 	make("keys", "keys", `{"name":"k","scopes":["invoke"]}`)
 	make("connections", "connections", `{"provider":"openrouter","label":"L","api_key":"`+w.canary()+`","models":["m"]}`)
 	make("agents", "agents", `{"name":"A","personas":[{"id":"p1","name":"P"}]}`)
+	make("tools", "tools", `{"name":"look_up","description":"Looks up an order","url":"https://shop.example/orders/{id}","method":"GET",`+
+		`"parameters":{"type":"object","properties":{"id":{"type":"string"}},"required":["id"]},"headers":{"X-Api-Key":"`+w.canary()+`"}}`)
 	make("installs", "installs", fmt.Sprintf(`{"provider":%q,"config":{"app_id":"A1","team_id":"T1"},"secrets":{"signing_secret":%q,"bot_token":"xoxb-%s"}}`,
 		taxonomy.Slack, w.canary(), w.canary()))
 	make("bindings", "bindings", `{"install_id":"`+w.ids["installs"]+`","agent_id":"`+w.ids["agents"]+`"}`)
@@ -338,6 +342,43 @@ func (f *fakeAgents) UpdateAgent(ctx context.Context, _, next agent.Agent, row a
 
 func (f *fakeAgents) DeleteAgent(ctx context.Context, old agent.Agent, row audit.Row) error {
 	delete(f.m, old.Org+"/"+old.ID)
+	return f.rows.PutAudit(ctx, row)
+}
+
+type fakeTools struct {
+	m    map[string]tool.Tool
+	rows audit.Store
+}
+
+func (f *fakeTools) Tool(_ context.Context, orgID, name string) (tool.Tool, error) {
+	t, ok := f.m[orgID+"/"+name]
+	if !ok {
+		return t, fault.New(fault.NotFound, "t", "there is no such tool")
+	}
+	return t, nil
+}
+
+func (f *fakeTools) Tools(_ context.Context, orgID string) (out []tool.Tool, _ error) {
+	for _, t := range f.m {
+		if t.Org == orgID {
+			out = append(out, t)
+		}
+	}
+	slices.SortFunc(out, func(a, b tool.Tool) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+func (f *fakeTools) CreateTool(ctx context.Context, t tool.Tool, row audit.Row) error {
+	f.m[t.Org+"/"+t.Name] = t
+	return f.rows.PutAudit(ctx, row)
+}
+
+func (f *fakeTools) UpdateTool(ctx context.Context, _, next tool.Tool, row audit.Row) error {
+	return f.CreateTool(ctx, next, row)
+}
+
+func (f *fakeTools) DeleteTool(ctx context.Context, old tool.Tool, row audit.Row) error {
+	delete(f.m, old.Org+"/"+old.Name)
 	return f.rows.PutAudit(ctx, row)
 }
 

@@ -40,7 +40,7 @@ func Providers() []taxonomy.Provider {
 // Fields gathers what all providers, channels, integrations and the payment
 // vendor declare.
 func Fields() (*credential.Registry, error) {
-	return credential.New(append(append(catalog.Manifests(), channels.Manifests()...), credential.Integrations(), stripe.Manifest())...)
+	return credential.New(append(append(catalog.Manifests(), channels.Manifests()...), credential.Integrations(), stripe.Manifest(), credential.HTTPTools())...)
 }
 
 // Vault opens the vault. Every use of a credential is logged, without values.

@@ -60,6 +60,17 @@ type Inbound struct {
 	Envelope Envelope
 }
 
+// Integrity says what of a request its verification covered.
+type Integrity string
+
+// Integrities.
+const (
+	// Signed: a signature over the body.
+	Signed Integrity = "signed"
+	// ByChannel: the sender, by a shared secret over TLS, not the body.
+	ByChannel Integrity = "channel"
+)
+
 // Envelope is one event reduced to what routing and a turn need. Every string
 // is bounded by the adapter; ids are as the vendor gives them.
 type Envelope struct {
@@ -88,7 +99,10 @@ type Envelope struct {
 	Addressed    []string `json:"addressed,omitempty"`
 	IsBot        bool     `json:"is_bot,omitempty"`
 	SelfAuthored bool     `json:"self_authored,omitempty"`
-	Text         string   `json:"text"`
+	// Integrity says what the verification covered; empty counts as
+	// [ByChannel].
+	Integrity Integrity `json:"integrity,omitempty"`
+	Text      string    `json:"text"`
 	// Media are the recordings that came with the message; see [Envelope.Attach].
 	Media  []Attachment `json:"media,omitempty"`
 	SentAt time.Time    `json:"sent_at"`

@@ -36,6 +36,7 @@ const (
 	Channel     Kind = "channel"     // an install of a channel app
 	Integration Kind = "integration" // anything else an organisation connects
 	Payment     Kind = "payment"     // the platform's payment vendor; no organisation connects one
+	Tool        Kind = "tool"        // an organisation's own HTTP tools
 )
 
 // KindOf is the kind that credentials of a class belong to, empty for a word
@@ -50,6 +51,8 @@ func KindOf(class taxonomy.CredentialClass) Kind {
 		return Integration
 	case taxonomy.Payment:
 		return Payment
+	case taxonomy.Tool:
+		return Tool
 	}
 	return ""
 }

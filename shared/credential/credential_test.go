@@ -40,6 +40,7 @@ func TestWhoMayOpen(t *testing.T) {
 		taxonomy.ChannelSend:   {"rotate", "turn"},
 		taxonomy.Integration:   {"rotate"},
 		taxonomy.Payment:       {"billing", "rotate"},
+		taxonomy.Tool:          {"rotate", "turn"},
 	} {
 		want = slices.DeleteFunc(want, func(f string) bool { return !deployed[f] })
 		if got := credential.Decryptors(class); !slices.Equal(got, want) {

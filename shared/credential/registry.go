@@ -78,6 +78,13 @@ func Integrations() Manifest {
 	return m
 }
 
+// HTTPTools declares what an organisation's own tools are called with: header
+// names and values, as one document that code parses.
+func HTTPTools() Manifest {
+	return Manifest{Kind: Tool, ID: "http_tool", Title: "HTTP tool", Fields: []FieldSpec{
+		{Field: "headers", Label: "Headers", Class: taxonomy.Tool, Form: Document}}}
+}
+
 // Registry is all declared fields.
 type Registry struct {
 	manifests []Manifest

@@ -16,12 +16,14 @@ import (
 const stepPrefix = "STEP#"
 
 func encodeStep(s session.Step) item {
-	return item{"n": num(int64(s.N)), "kind": str(string(s.Kind)), "req": str(s.RequestID), "rcpt": bin(append([]byte{}, s.Receipt...))}
+	return item{"n": num(int64(s.N)), "kind": str(string(s.Kind)), "req": str(s.RequestID), "rcpt": bin(append([]byte{}, s.Receipt...)),
+		"data": bin(append([]byte{}, s.Data...)), "call": str(s.Call.ID), "tool": str(s.Call.Tool), "st": str(s.Call.Status), "at": millis(s.Call.At), "ms": num(s.Call.DurationMS)}
 }
 
 func decodeStep(it item) (session.Step, error) {
 	r := read(it)
-	return session.Step{N: int(r.num("n")), Kind: session.StepKind(r.str("kind")), RequestID: r.str("req"), Receipt: r.bin("rcpt")}, r.err
+	return session.Step{N: int(r.num("n")), Kind: session.StepKind(r.str("kind")), RequestID: r.str("req"), Receipt: r.bin("rcpt"),
+		Data: r.bin("data"), Call: session.ToolCall{ID: r.str("call"), Tool: r.str("tool"), Status: r.str("st"), At: r.time("at"), DurationMS: r.num("ms")}}, r.err
 }
 
 // liveClaim is the condition that a claim of a turn is still the last one.
@@ -54,6 +56,11 @@ func (s Sessions) storeStep(ctx context.Context, op string, t session.Turn, st s
 		}
 	}
 	return fault.New(fault.Unavailable, op, "the session is busy, try again")
+}
+
+// Step implements [session.Turns].
+func (s Sessions) Step(ctx context.Context, t session.Turn, st session.Step) error {
+	return s.storeStep(ctx, "dynamo.Step", t, st)
 }
 
 // Fold implements [session.Transcript].

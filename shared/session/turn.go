@@ -68,6 +68,10 @@ type StepKind string
 const (
 	// StepSummary is a summary that was stored with the session.
 	StepSummary StepKind = "summary"
+	// StepCalls is an answer of the model that calls tools; Data holds it.
+	StepCalls StepKind = "calls"
+	// StepResult is what became of one call; Data holds what the model is told.
+	StepResult StepKind = "result"
 )
 
 // Step is one thing that was done on the way to a turn's answer and is stored, so
@@ -79,6 +83,20 @@ type Step struct {
 	// with; both empty if there was none.
 	RequestID string
 	Receipt   []byte
+	// Data is the turn runner's.
+	Data []byte
+	// Call says of a result which call it is of and how that ended.
+	Call ToolCall
+}
+
+// ToolCall is one call of a tool as people are shown it: no arguments, no answer.
+type ToolCall struct {
+	// ID is the model's, unique among the calls of one of its answers.
+	ID         string    `json:"-"`
+	Tool       string    `json:"tool"`
+	Status     string    `json:"status"`
+	At         time.Time `json:"at"`
+	DurationMS int64     `json:"duration_ms"`
 }
 
 // Claim asks for the right to run a turn.
@@ -140,6 +158,9 @@ type Turns interface {
 	// a planned part also needs the turn's fence. A receipt is added, never taken
 	// away; text and voice stay.
 	Move(ctx context.Context, t Turn, from, to Part) error
+	// Step stores what was done on the way to the answer, which later claims return
+	// with the turn; [ErrFenced] also if the step is stored already.
+	Step(ctx context.Context, t Turn, s Step) error
 }
 
 // Transcript keeps a session's messages.
@@ -163,18 +184,19 @@ var ErrFenced = errors.New("session: another claim of the turn exists")
 
 // TurnView is a turn as clients see it.
 type TurnView struct {
-	ID         string    `json:"id"`
-	State      TurnState `json:"state"`
-	Code       string    `json:"code,omitempty"`
-	SessionID  string    `json:"session_id"`
-	EventID    string    `json:"event_id"`
-	AgentID    string    `json:"agent_id"`
-	PersonaID  string    `json:"persona_id,omitempty"`
-	Attempts   int64     `json:"attempts"`
-	RequestIDs []string  `json:"request_ids"`
-	Outbox     []Part    `json:"outbox"`
-	CreatedAt  time.Time `json:"created_at"`
-	UpdatedAt  time.Time `json:"updated_at"`
+	ID         string     `json:"id"`
+	State      TurnState  `json:"state"`
+	Code       string     `json:"code,omitempty"`
+	SessionID  string     `json:"session_id"`
+	EventID    string     `json:"event_id"`
+	AgentID    string     `json:"agent_id"`
+	PersonaID  string     `json:"persona_id,omitempty"`
+	Attempts   int64      `json:"attempts"`
+	RequestIDs []string   `json:"request_ids"`
+	Outbox     []Part     `json:"outbox"`
+	ToolCalls  []ToolCall `json:"tool_calls"`
+	CreatedAt  time.Time  `json:"created_at"`
+	UpdatedAt  time.Time  `json:"updated_at"`
 }
 
 // View makes the client's view.
@@ -186,6 +208,12 @@ func View(t Turn, parts []Part) TurnView {
 	}
 	if v.Outbox == nil {
 		v.Outbox = []Part{}
+	}
+	v.ToolCalls = []ToolCall{}
+	for _, s := range t.Steps {
+		if s.Kind == StepResult {
+			v.ToolCalls = append(v.ToolCalls, s.Call)
+		}
 	}
 	return v
 }

@@ -125,6 +125,10 @@ func Client(org string) Key { return Key{"ORG#" + org, "CLIENT"} }
 // Agent is one agent of an organisation.
 func Agent(org, id string) Key { return Key{"ORG#" + org, "AGENT#" + id} }
 
+// Tool is one tool of an organisation, in a partition of its own: only turns of
+// agents that have tools read it.
+func Tool(org, name string) Key { return Key{"TOOLS#" + org, name} }
+
 // OrgList indexes organisations for operators and sweeps.
 func OrgList(org string) Key { return Key{"ORGS", org} }
 

@@ -208,11 +208,13 @@ const (
 	Integration   CredentialClass = "integration"
 	// Payment is the platform's own access to its payment vendor.
 	Payment CredentialClass = "payment"
+	// Tool is what an organisation's own HTTP tools are called with.
+	Tool CredentialClass = "tool"
 )
 
 // CredentialClasses lists all classes.
 func CredentialClasses() []CredentialClass {
-	return []CredentialClass{AIKey, VoiceKey, ChannelVerify, ChannelSend, Integration, Payment}
+	return []CredentialClass{AIKey, VoiceKey, ChannelVerify, ChannelSend, Integration, Payment, Tool}
 }
 
 // GrantKind is where credits came from.

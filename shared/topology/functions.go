@@ -203,7 +203,7 @@ func turn() Function {
 			TableAccess{Table: table.Usage, Actions: []string{"PutItem"}, Keys: []string{table.KeptEvents}},
 			TableAccess{Table: table.Sessions, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}}),
 		KMS: []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{
-			taxonomy.AIKey, taxonomy.VoiceKey, taxonomy.ChannelSend}}},
+			taxonomy.AIKey, taxonomy.VoiceKey, taxonomy.ChannelSend, taxonomy.Tool}}},
 		Environment: Environment{Tables: true, Vault: true, TurnQueue: true, Providers: true, Channels: true},
 	}
 }

@@ -127,7 +127,7 @@ func validHost(h string) bool {
 
 func checkOrigin(op string, class taxonomy.CredentialClass, origin string) error {
 	if origin == "" {
-		if class == taxonomy.AIKey || class == taxonomy.VoiceKey {
+		if class == taxonomy.AIKey || class == taxonomy.VoiceKey || class == taxonomy.Tool {
 			return invalid(op, "origin", "state the origin that the key may be sent to")
 		}
 		return nil

@@ -42,7 +42,8 @@ type Rotation struct {
 
 // Create stores a new credential. A value that another active credential of the
 // organisation holds for the same provider, class, field and origin is refused,
-// except for channel classes: one app's secret may serve several installs.
+// except for channels and tools: one app's secret may serve several installs, one
+// header several tools.
 // Errors: invalid_request, conflict (reason duplicate or lost_race),
 // vault_unavailable.
 func (v *Vault) Create(ctx context.Context, c NewCredential) (Head, error) {
@@ -303,7 +304,7 @@ func unchanged(op string, old, h Head, fields map[string]secret.Text) error {
 }
 
 func (v *Vault) refuseDuplicates(ctx context.Context, op string, h Head, fields map[string]secret.Text) error {
-	if h.Ref.Class == taxonomy.ChannelVerify || h.Ref.Class == taxonomy.ChannelSend {
+	if h.Ref.Class == taxonomy.ChannelVerify || h.Ref.Class == taxonomy.ChannelSend || h.Ref.Class == taxonomy.Tool {
 		return nil
 	}
 	heads, err := v.store.Heads(ctx, h.Ref.Org)

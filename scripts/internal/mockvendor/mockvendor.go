@@ -92,7 +92,9 @@ type Server struct {
 	mux http.ServeMux
 
 	mu      sync.Mutex
-	keys    map[string]bool // accepted key hashes; nil = any key
+	tools   []ToolCall
+	behind  map[string]*Barrier // by the tool whose call raises it
+	keys    map[string]bool     // accepted key hashes; nil = any key
 	calls   []*Call
 	checks  []*Call
 	posts   []Post
@@ -120,6 +122,7 @@ func New() *Server {
 	s.mux.HandleFunc("POST /v1/audio/transcriptions", s.transcribe)
 	s.mux.HandleFunc("POST /v1/audio/translations", s.transcribe)
 	s.mux.HandleFunc("POST /v1/audio/speech", s.speak)
+	s.mux.HandleFunc("/tool/{name}", s.tool)
 	s.mux.HandleFunc("POST /api/chat.postMessage", s.postMessage)
 	s.mux.HandleFunc("POST /telegram/{bot}/sendMessage", s.telegramMessage)
 	s.mux.HandleFunc("POST /meta/{number}/messages", s.whatsappMessage)

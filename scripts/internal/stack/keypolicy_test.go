@@ -200,7 +200,7 @@ func TestTheMatrixIsTheDesigns(t *testing.T) {
 		topology.Invoke:  {taxonomy.AIKey},
 		topology.STT:     {taxonomy.AIKey, taxonomy.VoiceKey},
 		topology.TTS:     {taxonomy.AIKey, taxonomy.VoiceKey},
-		topology.Turn:    {taxonomy.AIKey, taxonomy.VoiceKey, taxonomy.ChannelSend},
+		topology.Turn:    {taxonomy.AIKey, taxonomy.VoiceKey, taxonomy.ChannelSend, taxonomy.Tool},
 		topology.Webhook: {taxonomy.ChannelVerify},
 		topology.Billing: {taxonomy.Payment},
 		topology.Rotate:  taxonomy.CredentialClasses(),

@@ -70,7 +70,12 @@ func (x *run) ask(ctx context.Context, a agent.Agent, conversation session.Sessi
 	if q.Messages, err = x.history(ctx, a, conversation); err != nil {
 		return Answer{}, err
 	}
-	return x.call(ctx, q)
+	if len(a.Tools) > 0 {
+		if q.Tools, err = x.d.Tools.Offered(ctx, x.job.Org, a.Tools); err != nil {
+			return Answer{}, err
+		}
+	}
+	return x.converse(ctx, q)
 }
 
 // history is the conversation for the model: a summary of what does not fit, the

@@ -201,12 +201,14 @@ func (x *run) refused(ctx context.Context, err error) *end {
 	case errors.Is(err, session.ErrFenced), f.Retryable(), f.Code == fault.Internal:
 		return again(err)
 	case f.Code == fault.InsufficientCredits:
+		x.unheld(ctx)
 		x.turn.Notice = string(f.Code)
 		return x.plan(ctx, Notice, "", session.Pin{})
 	case f.Code == fault.PriceMissing:
 		x.turn.Notice = string(f.Code)
 		return x.plan(ctx, NoticeSetup, "", session.Pin{})
 	}
+	x.unheld(ctx)
 	return &end{code: Ended, detail: string(f.Code)}
 }
 

@@ -15,6 +15,13 @@
 // nothing is sent. Messages of one session run in order, because the queue gives
 // them so.
 //
+// Where an agent has tools the model may call them before it answers: its calls are
+// stored, then run one after another, each result stored before the next, then the
+// model is asked again, at most 8 times and for at most 16 calls. A later run of the
+// turn goes on behind what is stored, so a tool whose result is stored is never
+// called again; one whose run died in between is, with the same key. A tool that
+// demands a signed message is refused on one that was not.
+//
 // A failure that may pass is returned for another try. One that cannot ends the
 // turn without a reply and is recorded; the only exception is an organisation
 // without credits, whose people get one short notice instead of silence, because
@@ -35,8 +42,10 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/agent"
+	"github.com/latchkey/latchkey/shared/agent/tool"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -65,6 +74,20 @@ type AnswerRequest struct {
 	// Aside is an answer that is not posted on the channel: nothing is held for
 	// posting it.
 	Aside bool
+	// Tools are offered to the model; NoCalls forbids calling them any more.
+	Tools   []tool.Tool
+	NoCalls bool
+	// Rounds are the answers with calls that the turn has had, with their results.
+	Rounds []Round
+	// Held is the receipt of the first of them: what it holds for posting goes over
+	// to this answer.
+	Held []byte
+}
+
+// Round is an answer that called tools, and what they said, a result per call.
+type Round struct {
+	Message model.Message
+	Results []model.ToolResult
 }
 
 // Answer is what the model said.
@@ -76,6 +99,8 @@ type Answer struct {
 	// Receipt is everything [Model].Commit needs, in at most [MaxReceipt]
 	// bytes and without secrets. Empty means that nothing has to be committed.
 	Receipt []byte
+	// Message is the whole answer where it calls tools, else zero.
+	Message model.Message
 }
 
 // MaxReceipt bounds a receipt.
@@ -93,6 +118,26 @@ type Model interface {
 	// Posted ends what the receipt holds for posting the answer: sent says that a
 	// part of it has certainly been sent. It may be called again as Commit may.
 	Posted(ctx context.Context, org string, receipt []byte, sent bool) error
+}
+
+// ToolCall is one call of a tool.
+type ToolCall struct {
+	Org, Agent string
+	Tool       tool.Tool
+	Arguments  string // JSON, as the model wrote it
+	// Key is the same for every try of the call.
+	Key string
+}
+
+// Tools runs the tools of agents.
+type Tools interface {
+	// Offered returns the tools of these names, in their order; names of no tool are
+	// left out.
+	Offered(ctx context.Context, org string, names []string) ([]tool.Tool, error)
+	// Call calls a tool and reserves its price. What goes wrong with the tool is a
+	// result; an error means that the call is to be tried again. The receipt, if any,
+	// is committed with [Model].Commit once the result is stored.
+	Call(ctx context.Context, c ToolCall) (r tool.Result, receipt []byte, err error)
 }
 
 // Installs reads and, when the vendor says so, ends installs.
@@ -139,6 +184,9 @@ const (
 	Revoked         Code = "install.revoked_by_provider"
 	Summarised      Code = "turn.summarised"
 	SummaryFailed   Code = "turn.summary_failed"
+	// ToolCalled has the call's status as detail, IntegrityRefused the tool's name.
+	ToolCalled       Code = "tool.called"
+	IntegrityRefused Code = "tool.integrity_refused"
 )
 
 // Pages reports whether somebody has to look at it at once: something made a job
@@ -171,6 +219,7 @@ type Deps struct {
 	Transcript session.Transcript
 	Model      Model
 	Speech     Speech
+	Tools      Tools
 	Secrets    Secrets
 	Catalog    install.Catalog
 	// HTTP is the guarded egress client; BaseURL is a vendor's API, Media the client
@@ -222,6 +271,12 @@ const (
 	// summaryTime is how long a summary may take. It is made only when as much is
 	// left for the answer.
 	summaryTime = 30 * time.Second
+	// maxRounds and maxCalls bound a turn's calls of tools: then the model has to
+	// answer with what it has.
+	maxRounds = 8
+	maxCalls  = 16
+	// maxCallData bounds an answer that calls tools, as it is stored.
+	maxCallData = 256 << 10
 	// maxAnswer and maxParts bound an answer; the rest is cut off.
 	maxAnswer = 100_000
 	maxParts  = 8

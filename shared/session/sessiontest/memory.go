@@ -210,6 +210,21 @@ func (m *Memory) Fold(_ context.Context, t session.Turn, s session.Step, old, ne
 	return nil
 }
 
+// Step implements [session.Turns].
+func (m *Memory) Step(_ context.Context, t session.Turn, s session.Step) error {
+	unlock, err := m.lock("Step")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	stored := m.turns[t.Org+"#"+t.ID]
+	if !stored.takes(t, s) {
+		return session.ErrFenced
+	}
+	stored.Steps = append(slices.Clone(stored.Steps), s)
+	return nil
+}
+
 // takes reports whether a step may be stored under a claim.
 func (t *turn) takes(claim session.Turn, s session.Step) bool {
 	return t != nil && t.Fence == claim.Fence && !slices.ContainsFunc(t.Steps, func(have session.Step) bool { return have.N == s.N })

@@ -3,6 +3,7 @@ package sessiontest
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -304,7 +305,19 @@ func summaries(t *testing.T, s Store) {
 	if len(parts) != 0 || len(later.Steps) != 1 || later.Steps[0].Kind != session.StepSummary || later.Steps[0].RequestID != "r1" || string(later.Steps[0].Receipt) != "receipt" || later.Steps[0].N != 1 {
 		t.Fatalf("%+v %+v", later, parts)
 	}
-	if err := s.Fold(ctx, turn, session.Step{N: 2, Kind: session.StepSummary}, next, session.Summary{Text: "x", Before: 1}); !errors.Is(err, session.ErrFenced) {
+	result := session.Step{N: 2, Kind: session.StepResult, Receipt: []byte("r2"), Data: []byte("data"), Call: session.ToolCall{ID: "c1", Tool: "look_up", Status: "ok", At: start(), DurationMS: 7}}
+	if err := s.Step(ctx, turn, result); !errors.Is(err, session.ErrFenced) {
+		t.Fatalf("a step of a claim that was lost: %v", err)
+	}
+	for n := range 2 {
+		if err := s.Step(ctx, later, result); (n == 0) != (err == nil) || n > 0 && !errors.Is(err, session.ErrFenced) {
+			t.Fatalf("step, time %d: %v", n+1, err)
+		}
+	}
+	if stored, _, err := s.Turn(ctx, "o7", "t1"); err != nil || len(stored.Steps) != 2 || !reflect.DeepEqual(stored.Steps[1], result) || session.View(stored, nil).ToolCalls[0] != result.Call {
+		t.Fatalf("%+v %v", stored, err)
+	}
+	if err := s.Fold(ctx, turn, session.Step{N: 3, Kind: session.StepSummary}, next, session.Summary{Text: "x", Before: 1}); !errors.Is(err, session.ErrFenced) {
 		t.Fatalf("by a claim that was lost: %v", err)
 	}
 	// The next message and the pin of an answer leave the summary as it is.

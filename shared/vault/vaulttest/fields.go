@@ -14,7 +14,7 @@ import (
 // "vendor" and "vendor2" with fields of every kind.
 func Fields() *credential.Registry {
 	all := append(providers.Manifests(), channels.Manifests()...)
-	all = append(all, credential.Integrations(), stripe.Manifest())
+	all = append(all, credential.Integrations(), stripe.Manifest(), credential.HTTPTools())
 	for _, id := range []string{"vendor", "vendor2"} {
 		all = append(all, testProviderFields(id), testChannelFields(id))
 	}

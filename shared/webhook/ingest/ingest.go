@@ -302,6 +302,9 @@ func (c *call) one(ctx context.Context) Response {
 	_, tenant := c.entry.Tenant(c.inst.Config)
 	job := session.Job{Org: c.inst.Org, Install: c.inst.ID, EventID: c.in.Envelope.EventID, Tenant: tenant,
 		Identity: c.in.Identity, Envelope: c.in.Envelope, ReceivedAt: c.r.Now.UTC(), RequestID: c.r.RequestID}
+	if job.Envelope.Integrity = channel.ByChannel; c.result.BodySigned {
+		job.Envelope.Integrity = channel.Signed
+	}
 	switch c.in.Kind {
 	case channel.Revoked:
 		job.Kind = session.JobRevoked

@@ -1,0 +1,174 @@
+package tool
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/latchkey/latchkey/shared/egress"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/vault"
+)
+
+// Status says how a call ended, in a word of ours.
+type Status string
+
+// Statuses. Only after OK and HTTPError had the tool answered.
+const (
+	OK               Status = "ok"
+	HTTPError        Status = "http_error"
+	BadArguments     Status = "arguments_invalid"
+	Unknown          Status = "unknown_tool"
+	Refused          Status = "destination_refused"
+	Unreachable      Status = "unreachable"
+	TimedOut         Status = "timeout"
+	NotText          Status = "answer_not_text"
+	NoSecret         Status = "headers_unavailable"
+	IntegrityRefused Status = "integrity_refused"
+	NoPrice          Status = "price_missing"
+	NoCredits        Status = "insufficient_credits"
+	Denied           Status = "billing_denied"
+	TooMany          Status = "too_many_calls"
+)
+
+// Result is what a model is told of a call.
+type Result struct {
+	Status Status
+	Text   string
+}
+
+// Answered reports whether the tool answered, whatever it said.
+func (r Result) Answered() bool {
+	return r.Status == OK || r.Status == HTTPError || r.Status == NotText
+}
+
+// OpenVault opens header values; [vault.Vault] implements it.
+type OpenVault interface {
+	Load(ctx context.Context, org string, class taxonomy.CredentialClass, id string) (vault.Credential, error)
+	Reveal(ctx context.Context, cred vault.Credential, use vault.Use, f func(plain []byte) error) error
+}
+
+// Caller calls tools. HTTP is the guarded client for endpoints that customers
+// named. Safe for concurrent use.
+type Caller struct {
+	HTTP  *http.Client
+	Vault OpenVault
+}
+
+// Call calls a tool once. The context bounds it beside the tool's own timeout; key
+// is the Idempotency-Key.
+func (c Caller) Call(ctx context.Context, t Tool, arguments, key string) Result {
+	schema, err := ParseSchema(t.Parameters)
+	if err != nil {
+		return Result{BadArguments, "The tool's declaration cannot be read."}
+	}
+	args, wrong := schema.Check(arguments)
+	if wrong != "" {
+		return Result{BadArguments, "The tool was not called: " + wrong + "."}
+	}
+	link, body, ok := t.request(args)
+	if !ok {
+		return Result{BadArguments, "The tool was not called: an argument cannot be part of its address."}
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, t.Method, link, bytes.NewReader(body))
+	if err != nil {
+		return Result{BadArguments, "The tool was not called: its address cannot be used."}
+	}
+	if !t.hasBody() {
+		req.Body, req.GetBody, req.ContentLength = http.NoBody, nil, 0
+	} else {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	req.Header.Set("Accept", "application/json, text/plain;q=0.9, text/*;q=0.5")
+	req.Header.Set("User-Agent", "latchkey-tool/1")
+	// In this spelling: with the usual one net/http sends a request again by itself
+	// when a kept connection breaks (net/http Request.isReplayable, Go 1.26).
+	req.Header["idempotency-key"] = []string{key}
+	values, err := c.sign(ctx, t, req)
+	if err != nil {
+		return Result{NoSecret, "The tool was not called: its stored headers cannot be opened at the moment."}
+	}
+	resp, err := egress.Do(c.HTTP, req)
+	if err != nil {
+		return failed(ctx, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	return t.read(ctx, resp, values)
+}
+
+// sign adds the stored headers and returns their values, to be masked.
+func (c Caller) sign(ctx context.Context, t Tool, req *http.Request) (values []string, err error) {
+	if t.Credential == "" {
+		return nil, nil
+	}
+	cred, err := c.Vault.Load(ctx, t.Org, taxonomy.Tool, t.Credential)
+	if err != nil {
+		return nil, err
+	}
+	origin, err := vault.OriginOf(req.URL.Scheme + "://" + req.URL.Host)
+	if err != nil || !cred.Head.AllowsOrigin(origin) {
+		return nil, fault.New(fault.VaultUnavailable, "tool.sign", "the headers were stored for another host")
+	}
+	err = c.Vault.Reveal(ctx, cred, vault.Use{Field: Field, Purpose: "tool_call"}, func(plain []byte) error {
+		headers := map[string]string{}
+		if err := json.Unmarshal(plain, &headers); err != nil {
+			return errors.New("tool: the stored headers are no document")
+		}
+		for name, value := range headers {
+			req.Header.Set(name, value)
+			values = append(values, value)
+		}
+		return nil
+	})
+	return values, err
+}
+
+// failed is the result of a call that got no answer. Nothing of the error but its
+// kind is told.
+func failed(ctx context.Context, err error) Result {
+	var e *egress.Error
+	switch {
+	case errors.Is(err, egress.ErrRefused):
+		return Result{Refused, "The tool was not called: its address may not be reached from here."}
+	case ctx.Err() != nil, errors.As(err, &e) && e.Timeout():
+		return Result{TimedOut, "The tool did not answer in time. It may have done what it was asked."}
+	}
+	return Result{Unreachable, "The tool could not be reached, or its answer broke off. It may have done what it was asked."}
+}
+
+// read turns an answer into a result.
+func (t Tool) read(ctx context.Context, resp *http.Response, values []string) Result {
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if kind != "" && !strings.HasPrefix(kind, "text/") && kind != "application/json" && !strings.HasSuffix(kind, "+json") && kind != "application/xml" && !strings.HasSuffix(kind, "+xml") {
+		return Result{NotText, "The tool answered with status " + strconv.Itoa(resp.StatusCode) + " and something that is not text."}
+	}
+	// One byte more tells whether there is more.
+	b, err := io.ReadAll(io.LimitReader(resp.Body, t.MaxBytes+1))
+	if err != nil {
+		return failed(ctx, err)
+	}
+	more := int64(len(b)) > t.MaxBytes
+	if more {
+		b = b[:t.MaxBytes]
+	}
+	text := strings.ToValidUTF8(string(b), "\uFFFD")
+	for _, v := range values {
+		text = strings.ReplaceAll(text, v, "[masked]")
+	}
+	if more {
+		text += "\n[The answer is longer than " + strconv.FormatInt(t.MaxBytes, 10) + " bytes; the rest was cut off.]"
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return Result{HTTPError, "The tool answered with status " + strconv.Itoa(resp.StatusCode) + ":\n" + text}
+	}
+	return Result{OK, text}
+}

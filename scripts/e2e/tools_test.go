@@ -100,6 +100,25 @@ func TestAgentCallsATool(t *testing.T) {
 	}
 }
 
+// TestToolWithoutPrice: only operators say what a call is charged as, and one
+// without a price is not made.
+func TestToolWithoutPrice(t *testing.T) {
+	w := newWorkspace(t)
+	agent := w.declare("unpriced", nil)
+	w.call(http.MethodPost, "/bindings", map[string]any{"install_id": w.install, "selector": map[string]any{"channel": "C1"}, "agent_id": agent}, nil)
+	own, err := tryPost(t.Context(), world.BaseURL+"/api/orgs/"+w.ID+"/tools", w.Key, map[string]any{"name": "x", "description": "x", "url": "https://shop.example/x", "parameters": map[string]any{"type": "object"}, "action": "tool_free"})
+	must(t, err)
+	if own.Status != http.StatusForbidden {
+		t.Errorf("an organisation chose what its tool costs: %d %s", own.Status, own.Body)
+	}
+	w.operatorCall(http.MethodPatch, "/tools/unpriced", map[string]any{"action": "tool_unpriced"}, nil)
+	w.message("EvTool5", "use tool for nothing", "1760000075.000100").send(t)
+	eventually(t, "the answer", func() bool { return len(w.posts()) == 1 && w.lastTurn().State == "done" })
+	if v := w.lastTurn(); len(v.ToolCalls) != 1 || v.ToolCalls[0].Status != "price_missing" || len(vendor.ToolCalls("unpriced")) != 0 {
+		t.Errorf("%+v", v)
+	}
+}
+
 // TestToolDemandsSignedMessages: Telegram proves the sender, not the message, so a
 // tool that demands signed messages is not called; the same tool is from Slack.
 func TestToolDemandsSignedMessages(t *testing.T) {

@@ -61,6 +61,8 @@ var harmless = map[string]string{
 	"shared/admin postingBody.IdempotencyKey":                         "a client's word for one posting; it opens nothing",
 	"shared/admin rotationFailure.CredentialID":                       "names a credential",
 	"shared/admin usageRow.Key":                                       "the group that a row sums up",
+	"shared/agent/tool Tool.Credential":                               "names a credential of the vault",
+	"shared/agent/turn ToolCall.Key":                                  "names a call of a turn for the tool",
 	"shared/agent/turn AnswerRequest.RequestKey":                      "names a model request of a turn",
 	"shared/channel Entry.HandshakeSecret":                            "the name of a field",
 	"shared/channel Entry.SendSecret":                                 "the name of a field",

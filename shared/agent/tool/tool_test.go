@@ -300,6 +300,21 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestACallIsMadeOnce: where a kept connection breaks the request is not sent again.
+func TestACallIsMadeOnce(t *testing.T) {
+	e := newEnv(t)
+	x := e.make("x", e.patch(e.base+"/x/{id}?q={q}", "POST"))
+	for range 2 { // so that a connection is kept
+		if r := e.caller.Call(t.Context(), x, `{"id":"1","q":"x"}`, "k"); r.Status != tool.OK {
+			t.Fatalf("%+v", r)
+		}
+	}
+	e.answer = func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	if r := e.caller.Call(t.Context(), x, `{"id":"1","q":"x"}`, "k"); r.Status != tool.Unreachable || len(e.seen) != 3 {
+		t.Fatalf("%+v, %d requests", r, len(e.seen))
+	}
+}
+
 func TestIntegrity(t *testing.T) {
 	for need, want := range map[channel.Integrity][3]bool{"": {true, true, true}, channel.Signed: {true, false, false}} {
 		x := tool.Tool{Integrity: need}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
@@ -113,5 +114,27 @@ func TestGetHandshake(t *testing.T) {
 	e.want(r, http.StatusUnauthorized, webhook.InstallInactive)
 	if len(e.queue.jobs) != 0 {
 		t.Errorf("jobs: %+v", e.queue.jobs)
+	}
+}
+
+// senderOnly is a scheme that proves the sender and not the body.
+type senderOnly struct{ webhook.Scheme }
+
+func (s senderOnly) Check(in webhook.Input, secrets []secret.Text, now time.Time) (webhook.Result, *webhook.Refusal) {
+	r, refusal := s.Scheme.Check(in, secrets, now)
+	r.BodySigned = false
+	return r, refusal
+}
+
+// TestIntegrity: the job says what the verification covered.
+func TestIntegrity(t *testing.T) {
+	e := newEnv(t)
+	e.want(e.request(event("Ev1", "1.1", "T1"), "key one", now), http.StatusOK, webhook.Accepted)
+	entry := slack.Entry()
+	entry.Scheme = senderOnly{entry.Scheme}
+	e.in = ingest.New(ingest.Deps{Installs: e.installs, Secrets: e.secrets, Catalog: catalog.New([]channel.Entry{entry}), Dedupe: e.store, Queue: e.queue, Recorder: e.audit})
+	e.want(e.request(event("Ev2", "1.2", "T1"), "key one", now), http.StatusOK, webhook.Accepted)
+	if a, b := e.queue.jobs[0].Envelope.Integrity, e.queue.jobs[1].Envelope.Integrity; a != channel.Signed || b != channel.ByChannel {
+		t.Errorf("%q %q", a, b)
 	}
 }

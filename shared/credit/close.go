@@ -112,7 +112,7 @@ func (l *Ledger) CloseMonths(ctx context.Context, now time.Time) (CloseReport, e
 					r.Waiting++
 				}
 			}
-			if len(due) < closePage {
+			if len(due) < closePage || failed >= closePage {
 				break
 			}
 		}

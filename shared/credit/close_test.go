@@ -93,3 +93,33 @@ func TestNotBefore(t *testing.T) {
 		t.Errorf("no month is closed: %v", e.At)
 	}
 }
+
+// failing is a page full of organisations that cannot be looked at.
+type failing struct {
+	Store
+	asked int
+}
+
+func (f *failing) Closable(_ context.Context, _ string, _ time.Time, limit int) ([]string, error) {
+	f.asked++
+	due := make([]string, limit)
+	for i := range due {
+		due[i] = fmt.Sprint("org", i)
+	}
+	return due, nil
+}
+
+func (f *failing) Account(context.Context, string) (Account, error) {
+	return Account{}, fault.New(fault.LedgerUnavailable, "test", "down")
+}
+
+// TestClosingThatFailsEverywhere: organisations that stay due are left to the next
+// run, they are not asked for again and again.
+func TestClosingThatFailsEverywhere(t *testing.T) {
+	f := &failing{}
+	r, err := New(f, Options{}).CloseMonths(t.Context(), time.Now())
+	buckets := len(table.AllCloseBuckets())
+	if err != nil || f.asked != buckets || r.Failed != buckets*closePage {
+		t.Fatalf("%+v, asked %d times: %v", r, f.asked, err)
+	}
+}

@@ -61,9 +61,11 @@ func reviewed(t *testing.T, e *env) {
 	must(t, e.ledger.ReviewSoon(e.ctx, "org", e.now().Add(time.Hour))) // not later
 	must(t, e.ledger.ReviewSoon(e.ctx, "nobody", e.now()))
 	reviews(0, 0)
-	// It is left to the stream for a quarter of an hour.
+	// It is looked at in time, and left to the stream for a quarter of an hour.
 	e.pass(14 * time.Minute)
-	reviews(0, 0)
+	if r, err := ledger.CloseMonths(e.ctx, e.now()); err != nil || r.Reviewed != 1 || r.Caught != 0 {
+		t.Fatalf("soon: %+v %v", r, err)
+	}
 	e.pass(24 * time.Hour)
 	untold = fault.New(fault.LedgerUnavailable, "test", "down")
 	reviews(0, 1)

@@ -89,7 +89,7 @@ func exactFunds(t *testing.T, e *env) {
 	e.fund("org", 105)
 	var ok, refused atomic.Int64
 	parallel(40, func(int) {
-		switch _, err := e.ledger.Reserve(e.ctx, e.request("org", 10)); fault.CodeOf(err) {
+		switch _, err := e.reserve(e.request("org", 10)); fault.CodeOf(err) {
 		case "":
 			ok.Add(1)
 		case fault.InsufficientCredits:

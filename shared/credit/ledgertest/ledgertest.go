@@ -92,7 +92,7 @@ type env struct {
 }
 
 func newEnv(t testing.TB, h Harness) *env {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	noWait := credit.Options{Wait: func(context.Context, time.Duration) error { return nil }}
 	return &env{Harness: h, t: t, ctx: ctx, ledger: credit.New(h.Store, noWait), clean: credit.New(h.Clean, noWait)}
@@ -119,6 +119,17 @@ func (e *env) request(org string, hold credit.Micro) credit.ReserveRequest {
 		Fingerprint: [32]byte{1}, Now: e.now(), Expires: e.now().Add(time.Minute), Provider: "prov", Model: "vendor/model",
 		Agent: "agent1", Key: "key1", Source: taxonomy.Platform, Rule: billing.RulePlatform, DecisionHash: "hash", PriceVersion: "p1",
 		Decision: []byte(`{"v":1}`), Idempotent: true}
+}
+
+// reserve asks until the ledger knows, as callers do: on a machine that is busy
+// enough any try may stay without an answer. The same request is reserved once.
+func (e *env) reserve(r credit.ReserveRequest) (credit.Hold, error) {
+	for {
+		h, err := e.ledger.Reserve(e.ctx, r)
+		if fault.CodeOf(err) != fault.LedgerUnavailable || e.ctx.Err() != nil {
+			return h, err
+		}
+	}
 }
 
 func (e *env) outcome(amount credit.Micro) credit.Outcome {

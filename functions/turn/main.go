@@ -53,7 +53,19 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 		Agents: db.Agents(), Turns: db.Sessions(), Transcript: db.Sessions(),
 		Model: answers, Speech: answers, Tools: pricedTools{metered: answers, store: db.Tools(), caller: tool.Caller{HTTP: out.Tenant(), Vault: secrets}},
 		Secrets: install.Opener{Vault: secrets, Purpose: topology.Turn}, Catalog: channels,
-		HTTP: client, Media: env.ChannelMedia(out), BaseURL: base, Recorder: auditLog{env.Log}, Now: env.Clock.Now,
+		HTTP: client, Media: env.ChannelMedia(out), BaseURL: base, Recorder: auditLog{env.Log}, Now: env.Clock.Now, Wait: wait,
 	})
 	return &Handler{Turns: runner, Visibility: env.TurnQueue(), Clock: env.Clock, Log: env.Log}, nil
+}
+
+// wait implements [turn.Deps].Wait.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

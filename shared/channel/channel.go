@@ -120,12 +120,27 @@ type Call struct {
 	Config webhook.Config
 }
 
+// Piece is one message of an answer, as the vendor takes it.
+type Piece struct {
+	Text string
+	// Plain is the text without any formatting, to be spoken.
+	Plain string
+	// Format is the adapter's own note on how Text is to be shown, at most
+	// [MaxFormat] bytes; nobody else reads it. Empty means plain text.
+	Format string
+}
+
+// MaxFormat bounds a [Piece]'s Format.
+const MaxFormat = 32 << 10
+
 // Outgoing is one message to post.
 type Outgoing struct {
 	// To is the envelope's ReplyTo, or its Space.
 	To     string
 	Thread string
+	// Text and Format are a [Piece] of the same adapter.
 	Text   string
+	Format string
 	// TurnID and Part travel as invisible metadata where the vendor has it, so
 	// that an operator can find an ambiguous message.
 	TurnID string
@@ -167,8 +182,9 @@ type Adapter interface {
 	// of the vendor. An error has fault code invalid_request and means that the
 	// body is not what the vendor documents.
 	Parse(in webhook.Input) ([]Inbound, error)
-	// Split cuts an answer into messages that the vendor takes whole.
-	Split(text string) []string
+	// Split brings an answer, in CommonMark, into the vendor's form and cuts it
+	// into messages that the vendor takes whole.
+	Split(text string) []Piece
 	// Send posts one message, once, and returns the vendor's message id. A
 	// nil *Failure means posted.
 	Send(ctx context.Context, c Call, out Outgoing) (id string, failure *Failure)

@@ -4,9 +4,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"unicode/utf8"
-
-	"pgregory.net/rapid"
 
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/webhook"
@@ -60,55 +57,6 @@ func FuzzStrictJSON(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if o, err := channel.StrictJSON(b); (o == nil) == (err == nil) {
 			t.Fatal("neither object nor error")
-		}
-	})
-}
-
-func TestSplit(t *testing.T) {
-	one := func(rune) int { return 1 }
-	for name, c := range map[string]struct {
-		text  string
-		limit int
-		want  []string
-	}{
-		"short":      {"hello", 10, []string{"hello"}},
-		"blank":      {" \n ", 10, nil},
-		"paragraph":  {"aaaa bb\n\ncc dd", 10, []string{"aaaa bb", "cc dd"}},
-		"line":       {"aaa bbb\nc dd", 10, []string{"aaa bbb", "c dd"}},
-		"space":      {"aaaaaa bbbbbb", 10, []string{"aaaaaa", "bbbbbb"}},
-		"no space":   {"abcdefghij", 4, []string{"abcd", "efgh", "ij"}},
-		"multi byte": {"äöüäöü", 4, []string{"äöüä", "öü"}},
-	} {
-		got := channel.Split(c.text, c.limit, one)
-		if strings.Join(got, "|") != strings.Join(c.want, "|") {
-			t.Errorf("%s: %q, want %q", name, got, c.want)
-		}
-	}
-}
-
-func TestSplitKeepsEveryCharacter(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		text := rapid.StringOfN(rapid.RuneFrom([]rune("ab \n&ü😀")), 0, 200, -1).Draw(t, "text")
-		limit := rapid.IntRange(5, 40).Draw(t, "limit")
-		cost := func(r rune) int {
-			if r == '&' {
-				return 5
-			}
-			return 1
-		}
-		strip := func(s string) string { return strings.Join(strings.Fields(s), "") }
-		pieces := channel.Split(text, limit, cost)
-		if strip(strings.Join(pieces, " ")) != strip(text) {
-			t.Fatalf("lost text: %q -> %q", text, pieces)
-		}
-		for _, p := range pieces {
-			sum := 0
-			for _, r := range p {
-				sum += cost(r)
-			}
-			if sum > limit || p == "" || !utf8.ValidString(p) {
-				t.Fatalf("piece %q costs %d of %d", p, sum, limit)
-			}
 		}
 	})
 }

@@ -30,13 +30,13 @@ func decodeTurn(it item) (session.Turn, error) {
 func decodePart(it item) (session.Part, error) {
 	r := read(it)
 	return session.Part{Part: int(r.num("n")), State: session.PartState(r.str("st")), ProviderMessageID: r.str("pid"), Code: r.str("code"),
-		Text: r.str("text"), Voice: r.str("vc"), Receipt: r.bin("rcpt"), Fence: r.num("fc")}, r.err
+		Text: r.str("text"), Format: r.str("form"), Voice: r.str("vc"), Spoken: r.str("say"), Receipt: r.bin("rcpt"), Fence: r.num("fc")}, r.err
 }
 
 func partItem(p session.Part) item {
-	it := item{"n": num(int64(p.Part)), "st": str(string(p.State)), "pid": str(p.ProviderMessageID), "code": str(p.Code), "text": str(p.Text), "fc": num(p.Fence)}
+	it := item{"n": num(int64(p.Part)), "st": str(string(p.State)), "pid": str(p.ProviderMessageID), "code": str(p.Code), "text": str(p.Text), "form": str(p.Format), "fc": num(p.Fence)}
 	if p.Voice != "" {
-		it["vc"] = str(p.Voice)
+		it["vc"], it["say"] = str(p.Voice), str(p.Spoken)
 	}
 	return it
 }

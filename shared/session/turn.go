@@ -134,9 +134,13 @@ type Part struct {
 	ProviderMessageID string    `json:"provider_message_id,omitempty"`
 	// Code says why it was not sent.
 	Code string `json:"code,omitempty"`
-	Text string `json:"-"`
+	// Text and Format are a [channel.Piece].
+	Text   string `json:"-"`
+	Format string `json:"-"`
 	// Voice is the voice that the text is to be spoken with, empty for text.
 	Voice string `json:"-"`
+	// Spoken is the text without formatting, kept for a part with a voice.
+	Spoken string `json:"-"`
 	// Receipt is the model side's note for committing the speech of this part. It is
 	// stored with the claim of the part: a part that has one was spoken before.
 	Receipt []byte `json:"-"`

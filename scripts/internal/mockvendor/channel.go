@@ -34,6 +34,10 @@ func (s *Server) postMessage(w http.ResponseWriter, r *http.Request) {
 		p = Post{Channel: form.Get("channel"), Text: form.Get("text"), ThreadTS: form.Get("thread_ts")}
 	}
 	p.KeyHash = Hash(key)
+	if fault := slackText(p.Text); fault != "" {
+		answer(w, http.StatusOK, map[string]any{"ok": false, "error": fault})
+		return
+	}
 	if failure := s.keep(&p, "1760000000.%06d"); failure != "" {
 		answer(w, http.StatusOK, map[string]any{"ok": false, "error": failure})
 		return
@@ -61,9 +65,10 @@ func (s *Server) keep(p *Post, id string) string {
 func (s *Server) telegramMessage(w http.ResponseWriter, r *http.Request) {
 	token, ok := strings.CutPrefix(r.PathValue("bot"), "bot")
 	var q struct {
-		Chat   json.Number `json:"chat_id"`
-		Text   string      `json:"text"`
-		Thread json.Number `json:"message_thread_id"`
+		Chat     json.Number     `json:"chat_id"`
+		Text     string          `json:"text"`
+		Thread   json.Number     `json:"message_thread_id"`
+		Entities json.RawMessage `json:"entities"`
 	}
 	fail := func(status int, text string) {
 		answer(w, status, map[string]any{"ok": false, "error_code": status, "description": text})
@@ -72,7 +77,11 @@ func (s *Server) telegramMessage(w http.ResponseWriter, r *http.Request) {
 		fail(http.StatusBadRequest, "Bad Request: message text is empty")
 		return
 	}
-	p := Post{Channel: q.Chat.String(), Text: q.Text, ThreadTS: q.Thread.String(), KeyHash: Hash(token)}
+	if fault := telegramText(q.Text, q.Entities); fault != "" {
+		fail(http.StatusBadRequest, "Bad Request: "+fault)
+		return
+	}
+	p := Post{Channel: q.Chat.String(), Text: q.Text, ThreadTS: q.Thread.String(), KeyHash: Hash(token), Entities: q.Entities}
 	switch s.keep(&p, "%d") {
 	case "":
 		answer(w, http.StatusOK, map[string]any{"ok": true, "result": map[string]any{"message_id": json.Number(p.TS), "date": 1760000000}})
@@ -96,12 +105,21 @@ func (s *Server) whatsappMessage(w http.ResponseWriter, r *http.Request) {
 			ID    string
 			Voice bool
 		}
-		Data json.RawMessage `json:"biz_opaque_callback_data"`
+		Data    json.RawMessage       `json:"biz_opaque_callback_data"`
+		Status  string                `json:"status"`
+		Message string                `json:"message_id"`
+		Typing  struct{ Type string } `json:"typing_indicator"`
 	}
 	fail := func(status, code int) {
 		answer(w, status, map[string]any{"error": map[string]any{"message": "simulated", "type": "OAuthException", "code": code}})
 	}
-	if err := json.NewDecoder(r.Body).Decode(&q); err != nil || q.Product != "whatsapp" || q.Type != "audio" && q.Text.Body == "" || q.To+q.Recipient == "" ||
+	err := json.NewDecoder(r.Body).Decode(&q)
+	if err == nil && q.Status == "read" && q.Message != "" {
+		s.sign(Sign{KeyHash: Hash(key), Channel: q.Message, Text: q.Typing.Type})
+		answer(w, http.StatusOK, map[string]any{"success": true})
+		return
+	}
+	if err != nil || q.Product != "whatsapp" || q.Type != "audio" && (q.Text.Body == "" || units(q.Text.Body) > 4096) || q.To+q.Recipient == "" ||
 		q.Type == "audio" && (s.uploaded(q.Audio.ID, key) == 0 || !q.Audio.Voice) {
 		fail(http.StatusBadRequest, 100)
 		return
@@ -119,4 +137,47 @@ func (s *Server) whatsappMessage(w http.ResponseWriter, r *http.Request) {
 	default:
 		fail(http.StatusBadRequest, 131047)
 	}
+}
+
+// sign keeps a sign and how many messages there were before it.
+func (s *Server) sign(one Sign) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.posts {
+		if p.KeyHash == one.KeyHash {
+			one.Posts++
+		}
+	}
+	s.signs = append(s.signs, one)
+}
+
+// slackStatus is assistant.threads.setStatus.
+func (s *Server) slackStatus(w http.ResponseWriter, r *http.Request) {
+	key, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	var q struct {
+		Channel string `json:"channel_id"`
+		Thread  string `json:"thread_ts"`
+		Status  string `json:"status"`
+	}
+	if json.NewDecoder(r.Body).Decode(&q) != nil || q.Channel == "" || q.Thread == "" {
+		answer(w, http.StatusOK, map[string]any{"ok": false, "error": "invalid_arguments"})
+		return
+	}
+	s.sign(Sign{KeyHash: Hash(key), Channel: q.Channel + ":" + q.Thread, Text: q.Status})
+	answer(w, http.StatusOK, map[string]any{"ok": true})
+}
+
+// telegramAction is the Bot API's sendChatAction.
+func (s *Server) telegramAction(w http.ResponseWriter, r *http.Request) {
+	token, _ := strings.CutPrefix(r.PathValue("bot"), "bot")
+	var q struct {
+		Chat   json.Number `json:"chat_id"`
+		Action string      `json:"action"`
+	}
+	if json.NewDecoder(r.Body).Decode(&q) != nil || q.Chat == "" || q.Action == "" {
+		answer(w, http.StatusBadRequest, map[string]any{"ok": false, "error_code": 400, "description": "Bad Request: wrong parameter action in request"})
+		return
+	}
+	s.sign(Sign{KeyHash: Hash(token), Channel: q.Chat.String(), Text: q.Action})
+	answer(w, http.StatusOK, map[string]any{"ok": true, "result": true})
 }

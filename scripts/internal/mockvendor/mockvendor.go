@@ -63,6 +63,17 @@ type Post struct {
 	Metadata json.RawMessage `json:"metadata,omitempty"`
 	// Voice is how many bytes of speech went with it, or were it.
 	Voice int `json:"voice,omitempty"`
+	// Entities are a Telegram message's.
+	Entities json.RawMessage `json:"entities,omitempty"`
+}
+
+// Sign is a sign that an answer is being made.
+type Sign struct {
+	KeyHash string `json:"key_hash"`
+	Channel string `json:"channel"`
+	Text    string `json:"text"`
+	// Posts is how many messages had been posted before with the same key.
+	Posts int `json:"posts"`
 }
 
 // Failure makes matching calls fail. Count 0 means until cleared.
@@ -98,6 +109,7 @@ type Server struct {
 	calls   []*Call
 	checks  []*Call
 	posts   []Post
+	signs   []Sign
 	fail    *Failure
 	failGet *Failure
 	barrier *Barrier
@@ -124,7 +136,9 @@ func New() *Server {
 	s.mux.HandleFunc("POST /v1/audio/speech", s.speak)
 	s.mux.HandleFunc("/tool/{name}", s.tool)
 	s.mux.HandleFunc("POST /api/chat.postMessage", s.postMessage)
+	s.mux.HandleFunc("POST /api/assistant.threads.setStatus", s.slackStatus)
 	s.mux.HandleFunc("POST /telegram/{bot}/sendMessage", s.telegramMessage)
+	s.mux.HandleFunc("POST /telegram/{bot}/sendChatAction", s.telegramAction)
 	s.mux.HandleFunc("POST /meta/{number}/messages", s.whatsappMessage)
 	s.registerMedia()
 	return s
@@ -242,11 +256,18 @@ func (s *Server) Posts() []Post {
 	return append([]Post(nil), s.posts...)
 }
 
+// Signs returns a copy of the signs that were shown.
+func (s *Server) Signs() []Sign {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Sign(nil), s.signs...)
+}
+
 // Reset empties the journals and forgets the scripts of single calls.
 func (s *Server) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls, s.checks, s.posts, s.scripts = nil, nil, nil, nil
+	s.calls, s.checks, s.posts, s.signs, s.scripts = nil, nil, nil, nil, nil
 }
 
 // begin journals a call and answers failures; ok is false if it was answered.

@@ -28,6 +28,8 @@ type run struct {
 	// voice is what an answer is to be spoken with, mute that this run does not.
 	voice string
 	mute  bool
+	// paused is how long the run has waited for the vendor.
+	paused time.Duration
 }
 
 // end is how a step stops the run: the turn ends with code, or is tried again.
@@ -36,6 +38,8 @@ type end struct {
 	detail string
 	retry  bool
 	after  time.Duration
+	// pause says that the vendor asked to wait for after.
+	pause bool
 }
 
 // Run handles one reception of a queue message.
@@ -179,7 +183,7 @@ func (x *run) answer(ctx context.Context) *end {
 	if stop := x.heard(ctx); stop != nil {
 		return stop
 	}
-	got, err := x.ask(ctx, a, conversation)
+	got, err := x.asking(ctx, a, conversation)
 	if err != nil {
 		return x.refused(ctx, err)
 	}
@@ -220,7 +224,7 @@ func (x *run) plan(ctx context.Context, text string, role session.Role, pin sess
 		if i == maxParts {
 			break
 		}
-		parts = append(parts, session.Part{Part: i + 1, State: session.Planned, Text: p})
+		parts = append(parts, session.Part{Part: i + 1, State: session.Planned, Text: p.Text, Format: p.Format, Spoken: p.Plain})
 	}
 	m := session.Message{}
 	if role != "" {

@@ -3,6 +3,7 @@ package turn
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/channel"
@@ -26,12 +27,39 @@ func (x *run) send(ctx context.Context) *end {
 			}
 			x.record(ctx, ReplyUnknown, interrupted)
 		case session.Planned:
-			if stop := x.sendPart(ctx, k); stop != nil {
+			stop := x.sendPart(ctx, k)
+			for stop != nil && stop.pause && x.pause(ctx, stop.after) {
+				stop = x.sendPart(ctx, k)
+			}
+			if stop != nil {
 				return stop
 			}
 		}
 	}
 	return nil
+}
+
+// pause waits as long as the vendor asked for, if the run's time allows it: what is
+// handed back to the queue holds up the conversation for longer.
+func (x *run) pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 || x.paused+d > maxPause || !fits(ctx, d+sendTime+storeTime) {
+		return false
+	}
+	x.paused += d
+	return x.d.Wait(ctx, d)
+}
+
+// fits reports whether there is so much time before the run's own end. Without an
+// end nobody knows.
+func fits(ctx context.Context, d time.Duration) bool {
+	limit, ok := ctx.Deadline()
+	if !ok {
+		return false
+	}
+	until, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	mine, _ := until.Deadline()
+	return mine.Before(limit)
 }
 
 // move changes part k in the store and then here.
@@ -56,14 +84,12 @@ func (x *run) sendPart(ctx context.Context, k int) *end {
 	if stop != nil {
 		return x.drop(ctx, k, stop)
 	}
+	if _, ends := ctx.Deadline(); ends && !fits(ctx, sendTime) {
+		// A send that the end of the invocation cuts off would be ambiguous.
+		return &end{retry: true, code: Retry, detail: "no_time"}
+	}
 	sending, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()
-	if limit, ok := ctx.Deadline(); ok {
-		if mine, _ := sending.Deadline(); !mine.Before(limit) {
-			// A send that the end of the invocation cuts off would be ambiguous.
-			return &end{retry: true, code: Retry, detail: "no_time"}
-		}
-	}
 	if err := x.claimPart(ctx, k, voice.Receipt); err != nil {
 		return again(err)
 	}
@@ -71,7 +97,7 @@ func (x *run) sendPart(ctx context.Context, k int) *end {
 	if to == "" {
 		to = x.job.Envelope.Space
 	}
-	out := channel.Outgoing{To: to, Thread: x.job.Envelope.Thread, Text: x.parts[k].Text, TurnID: x.turn.ID, Part: x.parts[k].Part, Voice: voice.Audio}
+	out := channel.Outgoing{To: to, Thread: x.job.Envelope.Thread, Text: x.parts[k].Text, Format: x.parts[k].Format, TurnID: x.turn.ID, Part: x.parts[k].Part, Voice: voice.Audio}
 	id, failure := x.entry.Adapter.Send(sending, channel.Call{HTTP: x.d.HTTP, Media: x.d.Media(i.Provider), BaseURL: x.d.BaseURL(i.Provider), Token: token, Config: i.Config}, out)
 	// What happened must be stored although the run's own time is up.
 	storing, stopStoring := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
@@ -125,7 +151,7 @@ func (x *run) settle(ctx context.Context, k int, id string, f *channel.Failure) 
 		if err := x.move(ctx, k, session.Planned, "", f.Code, fence); err != nil {
 			return again(err)
 		}
-		return &end{retry: true, code: Retry, detail: f.Code, after: f.RetryAfter}
+		return &end{retry: true, code: Retry, detail: f.Code, after: f.RetryAfter, pause: f.Certainty == channel.RateLimited}
 	case channel.Refused:
 		if f.TokenRejected {
 			x.record(ctx, TokenRejected, f.Code)

@@ -229,6 +229,8 @@ type Deps struct {
 	BaseURL  func(taxonomy.Channel) string
 	Recorder Recorder
 	Now      func() time.Time
+	// Wait returns after d, or with false as soon as ctx ends.
+	Wait func(ctx context.Context, d time.Duration) bool
 }
 
 // Runner runs turns. It is safe for concurrent use.
@@ -263,6 +265,9 @@ const (
 	reserve = 20 * time.Second
 	// sendTime is how much time one send may take.
 	sendTime = 10 * time.Second
+	// maxPause is how long a vendor that asks for a pause is waited for within the
+	// run, and all of them together; a longer pause is the queue's.
+	maxPause = 20 * time.Second
 	// storeTime is kept for a last write after the invocation's time is up.
 	storeTime = 5 * time.Second
 	// minRetry and maxRetry bound the wait before another try.
@@ -279,7 +284,7 @@ const (
 	maxCallData = 256 << 10
 	// maxAnswer and maxParts bound an answer; the rest is cut off.
 	maxAnswer = 100_000
-	maxParts  = 8
+	maxParts  = 25
 )
 
 // NoticeSetup is sent when something has no price that needs one.

@@ -126,9 +126,15 @@ func (r revoker) count(ctx context.Context, id string, f func(int64) int64) erro
 	return r.UpdateInstall(ctx, i, next, audit.Row{})
 }
 
-type tokens struct{ err error }
+type tokens struct {
+	err   error
+	asked func()
+}
 
 func (s *tokens) Sending(_ context.Context, i install.Install, name string) (secret.Text, error) {
+	if s.asked != nil {
+		s.asked()
+	}
 	return secret.FromString("xoxb-" + i.ID + "-" + name), s.err
 }
 
@@ -167,6 +173,7 @@ func (v *vendor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 type env struct {
+	waits waits
 	*testing.T
 	installs *installtest.Memory
 	store    *sessiontest.Memory
@@ -199,7 +206,7 @@ func newEnv(t *testing.T) *env {
 			}
 			return server.URL
 		},
-		Recorder: e.audit, Now: func() time.Time { return start }}
+		Recorder: e.audit, Now: func() time.Time { return start }, Wait: e.waits.wait}
 	e.run = turn.New(e.deps)
 	e.job = e.message("Ev1", "hello")
 	return e
@@ -213,11 +220,16 @@ func (e *env) message(event, text string) session.Job {
 
 func (e *env) deliver(j session.Job, receive int64) turn.Result {
 	e.Helper()
+	return e.deliverIn(e.Context(), j, receive)
+}
+
+func (e *env) deliverIn(ctx context.Context, j session.Job, receive int64) turn.Result {
+	e.Helper()
 	b, err := j.Encode()
 	if err != nil {
 		e.Fatal(err)
 	}
-	return e.run.Run(e.Context(), turn.Delivery{Body: b, ID: "m-" + j.EventID, Receive: receive, Owner: fmt.Sprintf("w%d", receive)})
+	return e.run.Run(ctx, turn.Delivery{Body: b, ID: "m-" + j.EventID, Receive: receive, Owner: fmt.Sprintf("w%d", receive)})
 }
 
 // die runs a delivery that is expected to crash.
@@ -291,6 +303,24 @@ func TestAnswer(t *testing.T) {
 	// A repeat of a finished event does nothing.
 	if r := e.deliver(e.job, 7); r.Retry || len(e.model.asked) != 2 || len(e.vendor.posts) != 2 {
 		t.Fatal("a finished turn ran again")
+	}
+}
+
+// TestAnswerIsInTheVendorsForm: what is sent is what the adapter made of the answer,
+// also by another run than the one that planned it; the transcript keeps the model's.
+func TestAnswerIsInTheVendorsForm(t *testing.T) {
+	e := newEnv(t)
+	e.model.answer.Text = "**b** <!channel>"
+	e.vendor.next = []func(http.ResponseWriter){func(w http.ResponseWriter) { w.WriteHeader(http.StatusTooManyRequests) }}
+	e.deliver(e.job, 1)
+	e.deliver(e.job, 2)
+	for _, p := range e.vendor.posts {
+		if p["text"] != "*b* &lt;!channel&gt;" || p["mrkdwn"] != true {
+			t.Errorf("%+v", p)
+		}
+	}
+	if all := e.messages(); len(e.vendor.posts) != 2 || all[1].Text != "**b** <!channel>" {
+		t.Errorf("%d posts, %+v", len(e.vendor.posts), all)
 	}
 }
 
@@ -550,7 +580,7 @@ func TestSendOutcomes(t *testing.T) {
 	body := func(status int, b string) func(http.ResponseWriter) {
 		return func(w http.ResponseWriter) { w.WriteHeader(status); _, _ = io.WriteString(w, b) }
 	}
-	long := strings.Repeat("word ", 12_000) // two parts
+	long := strings.Repeat("word ", 1200) // two parts
 	t.Run("rate limited, then sent", func(t *testing.T) {
 		e := newEnv(t)
 		e.vendor.next = []func(http.ResponseWriter){func(w http.ResponseWriter) { w.Header().Set("Retry-After", "9"); w.WriteHeader(429) }}

@@ -274,7 +274,7 @@ func (x *run) speak(ctx context.Context, k int) Spoken {
 	if !ok {
 		return Spoken{}
 	}
-	words := plainWords(p.Text)
+	words := plainWords(p.Spoken)
 	if words == "" {
 		return Spoken{}
 	}

@@ -56,6 +56,12 @@ type Harness struct {
 	Posted   string
 	PostedID string
 	Answers  map[string]Answer
+	// Sign is the body, SignPath the path and SignAnswer the answer of the request
+	// that shows that an answer is being made to Seen.
+	Seen       channel.Envelope
+	Sign       string
+	SignPath   string
+	SignAnswer string
 }
 
 // token is easy to find should it ever leak.
@@ -68,6 +74,7 @@ func Run(t *testing.T, h Harness) {
 	t.Run("malformed", func(t *testing.T) { malformed(t, h) })
 	t.Run("send", func(t *testing.T) { send(t, h) })
 	t.Run("connection", func(t *testing.T) { connection(t, h) })
+	t.Run("typing", func(t *testing.T) { typing(t, h) })
 	t.Run("split", func(t *testing.T) { split(t, h) })
 }
 
@@ -215,16 +222,72 @@ func connection(t *testing.T, h Harness) {
 	}
 }
 
+// typing holds that showing that an answer is being made is one request without
+// consequences.
+func typing(t *testing.T, h Harness) {
+	p, ok := h.Entry.Adapter.(interface {
+		Typing(context.Context, channel.Call, channel.Envelope) (time.Duration, bool)
+	})
+	if !ok {
+		if h.Sign != "" {
+			t.Error("the harness has a sign, the adapter has none")
+		}
+		return
+	}
+	var got, path string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		got, path = got+string(b), r.URL.Path
+		_, _ = io.WriteString(w, h.SignAnswer)
+	}))
+	t.Cleanup(s.Close)
+	c := h.call(channel.Call{HTTP: s.Client(), BaseURL: s.URL, Token: secret.FromString(token)})
+	if again, ok := p.Typing(t.Context(), c, h.Seen); !ok || again < 0 || again > 30*time.Second || got != h.Sign || path != h.SignPath {
+		t.Errorf("%v %v: %s %s", again, ok, path, got)
+	}
+	for _, a := range []Answer{{Status: 500}, {Status: 429}, {Status: 401, Body: "{}"}, {Status: 200, Body: "<html>"}} {
+		c, n := serve(t, a)
+		if _, ok := p.Typing(t.Context(), h.call(c), h.Seen); ok || n.Load() != 1 {
+			t.Errorf("%d: %v after %d requests", a.Status, ok, n.Load())
+		}
+	}
+}
+
+// split holds that a vendor's form is a whole one: an answer's text survives, in
+// messages that are not empty.
 func split(t *testing.T, h Harness) {
 	a := h.Entry.Adapter
-	if got := a.Split("short"); len(got) != 1 || got[0] != "short" {
+	if got := a.Split("short"); len(got) != 1 || got[0].Text != "short" {
 		t.Errorf("short text: %q", got)
 	}
-	if got := a.Split(" \n"); len(got) != 0 {
-		t.Errorf("blank text: %q", got)
+	for _, blank := range []string{"", " \n", "\t", "\x00"} {
+		if got := a.Split(blank); len(got) != 0 {
+			t.Errorf("blank text: %q", got)
+		}
 	}
-	long := strings.Repeat("word <&> 😀 ", 20_000)
-	if got := strings.Join(a.Split(long), " "); strings.Join(strings.Fields(got), "") != strings.Join(strings.Fields(long), "") {
+	long := strings.Repeat("word größer 😀 ", 5_000)
+	var got strings.Builder
+	for _, p := range a.Split(long) {
+		if p.Text == "" || len(p.Format) > channel.MaxFormat {
+			t.Errorf("a message of %d bytes with a note of %d", len(p.Text), len(p.Format))
+		}
+		got.WriteString(p.Text + " ")
+	}
+	if strings.Join(strings.Fields(got.String()), "") != strings.Join(strings.Fields(long), "") {
 		t.Error("splitting lost text")
+	}
+	// One line per word, so that every vendor may cut anywhere between them.
+	const lines = 1000
+	source := "# Title\n\n" + strings.Repeat("- **word** and `code`\n", lines) + "\n```go\n" + strings.Repeat("x := 1\n", lines) + "```\n"
+	words, codes := 0, 0
+	for _, p := range a.Split(source) {
+		words += strings.Count(p.Text, "word")
+		codes += strings.Count(p.Text, "x := 1")
+		if strings.Contains(p.Text, "**") || strings.Contains(p.Text, "```go") {
+			t.Fatalf("markup of the model's in a message: %.200q", p.Text)
+		}
+	}
+	if words != lines || codes != lines {
+		t.Errorf("%d words and %d lines of code of %d", words, codes, lines)
 	}
 }

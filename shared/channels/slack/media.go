@@ -93,7 +93,8 @@ func sendVoice(ctx context.Context, c channel.Call, out channel.Outgoing) (strin
 	if f := vendorapi.PutFile(ctx, c, o.Str("upload_url"), "audio/mpeg", out.Voice); f != nil {
 		return "", vendorapi.NotPosted(f)
 	}
-	body := map[string]any{"files": []any{map[string]any{"id": id, "title": "Voice"}}, "channel_id": out.To, "initial_comment": escaped(out.Text)}
+	comment, _ := shown(out)
+	body := map[string]any{"files": []any{map[string]any{"id": id, "title": "Voice"}}, "channel_id": out.To, "initial_comment": comment}
 	if out.Thread != "" {
 		body["thread_ts"] = out.Thread
 	}

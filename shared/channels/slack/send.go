@@ -2,15 +2,10 @@ package slack
 
 import (
 	"context"
-	"strings"
 
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/channels/internal/vendorapi"
 )
-
-// maxText is where chat.postMessage truncates (docs.slack.dev, read 2026-11).
-// Whether escapes count is not documented, so they count here.
-const maxText = 40_000
 
 // certainty of Slack's documented error codes (chat.postMessage and the errors
 // that every method shares). An unlisted code is a refusal: ok is false.
@@ -52,30 +47,15 @@ var tokenErrors = map[string]bool{
 	"invalid_auth": true, "not_authed": true, "account_inactive": true, "token_revoked": true, "token_expired": true,
 }
 
-// Split counts UTF-16 units of the escaped text, the larger of the ways in which
-// Slack could count.
-func (Adapter) Split(text string) []string {
-	return channel.Split(text, maxText, func(r rune) int {
-		switch {
-		case r == '&':
-			return len("&amp;")
-		case r == '<' || r == '>':
-			return len("&lt;")
-		case r > 0xFFFF:
-			return 2
-		}
-		return 1
-	})
-}
-
-// Send posts one message. The text is escaped, so that nothing a model writes
-// becomes a mention of a person or of everybody.
+// Send posts one message. What is not of [Adapter.Split] is escaped and shown as it
+// is, so that nothing becomes a mention of a person or of everybody.
 func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (string, *channel.Failure) {
 	if out.Voice != nil {
 		return sendVoice(ctx, c, out)
 	}
+	text, marked := shown(out)
 	body := map[string]any{
-		"channel": out.To, "text": escaped(out.Text),
+		"channel": out.To, "text": text, "mrkdwn": marked, "link_names": false,
 		"unfurl_links": false, "unfurl_media": false,
 		"metadata": map[string]any{"event_type": "latchkey_reply",
 			"event_payload": map[string]any{"turn_id": out.TurnID, "part": out.Part}},
@@ -92,11 +72,6 @@ func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (
 		return "", &channel.Failure{Certainty: channel.Ambiguous, Code: "answer_without_ts"}
 	}
 	return ts, nil
-}
-
-// escaped is text in which nothing is a mention or a link of Slack's form.
-func escaped(text string) string {
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text)
 }
 
 // call makes one Web API call. Slack answers 200 with ok and error.

@@ -8,10 +8,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	vendor "github.com/slack-go/slack"
 
@@ -115,6 +117,8 @@ func TestAdapter(t *testing.T) {
 	}
 	channeltest.Run(t, channeltest.Harness{
 		Entry: Entry(), Config: config(), Foreign: config(teamID, "T2"), To: "C1", Thread: "1.2",
+		Seen: channel.Envelope{Space: "C1", Thread: "1.2", Message: "1.3"},
+		Sign: `{"channel_id":"C1","status":"is thinking…","thread_ts":"1.2"}`, SignPath: "/assistant.threads.setStatus", SignAnswer: `{"ok":true}`,
 		Events: map[string]channeltest.Event{
 			"url_verification": event(`{"type":"url_verification","token":"t","challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"}`, channel.Handshake, ""),
 			"message":          event(post(""), channel.Message, ""),
@@ -231,25 +235,68 @@ func TestWireRequest(t *testing.T) {
 	meta := fmt.Sprint(got.body["metadata"])
 	if got.path != "/api/chat.postMessage" || got.auth != "Bearer xoxb-1" || !strings.HasPrefix(got.kind, "application/json") ||
 		got.body["text"] != "&lt;!channel&gt; &amp; &lt;@U1&gt;" || got.body["thread_ts"] != "1.0" || got.body["channel"] != "C1" ||
-		got.body["unfurl_links"] != false || got.body["unfurl_media"] != false || !strings.Contains(meta, "t9") {
+		got.body["mrkdwn"] != false || got.body["link_names"] != false || got.body["unfurl_links"] != false || got.body["unfurl_media"] != false || !strings.Contains(meta, "t9") {
 		t.Fatalf("%+v", got)
+	}
+	// Only what Split made goes out as it is.
+	if _, f := (Adapter{}).Send(t.Context(), c, channel.Outgoing{To: "C1", Text: "*a* <https://x.example>", Format: mrkdwn}); f != nil ||
+		got.body["text"] != "*a* <https://x.example>" || got.body["mrkdwn"] != true {
+		t.Fatalf("%+v %+v", f, got)
 	}
 }
 
-func TestSplitLimit(t *testing.T) {
-	for _, p := range (Adapter{}).Split(strings.Repeat("a&b<c>😀 ", 20_000)) {
-		escaped := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(p)
-		units := 0
-		for _, r := range escaped {
-			units++
-			if r > 0xFFFF {
-				units++
-			}
-		}
-		if units > 40_000 || units < 10_000 {
-			t.Fatalf("a part has %d units", units)
-		}
+// allowed is everything that may follow an angle bracket or an ampersand: an
+// address of the web, or the end of one, a quotation, one of three escapes.
+var allowed = regexp.MustCompile("<https?://[!-;=?-{}~]+(\\|[^<>]*)?>|&(amp|lt|gt);|(?m:^)> ")
+
+func checkPiece(t *testing.T, p channel.Piece) {
+	t.Helper()
+	if n := len(utf16.Encode([]rune(p.Text))); n > 4000 || p.Text == "" || p.Format != mrkdwn {
+		t.Errorf("a piece of %d units, %q", n, p.Format)
 	}
+	if rest := allowed.ReplaceAllString(p.Text, ""); strings.ContainsAny(rest, "<>&") {
+		t.Errorf("%q is left of %q", rest, p.Text)
+	}
+	if strings.Count(p.Text, "```")%2 != 0 {
+		t.Errorf("open code in %q", p.Text)
+	}
+}
+
+// TestSplit: what a model writes in Slack's form; nothing of it mentions anybody.
+func TestSplit(t *testing.T) {
+	source := "# Head\n\n**b** _i_ ~~s~~ `c<d>`\n\n- one\n- [docs](https://x.example/?a=1&b=2)\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n" +
+		"```go\nif a < b && c {}\n```\n\n> said\n\n<!channel> <@U012> <!subteam^S1|x> <mailto:x@y.example|<!here>> <https://x.example|@here>\n\n<script>&lt;!everyone&gt;</script>"
+	want := "*Head*\n\n*b* _i_ ~s~ `c&lt;d&gt;`\n\n• one\n• <https://x.example/?a=1&amp;b=2|docs>\n\n```\na | b\n--|--\n1 | 2\n```\n\n" +
+		"```\nif a &lt; b &amp;&amp; c {}\n```\n\n> said\n\n&lt;!channel&gt; &lt;@U012&gt; &lt;!subteam^S1|x&gt; "
+	got := Adapter{}.Split(source)
+	if len(got) != 1 || !strings.HasPrefix(got[0].Text, want) || strings.Contains(got[0].Text, "<!") || strings.Contains(got[0].Text, "<@") {
+		t.Fatalf("%q\nwant %q", got, want)
+	}
+	if plain := got[0].Plain; !strings.HasPrefix(plain, "Head\n\nb i s c<d>\n\n• one\n• docs") || !strings.Contains(plain, "<!channel> <@U012>") {
+		t.Errorf("%q", plain)
+	}
+	checkPiece(t, got[0])
+	total := 0
+	for _, p := range (Adapter{}).Split(strings.Repeat("a&b<c>😀 ", 20_000) + "\n\n```\n" + strings.Repeat("x <y>\n", 2000) + "```") {
+		checkPiece(t, p)
+		total += len(p.Text)
+	}
+	if total < 400_000 {
+		t.Errorf("%d bytes", total)
+	}
+}
+
+// FuzzSplit: whatever a model writes, a piece is within the limit, and nothing in
+// it is a mention or a command of Slack's.
+func FuzzSplit(f *testing.F) {
+	for _, s := range []string{"<!channel>", "<@U1|x>", "[<!here>](https://x.example/|<@U1>)", "&lt;!here&gt;", "<https://a.example|<!here>>", "```\n<!here>\n", "> <!here>", "`<!here>`", "![<@U1>](https://x.example/<!here>)", "| <!here> |\n|---|", "![<@U1>](Https://x.example/<!here>)"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, p := range (Adapter{}).Split(s) {
+			checkPiece(t, p)
+		}
+	})
 }
 
 func TestSetup(t *testing.T) {

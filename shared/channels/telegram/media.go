@@ -74,6 +74,9 @@ func sendVoice(ctx context.Context, c channel.Call, out channel.Outgoing) (strin
 	if _, ok := number(out.To); !ok {
 		return "", &channel.Failure{Certainty: channel.Refused, Code: "chat_malformed"}
 	}
+	if out.Format != "" {
+		form.Fields = append(form.Fields, [2]string{"caption_entities", out.Format})
+	}
 	if out.Thread != "" {
 		if _, ok := number(out.Thread); !ok {
 			return "", &channel.Failure{Certainty: channel.Refused, Code: "topic_malformed"}

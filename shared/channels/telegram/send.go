@@ -11,22 +11,9 @@ import (
 	"github.com/latchkey/latchkey/shared/channels/internal/vendorapi"
 )
 
-// maxText is sendMessage's limit after entities are parsed, in UTF-16 units
-// (core.telegram.org/bots/api#sendmessage, read 2026-11).
-const maxText = 4096
-
-// Split counts UTF-16 units.
-func (Adapter) Split(text string) []string {
-	return channel.Split(text, maxText, func(r rune) int {
-		if r > 0xFFFF {
-			return 2
-		}
-		return 1
-	})
-}
-
-// Send posts one message as plain text, so that nothing a model writes becomes
-// markup.
+// Send posts one message. Its formatting stands beside the text, so that nothing a
+// model writes becomes markup. Should Telegram refuse the formatting, which is
+// certain not to have posted, the text is sent without it.
 func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (string, *channel.Failure) {
 	if out.Voice != nil {
 		return sendVoice(ctx, c, out)
@@ -41,7 +28,14 @@ func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (
 			return "", &channel.Failure{Certainty: channel.Refused, Code: "topic_malformed"}
 		}
 	}
+	if out.Format != "" {
+		body["entities"] = json.RawMessage(out.Format)
+	}
 	o, f := call(ctx, c, "sendMessage", body)
+	if f != nil && f.Code == entitiesRefused && out.Format != "" {
+		delete(body, "entities")
+		o, f = call(ctx, c, "sendMessage", body)
+	}
 	if f != nil {
 		return "", f
 	}
@@ -72,6 +66,10 @@ func inPath(r *http.Request, token string) bool {
 
 const tokenMark = "{token}"
 
+// entitiesRefused is our word for "can't parse entities", "ENTITIES_TOO_LONG" and
+// their like (github.com/tdlib/telegram-bot-api/issues/165, read 2026-11).
+const entitiesRefused = "entities_refused"
+
 // call makes one Bot API call. Errors have ok false, error_code, a text and
 // parameters (core.telegram.org/bots/api#making-requests, read 2026-11).
 func call(ctx context.Context, c channel.Call, method string, body map[string]any) (channel.Object, *channel.Failure) {
@@ -95,6 +93,9 @@ func answered(r vendorapi.Reply) (channel.Object, *channel.Failure) {
 		return nil, &channel.Failure{Certainty: channel.Refused, Code: "forbidden"}
 	}
 	if f := r.Failure(); f != nil {
+		if r.Status == http.StatusBadRequest && strings.Contains(strings.ToLower(r.Body.Str("description")), "entit") {
+			f.Code = entitiesRefused
+		}
 		return nil, f
 	}
 	if !r.Body.Bool("ok") {

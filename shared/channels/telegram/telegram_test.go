@@ -43,6 +43,8 @@ func TestAdapter(t *testing.T) {
 	}
 	channeltest.Run(t, channeltest.Harness{
 		Entry: Entry(), Config: config(), To: "-1001234567890", Thread: "5",
+		Seen: channel.Envelope{Space: "-100", Thread: "5", Message: "7"},
+		Sign: `{"action":"typing","chat_id":-100,"message_thread_id":5}`, SignPath: "/botcanary-token-0123456789/sendChatAction", SignAnswer: `{"ok":true,"result":true}`,
 		Events: map[string]channeltest.Event{
 			"private":       event(said(ada, private, `,"text":"hi"`), channel.Message, ""),
 			"room":          event(said(ada, group, `,"text":"hi"`), channel.Message, ""),
@@ -154,9 +156,105 @@ func TestSend(t *testing.T) {
 	if _, f := (Adapter{}).Send(t.Context(), c, channel.Outgoing{To: "@name", Text: "x"}); f == nil || f.Code != "chat_malformed" {
 		t.Errorf("%+v", f)
 	}
-	for _, p := range (Adapter{}).Split(strings.Repeat("word 😀 ", 3000)) {
-		if n := len(utf16.Encode([]rune(p))); n > 4096 || n < 1000 {
-			t.Errorf("a part has %d units", n)
+}
+
+// checkPiece holds what Telegram wants of entities, and its limits.
+func checkPiece(t *testing.T, p channel.Piece) {
+	t.Helper()
+	units := utf16.Encode([]rune(p.Text))
+	if len(units) == 0 || len(units) > 4096 || strings.TrimSpace(p.Text) != p.Text && !strings.Contains(p.Format, `"pre"`) {
+		t.Errorf("a piece of %d units: %.80q", len(units), p.Text)
+	}
+	if p.Format == "" {
+		return
+	}
+	var entities []entity
+	if err := json.Unmarshal([]byte(p.Format), &entities); err != nil || len(entities) == 0 || len(entities) > 100 {
+		t.Fatalf("%v: %s", err, p.Format)
+	}
+	low := func(u uint16) bool { return u >= 0xDC00 && u < 0xE000 }
+	for i, e := range entities {
+		if e.Length < 1 || e.Offset < 0 || e.Offset+e.Length > len(units) || low(units[e.Offset]) || e.Offset+e.Length < len(units) && low(units[e.Offset+e.Length]) {
+			t.Fatalf("%+v in %d units", e, len(units))
+		}
+		for _, o := range entities[:i] {
+			apart := o.Offset+o.Length <= e.Offset || e.Offset+e.Length <= o.Offset
+			within := o.Offset <= e.Offset && e.Offset+e.Length <= o.Offset+o.Length
+			if !apart && (!within || o.Type == "code" || o.Type == "pre" || e.Type == "pre" || e.Type == "blockquote") {
+				t.Fatalf("%+v and %+v", o, e)
+			}
+		}
+	}
+}
+
+// TestSplit: text and what it is shown with, offsets in UTF-16.
+func TestSplit(t *testing.T) {
+	got := Adapter{}.Split("# 😀 Head\n\n***b*** `c` [d](https://x.example/a)\n\n```go\nx\n```\n\n> q **r**\n\n<b>@all</b> _s_")
+	want := []channel.Piece{{Text: "😀 Head\n\nb c d\n\nx\n\nq r\n\n<b>@all</b> s",
+		Format: `[{"type":"bold","offset":0,"length":7},{"type":"bold","offset":9,"length":1},{"type":"italic","offset":9,"length":1},{"type":"code","offset":11,"length":1},` +
+			`{"type":"text_link","offset":13,"length":1,"url":"https://x.example/a"},{"type":"pre","offset":16,"length":1,"language":"go"},` +
+			`{"type":"blockquote","offset":19,"length":3},{"type":"bold","offset":21,"length":1},{"type":"italic","offset":36,"length":1}]`}}
+	want[0].Plain = want[0].Text
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
+	}
+	for name, source := range map[string]string{
+		"long": strings.Repeat("word 😀 ", 3000), "many entities": strings.Repeat("**a** b ", 400), "code": "```\n" + strings.Repeat("  x 😀\n", 3000) + "```",
+		"addresses": strings.Repeat("[a](https://x.example/"+strings.Repeat("b", 1000)+") ", 100), "quote": "> " + strings.Repeat("a **b** `c`\n", 400),
+	} {
+		pieces := Adapter{}.Split(source)
+		for _, p := range pieces {
+			checkPiece(t, p)
+			if len(p.Format) > 9000 {
+				t.Errorf("%s: a note of %d bytes", name, len(p.Format))
+			}
+		}
+		if len(pieces) < 4 {
+			t.Errorf("%s: %d pieces", name, len(pieces))
+		}
+	}
+}
+
+// FuzzSplit: whatever a model writes, Telegram takes its form.
+func FuzzSplit(f *testing.F) {
+	for _, s := range []string{"> a **b** ```\nc\n```", "***a*b**c*", "- 😀 [a](https://b.example)\n  > `c`\n", "| a |\n|---|\n| b |", "> - ```\n>   x\n>   ```\n> y"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, p := range (Adapter{}).Split(s) {
+			checkPiece(t, p)
+		}
+	})
+}
+
+// TestRefusedEntities: the answer goes out without its formatting, once, and only
+// if that is what was refused.
+func TestRefusedEntities(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer string
+		bodies int
+		code   string
+	}{
+		"entities": {`{"ok":false,"error_code":400,"description":"Bad Request: can't parse entities: x"}`, 2, ""},
+		"too long": {`{"ok":false,"error_code":400,"description":"Bad Request: ENTITIES_TOO_LONG"}`, 2, ""},
+		"chat":     {`{"ok":false,"error_code":400,"description":"Bad Request: chat not found"}`, 1, "http_400"},
+	} {
+		var bodies []map[string]any
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var body map[string]any
+			_ = json.NewDecoder(r.Body).Decode(&body)
+			if bodies = append(bodies, body); len(bodies) == 1 {
+				w.WriteHeader(http.StatusBadRequest)
+				_, _ = io.WriteString(w, c.answer)
+				return
+			}
+			_, _ = io.WriteString(w, `{"ok":true,"result":{"message_id":88}}`)
+		}))
+		call := channel.Call{HTTP: s.Client(), BaseURL: s.URL, Token: secret.FromString("7:a"), Config: config()}
+		_, f := Adapter{}.Send(t.Context(), call, channel.Outgoing{To: "1", Text: "x", Format: `[{"type":"bold","offset":0,"length":1}]`})
+		s.Close()
+		if len(bodies) != c.bodies || (f == nil) != (c.code == "") || f != nil && f.Code != c.code || bodies[0]["entities"] == nil || len(bodies) > 1 && bodies[1]["entities"] != nil {
+			t.Errorf("%s: %+v after %v", name, f, bodies)
 		}
 	}
 }

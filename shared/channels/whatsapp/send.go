@@ -9,26 +9,17 @@ import (
 	"github.com/latchkey/latchkey/shared/channels/internal/vendorapi"
 )
 
-// maxText is the limit of a text message's body in characters
-// (developers.facebook.com/docs/whatsapp/cloud-api/messages/text-messages, read 2026-11).
-const maxText = 4096
-
-// Split counts UTF-16 units, the larger of the ways in which Meta could count.
-func (Adapter) Split(text string) []string {
-	return channel.Split(text, maxText, func(r rune) int {
-		if r > 0xFFFF {
-			return 2
-		}
-		return 1
-	})
-}
-
 // certainty has the Cloud API's error codes that mean something else than a refusal
 // of this message (developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes, read 2026-11).
 var certainty = map[int64]channel.Certainty{
 	4: channel.RateLimited, 80007: channel.RateLimited, 130429: channel.RateLimited, 131048: channel.RateLimited, 131056: channel.RateLimited,
 	1: channel.Ambiguous, 2: channel.Ambiguous, 131000: channel.Ambiguous, 131016: channel.Ambiguous, 133004: channel.Ambiguous,
 }
+
+// pauses are how many seconds a limit lasts that Meta's answers do not say: one
+// message every six seconds to the same person
+// (developers.facebook.com/documentation/business-messaging/whatsapp/messages/send-messages, read 2026-11).
+var pauses = map[int64]int64{131056: 6}
 
 // words name refusals that people ask about.
 var words = map[int64]string{
@@ -90,7 +81,7 @@ func answered(r vendorapi.Reply) (channel.Object, *channel.Failure) {
 		return r.Body, r.Failure()
 	}
 	if certainty[code] == channel.RateLimited {
-		return nil, r.RateLimited(0)
+		return nil, r.RateLimited(pauses[code])
 	}
 	f := r.Failure()
 	if f == nil || f.Certainty == channel.Refused || certainty[code] == channel.Ambiguous {

@@ -60,10 +60,15 @@ func TestAdapter(t *testing.T) {
 	limited := func(code string) channeltest.Answer {
 		a := failed(400, code, channel.RateLimited, "ratelimited", false)
 		a.Failure.RetryAfter = 30 * time.Second
+		if code == "131056" { // one message every six seconds to a person
+			a.Failure.RetryAfter = 6 * time.Second
+		}
 		return a
 	}
 	channeltest.Run(t, channeltest.Harness{
 		Entry: Entry(), Config: config(), Foreign: config(phoneNumberID, "999999999"), To: "16505551234",
+		Seen: channel.Envelope{Space: "16505551234", Message: "wamid.1"},
+		Sign: `{"message_id":"wamid.1","messaging_product":"whatsapp","status":"read","typing_indicator":{"type":"text"}}`, SignPath: "/106540352242922/messages", SignAnswer: `{"success":true}`,
 		Events: map[string]channeltest.Event{
 			"text":        event(notification(messages(hello)), channel.Message, ""),
 			"button":      event(typed("button", `,"button":{"text":"Yes","payload":"y"}`), channel.Message, ""),
@@ -98,6 +103,9 @@ func TestAdapter(t *testing.T) {
 			"error in 200":  failed(200, "100", channel.Refused, "error_100", false),
 			"pair limit":    limited("131056"),
 			"number limit":  limited("130429"),
+			"app limit":     limited("4"),
+			"account limit": limited("80007"),
+			"spam limit":    limited("131048"),
 			"no id":         {Status: 200, Body: `{"messages":[]}`, Failure: channel.Failure{Certainty: channel.Ambiguous, Code: "answer_without_id"}},
 			"403 with html": {Status: 403, Body: "<html>", Failure: channel.Failure{Certainty: channel.Refused, Code: "http_403"}},
 		},
@@ -153,11 +161,34 @@ func TestSend(t *testing.T) {
 	if _, f := (Adapter{}).Send(t.Context(), c, channel.Outgoing{To: "16505551234", Text: "hello"}); f == nil || f.Code != "phone_number_id" {
 		t.Errorf("%+v", f)
 	}
+}
+
+// TestSplit: WhatsApp's marks; links as what they are.
+func TestSplit(t *testing.T) {
+	source := "## Head\n\n**b** *i* ~~s~~ `c` in**side** [docs](https://x.example/a_b)\n\n- one\n  1. two\n\n```\nx\n```\n\n> q\n\n| a |\n|---|\n| 1 |\n\n<b>raw</b>"
+	want := "*Head*\n\n*b* _i_ ~s~ `c` inside docs (https://x.example/a_b)\n\n- one\n    1. two\n\n```\nx\n```\n\n> q\n\n```\na\n-\n1\n```\n\n<b>raw</b>"
+	if got := (Adapter{}).Split(source); len(got) != 1 || got[0].Text != want || got[0].Format != "" {
+		t.Errorf("%q\nwant %q", got, want)
+	}
 	for _, p := range (Adapter{}).Split(strings.Repeat("word 😀 ", 3000)) {
-		if n := len(utf16.Encode([]rune(p))); n > 4096 || n < 1000 {
+		if n := len(utf16.Encode([]rune(p.Text))); n > 4096 || n < 1000 {
 			t.Errorf("a part has %d units", n)
 		}
 	}
+}
+
+// FuzzSplit: whatever a model writes, a piece is within the limit and closes its code.
+func FuzzSplit(f *testing.F) {
+	for _, s := range []string{"# a\n**b** `c`\n```\nd", "*a*b*c* _d_ ~e~", "> - a\n", "[a](https://b.example)"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, p := range (Adapter{}).Split(s) {
+			if n := len(utf16.Encode([]rune(p.Text))); n == 0 || n > maxText || strings.Count(p.Text, "```")%2 != 0 {
+				t.Errorf("%d units: %q", n, p.Text)
+			}
+		}
+	})
 }
 
 func TestSetup(t *testing.T) {

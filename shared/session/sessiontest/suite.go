@@ -337,12 +337,12 @@ func outbox(t *testing.T, s Store) {
 	open(t, s, "o4")
 	turn, _ := take(t, s, claim("o4", "t1", "m1", 1, "w1", start()))
 	turn.Receipt, turn.RequestIDs, turn.Notice = []byte("receipt"), []string{"r1"}, "why"
-	if err := s.Plan(ctx, turn, []session.Part{{Part: 1, State: session.Planned, Text: "one"}, {Part: 2, State: session.Planned, Text: "two"}}, session.Message{}, start()); err != nil {
+	if err := s.Plan(ctx, turn, []session.Part{{Part: 1, State: session.Planned, Text: "one"}, {Part: 2, State: session.Planned, Text: "two", Format: "[2]"}}, session.Message{}, start()); err != nil {
 		t.Fatal(err)
 	}
 	got, parts := take(t, s, claim("o4", "t1", "m1", 2, "w2", start()))
 	if got.State != session.TurnAnswered || !got.Planned || string(got.Receipt) != "receipt" || got.Notice != "why" || got.RequestIDs[0] != "r1" || got.Committed ||
-		len(parts) != 2 || parts[0].Text != "one" || parts[1].Part != 2 {
+		len(parts) != 2 || parts[0].Text != "one" || parts[0].Format != "" || parts[1].Part != 2 || parts[1].Format != "[2]" {
 		t.Fatalf("%+v %+v", got, parts)
 	}
 	if recent, _ := s.Recent(ctx, "o4", "s", 0, 9); len(recent) != 0 {
@@ -397,7 +397,7 @@ func spoken(t *testing.T, s Store) {
 	if turn.Heard != "what was said" || string(turn.HeardReceipt) != "heard1" || !turn.Appended || len(turn.RequestIDs) != 1 {
 		t.Fatalf("%+v", turn)
 	}
-	if err := s.Plan(ctx, turn, []session.Part{{Part: 1, State: session.Planned, Text: "one", Voice: "alloy"}}, session.Message{}, start()); err != nil {
+	if err := s.Plan(ctx, turn, []session.Part{{Part: 1, State: session.Planned, Text: "one", Voice: "alloy", Spoken: "say one"}}, session.Message{}, start()); err != nil {
 		t.Fatal(err)
 	}
 	turn, parts := take(t, s, claim("o17", "t1", "m1", 3, "w3", start()))
@@ -414,7 +414,7 @@ func spoken(t *testing.T, s Store) {
 		}
 	}
 	_, parts = take(t, s, claim("o17", "t1", "m1", 4, "w4", start()))
-	if p := parts[0]; p.State != session.Planned || p.Voice != "alloy" || string(p.Receipt) != "spoken1" || p.Text != "one" {
+	if p := parts[0]; p.State != session.Planned || p.Voice != "alloy" || p.Spoken != "say one" || string(p.Receipt) != "spoken1" || p.Text != "one" {
 		t.Fatalf("%+v", p)
 	}
 }

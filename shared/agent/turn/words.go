@@ -24,7 +24,7 @@ func plainWords(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, l := range lines {
 		l = strings.TrimLeft(l, " \t")
-		for _, mark := range []string{"###### ", "##### ", "#### ", "### ", "## ", "# ", "> ", "* ", "- ", "```"} {
+		for _, mark := range []string{"###### ", "##### ", "#### ", "### ", "## ", "# ", "> ", "* ", "- ", "• ", "☐ ", "☑ ", "```"} {
 			l = strings.TrimPrefix(l, mark)
 		}
 		lines[i] = unmarked(l)

@@ -101,6 +101,9 @@ func (w *writer) block(n ast.Node) {
 		w.literal(strings.TrimRight(raw, "\n"))
 		w.end(2)
 	case *ast.Blockquote:
+		if !n.HasBlankPreviousLines() { // as close as it was written
+			w.gap = min(w.gap, 1)
+		}
 		before := w.style
 		w.style |= Quote
 		w.blocks(n)

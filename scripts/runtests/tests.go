@@ -95,6 +95,7 @@ func soakTests(ctx context.Context, s *suite) error {
 		s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "-run", "^TestLedger$", "./shared/dynamo"),
 		s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "-run", "^TestKill", "./scripts/e2e"),
 		s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "./scripts/crash"),
+		s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "-run", "^TestMutants", "./scripts/security"),
 		s.command(ctx, "./scripts/bench", "--streams", "20000"),
 	)
 }

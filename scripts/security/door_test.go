@@ -1,0 +1,316 @@
+package security
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/latchkey/latchkey/shared/table"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+// attacks play the rows, by number.
+func attacks() map[int]func(*cell) {
+	return map[int]func(*cell){
+		1: unknownInstall, 2: otherProvider, 3: inactive, 4: noSecret, 5: keyServiceDown, 6: noSignature, 7: malformedSignature, 8: changedBody,
+		9: otherSecret, 10: atTime(-10 * time.Minute), 11: atTime(10 * time.Minute), 12: twice, 13: weaker,
+		19: replay, 20: replayWithHeader, 21: otherTenant, 24: handshakeUnproven, 25: handshakeWrongToken, 26: draft, 27: wrongMethod, 28: tooLarge,
+		29: notJSON, 30: ambiguousJSON, 31: forgedHost, 33: ownMessage, 34: otherBot, 36: twoEvents, 37: boundTwice, 38: tokenTwice,
+		39: queueDown, 40: dedupeDown, 41: workerDies, 42: replyLost, 43: foreignReply, 44: tokenRejected, 45: retiredSecret, 47: removed, 50: flood,
+	}
+}
+
+func unknownInstall(c *cell) {
+	a := c.app()
+	h := a.signed(a.message(said{}))
+	h.path += "x"
+	c.hit(a, h)
+}
+
+func otherProvider(c *cell) {
+	a := c.app()
+	for _, other := range []taxonomy.Channel{taxonomy.Slack, taxonomy.Telegram, taxonomy.WhatsApp} {
+		if other != c.provider {
+			h := a.signed(a.message(said{}))
+			h.path = "/webhooks/" + string(other) + "/" + a.install
+			c.hit(a, h)
+		}
+	}
+}
+
+func inactive(c *cell) {
+	for _, to := range []string{"suspend", "revoke"} {
+		a := c.app()
+		a.move(to)
+		c.hit(a, a.signed(a.message(said{})))
+	}
+}
+
+// noSecret takes the secret away behind the product's back: it can make no active
+// install without one.
+func noSecret(c *cell) {
+	a := c.app()
+	pk := table.CredentialHead(a.tenant.id, string(taxonomy.ChannelVerify), a.install).PK
+	out, err := c.Dynamo.Query(c.ctx, &dynamodb.QueryInput{TableName: aws.String(c.Tables[table.Vault]), KeyConditionExpression: aws.String("#pk = :pk"),
+		ExpressionAttributeNames: map[string]string{"#pk": table.PK}, ExpressionAttributeValues: map[string]types.AttributeValue{":pk": &types.AttributeValueMemberS{Value: pk}}})
+	c.need(err)
+	taken := 0
+	for _, it := range out.Items {
+		sk := it[table.SK].(*types.AttributeValueMemberS).Value
+		if strings.HasPrefix(sk, string(taxonomy.ChannelVerify)+"#"+a.install+"#") {
+			taken++
+			_, err := c.Dynamo.DeleteItem(c.ctx, &dynamodb.DeleteItemInput{TableName: aws.String(c.Tables[table.Vault]),
+				Key: map[string]types.AttributeValue{table.PK: it[table.PK], table.SK: it[table.SK]}})
+			c.need(err)
+		}
+	}
+	if taken < 2 {
+		c.bad("%d items of the secret", taken)
+	}
+	c.hit(a, a.signed(a.message(said{})))
+	if c.provider != taxonomy.Telegram {
+		c.hit(a, a.signedWith("", a.message(said{}), c.now()))
+	}
+}
+
+// keyServiceDown: nothing is cached of an install that nobody has called.
+func keyServiceDown(c *cell) {
+	for _, failure := range []string{"access_denied", "unavailable"} {
+		a := c.app()
+		c.broken(map[string]any{"service": "kms", "operation": "Decrypt", "function": "webhook", "error": failure}, func() {
+			c.hit(a, a.signed(a.message(said{})))
+		})
+		c.accepted(a, a.signed(a.message(said{})))
+	}
+}
+
+// broken runs f while a service fails.
+func (c *cell) broken(fault map[string]any, f func()) {
+	c.need(c.local("/faults", fault))
+	defer func() {
+		req, err := http.NewRequestWithContext(c.ctx, http.MethodDelete, c.BaseURL+"/_local/faults", nil)
+		c.need(err)
+		resp, err := http.DefaultClient.Do(req)
+		c.need(err)
+		_ = resp.Body.Close()
+	}()
+	f()
+}
+
+func noSignature(c *cell) {
+	a := c.app()
+	h := a.signed(a.message(said{}))
+	h.header.Del(a.proof())
+	c.hit(a, h)
+	h = a.signed(a.message(said{}))
+	h.header.Set(a.proof(), "")
+	c.hit(a, h)
+}
+
+func malformedSignature(c *cell) {
+	a := c.app()
+	values := map[taxonomy.Channel][]string{
+		taxonomy.Slack:    {"v0=", "v0=zz", "v0=" + strings.Repeat("0", 63), strings.Repeat("0", 64)},
+		taxonomy.Telegram: {"not in the alphabet!", strings.Repeat("x", 300)},
+		taxonomy.WhatsApp: {"sha256=", "sha256=zz", "sha256=" + strings.Repeat("0", 63), strings.Repeat("0", 64)},
+	}[c.provider]
+	for _, v := range values {
+		h := a.signed(a.message(said{}))
+		h.header.Set(a.proof(), v)
+		c.hit(a, h)
+	}
+	h := a.signed(a.message(said{}))
+	if v := h.header.Get(a.proof()); c.provider != taxonomy.Telegram {
+		h.header.Set(a.proof(), v[:len(v)-2])
+		c.hit(a, h)
+	}
+}
+
+func changedBody(c *cell) {
+	a := c.app()
+	h := a.signed(a.message(said{text: "pay ten"}))
+	h.body = []byte(strings.Replace(string(h.body), "pay ten", "pay two", 1))
+	c.hit(a, h)
+	h = a.signed(a.message(said{}))
+	h.body = append(h.body, ' ')
+	c.hit(a, h)
+}
+
+func otherSecret(c *cell) {
+	a, b := c.app(), c.app()
+	c.hit(a, a.signedWith(b.secret, a.message(said{}), c.now()))
+	c.hit(a, a.signedWith(a.secret+"x", a.message(said{}), c.now()))
+	if c.provider != taxonomy.Telegram { // it is not in the alphabet there
+		c.hit(a, a.signedWith(a.token, a.message(said{}), c.now()))
+	}
+}
+
+func atTime(by time.Duration) func(*cell) {
+	return func(c *cell) {
+		a := c.app()
+		c.hit(a, a.signedWith(a.secret, a.message(said{}), c.now().Add(by)))
+	}
+}
+
+func twice(c *cell) {
+	a := c.app()
+	proofs := []string{a.proof()}
+	if c.provider == taxonomy.Slack {
+		proofs = append(proofs, slackTime)
+	}
+	for _, name := range proofs {
+		h := a.signed(a.message(said{}))
+		good := h.header.Get(name)
+		h.header.Add(name, good)
+		c.hit(a, h)
+		h = a.signed(a.message(said{}))
+		good = h.header.Get(name)
+		h.header[name] = []string{strings.Repeat("0", 10), good}
+		c.hit(a, h)
+	}
+}
+
+func weaker(c *cell) {
+	a := c.app()
+	for _, tag := range []string{"sha1=", "v1=", "none="} {
+		h := a.signed(a.message(said{}))
+		_, mac, _ := strings.Cut(h.header.Get(a.proof()), "=")
+		h.header.Set(a.proof(), tag+mac)
+		c.hit(a, h)
+	}
+}
+
+// replay: the same request again is answered 200 and makes no second turn.
+func replay(c *cell) {
+	a := c.app()
+	h := a.signed(a.message(said{}))
+	c.accepted(a, h)
+	c.hit(a, h)
+	c.hit(a, h)
+	c.answered(a)
+}
+
+// replayWithHeader changes what says that it is a retry, which nobody signs.
+func replayWithHeader(c *cell) {
+	a := c.app()
+	h := a.signed(a.message(said{}))
+	c.accepted(a, h)
+	for n := range 2 {
+		h.header.Set("X-Slack-Retry-Num", fmt.Sprint(n+1))
+		h.header.Set("X-Slack-Retry-Reason", "http_timeout")
+		c.hit(a, h)
+	}
+	c.answered(a)
+}
+
+func otherTenant(c *cell) {
+	a, b := c.app(), c.app()
+	c.hit(a, a.signed(a.message(said{team: b.team})))
+	foreign := b.message(said{})
+	c.hit(a, a.signed(foreign))
+}
+
+func handshakeUnproven(c *cell) {
+	a := c.newApp()
+	a.create(a.settings(), false) // verifying: this is when vendors check
+	if c.provider == taxonomy.WhatsApp {
+		c.hit(a, a.handshake(""))
+		if got := c.do(a.handshake(a.verify)); got.status != http.StatusOK || got.body != "1158201444" || !strings.HasPrefix(got.header.Get("Content-Type"), "text/plain") {
+			c.bad("the check with its token: %d %s", got.status, got.body)
+		}
+		return
+	}
+	body := func(challenge string) []byte {
+		return encode(map[string]any{"type": "url_verification", "challenge": challenge, "token": "x"})
+	}
+	h := a.signed(body("MTRXone"))
+	h.header.Del(slackSignature)
+	h.header.Del(slackTime)
+	c.hit(a, h)
+	if got := c.do(a.signed(body("MTRXtwo"))); got.status != http.StatusOK || got.body != "MTRXtwo" {
+		c.bad("the signed check: %d %s", got.status, got.body)
+	}
+	ssl := hit{method: http.MethodPost, path: h.path, header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, body: []byte("ssl_check=1&token=x")}
+	if got := c.do(ssl); got.status != http.StatusUnauthorized || got.body != bodies()[401] {
+		c.bad("unsigned ssl_check: %d %s", got.status, got.body)
+	}
+}
+
+func handshakeWrongToken(c *cell) {
+	a := c.newApp()
+	a.create(a.settings(), false)
+	for _, token := range []string{"wrong", a.secret, a.token} {
+		c.hit(a, a.handshake(token))
+	}
+	h := a.handshake(a.verify)
+	h.query += "&hub.verify_token=wrong"
+	c.hit(a, h)
+}
+
+// draft: the setting that names the tenant, or the token that sends, is missing.
+func draft(c *cell) {
+	a := c.newApp()
+	in := a.settings()
+	_, sends := a.secretNames()
+	delete(in["secrets"].(map[string]any), sends)
+	if c.provider == taxonomy.Telegram {
+		in["config"] = map[string]any{"bot_id": a.application}
+	}
+	a.create(in, false)
+	c.hit(a, a.signed(a.message(said{})))
+	switch c.provider {
+	case taxonomy.Slack:
+		c.hit(a, a.signed([]byte(`{"type":"url_verification","challenge":"MTRXdraft"}`)))
+	case taxonomy.WhatsApp:
+		c.hit(a, a.handshake(a.verify))
+	}
+}
+
+func wrongMethod(c *cell) {
+	a := c.app()
+	for _, m := range []string{http.MethodPut, http.MethodDelete, http.MethodPatch} {
+		h := a.signed(a.message(said{}))
+		h.method = m
+		c.hit(a, h)
+	}
+}
+
+func tooLarge(c *cell) {
+	a := c.app()
+	c.hit(a, a.signed(a.message(said{text: strings.Repeat("x", 1<<20)})))
+	c.accepted(a, a.signed(append(a.message(said{}), strings.Repeat(" ", 1<<19)...)))
+}
+
+func notJSON(c *cell) {
+	a := c.app()
+	n := c.serial.Add(1)
+	for _, body := range []string{fmt.Sprintf("{%d", n), fmt.Sprintf("payload=%d", n), fmt.Sprintf("[%d]", n), fmt.Sprintf("{} %d", n)} {
+		c.hit(a, a.signed([]byte(body)))
+	}
+	c.hit(a, a.signed([]byte(strings.Replace(string(a.message(said{text: "MTRXutf"})), "MTRXutf", "\xff\xfe", 1))))
+}
+
+func ambiguousJSON(c *cell) {
+	a := c.app()
+	body := string(a.message(said{text: "MTRXfirst"}))
+	c.hit(a, a.signed([]byte(strings.Replace(body, `"text":`, `"text":"MTRXsecond","text":`, 1))))
+	body = string(a.message(said{}))
+	c.hit(a, a.signed([]byte(strings.TrimSuffix(body, "}")+`,"deep":`+strings.Repeat("[", 80)+strings.Repeat("]", 80)+"}")))
+}
+
+func forgedHost(c *cell) {
+	a := c.app()
+	h := a.signed(a.message(said{}))
+	h.host = "hooks.example.net"
+	h.header.Set("X-Forwarded-Host", "evil.example.net")
+	h.header.Set("X-Forwarded-Proto", "http")
+	h.header.Set("Forwarded", "host=evil.example.net")
+	c.hit(a, h)
+	a.replies++
+	c.answered(a)
+}

@@ -1,0 +1,221 @@
+package security
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/rollout"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+var (
+	update = flag.Bool("update", false, "write what the run saw into security-matrix.json and SECURITY.md")
+	at     = flag.String("at", "", "with -update: the time that is written, RFC 3339; empty = now")
+)
+
+const (
+	verdictFile = "../../shared/rollout/security-matrix.json"
+	tableFile   = "../../SECURITY.md"
+	tableBegin  = "<!-- matrix: made by go test ./scripts/security -update -->\n"
+	tableEnd    = "<!-- end of matrix -->"
+)
+
+// apart are the rows that break something for everybody or move the clock.
+func apart(n int) bool { return slices.Contains([]int{5, 39, 40, 41, 44, 45}, n) }
+
+// TestSecurityMatrix plays every cell and compares what it saw with what is
+// stored.
+func TestSecurityMatrix(t *testing.T) {
+	w := start(t)
+	cells := map[int]map[taxonomy.Channel]*cell{}
+	var mu sync.Mutex
+	one := func(t *testing.T, row rollout.Row, provider taxonomy.Channel, org *tenant) {
+		began := time.Now()
+		c := w.play(t, row, provider, org)
+		if c.seen.Result != rollout.Excluded && c.seen.Result != rollout.Unfinished {
+			t.Logf("row %2d %-9s %s %v in %v", row.N, provider, c.seen.Result, c.problems, time.Since(began).Round(time.Millisecond))
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if cells[row.N] == nil {
+			cells[row.N] = map[taxonomy.Channel]*cell{}
+		}
+		cells[row.N][provider] = c
+	}
+	orgs := map[taxonomy.Channel]*tenant{}
+	for _, p := range rollout.Columns() {
+		orgs[p] = w.tenant(&cell{world: w, t: t, ctx: t.Context()})
+	}
+	for _, together := range []bool{true, false} {
+		var group sync.WaitGroup
+		for _, p := range rollout.Columns() {
+			group.Add(1)
+			run := func() {
+				defer group.Done()
+				for _, r := range rollout.Rows() {
+					if apart(r.N) != together {
+						one(t, r, p, orgs[p])
+					}
+				}
+			}
+			if together {
+				go run()
+			} else {
+				run()
+			}
+		}
+		group.Wait()
+	}
+	w.atRest(t, cells)
+	for n, row := range cells {
+		for p, c := range row {
+			for _, problem := range c.problems {
+				t.Errorf("row %d, %s: %s", n, p, problem)
+			}
+		}
+	}
+	compare(t, verdict(t, cells))
+}
+
+// atRest checks that exactly the stated messages were answered, and that no other
+// install has a conversation.
+func (w *world) atRest(t *testing.T, cells map[int]map[taxonomy.Channel]*cell) {
+	w.until(func() bool { return w.queued() == 0 && len(w.processes(t, "turn", "busy")) == 0 })
+	for n, row := range cells {
+		for p, c := range row {
+			for _, a := range c.apps {
+				if got := a.posts(); got != a.replies {
+					t.Errorf("row %d, %s: %d replies, want %d", n, p, got, a.replies)
+					c.seen.Result = rollout.Fail
+				}
+			}
+		}
+	}
+}
+
+// queued counts the messages in all queues.
+func (w *world) queued() int {
+	n := 0
+	for _, q := range w.Queues.Queues() {
+		if q.DLQFor == "" {
+			n += q.Visible + q.InFlight + q.Delayed
+		}
+	}
+	return n
+}
+
+// verdict is what the run saw, in the form of the stored file.
+func verdict(t *testing.T, cells map[int]map[taxonomy.Channel]*cell) rollout.File {
+	f := rollout.File{Inputs: rollout.Inputs(player(t)), NotPlayed: rollout.NotPlayed()}
+	for _, p := range rollout.Columns() {
+		col := rollout.Column{Provider: p, Rows: map[string]rollout.Seen{}}
+		for n, row := range cells {
+			col.Rows[strconv.Itoa(n)] = row[p].seen
+		}
+		f.Columns = append(f.Columns, col.Judge())
+	}
+	return f
+}
+
+// player is the source of what plays the matrix.
+func player(t testing.TB) []byte {
+	names, err := filepath.Glob("*.go")
+	must(t, err)
+	slices.Sort(names)
+	var b bytes.Buffer
+	for _, n := range names {
+		text, err := os.ReadFile(n)
+		must(t, err)
+		fmt.Fprintf(&b, "%s %d\n%s\n", n, len(text), text)
+	}
+	return b.Bytes()
+}
+
+func compare(t *testing.T, saw rollout.File) {
+	stored, err := os.ReadFile(verdictFile)
+	must(t, err)
+	var old rollout.File
+	_ = json.Unmarshal(stored, &old)
+	page, err := os.ReadFile(tableFile)
+	must(t, err)
+	head, rest, ok := strings.Cut(string(page), tableBegin)
+	shown, tail, ok2 := strings.Cut(rest, tableEnd)
+	if !ok || !ok2 {
+		t.Fatal("SECURITY.md has no place for the matrix")
+	}
+	saw.GeneratedAt = old.GeneratedAt
+	same, table := reflect.DeepEqual(old, saw), pageTable(saw)
+	if *update {
+		if !same || saw.GeneratedAt.IsZero() {
+			saw.GeneratedAt = generated(t)
+			b, err := json.MarshalIndent(saw, "", " ")
+			must(t, err)
+			must(t, os.WriteFile(verdictFile, append(b, '\n'), 0o644))
+		}
+		must(t, os.WriteFile(tableFile, []byte(head+tableBegin+table+tableEnd+tail), 0o644))
+		return
+	}
+	if !same {
+		t.Errorf("%s is not what this run saw; look at the differences and run this test with -update", verdictFile)
+	}
+	if shown != table {
+		t.Error("SECURITY.md shows another matrix than this run saw; run this test with -update")
+	}
+}
+
+func generated(t *testing.T) time.Time {
+	if *at == "" {
+		return time.Now().UTC().Truncate(time.Second)
+	}
+	when, err := time.Parse(time.RFC3339, *at)
+	must(t, err)
+	return when.UTC()
+}
+
+// pageTable is the part of SECURITY.md that people read.
+func pageTable(f rollout.File) string {
+	var b strings.Builder
+	b.WriteString("| # | attack or fault |")
+	for _, c := range f.Columns {
+		fmt.Fprintf(&b, " %s |", c.Provider)
+	}
+	b.WriteString(" audit code |\n|---|---|" + strings.Repeat("---|", len(f.Columns)+1) + "\n")
+	for _, r := range rollout.Rows() {
+		fmt.Fprintf(&b, "| %d | %s |", r.N, r.Title)
+		audit := "–"
+		for _, c := range f.Columns {
+			seen := c.Rows[strconv.Itoa(r.N)]
+			mark := "**" + string(seen.Result) + "**"
+			switch {
+			case seen.Result == rollout.Excluded:
+				mark = "–"
+			case seen.Result == rollout.Pass && seen.Status == 0:
+				mark = "yes"
+			case seen.Result == rollout.Pass:
+				mark = strconv.Itoa(seen.Status)
+			}
+			if seen.Audit != "" {
+				audit = "`" + seen.Audit + "`"
+			}
+			b.WriteString(" " + mark + " |")
+		}
+		b.WriteString(" " + audit + " |\n")
+	}
+	b.WriteString("|   | verdict |")
+	for _, c := range f.Columns {
+		fmt.Fprintf(&b, " **%s** |", c.Verdict)
+	}
+	b.WriteString("   |\n")
+	return b.String()
+}

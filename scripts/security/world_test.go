@@ -1,0 +1,295 @@
+package security
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
+	"github.com/latchkey/latchkey/scripts/internal/stack"
+	"github.com/latchkey/latchkey/shared/topology"
+)
+
+// world is a running stack with its vendors.
+type world struct {
+	*stack.Stack
+	vendor   *mockvendor.Server
+	faults   *vendorFaults
+	operator stack.Client
+	// functions is where the binaries lie that the stack starts.
+	functions string
+	// offset is how far the stack's clock is ahead.
+	offset   atomic.Int64
+	patience time.Duration
+	serial   atomic.Int64
+	hooks    *tail
+	turns    *tail
+}
+
+func root() string {
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		panic(err)
+	}
+	return dir
+}
+
+// start brings a stack up with binaries of its own, which mutants may replace.
+func start(t *testing.T) *world {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(root(), "node_modules", "amplify-dynamodb-simulator")); err != nil {
+		t.Skip("the npm packages are not installed; run ./scripts/setup")
+	}
+	dir := t.TempDir()
+	w := &world{vendor: mockvendor.New(), functions: filepath.Join(dir, "functions"), patience: 20 * time.Second}
+	w.faults = &vendorFaults{next: w.vendor, drop: map[string]bool{}, reject: map[string]bool{}}
+	must(t, os.Mkdir(w.functions, 0o700))
+	must(t, w.binaries(t.Context()))
+	l, err := mockvendor.Listen(w.faults)
+	must(t, err)
+	t.Cleanup(func() { l.Close() })
+	w.Stack, err = stack.Start(t.Context(), stack.Options{Root: root(), Data: dir, InMemory: true, Binaries: w.functions, SkipBuild: true, Env: map[string]string{
+		"LATCHKEY_PLATFORM_OPENROUTER_KEY": "sk-platform-matrix", "LATCHKEY_PLATFORM_OPENROUTER_BASE_URL": l.URL + "/v1",
+		"LATCHKEY_SLACK_API_URL": l.URL + "/api", "LATCHKEY_TELEGRAM_API_URL": l.URL + "/telegram", "LATCHKEY_META_API_URL": l.URL + "/meta",
+		"LATCHKEY_ENDPOINT_ALLOW": strings.TrimPrefix(l.URL, "http://")}})
+	must(t, err)
+	t.Cleanup(func() { _ = w.Stop() })
+	seeded, err := w.Seed(t.Context(), false)
+	must(t, err)
+	w.operator = stack.Client{Base: w.BaseURL, Key: seeded.OperatorKey}
+	must(t, stack.Prices(t.Context(), w.operator, true))
+	w.hooks, w.turns = newTail(w, topology.Webhook), newTail(w, topology.Turn)
+	return w
+}
+
+// binaries builds the functions and gives each a name of its own.
+func (w *world) binaries(ctx context.Context) error {
+	built := filepath.Join(root(), "build", "local")
+	if err := stack.Build(ctx, root(), built); err != nil {
+		return err
+	}
+	for _, f := range topology.Functions() {
+		if err := w.install(f.Name, filepath.Join(built, f.Name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// install puts a binary where the stack starts the function from.
+func (w *world) install(function, from string) error {
+	to := filepath.Join(w.functions, function)
+	b, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to+".new", b, 0o700)
+	}
+	if err == nil {
+		err = os.Rename(to+".new", to)
+	}
+	return err
+}
+
+// restart ends every process of a function, so that the next call starts the
+// binary that lies there now.
+func (w *world) restart(t testing.TB, function string) {
+	t.Helper()
+	var pids []int
+	w.until(func() bool {
+		pids = w.processes(t, function, "")
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		return len(pids) == 0
+	})
+	if len(pids) > 0 {
+		t.Fatalf("%s does not end", function)
+	}
+}
+
+// processes lists a function's process ids in a state, "" for any.
+func (w *world) processes(t testing.TB, function, state string) []int {
+	t.Helper()
+	var list []struct {
+		Name         string
+		Environments []struct {
+			PID   int
+			State string
+		}
+	}
+	must(t, stack.Client{Base: w.BaseURL}.Call(t.Context(), http.MethodGet, "/_local/functions", nil, &list))
+	var pids []int
+	for _, f := range list {
+		for _, e := range f.Environments {
+			if f.Name == function && (state == "" || e.State == state) {
+				pids = append(pids, e.PID)
+			}
+		}
+	}
+	return pids
+}
+
+func (w *world) local(path string, in any) error {
+	return stack.Client{Base: w.BaseURL}.Call(context.Background(), http.MethodPost, "/_local"+path, in, nil)
+}
+
+// now is the stack's time.
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
+
+// advance moves every clock of the stack.
+func (w *world) advance(by time.Duration) error {
+	off := time.Duration(w.offset.Add(int64(by)))
+	return w.local("/clock", map[string]any{"offset_seconds": int(off.Seconds())})
+}
+
+func (w *world) until(ok func() bool) bool {
+	for deadline := time.Now().Add(w.patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if ok() {
+			return true
+		}
+	}
+	return ok()
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// vendorFaults stands before the simulated vendors.
+type vendorFaults struct {
+	next http.Handler
+	mu   sync.Mutex
+	// drop takes the message and loses the connection before the answer; reject
+	// refuses the token.
+	drop, reject map[string]bool
+}
+
+func (f *vendorFaults) set(m map[string]bool, token string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m[token] = true
+}
+
+func (f *vendorFaults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if rest, ok := strings.CutPrefix(r.URL.Path, "/telegram/bot"); ok {
+		token, _, _ = strings.Cut(rest, "/")
+	}
+	f.mu.Lock()
+	drop, reject := f.drop[token], f.reject[token]
+	f.mu.Unlock()
+	switch {
+	case drop:
+		f.next.ServeHTTP(httptest.NewRecorder(), r)
+		panic(http.ErrAbortHandler)
+	case !reject:
+		f.next.ServeHTTP(w, r)
+	case strings.HasPrefix(r.URL.Path, "/api/"):
+		fmt.Fprint(w, `{"ok":false,"error":"invalid_auth"}`)
+	case strings.HasPrefix(r.URL.Path, "/telegram/"):
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprint(w, `{"ok":false,"error_code":401,"description":"Unauthorized"}`)
+	default:
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprint(w, `{"error":{"message":"Error validating access token","type":"OAuthException","code":190}}`)
+	}
+}
+
+// record is one audit line of a function.
+type record struct {
+	Message, Code, Detail, Org, Install, Provider, Source, Turn string
+	At                                                          time.Time
+	EventID                                                     string `json:"event_id"`
+	RequestID                                                   string `json:"request_id"`
+	BodySHA256                                                  string `json:"body_sha256"`
+	SecretVersions                                              []int  `json:"secret_versions"`
+	RetiredSecret                                               bool   `json:"retired_secret"`
+	Suppressed                                                  int64
+	raw                                                         string
+}
+
+// tail reads the audit lines that a function writes.
+type tail struct {
+	w    *world
+	path string
+	mu   sync.Mutex
+	read int64
+	rest []byte
+	all  []record
+	used map[int]bool
+}
+
+func newTail(w *world, function string) *tail {
+	return &tail{w: w, path: filepath.Join(w.LogDir, function+".log"), used: map[int]bool{}}
+}
+
+// load reads what was added. The caller holds mu.
+func (l *tail) load() {
+	f, err := os.Open(l.path)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if _, err := f.Seek(l.read, io.SeekStart); err != nil {
+		return
+	}
+	b, _ := io.ReadAll(f)
+	l.read += int64(len(b))
+	l.rest = append(l.rest, b...)
+	for {
+		line, rest, ok := bytes.Cut(l.rest, []byte("\n"))
+		if !ok {
+			return
+		}
+		l.rest = rest
+		_, text, _ := strings.Cut(string(line), "] ")
+		r := record{raw: text}
+		if json.Unmarshal([]byte(text), &r) == nil && strings.HasPrefix(r.Message, "audit") {
+			l.all = append(l.all, r)
+		}
+	}
+}
+
+// next waits for a record that matches and that nobody has taken, and takes it.
+func (l *tail) next(match func(record) bool) (record, bool) {
+	var found record
+	ok := l.w.until(func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.load()
+		for i, r := range l.all {
+			if !l.used[i] && match(r) {
+				l.used[i], found = true, r
+				return true
+			}
+		}
+		return false
+	})
+	return found, ok
+}
+
+// last is the newest record of an install.
+func (l *tail) last(install string) record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(l.all) - 1; i >= 0; i-- {
+		if l.all[i].Install == install {
+			return l.all[i]
+		}
+	}
+	return record{}
+}

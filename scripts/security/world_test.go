@@ -258,7 +258,7 @@ func (l *tail) load() {
 		l.rest = rest
 		_, text, _ := strings.Cut(string(line), "] ")
 		r := record{raw: text}
-		if json.Unmarshal([]byte(text), &r) == nil && strings.HasPrefix(r.Message, "audit") {
+		if json.Unmarshal([]byte(text), &r) == nil && r.Message == "audit" {
 			l.all = append(l.all, r)
 		}
 	}

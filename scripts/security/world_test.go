@@ -50,7 +50,7 @@ func root() string {
 func start(t *testing.T) *world {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(root(), "node_modules", "amplify-dynamodb-simulator")); err != nil {
-		t.Skip("the npm packages are not installed; run ./scripts/setup")
+		t.Fatal("the npm packages are not installed; run ./scripts/setup")
 	}
 	dir := t.TempDir()
 	w := &world{vendor: mockvendor.New(), functions: filepath.Join(dir, "functions"), patience: 20 * time.Second}

@@ -17,6 +17,7 @@ import (
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/install/installtest"
 	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/session/sessiontest"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/topology"
@@ -57,7 +58,7 @@ func newHandler(t *testing.T) (*Handler, queue, *bytes.Buffer) {
 		t.Fatal(err)
 	}
 	logger := slog.New(slog.NewJSONHandler(log, nil))
-	in := ingest.New(ingest.Deps{Installs: installs, Secrets: keys{}, Catalog: catalog.New(catalog.Entries()), Dedupe: sessiontest.NewMemory(), Queue: q, Recorder: auditLog{logger}})
+	in := ingest.New(ingest.Deps{Installs: installs, Secrets: keys{}, Catalog: catalog.New(catalog.Entries()), Dedupe: sessiontest.NewMemory(), People: session.People{Store: sessiontest.NewMemory()}, Queue: q, Recorder: auditLog{logger}})
 	return &Handler{Ingest: in, Clock: &clock{}, Log: logger}, q, log
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/topology"
 	"github.com/latchkey/latchkey/shared/webhook/ingest"
 )
@@ -35,6 +36,6 @@ func wire(env *boot.Env) (*Handler, error) {
 	}
 	return &Handler{Clock: env.Clock, Log: env.Log, Ingest: ingest.New(ingest.Deps{
 		Installs: db.Installs(), Secrets: install.Opener{Vault: secrets, Purpose: topology.Webhook},
-		Catalog: catalog.New(catalog.Entries()), Dedupe: db.Sessions(), Queue: env.TurnQueue(), Recorder: auditLog{env.Log},
+		Catalog: catalog.New(catalog.Entries()), Dedupe: db.Sessions(), People: session.People{Store: db.Sessions()}, Queue: env.TurnQueue(), Recorder: auditLog{env.Log},
 	})}, nil
 }

@@ -33,6 +33,8 @@ const (
 	Deleted   Kind = "deleted"
 	Ignored   Kind = "ignored"
 	Revoked   Kind = "revoked"
+	// Renamed is the vendor's news that a person has other ids.
+	Renamed Kind = "renamed"
 )
 
 // Audit codes for verified requests that start no turn.
@@ -42,6 +44,7 @@ const (
 	EventIgnored    webhook.Reason = "hook.event_ignored"
 	EditIgnored     webhook.Reason = "hook.edit_ignored"
 	RevokedByVendor webhook.Reason = "install.revoked_by_provider"
+	PersonRenamed   webhook.Reason = "hook.person_renamed"
 )
 
 // Identity is what a request says about where it came from: setting name to
@@ -58,6 +61,8 @@ type Inbound struct {
 	// Identity is empty for a Handshake only, which is the request's only event.
 	Identity Identity
 	Envelope Envelope
+	// Renaming is that of a Renamed one.
+	Renaming Renaming
 }
 
 // Integrity says what of a request its verification covered.
@@ -70,6 +75,10 @@ const (
 	// ByChannel: the sender, by a shared secret over TLS, not the body.
 	ByChannel Integrity = "channel"
 )
+
+// Renaming names a person's ids before and after: those that the vendor prefers,
+// and those shown beside them. Ids that the news does not name are empty.
+type Renaming struct{ Old, New, OldBeside, NewBeside string }
 
 // Envelope is one event reduced to what routing and a turn need. Every string
 // is bounded by the adapter; ids are as the vendor gives them.
@@ -92,6 +101,9 @@ type Envelope struct {
 	// Message is the vendor's id of the message.
 	Message string `json:"message,omitempty"`
 	Actor   string `json:"actor,omitempty"`
+	// Beside is another id of the person of a direct conversation; see
+	// Entry.ManyIDs. It does not leave the webhook.
+	Beside string `json:"-"`
 	// Mention says that the agent's bot user was addressed.
 	Mention bool `json:"mention,omitempty"`
 	// Addressed are the names that the message is addressed to beside the bot
@@ -243,6 +255,9 @@ type Entry struct {
 	// Told reads settings out of secrets that hold them; nil: there are none. A
 	// stated setting that differs is refused.
 	Told func(secrets map[string]secret.Text) webhook.Config
+	// ManyIDs: the vendor shows people under several ids, of which it prefers one;
+	// the space of a direct conversation is such an id.
+	ManyIDs bool
 	// Tenant gives the app and tenant that one live install may claim.
 	Tenant  func(webhook.Config) (app, tenant string)
 	Scheme  webhook.Scheme

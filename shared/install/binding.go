@@ -107,7 +107,7 @@ func (s Selector) Weight() int {
 func (s Selector) Matches(e channel.Envelope) bool {
 	equal := func(want, got string) bool { return want == "" || want == got }
 	return equal(s.Account, e.Account) && equal(s.Team, e.Team) && equal(s.Channel, e.Space) &&
-		equal(s.Peer, e.Actor) && equal(s.Thread, e.Thread) && s.Mention.matches(e)
+		(equal(s.Peer, e.Actor) || e.Beside != "" && s.Peer == e.Beside) && equal(s.Thread, e.Thread) && s.Mention.matches(e)
 }
 
 // values lists the fields in a fixed order.

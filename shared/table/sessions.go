@@ -21,6 +21,9 @@ func OrgSession(org, hash string) Key { return Key{"SESSIONS#" + org, hash} }
 // Dedupe is the inbound dedupe row of one event of one install.
 func Dedupe(install, event string) Key { return Key{"DEDUP#" + install, event} }
 
+// Alias is one id of a person at an install, hashed.
+func Alias(install, hash string) Key { return Key{"ALIAS#" + install, hash} }
+
 // Delivery is one row of an install's log of inbound requests; at orders it.
 func Delivery(install string, at time.Time, id string) Key {
 	return Key{"DELIV#" + install, fmt.Sprintf("%013d#%s", at.UnixMilli(), id)}

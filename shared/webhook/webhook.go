@@ -64,6 +64,7 @@ const (
 	Unbound           Reason = "hook.unbound"
 	Duplicate         Reason = "hook.duplicate"
 	DuplicateContent  Reason = "hook.duplicate_content"
+	PersonUnavailable Reason = "hook.person_unavailable"
 	DedupeUnavailable Reason = "hook.dedupe_unavailable"
 	EnqueueFailed     Reason = "hook.enqueue_failed"
 	InstallLookup     Reason = "hook.install_unavailable"

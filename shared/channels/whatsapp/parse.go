@@ -64,7 +64,11 @@ func read(account string, change channel.Object, cfg webhook.Config) ([]channel.
 	number := value.Obj("metadata").Str(phoneNumberID)
 	rest := channel.Inbound{Kind: channel.Ignored, Reason: channel.EventIgnored, Identity: channel.Identity{wabaID: account, phoneNumberID: number},
 		Envelope: channel.Envelope{Provider: taxonomy.WhatsApp, Account: account, Team: number}}
-	if change.Str("field") != "messages" {
+	switch change.Str("field") {
+	case "messages":
+	case "user_id_update":
+		return updates(rest, value), nil
+	default:
 		return []channel.Inbound{ofAccount(rest, change, cfg)}, nil
 	}
 	if !plain(number) {
@@ -73,6 +77,10 @@ func read(account string, change channel.Object, cfg webhook.Config) ([]channel.
 	var out []channel.Inbound
 	for _, m := range value.List("messages") {
 		msg, _ := m.(channel.Object)
+		if msg.Str("type") == "system" {
+			out = append(out, system(rest, msg))
+			continue
+		}
 		one, err := message(rest, msg, value.List("contacts"))
 		if err != nil {
 			return nil, err
@@ -125,7 +133,7 @@ func message(in channel.Inbound, m channel.Object, contacts []any) (channel.Inbo
 	env.Space, env.Actor = phone, phone
 	if person != "" {
 		env.Space, env.Actor = person, person
-		env.ReplyTo = phone
+		env.ReplyTo, env.Beside = phone, phone
 	}
 	if n, err := strconv.ParseInt(m.Str("timestamp"), 10, 64); err == nil && n > 0 && n < 1<<40 {
 		env.SentAt = time.Unix(n, 0).UTC()

@@ -8,9 +8,14 @@
 //
 // A person is known by a business-scoped user ID since April 2026, and by the
 // telephone number where it is shown (developers.facebook.com/documentation/business-messaging/whatsapp/business-scoped-user-ids,
-// read 2026-11 through vendors' copies). The conversation is the ID's; answers go
-// to the number where there is one, as Meta recommends, and in the field to; an ID
-// there would be accepted and dropped (github.com/chatwoot/chatwoot/pull/15150).
+// read 2026-11 through vendors' copies). A message states the ID it is the space's,
+// and the number beside it; package session makes one conversation of both. Answers
+// go to the number where there is one, as Meta recommends, and in the field to; an
+// ID there would be accepted and dropped (github.com/chatwoot/chatwoot/pull/15150).
+//
+// An ID or number that changes is told in a message of the type system (Meta's
+// changelog of 2026-08-11, which says that the field user_id_update of the earlier
+// documentation cannot be subscribed to; both are read).
 //
 // Free text may be sent for 24 hours after the person's last message; later
 // answers are refused by Meta and not tried again.
@@ -68,7 +73,7 @@ func Entry() channel.Entry {
 		},
 		VerifySecret: appSecret, SendSecret: accessToken,
 		Handshake: profile.Handshake, HandshakeSecret: verifyToken,
-		Identity: [][]string{{phoneNumberID}, {wabaID}},
+		Identity: [][]string{{phoneNumberID}, {wabaID}}, ManyIDs: true,
 		Tenant: func(c webhook.Config) (app, tenant string) {
 			return "waba", "P:" + c.Get(phoneNumberID)
 		},

@@ -44,6 +44,8 @@ func text(id, from, body string) string {
 	return `{"from":"` + from + `","id":"` + id + `","timestamp":"1772600767","type":"text","text":{"body":"` + body + `"}}`
 }
 
+const renamedTo = `{"id":"wamid.5","timestamp":"1772600767","type":"system","system":{"type":"user_changed_user_id","previous_user_id":"US.1","user_id":"US.2"}}`
+
 var hello = text("wamid.1", "16505551234", "hi")
 
 func TestAdapter(t *testing.T) {
@@ -78,6 +80,7 @@ func TestAdapter(t *testing.T) {
 			"reaction":    event(typed("reaction", `,"reaction":{"emoji":"x","message_id":"wamid.0"}`), channel.Ignored, channel.EventIgnored),
 			"picture":     event(typed("image", `,"image":{"id":"1"}`), channel.Ignored, channel.EventIgnored),
 			"new number":  event(typed("system", `,"system":{"type":"user_changed_number","body":"x"}`), channel.Ignored, channel.EventIgnored),
+			"other id":    event(notification(value(`,"messages":[`+renamedTo+`]`)), channel.Renamed, channel.PersonRenamed),
 			"edit":        event(typed("edit", ``), channel.Edited, channel.EditIgnored),
 			"taken back":  event(typed("revoke", ``), channel.Deleted, channel.EditIgnored),
 			"status":      event(notification(value(`,"statuses":[{"id":"wamid.9","status":"delivered","recipient_id":"16505551234"}]`)), channel.Ignored, channel.EventIgnored),
@@ -123,7 +126,7 @@ func TestEnvelopes(t *testing.T) {
 	}
 	base := channel.Envelope{Provider: "whatsapp", Account: "102290129340398", Team: "106540352242922", Direct: true}
 	a, b, c := base, base, base
-	a.EventID, a.Message, a.Space, a.Actor, a.ReplyTo, a.Text, a.Addressed, a.SentAt = "wamid.1", "wamid.1", "US.13491208655302741918", "US.13491208655302741918", "16505551234", "hi", []string{"hi"}, time.Unix(1772600767, 0).UTC()
+	a.EventID, a.Message, a.Space, a.Actor, a.ReplyTo, a.Beside, a.Text, a.Addressed, a.SentAt = "wamid.1", "wamid.1", "US.13491208655302741918", "US.13491208655302741918", "16505551234", "16505551234", "hi", []string{"hi"}, time.Unix(1772600767, 0).UTC()
 	b.EventID, b.Message, b.Space, b.Actor, b.Text, b.Addressed, b.SentAt = "wamid.2", "wamid.2", "DE.ENT.abc1", "DE.ENT.abc1", "sales: hello", []string{"sales"}, time.Unix(1772600768, 0).UTC()
 	c.EventID, c.Message, c.Space, c.Actor, c.Text, c.Addressed, c.SentAt = "wamid.3", "wamid.3", "4915112345678", "4915112345678", "new", []string{"new"}, time.Unix(1772600767, 0).UTC()
 	for k, want := range []channel.Envelope{a, b, c} {

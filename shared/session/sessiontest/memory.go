@@ -23,6 +23,7 @@ type Memory struct {
 	sessions   map[string]session.Session
 	messages   map[string][]session.Message
 	turns      map[string]*turn
+	aliases    map[string]session.Alias
 	// Fail, if set, is asked before every call with the method's name.
 	Fail func(method string) error
 }
@@ -44,7 +45,7 @@ type turn struct {
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
 	return &Memory{receipts: map[string]*receipt{}, deliveries: map[string]session.Delivery{}, sessions: map[string]session.Session{},
-		messages: map[string][]session.Message{}, turns: map[string]*turn{}}
+		messages: map[string][]session.Message{}, turns: map[string]*turn{}, aliases: map[string]session.Alias{}}
 }
 
 func (m *Memory) lock(method string) (func(), error) {

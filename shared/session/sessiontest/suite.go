@@ -18,6 +18,7 @@ type Store struct {
 	session.Turns
 	session.Transcript
 	session.Reader
+	session.Aliases
 }
 
 // All makes a Store of one implementation.
@@ -26,8 +27,9 @@ func All[T interface {
 	session.Turns
 	session.Transcript
 	session.Reader
+	session.Aliases
 }](s T) Store {
-	return Store{s, s, s, s}
+	return Store{s, s, s, s, s}
 }
 
 func start() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC) }
@@ -45,6 +47,8 @@ func Run(t *testing.T, s Store) {
 	t.Run("summaries", func(t *testing.T) { summaries(t, s) })
 	t.Run("spoken", func(t *testing.T) { spoken(t, s) })
 	t.Run("sessions", func(t *testing.T) { sessions(t, s) })
+	t.Run("aliases", func(t *testing.T) { aliasRows(t, s) })
+	t.Run("people", func(t *testing.T) { people(t, s) })
 }
 
 func dedupe(t *testing.T, s Store) {

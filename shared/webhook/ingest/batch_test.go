@@ -13,6 +13,7 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/webhook"
 	"github.com/latchkey/latchkey/shared/webhook/ingest"
 )
@@ -45,7 +46,7 @@ func newBatchEnv(t *testing.T) *env {
 		}
 		return "", &webhook.Refusal{Reason: webhook.HandshakeRefused}
 	}
-	e.in = ingest.New(ingest.Deps{Installs: e.installs, Secrets: e.secrets, Catalog: catalog.New([]channel.Entry{entry}), Dedupe: e.store, Queue: e.queue, Recorder: e.audit})
+	e.in = ingest.New(ingest.Deps{Installs: e.installs, Secrets: e.secrets, Catalog: catalog.New([]channel.Entry{entry}), Dedupe: e.store, People: session.People{Store: e.store}, Queue: e.queue, Recorder: e.audit})
 	return e
 }
 

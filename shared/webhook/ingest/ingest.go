@@ -70,6 +70,7 @@ type Deps struct {
 	Secrets  Secrets
 	Catalog  install.Catalog
 	Dedupe   session.Dedupe
+	People   session.People
 	Queue    Queue
 	Recorder Recorder
 }
@@ -306,6 +307,8 @@ func (c *call) one(ctx context.Context) Response {
 		job.Envelope.Integrity = channel.Signed
 	}
 	switch c.in.Kind {
+	case channel.Renamed:
+		return c.renamed(ctx)
 	case channel.Revoked:
 		job.Kind = session.JobRevoked
 	case channel.Message:
@@ -325,7 +328,7 @@ func (c *call) one(ctx context.Context) Response {
 func (c *call) enqueue(ctx context.Context, job session.Job) Response {
 	e := c.in.Envelope
 	key := session.DedupeKey(e.EventID, e.ContentKey)
-	receipt, _, err := c.d.Dedupe.Receive(ctx, c.inst.ID, key, e.EventID, c.r.Now, c.entry.RetryHorizon)
+	receipt, err, lost := c.receive(ctx, key, &job.Envelope)
 	switch {
 	case err != nil:
 		return c.end(ctx, webhook.DedupeUnavailable, session.Failed)
@@ -333,6 +336,8 @@ func (c *call) enqueue(ctx context.Context, job session.Job) Response {
 		return c.end(ctx, webhook.Duplicate, session.Duplicated)
 	case receipt.Enqueued:
 		return c.end(ctx, webhook.DuplicateContent, session.Duplicated)
+	case lost != nil:
+		return c.end(ctx, webhook.PersonUnavailable, session.Failed)
 	}
 	job.EventID = receipt.EventID
 	body, err := job.Encode()

@@ -109,7 +109,7 @@ type env struct {
 func newEnv(t *testing.T) *env {
 	e := &env{T: t, installs: installtest.NewMemory(), store: sessiontest.NewMemory(), queue: &queue{seen: map[string]bool{}},
 		secrets: &secrets{values: map[string][]secret.Text{}, complete: true}, audit: &recorder{}}
-	e.in = ingest.New(ingest.Deps{Installs: e.installs, Secrets: e.secrets, Catalog: catalog.New(catalog.Entries()), Dedupe: e.store, Queue: e.queue, Recorder: e.audit})
+	e.in = ingest.New(ingest.Deps{Installs: e.installs, Secrets: e.secrets, Catalog: catalog.New(catalog.Entries()), Dedupe: e.store, People: session.People{Store: e.store}, Queue: e.queue, Recorder: e.audit})
 	e.install("i1", "o1", "T1", install.Active, "key one")
 	e.bind("i1", install.Selector{})
 	return e
@@ -292,7 +292,7 @@ func TestUnknownInstallDoesTheSameWork(t *testing.T) {
 	n := 0
 	entry := slack.Entry()
 	entry.Scheme = counting{entry.Scheme, &n}
-	e.in = ingest.New(ingest.Deps{Installs: e.installs, Secrets: e.secrets, Catalog: catalog.New([]channel.Entry{entry}), Dedupe: e.store, Queue: e.queue, Recorder: e.audit})
+	e.in = ingest.New(ingest.Deps{Installs: e.installs, Secrets: e.secrets, Catalog: catalog.New([]channel.Entry{entry}), Dedupe: e.store, People: session.People{Store: e.store}, Queue: e.queue, Recorder: e.audit})
 	e.install("i7", "o7", "T7", install.Suspended, "key seven")
 	for id, code := range map[string]webhook.Reason{"nope": webhook.InstallUnknown, "i7": webhook.InstallInactive} {
 		n = 0

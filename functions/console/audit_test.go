@@ -321,6 +321,7 @@ func steps(ids map[string]string) []step {
 	}
 	making := func(st step, id string) step { st.keep = keep(id); return st }
 	inst := "/installs/{id}"
+	const app, app2 = "/api/operator/apps/{id}", "/api/operator/apps/{app}"
 	return []step{
 		{route: "POST /api/orgs", target: "/api/orgs", body: `{"name":"Acme","tier":"enterprise"}`, status: 201, rows: []string{"org.create"}, apart: "A#", keep: keep("org")},
 		one("PATCH", "", "", `{"name":"Renamed","tier":"agency"}`, 200, "org.update"),
@@ -357,6 +358,15 @@ func steps(ids map[string]string) []step {
 		one("POST", inst+"/revoke", "inst", "", 200, "credential.revoke", "install.revoke"),
 		making(one("POST", "/installs", "", fmt.Sprintf(`{"provider":%q,"config":{"app_id":"A1","team_id":"T1"}}`, taxonomy.Slack), 201, "install.create"), "inst"),
 		one("DELETE", inst, "inst", "", 204, "install.revoke"),
+		making(step{route: "POST /api/operator/apps", target: "/api/operator/apps", body: fmt.Sprintf(`{"provider":%q,"config":{"app_id":"A9"},"secrets":{"signing_secret":"0123456789abcdef0123456789abcdef"}}`, taxonomy.Slack),
+			status: 201, rows: []string{"operator/credential.create", "operator/install.create"}}, "app"),
+		{route: "PATCH " + app, target: app2, body: `{"label":"Renamed"}`, status: 200, rows: []string{"operator/install.update"}},
+		{route: "POST " + app + "/activate", target: app2 + "/activate", status: 200, rows: []string{"operator/install.activate"}},
+		{route: "POST " + app + "/suspend", target: app2 + "/suspend", status: 200, rows: []string{"operator/install.suspend"}},
+		{route: "POST " + app + "/resume", target: app2 + "/resume", status: 200, rows: []string{"operator/install.resume"}},
+		{route: "POST " + app + "/rotate", target: app2 + "/rotate", body: `{"name":"signing_secret","value":"fedcba9876543210fedcba9876543210"}`, status: 200, rows: []string{"operator/credential.rotate", "operator/install.rotate"}},
+		{route: "POST " + app + "/rotate/finish", target: app2 + "/rotate/finish", body: `{"name":"signing_secret"}`, status: 200, rows: []string{"operator/credential.finish", "operator/install.rotate_finish"}},
+		{route: "POST " + app + "/revoke", target: app2 + "/revoke", status: 200, rows: []string{"operator/credential.revoke", "operator/install.revoke"}},
 		one("DELETE", "/agents/{id}", "agent", "", 204, "agent.delete"),
 		making(one("POST", "/integrations", "", `{"provider":"smtp","label":"Mail","payload":"a secret of some length"}`, 201, "integration.create"), "integ"),
 		one("POST", "/integrations/import", "", `{"rows":[{"id":"old1","provider":"crm","fields":{"token":{"shape":"legacy_plaintext","value":"an older secret value"}}}]}`, 200, "integration.import"),

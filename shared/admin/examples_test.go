@@ -39,7 +39,8 @@ func examples(w *world) map[string]example {
 		base+"/bindings/{id}", base+"/sessions", base+"/sessions/{id}", base+"/sessions/{id}/messages", base+"/turns/{id}", base+"/credits",
 		base+"/entries", base+"/holds", base+"/legacy-tokens", base+"/legacy-tokens/parity", base+"/alerts", base+"/alerts/settings", base+"/requests/{id}", base+"/billing", base+"/billing/replenish", "/api/operator/billing", "/api/operator/tiers", "/api/operator/prices", "/api/operator/prices/{version}",
 		"/api/operator/audit", "/api/operator/audit/verify", "/api/operator/poison", "/api/operator/unbilled", base+"/audit/verify", base+"/integrations", base+"/integrations/{id}",
-		"/api/operator/rotations", "/api/operator/rotations/{id}", "/api/operator/payments")
+		"/api/operator/rotations", "/api/operator/rotations/{id}", "/api/operator/payments",
+		"/api/operator/apps", "/api/operator/apps/{id}", "/api/operator/apps/{id}/deliveries")
 	add("GET", base+"/deliveries", "?install="+w.ids["installs"], "")
 	add("GET", base+"/usage", "?from=2026-11-01&to=2026-11-21&group_by=model,agent", "")
 
@@ -78,6 +79,13 @@ func examples(w *world) map[string]example {
 	add("POST", base+"/installs/{id}/resume", "", "")
 	add("POST", base+"/installs/{id}/rotate", "", `{"name":"signing_secret","value":"`+w.canary()+`","retire_at":"2026-11-21T18:00:00Z"}`)
 	add("POST", base+"/installs/{id}/rotate/finish", "", `{"name":"signing_secret"}`)
+	add("POST", "/api/operator/apps", "", fmt.Sprintf(`{"provider":%q,"label":"Ours","config":{"app_id":"A8"},"secrets":{"signing_secret":%q}}`, taxonomy.Slack, w.canary()))
+	add("PATCH", "/api/operator/apps/{id}", "", `{"label":"Renamed"}`)
+	for _, action := range []string{"activate", "suspend", "resume", "revoke"} {
+		add("POST", "/api/operator/apps/{id}/"+action, "", "")
+	}
+	add("POST", "/api/operator/apps/{id}/rotate", "", `{"name":"signing_secret","value":"`+w.canary()+`","retire_at":"2026-11-21T18:00:00Z"}`)
+	add("POST", "/api/operator/apps/{id}/rotate/finish", "", `{"name":"signing_secret"}`)
 	add("POST", base+"/bindings", "", `{"install_id":"`+w.ids["installs"]+`","selector":{"team":"T1","channel":"C1","mention":true},"agent_id":"`+w.ids["agents"]+`","persona_id":"p1"}`)
 	add("PATCH", base+"/bindings/{id}", "", `{"persona_id":"p1"}`)
 	add("DELETE", base+"/bindings/{id}", "", "")
@@ -145,6 +153,9 @@ func (w *world) prepare(name string) {
 	}
 	if name == "POST "+base+"/installs/{id}/resume" {
 		w.must("POST", "/api/orgs/acme/installs/"+w.ids["installs"]+"/suspend", adminKey, "", 200)
+	}
+	if name == "POST /api/operator/apps/{id}/resume" {
+		w.must("POST", "/api/operator/apps/"+w.ids["apps"]+"/suspend", operatorKey, "", 200)
 	}
 	if name == "POST "+base+"/integrations/{id}/purge" {
 		w.verified(w.ids["integrations"])

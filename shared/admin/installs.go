@@ -45,6 +45,7 @@ func secretsIn(in map[string]secretValues) map[string][]secret.Text {
 type newInstall struct {
 	Provider  string                  `json:"provider" api:"required"`
 	Mode      string                  `json:"mode"`
+	App       string                  `json:"app"`
 	Label     string                  `json:"label"`
 	Secrets   map[string]secretValues `json:"secrets"`
 	Config    webhook.Config          `json:"config"`
@@ -95,7 +96,7 @@ func createInstall(c *call, b newInstall) (any, error) {
 		return nil, err
 	}
 	return c.install(c.Installs.Create(c, c.op, c.org, tiers, install.New{ID: c.NewID(c.req.Now), Provider: b.Provider, Mode: b.Mode,
-		Label: b.Label, Config: b.Config, PublicURL: b.PublicURL, Secrets: secretsIn(b.Secrets)}))
+		App: b.App, Vouched: c.who.operator(), Label: b.Label, Config: b.Config, PublicURL: b.PublicURL, Secrets: secretsIn(b.Secrets)}))
 }
 
 func listInstalls(c *call) (any, error) {

@@ -214,6 +214,7 @@ func (w *world) populate() {
 		`"parameters":{"type":"object","properties":{"id":{"type":"string"}},"required":["id"]},"headers":{"X-Api-Key":"`+w.canary()+`"}}`)
 	make("installs", "installs", fmt.Sprintf(`{"provider":%q,"config":{"app_id":"A1","team_id":"T1"},"secrets":{"signing_secret":%q,"bot_token":"xoxb-%s"}}`,
 		taxonomy.Slack, w.canary(), w.canary()))
+	w.ids["apps"] = w.must("POST", "/api/operator/apps", operatorKey, fmt.Sprintf(`{"provider":%q,"config":{"app_id":"A9"},"secrets":{"signing_secret":%q}}`, taxonomy.Slack, w.canary()), 201)["id"].(string)
 	make("bindings", "bindings", `{"install_id":"`+w.ids["installs"]+`","agent_id":"`+w.ids["agents"]+`"}`)
 	make("integrations", "integrations", `{"provider":"hubspot","label":"CRM","payload":"`+w.canary()+`"}`)
 	w.ids["version"] = w.must("POST", "/api/operator/prices", operatorKey, prices, 201)["version"].(string)
@@ -228,6 +229,9 @@ func (w *world) populate() {
 		Session: s.ID, AgentID: w.ids["agents"]}, Delivery: "d", Receive: 1, Now: w.now, Lease: time.Minute})
 	if err == nil {
 		err = mem.Append(w.Context(), turn, session.Message{Role: session.User, Text: "hi", AgentID: w.ids["agents"], TurnID: "t1", EventID: "e1", At: w.now})
+	}
+	if err == nil {
+		err = mem.Log(w.Context(), session.Delivery{Install: w.ids["apps"], EventID: "e2", Outcome: session.Unbound, Code: "hook.unbound", At: w.now})
 	}
 	if err == nil {
 		err = mem.Log(w.Context(), session.Delivery{Install: w.ids["installs"], EventID: "e1", Outcome: session.Enqueued, Code: "ok", At: w.now, TurnID: "t1"})

@@ -151,7 +151,7 @@ var enums = map[reflect.Type][]string{
 	reflect.TypeFor[connection.Probe]():        {"test_auth", "list_models", "test_text", "test_voice"},
 	reflect.TypeFor[connection.Reason]():       {"revoked", "disabled", "unhealthy", "unverified", "cooldown"},
 	reflect.TypeFor[install.State]():           {"draft", "verifying", "active", "suspended", "revoked"},
-	reflect.TypeFor[install.Mode]():            {"platform", "byoa"},
+	reflect.TypeFor[install.Mode]():            {"platform", "byoa", "app"},
 	reflect.TypeFor[channel.CheckResult]():     {"passed", "failed", "pending", "manual"},
 	reflect.TypeFor[rotation.Kind]():           {"kek", "material", "dek", "verify", "prune"},
 	reflect.TypeFor[rotation.State]():          {"planned", "running", "verifying", "rolling_back", "done", "failed"},

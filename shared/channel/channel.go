@@ -14,6 +14,7 @@ package channel
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/latchkey/latchkey/shared/credential"
@@ -274,6 +275,44 @@ type Entry struct {
 	NeedsPublicURL bool
 	// Setup describes how to connect an app; it calls nobody.
 	Setup func(SetupInput) Setup
+	// Shared says how one app of the platform serves many tenants; nil: the vendor's
+	// apps serve one, or it is not known how.
+	Shared *Shared
+}
+
+// Shared is what a vendor's app with many tenants needs beside its [Entry].
+type Shared struct {
+	// Settings are the names of the settings that are the app's own; all others are
+	// a tenant's.
+	Settings []string
+	// Locate gives the tenant that a verified request is about, as Entry.Tenant
+	// names it; "" if it names none.
+	Locate func(Identity) string
+}
+
+// OfApp is what the app itself holds of an entry: what verifies, and its own
+// settings. One live record may hold a given vendor app.
+func (e Entry) OfApp() Entry {
+	mine := func(name string) bool { return slices.Contains(e.Shared.Settings, name) }
+	whole := e
+	e.Secrets = slices.DeleteFunc(slices.Clone(e.Secrets), func(f SecretField) bool { return f.Class != taxonomy.ChannelVerify })
+	e.Config = slices.DeleteFunc(slices.Clone(e.Config), func(f ConfigField) bool { return !mine(f.Name) })
+	e.Identity = slices.DeleteFunc(slices.Clone(e.Identity), func(group []string) bool { return !slices.ContainsFunc(group, mine) })
+	e.Tenant, e.Told = nil, nil
+	if len(e.Identity) > 0 {
+		e.Tenant = func(c webhook.Config) (app, tenant string) { app, _ = whole.Tenant(c); return app, "-" }
+	}
+	return e
+}
+
+// OfTenant is what a tenant of the platform's app holds of an entry: what sends,
+// and all settings. Its claim is on the record of the app, so that no other kind
+// of install can stand in its way.
+func (e Entry) OfTenant(app string) Entry {
+	whole := e
+	e.Secrets = slices.DeleteFunc(slices.Clone(e.Secrets), func(f SecretField) bool { return f.Class != taxonomy.ChannelSend })
+	e.Tenant = func(c webhook.Config) (string, string) { _, tenant := whole.Tenant(c); return app, tenant }
+	return e
 }
 
 // SecretNames lists the secrets of a class.

@@ -37,7 +37,7 @@ func encodeInstall(i install.Install) item {
 		claims[k] = mapping(item{"f": str(c.Field), "tok": str(c.Token), "app": str(c.App), "ten": str(c.Tenant)})
 	}
 	return item{
-		"id": str(i.ID), "org": str(i.Org), "prov": str(string(i.Provider)), "mode": str(string(i.Mode)), "label": str(i.Label),
+		"id": str(i.ID), "org": str(i.Org), "prov": str(string(i.Provider)), "mode": str(string(i.Mode)), "app": str(i.App), "label": str(i.Label),
 		"st": str(string(i.State)), "was": str(string(i.Before)), "cfg": mapping(config), "url": str(i.PublicURL),
 		"sec": list(secrets...), "claims": list(claims...), "at": millis(i.CreatedAt), "mod": millis(i.UpdatedAt), "v": num(i.Version), "rej": num(i.Rejections),
 	}
@@ -59,7 +59,7 @@ func (r *reader) maps(name string) []*reader {
 
 func decodeInstall(it item) (install.Install, error) {
 	r := read(it)
-	i := install.Install{ID: r.str("id"), Org: r.str("org"), Provider: taxonomy.Channel(r.str("prov")), Mode: install.Mode(r.str("mode")),
+	i := install.Install{ID: r.str("id"), Org: r.str("org"), Provider: taxonomy.Channel(r.str("prov")), Mode: install.Mode(r.str("mode")), App: r.str("app"),
 		Label: r.str("label"), State: install.State(r.str("st")), Before: install.State(r.str("was")), Config: webhook.Config{},
 		PublicURL: r.str("url"), CreatedAt: r.time("at"), UpdatedAt: r.time("mod"), Version: r.num("v"), Rejections: r.num("rej")}
 	errs := []error{}
@@ -140,6 +140,25 @@ func (s Installs) Install(ctx context.Context, id string) (install.Install, []in
 		return install.Install{}, nil, missing
 	}
 	return found, bindings, nil
+}
+
+// InstallOf implements [install.Store]. A claim and its install are written
+// together; one without the other is a damaged store.
+func (s Installs) InstallOf(ctx context.Context, provider, app, tenant string) (install.Install, []install.Binding, error) {
+	const op = "dynamo.InstallOf"
+	it, err := s.db.get(ctx, table.Config, table.Tenant(provider, app, tenant), true)
+	if err != nil {
+		return install.Install{}, nil, configDown(op, err)
+	}
+	if it == nil {
+		return install.Install{}, nil, fault.New(fault.NotFound, op, "there is no such install")
+	}
+	r := read(it)
+	id := r.str("inst")
+	if r.err != nil {
+		return install.Install{}, nil, storedBadly(op, r.err)
+	}
+	return s.Install(ctx, id)
 }
 
 // Installs implements [install.Store].

@@ -3,6 +3,9 @@
 //
 // An [Install] belongs to one organisation and one vendor app; its org is the
 // only source of the organisation for everything that happens to its messages.
+// An app of the platform is a record of the operator's (mode app) and one install
+// of mode platform for each tenant, which is made only by whoever has the vendor's
+// word that the tenant is the organisation's.
 // Its secrets are in the vault under the install's id, as two credentials: what
 // verifies and what sends. One live install may hold a given app and tenant, and
 // one may hold a given sending token; a conflict never names the other side.
@@ -52,9 +55,21 @@ func (s State) Verifies() bool { return s == Verifying || s == Active }
 // Mode says who owns the vendor app.
 type Mode string
 
-// BYOA: the organisation owns the app. An app of the platform shared by many
-// tenants is another kind with its own path and secrets, never a fallback.
-const BYOA Mode = "byoa"
+// Modes. They are chosen at creation, never converted, and never fall back to each
+// other.
+const (
+	// BYOA: the organisation owns the app.
+	BYOA Mode = "byoa"
+	// Platform: the platform's app serves the organisation. The install holds what
+	// sends; requests arrive at the app's path and are verified with its secrets.
+	Platform Mode = "platform"
+	// App is the record of an app of the platform itself. It belongs to the operator
+	// and holds what verifies; it has no bindings and sends nothing.
+	App Mode = "app"
+)
+
+// AppPrefix begins the ids of records of mode [App], and no others.
+const AppPrefix = "app_"
 
 // Secret describes one stored value of a secret. It holds no part of it.
 type Secret struct {
@@ -89,8 +104,10 @@ type Install struct {
 	Org      string
 	Provider taxonomy.Channel
 	Mode     Mode
-	Label    string
-	State    State
+	// App is the record of the app that an install of mode platform belongs to.
+	App   string
+	Label string
+	State State
 	// Before is the state that a suspended install resumes to.
 	Before    State
 	Config    webhook.Config
@@ -136,6 +153,9 @@ func (i Install) Ref(class taxonomy.CredentialClass) vault.Ref {
 type Store interface {
 	// Install reads an install with its bindings, in one call; not_found.
 	Install(ctx context.Context, id string) (Install, []Binding, error)
+	// InstallOf reads the live install that holds a tenant of a platform app, with
+	// its bindings; not_found.
+	InstallOf(ctx context.Context, provider, app, tenant string) (Install, []Binding, error)
 	// Installs lists an organisation's installs by id.
 	Installs(ctx context.Context, org, after string, limit int) (page []Install, next string, err error)
 	// CreateInstall fails with conflict and the claim's field as param if a
@@ -180,5 +200,21 @@ type Catalog interface {
 
 // CallbackURL is where the vendor must send the install's events.
 func CallbackURL(publicURL string, i Install) string {
-	return strings.TrimSuffix(publicURL, "/") + "/webhooks/" + string(i.Provider) + "/" + i.ID
+	id := i.ID
+	if i.Mode == Platform {
+		id = i.App
+	}
+	return strings.TrimSuffix(publicURL, "/") + "/webhooks/" + string(i.Provider) + "/" + id
+}
+
+// declared is the part of a channel's declaration that an install of its mode
+// holds.
+func declared(i Install, e channel.Entry) channel.Entry {
+	switch i.Mode {
+	case Platform:
+		return e.OfTenant(i.App)
+	case App:
+		return e.OfApp()
+	}
+	return e
 }

@@ -144,7 +144,9 @@ func TestCreateRefusals(t *testing.T) {
 		"malformed setting":     {func(n *install.New) { n.Config["team_id"] = []string{"T1#T2"} }, fault.InvalidRequest, "config.team_id"},
 		"list for one":          {func(n *install.New) { n.Config["team_id"] = []string{"T1", "T2"} }, fault.InvalidRequest, "config.team_id"},
 		"unknown provider":      {func(n *install.New) { n.Provider = "carrierpigeon" }, fault.InvalidRequest, "provider"},
-		"platform mode":         {func(n *install.New) { n.Mode = "platform" }, fault.InvalidRequest, "mode"},
+		"platform mode":         {func(n *install.New) { n.Mode = "platform" }, fault.BillingDenied, "mode"},
+		"another mode":          {func(n *install.New) { n.Mode = "app" }, fault.InvalidRequest, "mode"},
+		"an app's id":           {func(n *install.New) { n.ID = "app_1" }, fault.InvalidRequest, "id"},
 		"public_url":            {func(n *install.New) { n.PublicURL = "http://x" }, fault.InvalidRequest, "public_url"},
 		"id":                    {func(n *install.New) { n.ID = "a#b" }, fault.InvalidRequest, "id"},
 	} {

@@ -37,9 +37,13 @@ type Service struct {
 // New is a new install. Secrets maps each secret's name to its values; one
 // value is live, more than one is refused.
 type New struct {
-	ID        string
-	Provider  string
-	Mode      string
+	ID       string
+	Provider string
+	Mode     string
+	// App names the platform's app for mode platform. Vouched says that the caller
+	// has the vendor's word, or the operator's, that the tenant is the organisation's.
+	App       string
+	Vouched   bool
 	Label     string
 	Config    webhook.Config
 	PublicURL string
@@ -76,17 +80,33 @@ func (s *Service) Create(ctx context.Context, op audit.Op, o org.Org, tiers org.
 	if !ok {
 		return Install{}, invalid("provider", "this provider is not a channel that is available here")
 	}
-	if n.Mode != "" && n.Mode != string(BYOA) {
-		return Install{}, invalid("mode", "only mode byoa, an app of your own, is available for this provider")
+	i := Install{ID: n.ID, Org: o.ID, Provider: entry.ID, Mode: BYOA}
+	switch n.Mode {
+	case "", string(BYOA):
+		if err := tiers.Require(o.Tier, org.FeatureBYOA); err != nil {
+			return Install{}, err
+		}
+	case string(Platform):
+		var err error
+		if i, n.Config, err = s.ofPlatform(ctx, i, entry, n); err != nil {
+			return Install{}, err
+		}
+	default:
+		return Install{}, invalid("mode", "mode is byoa, an app of your own, or platform")
 	}
-	if err := tiers.Require(o.Tier, org.FeatureBYOA); err != nil {
-		return Install{}, err
+	if strings.HasPrefix(n.ID, AppPrefix) {
+		return Install{}, invalid("id", "the id is malformed")
 	}
+	return s.create(ctx, op, i, declared(i, entry), n)
+}
+
+// create seals the secrets of i, which says whose it is, and stores it.
+func (s *Service) create(ctx context.Context, op audit.Op, i Install, entry channel.Entry, n New) (Install, error) {
 	if !table.ValidID(n.ID) || len(n.ID) > maxID {
 		return Install{}, invalid("id", "the id is malformed")
 	}
 	at := op.At.UTC().Truncate(time.Millisecond)
-	i := Install{ID: n.ID, Org: o.ID, Provider: entry.ID, Mode: BYOA, State: Draft, Config: webhook.Config{}, CreatedAt: at, UpdatedAt: at, Version: 1}
+	i.State, i.Config, i.CreatedAt, i.UpdatedAt, i.Version = Draft, webhook.Config{}, at, at, 1
 	config, err := told(entry, n.Config, n.Secrets)
 	if err != nil {
 		return Install{}, err
@@ -212,6 +232,9 @@ func (s *Service) apply(i Install, e channel.Entry, p Patch) (Install, error) {
 	if !identified(i, e) {
 		i.Claims = slices.DeleteFunc(slices.Clone(i.Claims), func(c Claim) bool { return c.Token == "" })
 		return i, nil
+	}
+	if e.Tenant == nil {
+		return i, nil // an app whose vendor names none in its requests
 	}
 	app, tenant := e.Tenant(config)
 	if !plainKey(app) || !plainKey(tenant) {

@@ -44,7 +44,7 @@ func (s *Service) load(ctx context.Context, orgID, id string) (Install, channel.
 	if !ok {
 		return Install{}, channel.Entry{}, fault.New(fault.Internal, "install", "internal error, try again later")
 	}
-	return i, e, nil
+	return i, declared(i, e), nil
 }
 
 // change loads an install, lets f change it and writes it if it changed.
@@ -68,6 +68,9 @@ func (s *Service) Update(ctx context.Context, op audit.Op, orgID, id string, p P
 	return s.change(ctx, op, orgID, id, "update", func(i Install, e channel.Entry) (Install, error) {
 		if i.State == Revoked {
 			return i, conflict("the install is revoked; create a new one")
+		}
+		if i.Mode == Platform && len(p.Config)+len(p.Secrets) > 0 {
+			return i, authorised()
 		}
 		config := webhook.Config{}
 		maps.Copy(config, i.Config)
@@ -240,6 +243,9 @@ func rotatable(i Install, e channel.Entry, name string) (channel.SecretField, er
 	if i.State == Revoked {
 		return channel.SecretField{}, conflict("the install is revoked; create a new one")
 	}
+	if i.Mode == Platform {
+		return channel.SecretField{}, authorised()
+	}
 	f, err := secretField(e, name)
 	if err != nil {
 		return f, fault.As(err).WithParam("name")
@@ -261,6 +267,9 @@ func (s *Service) Setup(ctx context.Context, orgID, id string, codes []string) (
 	if !ok {
 		return channel.Setup{}, fault.New(fault.Internal, "install", "internal error, try again later")
 	}
+	if i.Mode == Platform {
+		return sharedSetup(i, len(bs)), nil
+	}
 	name := i.Label
 	if name == "" {
 		name = "Assistant"
@@ -269,4 +278,27 @@ func (s *Service) Setup(ctx context.Context, orgID, id string, codes []string) (
 		InstallID: i.ID, CallbackURL: CallbackURL(s.PublicURL, i), State: string(i.State), Config: i.Config,
 		SecretsSet: i.SecretsSet(), AppName: name, Bindings: len(bs), DeliveryCodes: codes,
 	}), nil
+}
+
+// authorised refuses to change by hand what a vendor's authorisation gave.
+func authorised() error {
+	return conflict("this install holds what the vendor gave for the platform's app; revoke it and authorise the app again")
+}
+
+// sharedSetup is the set-up of an install of the platform's app: there is nothing
+// to do at the vendor.
+func sharedSetup(i Install, bindings int) channel.Setup {
+	tell := func(ok bool) channel.CheckResult {
+		if ok {
+			return channel.Passed
+		}
+		return channel.Pending
+	}
+	return channel.Setup{CallbackURLs: []string{}, Scopes: []string{},
+		Steps: []string{"The platform's app is used: nothing has to be set up at the vendor.", "Add a binding that names the agent, then activate the install."},
+		Checklist: []channel.Check{
+			{ID: "binding", Title: "At least one binding names an agent", Result: tell(bindings > 0)},
+			{ID: "active", Title: "The install is active", Result: tell(i.State == Active)},
+		},
+		IdentityNote: "The platform's app tells by every verified event which tenant it is for."}
 }

@@ -9,9 +9,11 @@ import (
 
 // View is an install as clients see it.
 type View struct {
-	ID          string                  `json:"id"`
-	Provider    taxonomy.Channel        `json:"provider"`
-	Mode        Mode                    `json:"mode"`
+	ID       string           `json:"id"`
+	Provider taxonomy.Channel `json:"provider"`
+	Mode     Mode             `json:"mode"`
+	// App is the platform's app of an install of mode platform.
+	App         string                  `json:"app,omitempty"`
 	Label       string                  `json:"label,omitempty"`
 	State       State                   `json:"state"`
 	Config      map[string]any          `json:"config"`
@@ -36,8 +38,11 @@ type SecretView struct {
 // out. Of a secret it holds what the field's declaration lets out, at most a
 // hint; of settings the public ones.
 func (s *Service) View(i Install, now time.Time) View {
-	e, _ := s.Catalog.Find(i.Provider)
-	v := View{ID: i.ID, Provider: i.Provider, Mode: i.Mode, Label: i.Label, State: i.State, Config: map[string]any{},
+	e, ok := s.Catalog.Find(i.Provider)
+	if ok {
+		e = declared(i, e)
+	}
+	v := View{ID: i.ID, Provider: i.Provider, Mode: i.Mode, App: i.App, Label: i.Label, State: i.State, Config: map[string]any{},
 		PublicURL: i.PublicURL, CallbackURL: CallbackURL(s.PublicURL, i), Secrets: map[string][]SecretView{},
 		CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt}
 	for _, f := range e.Config {

@@ -20,7 +20,8 @@ func installCommands() []command {
 			columns: []string{"id", "provider", "mode", "state", "label", "missing", "callback_url"}},
 		{name: "install create", about: "add a channel app", method: http.MethodPost, path: base,
 			examples: []string{"lk install create --provider slack --config app_id=A1 --config team_id=T1 --secret signing_secret=@sign.txt --secret bot_token=@bot.txt"},
-			flags:    append([]option{opt(text, "provider", "channel").must(), opt(text, "mode", "byoa or platform")}, installFlags()...)},
+			flags: append([]option{opt(text, "provider", "channel").must(), opt(text, "mode", "byoa or platform"),
+				opt(text, "app", "the platform's app, for mode platform")}, installFlags()...)},
 		{name: "install get", about: "a channel app", method: http.MethodGet, path: one, args: of},
 		{name: "install update", about: "change settings or add missing secrets", method: http.MethodPatch, path: one, args: of, flags: installFlags()},
 		{name: "install delete", about: "revoke a channel app", method: http.MethodDelete, path: one, args: of},
@@ -39,6 +40,42 @@ func installCommands() []command {
 		{name: "install deliveries", about: "what arrived at an install, newest first", method: http.MethodGet, path: orgPath + "/deliveries", list: true, paged: true,
 			args: []arg{{name: "id", about: "of the install", query: "install"}}, examples: []string{"lk install deliveries i1a2b3 --limit 20"},
 			columns: []string{"at", "event_id", "outcome", "audit_code", "count", "turn_id"}},
+	}
+}
+
+// appCommands are the operator's: apps of the platform that serve many
+// organisations.
+func appCommands() []command {
+	const base, one = "/api/operator/apps", "/api/operator/apps/{id}"
+	of := id("of the app")
+	state := func(verb, about string) command {
+		return command{name: "app " + verb, about: about, method: http.MethodPost, path: one + "/" + verb, args: of}
+	}
+	own := func() []option {
+		return []option{opt(text, "label", ""), opt(secrets, "secrets", "NAME=- (standard input) or NAME=@FILE, repeated").as("secret"), opt(pairs, "config", "NAME=VALUE, repeated")}
+	}
+	return []command{
+		{name: "app list", about: "the platform's own channel apps (operator)", method: http.MethodGet, path: base, list: true, paged: true,
+			columns: []string{"id", "provider", "state", "label", "missing", "callback_url"}},
+		{name: "app create", about: "add an app of the platform that serves many organisations (operator)", method: http.MethodPost, path: base,
+			examples: []string{"lk app create --provider slack --config app_id=A1 --secret signing_secret=@sign.txt",
+				"lk install create --org acme --provider slack --mode platform --app app_1a2b --config team_id=T1 --secret bot_token=@bot.txt"},
+			flags: append([]option{opt(text, "provider", "channel").must()}, own()...)},
+		{name: "app get", about: "an app of the platform (operator)", method: http.MethodGet, path: one, args: of},
+		{name: "app update", about: "change settings or add missing secrets (operator)", method: http.MethodPatch, path: one, args: of,
+			flags: append(own(), opt(text, "public_url", "as configured at the vendor"))},
+		state("activate", "let the messages of all its organisations through (operator)"),
+		state("suspend", "stop all its organisations until resumed (operator)"),
+		state("resume", "undo suspend (operator)"),
+		state("revoke", "end for good, for all its organisations (operator)"),
+		{name: "app rotate", about: "replace a secret; the old value is accepted until retire-at (operator)", method: http.MethodPost, path: one + "/rotate", args: of,
+			examples: []string{"lk app rotate app_1a2b --name signing_secret --value @new.txt"},
+			flags: []option{opt(text, "name", "of the secret").must(), opt(hidden, "value", "the new value").must(),
+				opt(text, "retire_at", "RFC 3339, default in 24 hours")}},
+		{name: "app rotate-finish", about: "stop accepting the old value now (operator)", method: http.MethodPost, path: one + "/rotate/finish", args: of,
+			flags: []option{opt(text, "name", "of the secret").must()}},
+		{name: "app deliveries", about: "what arrived for tenants that no organisation has installed, newest first (operator)", method: http.MethodGet, path: one + "/deliveries", list: true, paged: true,
+			args: of, columns: []string{"at", "event_id", "outcome", "audit_code", "count"}},
 	}
 }
 

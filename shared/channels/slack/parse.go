@@ -57,6 +57,9 @@ func parse(in webhook.Input) (channel.Inbound, error) {
 func identity(o channel.Object) channel.Identity {
 	id := channel.Identity{appID: o.Str("api_app_id")}
 	a := o.First("authorizations")
+	if a.Bool(orgWide) || a == nil && o.Bool(orgWide) {
+		id[orgWide] = "true"
+	}
 	for _, name := range []string{teamID, enterpriseID} {
 		if id[name] = a.Str(name); id[name] == "" && (a == nil || a.Bool("is_enterprise_install")) {
 			id[name] = o.Str(name)

@@ -35,6 +35,9 @@ const (
 	botToken      = "bot_token"
 )
 
+// orgWide in an identity says that the app is installed for the organisation.
+const orgWide = "is_enterprise_install"
+
 // Tolerance is Slack's documented replay window, both clock directions.
 const Tolerance = 5 * time.Minute
 
@@ -79,6 +82,7 @@ func Entry() channel.Entry {
 		Tenant:   tenant,
 		Scheme:   Scheme(), Adapter: Adapter{}, RetryHorizon: retryHorizon, Setup: setup,
 		APIBase: apiBase, Hosts: []string{apiHost}, MediaHosts: []string{filesHost},
+		Shared: &channel.Shared{Settings: []string{appID}, Locate: locate},
 	}
 }
 
@@ -97,6 +101,18 @@ func tenant(c webhook.Config) (app, tenant string) {
 		return c.Get(appID), "T:" + t
 	}
 	return c.Get(appID), "E:" + c.Get(enterpriseID)
+}
+
+// locate is the installation that an event was delivered for: the organisation's
+// for an organisation-wide install, else the workspace's.
+func locate(id channel.Identity) string {
+	switch {
+	case id[orgWide] == "" && id[teamID] != "":
+		return "T:" + id[teamID]
+	case id[orgWide] != "" && id[enterpriseID] != "":
+		return "E:" + id[enterpriseID]
+	}
+	return ""
 }
 
 // Adapter is stateless.

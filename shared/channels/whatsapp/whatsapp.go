@@ -79,6 +79,12 @@ func Entry() channel.Entry {
 		},
 		Scheme: profile.Scheme, Adapter: Adapter{}, RetryHorizon: retryHorizon, Setup: setup,
 		APIBase: apiBase, Hosts: []string{apiHost}, MediaHosts: []string{mediaHost},
+		Shared: &channel.Shared{Locate: func(id channel.Identity) string {
+			if id[phoneNumberID] == "" {
+				return "" // a change of the whole account names no number
+			}
+			return "P:" + id[phoneNumberID]
+		}},
 	}
 }
 

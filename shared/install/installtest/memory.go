@@ -52,6 +52,17 @@ func (m *Memory) Install(_ context.Context, id string) (install.Install, []insta
 	return i, slices.Clone(m.bindings[id]), nil
 }
 
+// InstallOf implements [install.Store].
+func (m *Memory) InstallOf(ctx context.Context, provider, app, tenant string) (install.Install, []install.Binding, error) {
+	m.mu.Lock()
+	id, ok := m.claims["tenant#"+provider+"#"+app+"#"+tenant]
+	m.mu.Unlock()
+	if !ok {
+		return install.Install{}, nil, missing()
+	}
+	return m.Install(ctx, id)
+}
+
 // Installs implements [install.Store].
 func (m *Memory) Installs(_ context.Context, org, after string, limit int) ([]install.Install, string, error) {
 	m.mu.Lock()

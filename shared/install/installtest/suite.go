@@ -40,7 +40,7 @@ func (s *suite) want(err error, code fault.Code, param string) {
 
 func sample(id, org string) install.Install {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 8e6, time.UTC)
-	return install.Install{ID: id, Org: org, Provider: "chat", Mode: install.BYOA, Label: "L", State: install.Verifying, Before: install.Draft,
+	return install.Install{ID: id, Org: org, Provider: "chat", Mode: install.Platform, App: "app_1", Label: "L", State: install.Verifying, Before: install.Draft,
 		Config: webhook.Config{"app": {"A"}, "keys": {"k1", "k2"}}, PublicURL: "https://x.example/h", CreatedAt: at, UpdatedAt: at, Version: 1,
 		Secrets: []install.Secret{{Name: "sign", Fingerprint: "f", Hint: "h"}, {Name: "sign", RetireAt: at}},
 		Claims:  []install.Claim{{Field: "config.team", App: "A" + id, Tenant: "T"}, {Field: "secrets.token", Token: "h" + id}}}
@@ -61,6 +61,14 @@ func Run(t *testing.T, store Store) {
 	again := sample("ia", "o1")
 	again.Claims = nil
 	s.want(store.CreateInstall(ctx, again, s.row()), fault.Conflict, "")
+	got, _, err = store.InstallOf(ctx, "chat", "Aia", "T")
+	if err != nil || !reflect.DeepEqual(got, a) {
+		t.Fatalf("%+v %v", got, err)
+	}
+	for _, none := range [][3]string{{"other", "Aia", "T"}, {"chat", "A", "T"}, {"chat", "Aia", "U"}} {
+		_, _, err = store.InstallOf(ctx, none[0], none[1], none[2])
+		s.want(err, fault.NotFound, "")
+	}
 	s.claims(a)
 	s.bindings()
 	s.lists()

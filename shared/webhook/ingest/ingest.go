@@ -9,6 +9,11 @@
 // request. The first event that cannot be stored ends it with 503, so that the
 // order holds; the vendor's retry finds the earlier ones done.
 //
+// A path that names an app of the platform is verified with the app's secrets and
+// no others; the tenant that each verified event names leads to its install. A
+// tenant without one is answered with 200 and recorded as unbound; an install of
+// an organisation's own app is never found that way.
+//
 // An unknown, foreign, draft, suspended or revoked install gives the answer of a
 // bad signature, after the same work on a secret that nobody has. Bodies are
 // constant: which check failed is written to the delivery log and the
@@ -26,6 +31,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/latchkey/latchkey/shared/channel"
@@ -45,6 +51,8 @@ const MaxBody = 1 << 20
 // Installs reads installs; not_found if absent.
 type Installs interface {
 	Install(ctx context.Context, id string) (install.Install, []install.Binding, error)
+	// InstallOf finds the install that holds a tenant of a platform app.
+	InstallOf(ctx context.Context, provider, app, tenant string) (install.Install, []install.Binding, error)
 }
 
 // Secrets opens what verifies; see [install.Opener].
@@ -201,6 +209,8 @@ func (c *call) resolve(ctx context.Context, known bool) webhook.Reason {
 	switch {
 	case inst.Provider != c.entry.ID:
 		return webhook.ProviderMismatch
+	case inst.Mode == install.Platform || (inst.Mode == install.App) != strings.HasPrefix(inst.ID, install.AppPrefix):
+		return webhook.InstallUnknown // it has no path of its own
 	case !inst.State.Verifies():
 		return webhook.InstallInactive
 	}
@@ -279,6 +289,9 @@ func (c *call) dispatch(ctx context.Context) Response {
 	}
 	if all[0].Kind == channel.Handshake {
 		return c.challenge(ctx, all[0].Challenge)
+	}
+	if c.inst.Mode == install.App {
+		return c.ofApp(ctx, all)
 	}
 	for _, c.in = range all {
 		if !c.entry.SameTenant(c.inst.Config, c.in.Identity) {

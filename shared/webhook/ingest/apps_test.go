@@ -1,0 +1,156 @@
+package ingest_test
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/session"
+	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/webhook"
+	"github.com/latchkey/latchkey/shared/webhook/ingest"
+)
+
+// newAppEnv has an app of the platform with two organisations, and beside it an
+// organisation's own app with the same ids.
+func newAppEnv(t *testing.T) *env {
+	e := newEnv(t)
+	add := func(i install.Install, claim string) {
+		i.Provider, i.Version = taxonomy.Slack, 1
+		if claim != "" {
+			i.Claims = []install.Claim{{Field: "config.team_id", App: "app_1", Tenant: claim}}
+		}
+		if err := e.installs.CreateInstall(t.Context(), i, audit.Row{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(install.Install{ID: "app_1", Org: "operator", Mode: install.App, State: install.Active, Config: webhook.Config{"app_id": {"A1"}}}, "")
+	e.secrets.values["app_1"] = []secret.Text{secret.FromString("the app's key")}
+	config := func(team string) webhook.Config {
+		return webhook.Config{"app_id": {"A1"}, "team_id": {team}, "bot_user_id": {"UBOT"}}
+	}
+	add(install.Install{ID: "p7", Org: "o7", Mode: install.Platform, App: "app_1", State: install.Active, Config: config("T7")}, "T:T7")
+	add(install.Install{ID: "p8", Org: "o8", Mode: install.Platform, App: "app_1", State: install.Suspended, Config: config("T8")}, "T:T8")
+	add(install.Install{ID: "p9", Org: "o9", Mode: install.Platform, App: "app_1", State: install.Active, Config: webhook.Config{"app_id": {"A1"}, "enterprise_id": {"E9"}}}, "E:E9")
+	// A store that leads to an install of another kind is not believed.
+	add(install.Install{ID: "b6", Org: "o6", Mode: install.BYOA, State: install.Active, Config: config("T6")}, "T:T6")
+	add(install.Install{ID: "q5", Org: "o5", Mode: install.Platform, App: "app_2", State: install.Active, Config: config("T5")}, "T:T5")
+	for _, id := range []string{"p7", "p8", "p9", "b6", "q5"} {
+		e.bind(id, install.Selector{})
+	}
+	return e
+}
+
+func (e *env) atApp(b, key string) ingest.Request {
+	r := e.request(b, key, now)
+	r.Install = "app_1"
+	return r
+}
+
+func atTeam(team string) string { return body(message("message", "1.2"), "Ev"+team, team) }
+
+// TestPlatformApp: one secret, many organisations; each event goes to the install
+// of its workspace, or nowhere (matrix rows 22 and 23).
+func TestPlatformApp(t *testing.T) {
+	const key = "the app's key"
+	grid := `{"type":"event_callback","api_app_id":"A1","team_id":"T9","event_id":"EvG","authorizations":[{"enterprise_id":"E9","team_id":null,"user_id":"UB9","is_bot":true,"is_enterprise_install":true}],"event":` +
+		message("message", "1.3") + `}`
+	for name, c := range map[string]struct {
+		req    func(*env) ingest.Request
+		status int
+		code   webhook.Reason
+		org    string
+	}{
+		"its workspace":                 {func(e *env) ingest.Request { return e.atApp(atTeam("T7"), key) }, 200, webhook.Accepted, "o7"},
+		"its organisation-wide install": {func(e *env) ingest.Request { return e.atApp(grid, key) }, 200, webhook.Accepted, "o9"},
+		"a workspace without install":   {func(e *env) ingest.Request { return e.atApp(atTeam("T1"), key) }, 200, webhook.Unbound, ""},
+		"an install of another kind":    {func(e *env) ingest.Request { return e.atApp(atTeam("T6"), key) }, 200, webhook.Unbound, ""},
+		"an install of another app":     {func(e *env) ingest.Request { return e.atApp(atTeam("T5"), key) }, 200, webhook.Unbound, ""},
+		"a suspended install":           {func(e *env) ingest.Request { return e.atApp(atTeam("T8"), key) }, 200, webhook.InstallInactive, ""},
+		"another app's event": {func(e *env) ingest.Request {
+			return e.atApp(`{"type":"event_callback","api_app_id":"A2","team_id":"T7","event_id":"Ev1","event":`+message("message", "1.2")+`}`, key)
+		}, 403, webhook.TenantMismatch, ""},
+		"no workspace named": {func(e *env) ingest.Request {
+			return e.atApp(`{"type":"event_callback","api_app_id":"A1","event_id":"Ev1","event":`+message("message", "1.2")+`}`, key)
+		}, 200, webhook.Unbound, ""},
+		"signed with an own app's key":  {func(e *env) ingest.Request { return e.atApp(atTeam("T1"), "key one") }, 401, webhook.SigMismatch, ""},
+		"signed with the key, own path": {func(e *env) ingest.Request { return e.request(hello, key, now) }, 401, webhook.SigMismatch, ""},
+		"the install has no path":       {func(e *env) ingest.Request { r := e.atApp(atTeam("T7"), key); r.Install = "p7"; return r }, 401, webhook.InstallUnknown, ""},
+		"an app that is not there":      {func(e *env) ingest.Request { r := e.atApp(atTeam("T7"), key); r.Install = "app_3"; return r }, 401, webhook.InstallUnknown, ""},
+		"another channel's path":        {func(e *env) ingest.Request { r := e.atApp(atTeam("T7"), key); r.Provider = "telegram"; return r }, 401, webhook.ProviderMismatch, ""},
+		"stale": {func(e *env) ingest.Request {
+			r := e.request(atTeam("T7"), key, now.Add(-time.Hour))
+			r.Install = "app_1"
+			return r
+		}, 401, webhook.Stale, ""},
+		"the app's handshake": {func(e *env) ingest.Request { return e.atApp(`{"type":"url_verification","challenge":"c"}`, key) }, 200, webhook.Handshake, ""},
+		"own message of the install's bot": {func(e *env) ingest.Request {
+			return e.atApp(body(`{"type":"message","channel":"C1","user":"UBOT","ts":"1.2","text":"x"}`, "Ev1", "T7"), key)
+		}, 200, "turn.self_ignored", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newAppEnv(t)
+			asked := e.secrets.asked.Load()
+			e.want(c.req(e), c.status, c.code)
+			if n := e.secrets.asked.Load() - asked; n > 1 {
+				t.Errorf("%d secrets were opened", n)
+			}
+			if len(e.queue.jobs) != map[bool]int{true: 1}[c.org != ""] || c.org != "" && e.queue.jobs[0].Org != c.org {
+				t.Errorf("%+v", e.queue.jobs)
+			}
+		})
+	}
+	e := newAppEnv(t)
+	e.want(e.atApp(atTeam("T1"), key), 200, webhook.Unbound)
+	if page, _, err := e.store.Deliveries(t.Context(), "app_1", "", 5); err != nil || len(page) != 1 || page[0].Outcome != session.Unbound {
+		t.Errorf("the operator sees %+v %v", page, err)
+	}
+	e.want(e.atApp(atTeam("T7"), key), 200, webhook.Accepted)
+	if j := e.queue.jobs[0]; j.Install != "p7" || j.Tenant != "T:T7" || j.AgentID != "ag1" {
+		t.Errorf("%+v", j)
+	}
+	e.want(e.atApp(atTeam("T7"), key), 200, webhook.Duplicate)
+	if page, _, _ := e.store.Deliveries(t.Context(), "p7", "", 5); len(page) != 2 {
+		t.Errorf("the organisation sees %+v", page)
+	}
+}
+
+// TestPlatformAppFailures: what cannot be found out is 503, never another secret
+// and never a drop; an app that is not active lets nothing through.
+func TestPlatformAppFailures(t *testing.T) {
+	e := newAppEnv(t)
+	calls := 0
+	e.installs.Fail = func(string) error {
+		if calls++; calls == 2 {
+			return errors.New("down")
+		}
+		return nil
+	}
+	e.want(e.atApp(atTeam("T7"), "the app's key"), http.StatusServiceUnavailable, webhook.InstallLookup)
+	e.installs.Fail = nil
+	e.secrets.err = fault.New(fault.VaultUnavailable, "", "")
+	e.want(e.atApp(atTeam("T7"), "the app's key"), http.StatusServiceUnavailable, webhook.SecretUnavailable)
+	e.secrets.err = nil
+	app, _, _ := e.installs.Install(t.Context(), "app_1")
+	for _, s := range []struct {
+		state  install.State
+		status int
+		code   webhook.Reason
+	}{{install.Verifying, 200, webhook.NotDispatched}, {install.Suspended, 401, webhook.InstallInactive}, {install.Revoked, 401, webhook.InstallInactive}} {
+		next := app
+		next.State, next.Version = s.state, app.Version+1
+		if err := e.installs.UpdateInstall(t.Context(), app, next, audit.Row{}); err != nil {
+			t.Fatal(err)
+		}
+		app = next
+		e.want(e.atApp(atTeam("T7"), "the app's key"), s.status, s.code)
+	}
+	if len(e.queue.jobs) != 0 {
+		t.Errorf("%+v", e.queue.jobs)
+	}
+}

@@ -75,6 +75,10 @@ func TestPlatformApp(t *testing.T) {
 		"another app's event": {func(e *env) ingest.Request {
 			return e.atApp(`{"type":"event_callback","api_app_id":"A2","team_id":"T7","event_id":"Ev1","event":`+message("message", "1.2")+`}`, key)
 		}, 403, webhook.TenantMismatch, ""},
+		"another app's event, unknown workspace": {func(e *env) ingest.Request {
+			return e.atApp(`{"type":"event_callback","api_app_id":"A2","team_id":"T1","event_id":"Ev1","event":`+message("message", "1.2")+`}`, key)
+		}, 403, webhook.TenantMismatch, ""},
+		"uninstalled from one workspace": {func(e *env) ingest.Request { return e.atApp(body(`{"type":"app_uninstalled"}`, "Ev1", "T7"), key) }, 200, webhook.Accepted, "o7"},
 		"no workspace named": {func(e *env) ingest.Request {
 			return e.atApp(`{"type":"event_callback","api_app_id":"A1","event_id":"Ev1","event":`+message("message", "1.2")+`}`, key)
 		}, 200, webhook.Unbound, ""},

@@ -212,3 +212,39 @@ func TestAgentsByName(t *testing.T) {
 		}
 	}
 }
+
+// TestOnePersonOneSession: a WhatsApp conversation that began under the number goes
+// on when the vendor shows the scoped ID, hides the number or changes the ID.
+func TestOnePersonOneSession(t *testing.T) {
+	p := newPhone(t, "whatsapp")
+	const number, id, next = "4915112345678", "DE.13491208655302741918", "DE.77"
+	both := strings.Replace(string(p.text(702, number, "", "with both")), `"messages":[`, `"contacts":[{"wa_id":"`+number+`","user_id":"`+id+`"}],"messages":[`, 1)
+	of := func(n int, id, said string) []byte {
+		return []byte(strings.Replace(string(p.text(n, "", "", said)), `"from":""`, `"from_user_id":"`+id+`"`, 1))
+	}
+	changed := strings.Replace(string(p.text(705, number, "", "x")), `"type":"text"`, `"type":"system","system":{"type":"user_changed_number","wa_id":"4915100000001","previous_user_id":"`+id+`","user_id":"`+next+`"}`, 1)
+	for i, body := range [][]byte{p.text(701, number, "", "number only"), []byte(both), of(703, id, "number hidden"), []byte(changed), of(704, next, "another id")} {
+		if a := p.post(p.secret, body); a.Status != http.StatusOK {
+			t.Fatalf("%d: %d %s", i, a.Status, a.Body)
+		}
+	}
+	eventually(t, "all are answered", func() bool { return len(p.posts()) == 4 })
+	var sessions struct{ Items []struct{ ID string } }
+	p.call(http.MethodGet, "/sessions", nil, &sessions)
+	if len(sessions.Items) != 1 {
+		t.Fatalf("sessions: %+v", sessions)
+	}
+	to := []string{}
+	for _, m := range p.posts() {
+		to = append(to, m.Channel)
+	}
+	if strings.Join(to, " ") != strings.Join([]string{number, number, id, next}, " ") {
+		t.Errorf("answered to %v", to)
+	}
+	// The number is somebody else's now.
+	p.post(p.secret, p.text(706, number, "", "a stranger"))
+	eventually(t, "the stranger is answered", func() bool { return len(p.posts()) == 5 })
+	if p.call(http.MethodGet, "/sessions", nil, &sessions); len(sessions.Items) != 2 {
+		t.Errorf("sessions: %+v", sessions)
+	}
+}

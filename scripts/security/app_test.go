@@ -48,7 +48,7 @@ type app struct {
 	provider                     taxonomy.Channel
 	install                      string
 	secret, verify, token        string
-	application, team, workspace string
+	application, team string
 	// replies is how many messages must have been answered in the end.
 	replies int
 }

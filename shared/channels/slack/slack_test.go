@@ -247,7 +247,7 @@ func TestWireRequest(t *testing.T) {
 
 // allowed is everything that may follow an angle bracket or an ampersand: an
 // address of the web, or the end of one, a quotation, one of three escapes.
-var allowed = regexp.MustCompile("<https?://[!-;=?-{}~]+(\\|[^<>]*)?>|&(amp|lt|gt);|(?m:^)> ")
+var allowed = regexp.MustCompile(`<https?://[!-;=?-{}~]+(\|[^<>]*)?>|&(amp|lt|gt);|(?m:^)> `)
 
 func checkPiece(t *testing.T, p channel.Piece) {
 	t.Helper()

@@ -18,7 +18,6 @@ type writer struct {
 	// marker begins the next text, indent every further line of its block.
 	marker, indent string
 	style          Style
-	link           string
 	quoted         bool // the last text was in a quotation
 }
 

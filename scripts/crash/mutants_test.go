@@ -1,15 +1,10 @@
 package crash
 
 import (
-	"context"
-	"encoding/json"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/latchkey/latchkey/scripts/internal/mutate"
 )
 
 // mutant is a build with one guard of the ledger taken out.
@@ -42,45 +37,8 @@ var mutants = []mutant{
 			"\tif !s.overflow && perMicro == milliPicoPerMicro {\n\t\treturn Micro(math.Ceil(s.usd * 1e6)), true\n\t}\n"}}},
 }
 
-// build compiles the mutant's functions into dir, beside the ordinary others.
-func (m mutant) build(ctx context.Context, dir string) error {
-	original := filepath.Join(root(), filepath.FromSlash(m.file))
-	b, err := os.ReadFile(original)
-	if err != nil {
-		return err
-	}
-	text := string(b)
-	for _, e := range m.edits {
-		if n := strings.Count(text, e[0]); n != 1 {
-			return fmt.Errorf("%s: %q stands %d times in %s: the source has changed, change the mutant with it", m.name, e[0], n, m.file)
-		}
-		text = strings.Replace(text, e[0], e[1], 1)
-	}
-	changed, overlay := filepath.Join(dir, "mutant.go"), filepath.Join(dir, "overlay.json")
-	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{original: changed}})
-	if err != nil {
-		return err
-	}
-	for path, content := range map[string][]byte{changed: []byte(text), overlay: replace} {
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			return err
-		}
-	}
-	if err := binaries(ctx, dir); err != nil {
-		return err
-	}
-	for _, f := range m.functions {
-		out := filepath.Join(dir, f)
-		if err := os.Remove(out); err != nil {
-			return err
-		}
-		cmd := exec.CommandContext(ctx, "go", "build", "-overlay", overlay, "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", out, "./functions/"+f)
-		cmd.Dir, cmd.Env = root(), append(os.Environ(), "CGO_ENABLED=0")
-		if msg, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s does not build: %s", m.name, msg)
-		}
-	}
-	return nil
+func (m mutant) change() mutate.Change {
+	return mutate.Change{Name: m.name, Functions: m.functions, File: m.file, Edits: m.edits}
 }
 
 // TestCrashMutants: the harness refuses every build that lacks a guard. A run that
@@ -99,7 +57,7 @@ func TestCrashMutants(t *testing.T) {
 // refused plays seeds until one finds the mutant.
 func (m mutant) refused(t *testing.T, size limits) {
 	dir := t.TempDir()
-	if err := m.build(t.Context(), dir); err != nil {
+	if err := m.change().Build(t.Context(), root(), dir); err != nil {
 		t.Fatal(err)
 	}
 	w, err := start(t.Context(), dir)
@@ -125,14 +83,8 @@ func (m mutant) refused(t *testing.T, size limits) {
 // TestMutantsFitTheSource: every mutant can still be made.
 func TestMutantsFitTheSource(t *testing.T) {
 	for _, m := range mutants {
-		b, err := os.ReadFile(filepath.Join(root(), filepath.FromSlash(m.file)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range m.edits {
-			if n := strings.Count(string(b), e[0]); n != 1 {
-				t.Errorf("%s: %q stands %d times in %s", m.name, e[0], n, m.file)
-			}
+		if _, err := m.change().Text(root()); err != nil {
+			t.Error(err)
 		}
 	}
 }

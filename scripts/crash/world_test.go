@@ -18,8 +18,8 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
+	"github.com/latchkey/latchkey/scripts/internal/mutate"
 	"github.com/latchkey/latchkey/scripts/internal/stack"
-	"github.com/latchkey/latchkey/shared/topology"
 )
 
 // The platform's keys, one per provider, so that the vendor's journal tells which
@@ -59,28 +59,6 @@ func root() string {
 	return dir
 }
 
-// binaries builds the functions and gives dir a name of its own to each, so that
-// another build does not change what a run starts.
-func binaries(ctx context.Context, dir string) error {
-	built := filepath.Join(root(), "build", "local")
-	if err := stack.Build(ctx, root(), built); err != nil {
-		return err
-	}
-	for _, f := range topology.Functions() {
-		if err := os.Link(filepath.Join(built, f.Name), filepath.Join(dir, f.Name)); err == nil {
-			continue
-		}
-		b, err := os.ReadFile(filepath.Join(built, f.Name)) // another file system
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, f.Name), b, 0o700)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // start brings a stack up with the functions in the folder functions, or with
 // those of the source.
 func start(ctx context.Context, functions string) (*world, error) {
@@ -91,7 +69,7 @@ func start(ctx context.Context, functions string) (*world, error) {
 	if functions == "" {
 		functions = filepath.Join(dir, "functions")
 		if err = os.Mkdir(functions, 0o700); err == nil {
-			err = binaries(ctx, functions)
+			err = mutate.Copy(ctx, root(), functions)
 		}
 		if err != nil {
 			_ = os.RemoveAll(dir)

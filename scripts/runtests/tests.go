@@ -88,7 +88,8 @@ func demo(ctx context.Context, s *suite) error {
 }
 
 // soakTests are the long runs: 20 seeds of faults on the ledger, 20 seeds of
-// crashes with 60 kills at every point, 20,000 streams with both cores busy.
+// crashes with 60 kills at every point, 10,000 deliveries of channel messages and
+// the mutants of both, 20,000 streams with both cores busy.
 func soakTests(ctx context.Context, s *suite) error {
 	s.env["LATCHKEY_SOAK"] = "1"
 	return errors.Join(
@@ -96,6 +97,7 @@ func soakTests(ctx context.Context, s *suite) error {
 		s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "-run", "^TestKill", "./scripts/e2e"),
 		s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "./scripts/crash"),
 		s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "-run", "^TestMutants", "./scripts/security"),
+		s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "./scripts/deliveries"),
 		s.command(ctx, "./scripts/bench", "--streams", "20000"),
 	)
 }

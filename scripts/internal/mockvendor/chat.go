@@ -39,21 +39,38 @@ func (q *chatRequest) lastUser() string {
 		if q.Messages[i].Role != "user" {
 			continue
 		}
-		var s string
-		if json.Unmarshal(q.Messages[i].Content, &s) == nil {
-			return s
-		}
-		var parts []struct {
-			Text string `json:"text"`
-		}
-		if json.Unmarshal(q.Messages[i].Content, &parts) == nil {
-			for _, p := range parts {
-				s += p.Text
-			}
+		if s, ok := plain(q.Messages[i].Content); ok {
 			return s
 		}
 	}
 	return ""
+}
+
+// plain is the text of a message's content.
+func plain(content json.RawMessage) (s string, ok bool) {
+	if json.Unmarshal(content, &s) == nil {
+		return s, true
+	}
+	var parts []struct {
+		Text string `json:"text"`
+	}
+	if json.Unmarshal(content, &parts) != nil {
+		return "", false
+	}
+	for _, p := range parts {
+		s += p.Text
+	}
+	return s, true
+}
+
+// said lists the conversation.
+func (q *chatRequest) said() []Said {
+	out := make([]Said, len(q.Messages))
+	for i, m := range q.Messages {
+		text, _ := plain(m.Content)
+		out[i] = Said{Role: m.Role, Text: text}
+	}
+	return out
 }
 
 func (q *chatRequest) promptTokens() int {
@@ -94,6 +111,9 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	text := sc.Text
+	if respond := s.responder(); text == "" && respond != nil {
+		text = respond(q.said())
+	}
 	switch {
 	case text != "":
 	case q.ResponseFormat.Type == "json_schema":

@@ -60,6 +60,23 @@ func (s *Server) Direct(prompt string, sc Script) {
 	s.scripts[prompt] = sc
 }
 
+// Said is one message of a conversation that a chat call asks with.
+type Said struct{ Role, Text string }
+
+// Respond makes f answer the chat calls that no script answers; nil, and an empty
+// answer of f, repeat the user. It must be safe for concurrent use.
+func (s *Server) Respond(f func(conversation []Said) string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.respond = f
+}
+
+func (s *Server) responder() func([]Said) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.respond
+}
+
 // scripted returns the script of a chat call: its own, or the common one.
 func (s *Server) scripted(prompt string) Script {
 	s.mu.Lock()

@@ -1,0 +1,94 @@
+package deliveries
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// deliver plays a plan and checks what came of it.
+func deliver(ctx context.Context, w *world, seed uint64, s size) (*run, error) {
+	p, err := newPlan(ctx, w, seed, s)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{w: w, p: p}
+	if err := r.play(ctx); err != nil {
+		// What is lost is said first; that the run did not end follows from it.
+		r.wrong("%v", err)
+	}
+	return r, r.check(ctx)
+}
+
+// TestDeliveries: duplicates, overtaking, killed and frozen processes and failing
+// vendors; every accepted message has one turn and at most one visible reply, in
+// order, charged once. LATCHKEY_SOAK=1 makes 10,000 deliveries.
+func TestDeliveries(t *testing.T) {
+	ctx := t.Context()
+	w, err := start(ctx, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.stop()
+	s, seed := plain, uint64(1)
+	if soak() {
+		s = soaked
+	}
+	if v := os.Getenv("LATCHKEY_TEST_SEED"); v != "" {
+		if seed, err = strconv.ParseUint(v, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	r, err := deliver(ctx, w, seed, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, x := range r.broken {
+		if i == 40 {
+			t.Errorf("and %d more", len(r.broken)-i)
+			break
+		}
+		t.Error(x)
+	}
+	t.Log(r.report(time.Since(began)))
+}
+
+// report is what a run did, for people.
+func (r *run) report(took time.Duration) string {
+	c := &r.c
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d conversations, clocks moved by %v, %.0f s", len(r.p.talks), r.shifted, took.Seconds())
+	for _, x := range []struct {
+		what string
+		n    int
+	}{
+		{"requests of vendors", int(c.requests.Load())},
+		{"of them repeats of the plan", r.p.size.deliveries - len(r.p.events)},
+		{"retries after a request that failed", int(c.retries.Load())},
+		{"requests without a 2xx", int(c.refused.Load())},
+		{"webhook processes killed", int(c.webhookKills.Load())},
+		{"turn processes killed", int(c.turnKills.Load())},
+		{"turn processes frozen while others took over", int(c.frozen.Load())},
+		{"faults of queue and dedupe store planned", int(c.enqueueFaults.Load())},
+		{"messages accepted", c.accepted},
+		{"pairs of messages that overtook each other", int(c.overtaken.Load())},
+		{"messages whose model was asked more than once", c.repeated},
+		{"replies that people saw", c.visible},
+		{"outbox: sent", c.sent},
+		{"outbox: unknown", c.unknown},
+		{"of them seen", c.visibleUnknown},
+		{"outbox: failed", c.failed},
+		{"violations", len(r.broken)},
+	} {
+		fmt.Fprintf(&b, "\n%8d  %s", x.n, x.what)
+	}
+	for what, n := range r.w.vendor.met {
+		fmt.Fprintf(&b, "\n%8d  sends: %s", n, what)
+	}
+	return b.String()
+}

@@ -1,0 +1,26 @@
+// Package deliveries holds the harness of the channel path: signed requests of
+// simulated Slack, Telegram and WhatsApp against the real front, webhook and turn
+// functions, with the vendors' transcripts as the oracle.
+//
+// TestDeliveries plays a plan of messages in many conversations: a fifth of the
+// requests are repeats, at once or at a distance; requests that fail are made
+// again later, as vendors do, so that messages overtake each other; webhook and
+// turn processes are killed with SIGKILL, turn processes are frozen while their
+// messages are delivered again and then go on; the queue refuses messages; vendors
+// answer sends with errors, with nothing or too late. TestAgents lets agents with
+// personas talk in shared rooms and looks for anything of one conversation in
+// another.
+//
+// What was accepted is what the harness saw a 2xx for. What became of it is read
+// from the admin API, the simulators' transcripts, the model's prompts and the
+// queue's deliveries, never from a table and with none of the product's code.
+//
+// Guarantees of the plan: a message meets at most two of the disturbances that
+// cost a reception (first a kill, then, when it comes back, being frozen; or a
+// vendor that asks to wait, in waves without the others), so that the queue's
+// three receptions suffice and a dead letter is always a fault. The seed fixes the
+// plan, not which process meets what.
+//
+// That the harness can fail is shown by mutants: builds of the functions with one
+// guard taken out, each of which it must refuse.
+package deliveries

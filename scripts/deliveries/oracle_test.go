@@ -1,0 +1,290 @@
+package deliveries
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
+)
+
+// visible is what the vendors' people saw of each word.
+func (r *run) visible() map[string][]mockvendor.Post {
+	out := map[string][]mockvendor.Post{}
+	for _, p := range r.w.vendor.Posts() {
+		word := words.FindString(p.Text)
+		if word == "" {
+			r.wrong("a post belongs to no message: %q", p.Text)
+			continue
+		}
+		out[word] = append(out[word], p)
+	}
+	return out
+}
+
+// check reads everything that came of the plan and holds it against what was
+// accepted.
+func (r *run) check(ctx context.Context) error {
+	visible := r.visible()
+	for i, o := range r.p.orgs {
+		if err := r.checkOrg(ctx, o, r.p.apps[i], visible); err != nil {
+			return err
+		}
+	}
+	for word := range visible {
+		r.wrong("%s was answered although no turn says so", word)
+	}
+	r.checkQueue()
+	failures, err := r.w.Failures()
+	for _, f := range failures {
+		r.wrong("given up: %s %s %v", f.Source, f.Name, f.Body)
+	}
+	r.w.vendor.mu.Lock()
+	defer r.w.vendor.mu.Unlock()
+	for _, f := range r.w.vendor.foreign {
+		r.wrong("%s", f)
+	}
+	for _, n := range r.w.vendor.asked {
+		if n > 1 {
+			r.c.repeated++
+		}
+	}
+	return err
+}
+
+// checkQueue: a conversation has one group, and no group two conversations.
+func (r *run) checkQueue() {
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	for _, m := range r.w.mixed {
+		r.wrong("%s", m)
+	}
+	for _, t := range r.p.talks {
+		groups := map[string]bool{}
+		for _, e := range t.events {
+			if q := r.w.queued[e.word]; q != nil {
+				for g := range q.groups {
+					groups[g] = true
+				}
+			}
+		}
+		if len(groups) != 1 {
+			r.wrong("conversation %d went through %d groups", t.n, len(groups))
+		}
+	}
+}
+
+// answered is one message and its turn.
+type answered struct {
+	word string
+	turn string
+}
+
+// checkOrg reads the organisation's conversations, turns and charges.
+func (r *run) checkOrg(ctx context.Context, o *org, a *app, visible map[string][]mockvendor.Post) error {
+	sessions, err := pages[sessionView](ctx, o, "/sessions")
+	if err != nil {
+		return err
+	}
+	talks := map[string]*talk{}
+	for _, t := range r.p.talks {
+		if t.app == a {
+			talks[t.room+"/"+t.thread] = t
+		}
+	}
+	if len(sessions) != len(talks) {
+		r.wrong("%d sessions for %d conversations of %s", len(sessions), len(talks), a.provider)
+	}
+	var all []answered
+	for _, s := range sessions {
+		t := talks[s.Channel+"/"+s.Thread]
+		if t == nil || s.InstallID != a.install {
+			r.wrong("a session of no conversation: %+v", s)
+			continue
+		}
+		messages, err := pages[messageView](ctx, o, "/sessions/"+s.ID+"/messages")
+		if err != nil {
+			return err
+		}
+		all = append(all, r.checkTalk(t, messages)...)
+	}
+	charged, err := r.checkTurns(ctx, o, a, all, visible)
+	if err != nil {
+		return err
+	}
+	return r.checkCharges(ctx, o, charged)
+}
+
+// checkTalk: every accepted message stands once, in the order in which the queue
+// took it and in which the vendor saw it accepted, with one answer.
+func (r *run) checkTalk(t *talk, messages []messageView) []answered {
+	place, answers := map[string]int{}, map[string]int{}
+	var out []answered
+	for i, m := range messages {
+		found := words.FindAllStringSubmatch(m.Text, -1)
+		if len(found) != 1 || found[0][1] != fmt.Sprint(t.n) {
+			r.wrong("conversation %d holds %q", t.n, m.Text)
+			continue
+		}
+		word := found[0][0]
+		if m.Role == "assistant" {
+			answers[word]++
+			continue
+		}
+		if _, twice := place[word]; twice {
+			r.wrong("%s stands twice in its conversation", word)
+			continue
+		}
+		place[word] = i
+		out = append(out, answered{word, m.TurnID})
+	}
+	for _, e := range t.events {
+		if e.began == 0 {
+			continue // the run ended early, which is said elsewhere
+		}
+		_, stored := place[e.word]
+		if e.accepted > 0 {
+			r.c.accepted++
+		}
+		if (e.accepted > 0) != stored || answers[e.word] != 1 {
+			r.wrong("%s: accepted %v, stored %v, %d answers", e.word, e.accepted > 0, stored, answers[e.word])
+		}
+	}
+	r.checkOrder(t, place)
+	return out
+}
+
+func (r *run) checkOrder(t *talk, place map[string]int) {
+	events := slices.Clone(t.events)
+	slices.SortFunc(events, func(a, b *event) int { return cmp.Compare(place[a.word], place[b.word]) })
+	for i, a := range events {
+		for _, b := range events[i+1:] {
+			// b stands behind a.
+			if b.accepted > 0 && a.began > 0 && b.accepted < a.began {
+				r.wrong("%s stands before %s, which had been accepted before it was sent", a.word, b.word)
+			}
+			if a.k > b.k {
+				r.c.overtaken.Add(1)
+			}
+		}
+		if i == 0 {
+			continue
+		}
+		r.w.mu.Lock()
+		before, after := r.w.queued[events[i-1].word], r.w.queued[a.word]
+		r.w.mu.Unlock()
+		if before != nil && after != nil && before.sequence >= after.sequence {
+			r.wrong("%s stands before %s, the queue took it later", events[i-1].word, a.word)
+		}
+	}
+}
+
+// checkTurns reads every turn and holds its outbox against what was visible; it
+// returns the requests of each turn.
+func (r *run) checkTurns(ctx context.Context, o *org, a *app, all []answered, visible map[string][]mockvendor.Post) (map[string][]string, error) {
+	turns := make([]turnView, len(all))
+	errs := make([]error, len(all))
+	var group sync.WaitGroup
+	slots := make(chan struct{}, 6)
+	for i, x := range all {
+		group.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			errs[i] = o.call(ctx, "GET", "/turns/"+x.turn, nil, &turns[i])
+		})
+	}
+	group.Wait()
+	requests, seen := map[string][]string{}, map[string]string{}
+	for i, t := range turns {
+		word := all[i].word
+		if errs[i] != nil {
+			return nil, errs[i]
+		}
+		if other, twice := seen[t.ID]; twice {
+			r.wrong("%s and %s have one turn", word, other)
+		}
+		seen[t.ID], requests[word] = word, t.RequestIDs
+		r.checkOutbox(a, word, t, visible[word])
+		delete(visible, word)
+	}
+	return requests, nil
+}
+
+func (r *run) checkOutbox(a *app, word string, t turnView, posts []mockvendor.Post) {
+	if t.State != "done" && t.State != "ended" || len(t.Outbox) != 1 {
+		r.wrong("the turn of %s is %s %s with %d parts", word, t.State, t.Code, len(t.Outbox))
+		return
+	}
+	r.c.visible += len(posts)
+	for _, p := range posts {
+		if p.KeyHash != mockvendor.Hash(a.token) || !r.place(a, word, p) {
+			r.wrong("%s was answered in %s %s with the key %s", word, p.Channel, p.ThreadTS, p.KeyHash)
+		}
+	}
+	ok := false
+	switch state := t.Outbox[0].State; state {
+	case "sent":
+		r.c.sent++
+		ok = len(posts) == 1 && posts[0].TS == t.Outbox[0].ProviderMessageID
+	case "unknown":
+		r.c.unknown++
+		r.c.visibleUnknown += len(posts)
+		ok = len(posts) <= 1
+	case "failed":
+		r.c.failed++
+		ok = len(posts) == 0 && t.State == "ended"
+	}
+	if !ok {
+		r.wrong("%s: the outbox says %s, %d replies were seen", word, t.Outbox[0].State, len(posts))
+	}
+}
+
+// place reports whether an answer went to where the message came from.
+func (r *run) place(a *app, word string, p mockvendor.Post) bool {
+	m := words.FindStringSubmatch(word)
+	for _, t := range r.p.talks {
+		if fmt.Sprint(t.n) != m[1] {
+			continue
+		}
+		thread := t.thread
+		if a.provider == "whatsapp" {
+			thread = a.id // the number that it went through
+		}
+		return t.app == a && p.Channel == t.room && p.ThreadTS == thread
+	}
+	return false
+}
+
+// checkCharges: one of a turn's requests is charged, once, and nothing else.
+func (r *run) checkCharges(ctx context.Context, o *org, requests map[string][]string) error {
+	entries, err := pages[struct {
+		Kind      string
+		RequestID string `json:"request_id"`
+	}](ctx, o, "/entries")
+	if err != nil {
+		return err
+	}
+	charged := map[string]int{}
+	total := 0
+	for _, e := range entries {
+		if e.Kind == "usage" {
+			charged[e.RequestID]++
+			total++
+		}
+	}
+	for word, ids := range requests {
+		n := 0
+		for _, id := range ids {
+			n += charged[id]
+		}
+		if n != 1 {
+			r.wrong("the turn of %s was charged %d times for %d requests", word, n, len(ids))
+		}
+	}
+	if total != len(requests) {
+		r.wrong("%d charges for %d turns of %s", total, len(requests), o.id)
+	}
+	return nil
+}

@@ -1,0 +1,355 @@
+package deliveries
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// beyondVisibility is longer than a message stays invisible after its function
+// died.
+const beyondVisibility = 250 * time.Second
+
+// counts are what a run did, for its report.
+type counts struct {
+	requests, retries, refused        atomic.Int64
+	turnKills, webhookKills, frozen   atomic.Int64
+	enqueueFaults                     atomic.Int64
+	early                             atomic.Int64 // accepted at the first request
+	overtaken                         atomic.Int64 // a later message of its conversation was accepted before it
+	accepted, sent, unknown, failed   int
+	visible, visibleUnknown, repeated int
+}
+
+// run is a plan being played.
+type run struct {
+	w      *world
+	p      *plan
+	c      counts
+	tick   atomic.Int64
+	slots  chan struct{}
+	mu     sync.Mutex
+	broken []string
+	// killing is on in the waves that may kill turns.
+	killing atomic.Bool
+	shifted time.Duration
+}
+
+func (r *run) wrong(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.broken = append(r.broken, fmt.Sprintf(format, args...))
+}
+
+// play sends everything, wave by wave, and brings the stack to rest.
+func (r *run) play(ctx context.Context) error {
+	r.slots = make(chan struct{}, 16)
+	r.w.vendor.mu.Lock()
+	r.w.vendor.kill = r.killTurns
+	r.w.vendor.mu.Unlock()
+	waves := 3 * r.p.size.cycles
+	for wave := range waves {
+		calm := wave%3 == 2
+		r.killing.Store(!calm)
+		if !calm {
+			if err := r.refuseEnqueues(ctx); err != nil {
+				return err
+			}
+		}
+		err := r.wave(ctx, wave)
+		r.killing.Store(false)
+		if err != nil {
+			return err
+		}
+		if calm {
+			err = r.drain(ctx)
+		} else {
+			err = r.freeze(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return r.rest(ctx)
+}
+
+// refuseEnqueues makes the queue refuse or forget to answer some messages; the
+// AWS client repeats a call, so single refusals are not seen by a vendor.
+func (r *run) refuseEnqueues(ctx context.Context) error {
+	n := r.p.size.enqueueFaults
+	r.c.enqueueFaults.Add(int64(n))
+	for _, f := range []map[string]any{
+		{"service": "sqs", "operation": "SendMessage", "function": "webhook", "error": "unavailable", "count": n - n/3},
+		{"service": "dynamodb", "operation": "UpdateItem", "function": "webhook", "error": "unavailable", "count": n / 6},
+		{"service": "sqs", "operation": "SendMessage", "function": "webhook", "error": "timeout_after_commit", "count": n / 6},
+	} {
+		if err := r.w.local(ctx, "/faults", f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wave sends the messages of a wave, each conversation for itself, with the
+// repeats that are due. Kills come with the deliveries of the queue.
+func (r *run) wave(ctx context.Context, wave int) error {
+	done := make(chan struct{})
+	var killer sync.WaitGroup
+	if r.killing.Load() {
+		killer.Go(func() { r.killSome(ctx, done, wave) })
+	}
+	var group sync.WaitGroup
+	for _, t := range r.p.talks {
+		dice := rand.New(rand.NewPCG(uint64(wave), uint64(t.n)))
+		group.Go(func() { r.converse(ctx, t, wave, dice) })
+	}
+	group.Wait()
+	err := until(ctx, fmt.Sprintf("the queue comes to rest in wave %d", wave+1), r.quiet(ctx, !r.killing.Load()))
+	close(done)
+	killer.Wait()
+	return err
+}
+
+// quiet reports, when it was true for a while, that nothing runs: what is left
+// waits behind messages whose processes were killed. With empty nothing may be
+// left.
+func (r *run) quiet(ctx context.Context, empty bool) func() bool {
+	idle := r.settled(ctx, nil)
+	return func() bool {
+		visible, inFlight := r.w.backlog()
+		return visible+inFlight == 0 || !empty && idle()
+	}
+}
+
+// killSome ends processes as work proceeds: turns by what the queue delivers,
+// webhooks by what is sent.
+func (r *run) killSome(ctx context.Context, done <-chan struct{}, wave int) {
+	dice := rand.New(rand.NewPCG(uint64(wave), 5))
+	every := int64(r.p.size.every)
+	turns, hooks := r.w.received.Load()+every, r.c.requests.Load()+every
+	for {
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Duration(1+dice.IntN(4)) * time.Millisecond):
+		}
+		if r.w.received.Load() >= turns {
+			if pids := r.w.busy(ctx, "turn"); len(pids) > 0 {
+				r.c.turnKills.Add(int64(signal(pids[dice.IntN(len(pids)):][:1], syscall.SIGKILL)))
+				turns = r.w.received.Load() + every/2 + dice.Int64N(every)
+			}
+		}
+		if r.c.requests.Load() >= hooks {
+			if pids := r.w.busy(ctx, "webhook"); len(pids) > 0 {
+				r.c.webhookKills.Add(int64(signal(pids[dice.IntN(len(pids)):][:1], syscall.SIGKILL)))
+				hooks = r.c.requests.Load() + every/2 + dice.Int64N(every)
+			}
+		}
+	}
+}
+
+// killTurns ends every turn process that runs, if this wave kills.
+func (r *run) killTurns() bool {
+	if !r.killing.Load() {
+		return false
+	}
+	r.c.turnKills.Add(int64(signal(r.w.busy(context.Background(), "turn"), syscall.SIGKILL)))
+	return true
+}
+
+// converse sends a conversation's messages of a wave in order. A message that was
+// not accepted is tried again a few messages later, as vendors do.
+func (r *run) converse(ctx context.Context, t *talk, wave int, dice *rand.Rand) {
+	type due struct {
+		e     *event
+		after int
+	}
+	var later []due
+	again := func(now int, all bool) {
+		kept := later[:0]
+		for _, d := range later {
+			switch {
+			case d.after > now && !all:
+				kept = append(kept, d)
+			case !r.request(ctx, d.e) && ctx.Err() == nil:
+				r.c.retries.Add(1)
+				kept = append(kept, due{d.e, now + 1 + dice.IntN(3)})
+			}
+		}
+		later = kept
+	}
+	i := 0
+	for _, e := range t.events {
+		if e.wave == wave-1 {
+			for range e.late {
+				later = append(later, due{e, dice.IntN(4)})
+			}
+		}
+		if e.wave != wave {
+			continue
+		}
+		again(i, false)
+		if r.first(ctx, e) {
+			r.c.early.Add(1)
+		} else {
+			r.c.retries.Add(1)
+			later = append(later, due{e, i + 1 + dice.IntN(3)})
+		}
+		for range e.soon {
+			later = append(later, due{e, i + 1 + dice.IntN(10)})
+		}
+		i++
+	}
+	for tries := 0; len(later) > 0 && tries < 50 && ctx.Err() == nil; tries++ {
+		again(i, true)
+	}
+	for _, d := range later {
+		r.wrong("%s was never accepted", d.e.word)
+	}
+}
+
+// first makes the first request of a message, with its repeats at once.
+func (r *run) first(ctx context.Context, e *event) (ok bool) {
+	var group sync.WaitGroup
+	var any atomic.Bool
+	for range 1 + e.atOnce {
+		group.Go(func() {
+			if r.request(ctx, e) {
+				any.Store(true)
+			}
+		})
+	}
+	group.Wait()
+	return any.Load()
+}
+
+// request makes one request of a message and notes when it was accepted.
+func (r *run) request(ctx context.Context, e *event) bool {
+	r.slots <- struct{}{}
+	defer func() { <-r.slots }()
+	e.mu.Lock()
+	if e.began == 0 {
+		e.began = r.tick.Add(1)
+	}
+	e.mu.Unlock()
+	r.c.requests.Add(1)
+	status := e.talk.app.deliver(ctx, e.body)
+	if status != 200 {
+		r.c.refused.Add(1)
+		if status > 399 && status < 500 {
+			r.wrong("%s was answered %d", e.word, status)
+		}
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.accepted == 0 {
+		e.accepted = r.tick.Add(1)
+	}
+	return true
+}
+
+// freeze stops the turns that run at some moment, lets their messages become
+// visible to others and be handled, and then lets the frozen go on: they must find
+// that they were replaced.
+func (r *run) freeze(ctx context.Context) error {
+	dice := rand.New(rand.NewPCG(r.p.dice.Uint64(), 7))
+	// What was killed in this wave comes back while processes are being frozen.
+	if err := r.shift(ctx); err != nil {
+		return err
+	}
+	var frozen []int
+	for try := 0; try < 400 && len(frozen) < 12; try++ {
+		time.Sleep(time.Duration(dice.IntN(9)) * time.Millisecond)
+		for _, pid := range r.w.busy(ctx, "turn") {
+			if len(frozen) < 12 && dice.IntN(2) == 0 && signal([]int{pid}, syscall.SIGSTOP) == 1 {
+				frozen = append(frozen, pid)
+			}
+		}
+		if visible, inFlight := r.w.backlog(); visible+inFlight == 0 {
+			break
+		}
+	}
+	r.c.frozen.Add(int64(len(frozen)))
+	err := r.shift(ctx)
+	if err == nil {
+		// Other processes receive what the frozen ones had. One that had just become
+		// idle when it was frozen may be given a new message: that waits for it.
+		err = until(ctx, "the messages of frozen processes are handled by others", r.settled(ctx, frozen))
+	}
+	signal(frozen, syscall.SIGCONT)
+	if err != nil {
+		return err
+	}
+	// A frozen process that the host gave up meanwhile left its message invisible.
+	for range 2 {
+		if err := until(ctx, "the queue is empty after processes were frozen", r.settled(ctx, nil)); err != nil {
+			return err
+		}
+		if visible, inFlight := r.w.backlog(); visible+inFlight == 0 {
+			return nil
+		}
+		if err := r.shift(ctx); err != nil {
+			return err
+		}
+	}
+	return r.drain(ctx)
+}
+
+// settled reports that the queue is empty, or that for a while nothing but frozen
+// processes ran.
+func (r *run) settled(ctx context.Context, frozen []int) func() bool {
+	var since time.Time
+	var before int64
+	return func() bool {
+		if visible, inFlight := r.w.backlog(); visible+inFlight == 0 {
+			return true
+		}
+		others := slices.ContainsFunc(r.w.busy(ctx, "turn"), func(pid int) bool { return !slices.Contains(frozen, pid) })
+		if n := r.w.received.Load(); others || n != before {
+			since, before = time.Now(), n
+		}
+		return time.Since(since) > 700*time.Millisecond
+	}
+}
+
+func (r *run) shift(ctx context.Context) error {
+	r.shifted += beyondVisibility
+	return r.w.shift(ctx, beyondVisibility)
+}
+
+// drain waits until the queue is empty.
+func (r *run) drain(ctx context.Context) error {
+	return until(ctx, "the queue is empty after a wave without kills", r.quiet(ctx, true))
+}
+
+// rest ends everything that was left, as production would.
+func (r *run) rest(ctx context.Context) error {
+	if err := r.shift(ctx); err != nil {
+		return err
+	}
+	if err := r.drain(ctx); err != nil {
+		return err
+	}
+	return until(ctx, "nothing is held", func() bool {
+		at := r.w.Clock.Now().Add(time.Hour)
+		err := r.w.local(ctx, "/invoke/sweep", map[string]any{"time": at.Format(time.RFC3339), "source": "aws.events", "detail-type": "Scheduled Event", "detail": map[string]any{}})
+		if err != nil {
+			return false
+		}
+		for _, o := range r.p.orgs {
+			var c struct{ Held int64 }
+			if err := o.call(ctx, "GET", "/credits", nil, &c); err != nil || c.Held != 0 {
+				return false
+			}
+		}
+		return true
+	})
+}

@@ -1,0 +1,186 @@
+package deliveries
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
+)
+
+// misbehaviour is what a channel vendor does with the first send of an answer.
+type misbehaviour string
+
+const (
+	behaves  misbehaviour = ""
+	keeps500 misbehaviour = "posted, answered 500"
+	drops500 misbehaviour = "not posted, answered 500"
+	keepsCut misbehaviour = "posted, connection dropped"
+	hangs    misbehaviour = "posted, never answered"
+	refuses  misbehaviour = "refused"
+	limits   misbehaviour = "asked to wait"
+	killsAll misbehaviour = "posted, every turn process killed"
+)
+
+// vendor is the simulated vendors behind what they are told to do wrong.
+type vendor struct {
+	*mockvendor.Server
+	w *world
+
+	mu      sync.Mutex
+	planned map[string]misbehaviour // by word, taken by the first send
+	met     map[misbehaviour]int
+	// foreign are prompts that hold words of two conversations, or marks that do
+	// not belong to them.
+	foreign []string
+	asked   map[string]int
+	marks   map[string]string // "agent persona" that a conversation's prompts showed
+	kill    func() bool
+}
+
+// The marks of agents and personas in instructions and answers.
+var (
+	agentMarks   = regexp.MustCompile(`\bagent[0-9]+\b`)
+	personaMarks = regexp.MustCompile(`\bpersona[0-9]+\b`)
+)
+
+func newVendor(w *world) *vendor {
+	v := &vendor{Server: mockvendor.New(), w: w, planned: map[string]misbehaviour{}, met: map[misbehaviour]int{},
+		asked: map[string]int{}, marks: map[string]string{}}
+	v.Respond(v.answer)
+	return v
+}
+
+// answer is the model: it says whose instructions it was given, and the word of
+// the last user message. The whole prompt must be of one conversation.
+func (v *vendor) answer(conversation []mockvendor.Said) string {
+	var who, whole strings.Builder
+	last := ""
+	for _, m := range conversation {
+		if m.Role == "system" {
+			who.WriteString(m.Text + " ")
+			continue
+		}
+		whole.WriteString(m.Text + " ")
+		if m.Role == "user" {
+			last = m.Text
+		}
+	}
+	word := words.FindStringSubmatch(last)
+	if word == nil {
+		return ""
+	}
+	marks := strings.Join(append(agentMarks.FindAllString(who.String(), -1), personaMarks.FindAllString(who.String(), -1)...), " ")
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.asked[word[0]]++
+	for _, m := range words.FindAllStringSubmatch(whole.String(), -1) {
+		if m[1] != word[1] {
+			v.foreign = append(v.foreign, "a prompt for "+word[0]+" holds "+m[0])
+		}
+	}
+	for _, m := range append(agentMarks.FindAllString(whole.String(), -1), personaMarks.FindAllString(whole.String(), -1)...) {
+		if !slices.Contains(strings.Fields(marks), m) {
+			v.foreign = append(v.foreign, "a prompt for "+word[0]+" to "+marks+" holds "+m)
+		}
+	}
+	if was, known := v.marks[word[1]]; known && was != marks {
+		v.foreign = append(v.foreign, "conversation "+word[1]+" was answered by "+was+" and "+marks)
+	}
+	v.marks[word[1]] = marks
+	return "This is " + marks + " and I heard " + word[0]
+}
+
+// sends reports whether a request makes a message visible.
+func sends(r *http.Request) bool {
+	p := r.URL.Path
+	return p == "/api/chat.postMessage" || strings.HasPrefix(p, "/telegram/") && strings.HasSuffix(p, "/sendMessage") ||
+		strings.HasPrefix(p, "/meta/") && strings.HasSuffix(p, "/messages")
+}
+
+func (v *vendor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost || !sends(r) {
+		v.Server.ServeHTTP(w, r)
+		return
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err != nil {
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	what := v.take(string(words.Find(body)))
+	switch what {
+	case drops500:
+		http.Error(w, `{"ok":false}`, http.StatusInternalServerError)
+		return
+	case limits:
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, `{"ok":false}`, http.StatusTooManyRequests)
+		return
+	case refuses:
+		refuse(w, r)
+		return
+	case behaves:
+		v.Server.ServeHTTP(w, r)
+		return
+	}
+	kept := httptest.NewRecorder()
+	v.Server.ServeHTTP(kept, r)
+	switch what {
+	case keeps500:
+		http.Error(w, `{"ok":false}`, http.StatusInternalServerError)
+		return
+	case keepsCut:
+		panic(http.ErrAbortHandler)
+	case hangs:
+		select {
+		case <-r.Context().Done():
+		case <-time.After(patience):
+		}
+		panic(http.ErrAbortHandler)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(kept.Code)
+	_, _ = w.Write(kept.Body.Bytes())
+}
+
+// take is what happens to a send of an answer with this word. A vendor asks to
+// wait, and processes are killed, only while the message has receptions left.
+func (v *vendor) take(word string) misbehaviour {
+	v.mu.Lock()
+	what, planned := v.planned[word]
+	v.mu.Unlock()
+	if !planned || what == limits && v.w.receives(word) > 2 {
+		return behaves
+	}
+	v.mu.Lock()
+	delete(v.planned, word)
+	v.mu.Unlock()
+	if what == killsAll && (v.kill == nil || !v.kill()) {
+		return behaves
+	}
+	v.mu.Lock()
+	v.met[what]++
+	v.mu.Unlock()
+	return what
+}
+
+func refuse(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/api/"):
+		_, _ = io.WriteString(w, `{"ok":false,"error":"channel_not_found"}`)
+	case strings.HasPrefix(r.URL.Path, "/telegram/"):
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"ok":false,"error_code":403,"description":"Forbidden"}`)
+	default:
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `{"error":{"message":"undeliverable","type":"OAuthException","code":131026}}`)
+	}
+}

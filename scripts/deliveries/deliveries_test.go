@@ -20,8 +20,24 @@ func deliver(ctx context.Context, w *world, seed uint64, s size) (*run, error) {
 	if err := r.play(ctx); err != nil {
 		// What is lost is said first; that the run did not end follows from it.
 		r.wrong("%v", err)
+		r.stuck()
 	}
 	return r, r.check(ctx)
+}
+
+// stuck says what the queue still holds, for who looks for the reason.
+func (r *run) stuck() {
+	for _, q := range r.w.Queues.Queues() {
+		if !q.FIFO || q.DLQFor != "" {
+			continue
+		}
+		held, _ := r.w.Queues.Messages(q.Name, 0)
+		for _, m := range held {
+			if m.Receives > 0 {
+				r.wrong("%s is %s after %d receptions", words.FindString(m.Body), m.State, m.Receives)
+			}
+		}
+	}
 }
 
 // TestDeliveries: duplicates, overtaking, killed and frozen processes and failing

@@ -214,7 +214,7 @@ func (r *run) checkTurns(ctx context.Context, o *org, a *app, all []answered, vi
 
 func (r *run) checkOutbox(a *app, word string, t turnView, posts []mockvendor.Post) {
 	if t.State != "done" && t.State != "ended" || len(t.Outbox) != 1 {
-		r.wrong("the turn of %s is %s %s with %d parts", word, t.State, t.Code, len(t.Outbox))
+		r.wrong("the turn of %s is %s %s with the parts %v", word, t.State, t.Code, t.Outbox)
 		return
 	}
 	r.c.visible += len(posts)

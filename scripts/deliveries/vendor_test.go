@@ -79,7 +79,6 @@ func (v *vendor) answer(conversation []mockvendor.Said) string {
 	marks := strings.Join(append(agentMarks.FindAllString(who.String(), -1), personaMarks.FindAllString(who.String(), -1)...), " ")
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.asked[word[0]]++
 	for _, m := range words.FindAllStringSubmatch(whole.String(), -1) {
 		if m[1] != word[1] {
 			v.foreign = append(v.foreign, "a prompt for "+word[0]+" holds "+m[0])
@@ -90,6 +89,10 @@ func (v *vendor) answer(conversation []mockvendor.Said) string {
 			v.foreign = append(v.foreign, "a prompt for "+word[0]+" to "+marks+" holds "+m)
 		}
 	}
+	if marks == "" {
+		return "" // not an answer: the product asks on its own behalf
+	}
+	v.asked[word[0]]++
 	if was, known := v.marks[word[1]]; known && was != marks {
 		v.foreign = append(v.foreign, "conversation "+word[1]+" was answered by "+was+" and "+marks)
 	}

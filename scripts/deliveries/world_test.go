@@ -114,12 +114,7 @@ func start(ctx context.Context, functions string) (*world, error) {
 		w.operator = stack.Client{Base: w.BaseURL, Key: seeded.OperatorKey}
 	}
 	if err == nil {
-		var rows []map[string]any
-		for _, meter := range []string{"input_text", "output_text"} {
-			rows = append(rows, map[string]any{"provider": "openrouter", "model": "sim-chat", "meter": meter, "rate_pico": 1_000_000,
-				"source": "deliveries harness", "source_date": "2026-11-22"})
-		}
-		err = w.operator.Call(ctx, http.MethodPost, "/api/operator/prices", map[string]any{"rows": rows, "activate": true}, nil)
+		err = stack.Prices(ctx, w.operator, true)
 	}
 	if err == nil {
 		// Sweeps are made by the harness.

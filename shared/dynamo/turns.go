@@ -276,7 +276,7 @@ func (s Sessions) Move(ctx context.Context, t session.Turn, from, to session.Par
 		*update.UpdateExpression += ", #rcpt = :rcpt"
 		update.ExpressionAttributeNames["#rcpt"], update.ExpressionAttributeValues[":rcpt"] = "rcpt", bin(to.Receipt)
 	}
-	if from.State != session.Planned {
+	if from.State != session.Planned && from.Fence == t.Fence {
 		_, err := s.db.api.UpdateItem(ctx, &dynamodb.UpdateItemInput{TableName: update.TableName, Key: update.Key, UpdateExpression: update.UpdateExpression,
 			ConditionExpression: update.ConditionExpression, ExpressionAttributeNames: update.ExpressionAttributeNames, ExpressionAttributeValues: update.ExpressionAttributeValues})
 		return fencedOr(op, err)

@@ -159,8 +159,9 @@ type Turns interface {
 	// moves the turn to answered, all or nothing.
 	Plan(ctx context.Context, t Turn, parts []Part, m Message, now time.Time) error
 	// Move changes a part that still has the state and fence of from. Claiming
-	// a planned part also needs the turn's fence. A receipt is added, never taken
-	// away; text and voice stay.
+	// a planned part, and ending one that another claim left behind, also need the
+	// turn's fence: a run that was replaced decides about its own sends only. A
+	// receipt is added, never taken away; text and voice stay.
 	Move(ctx context.Context, t Turn, from, to Part) error
 	// Step stores what was done on the way to the answer, which later claims return
 	// with the turn; [ErrFenced] also if the step is stored already.

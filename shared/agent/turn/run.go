@@ -279,7 +279,7 @@ func (x *run) finish(ctx context.Context, stop *end) Result {
 		// Another claim runs the turn; whatever happens to this reception, the
 		// record is that claim's.
 		x.record(ctx, Lost, "")
-		return Result{Retry: true, After: maxRetry}
+		return Result{Retry: true, After: lostRetry}
 	case stop.retry:
 		if x.turn.Fence > 0 && stop.code == Retry {
 			_ = note(session.TurnWaiting, stop.detail)

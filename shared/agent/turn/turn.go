@@ -273,6 +273,9 @@ const (
 	// minRetry and maxRetry bound the wait before another try.
 	minRetry = 2 * time.Second
 	maxRetry = 15 * time.Minute
+	// lostRetry is when a run that was replaced looks again: the other one has
+	// usually ended. Nothing of the conversation is received before.
+	lostRetry = 30 * time.Second
 	// summaryTime is how long a summary may take. It is made only when as much is
 	// left for the answer.
 	summaryTime = 30 * time.Second

@@ -302,7 +302,7 @@ func (m *Memory) Move(_ context.Context, t session.Turn, from, to session.Part) 
 	defer unlock()
 	stored := m.turns[t.Org+"#"+t.ID]
 	i := slices.IndexFunc(stored.parts, func(p session.Part) bool { return p.Part == from.Part })
-	if i < 0 || stored.parts[i].State != from.State || stored.parts[i].Fence != from.Fence || from.State == session.Planned && stored.Fence != t.Fence {
+	if i < 0 || stored.parts[i].State != from.State || stored.parts[i].Fence != from.Fence || (from.State == session.Planned || from.Fence != t.Fence) && stored.Fence != t.Fence {
 		return session.ErrFenced
 	}
 	to.Text, to.Voice = stored.parts[i].Text, stored.parts[i].Voice

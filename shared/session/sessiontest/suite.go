@@ -360,9 +360,13 @@ func outbox(t *testing.T, s Store) {
 	if err := s.Move(ctx, got, parts[0], claimed); !errors.Is(err, session.ErrFenced) {
 		t.Fatalf("claimed twice: %v", err)
 	}
-	later, parts := take(t, s, claim("o4", "t1", "m1", 3, "w3", start()))
+	replaced, _ := take(t, s, claim("o4", "t1", "m1", 3, "w3", start()))
+	later, parts := take(t, s, claim("o4", "t1", "m1", 4, "w4", start()))
 	unknown := parts[0]
 	unknown.State, unknown.Code = session.Unknown, "interrupted"
+	if err := s.Move(ctx, replaced, parts[0], unknown); !errors.Is(err, session.ErrFenced) {
+		t.Fatalf("a run that was replaced ended another one's part: %v", err)
+	}
 	if err := s.Move(ctx, later, parts[0], unknown); err != nil {
 		t.Fatal(err)
 	}

@@ -16,9 +16,23 @@ import (
 // interrupted is the code of a part whose sender died.
 const interrupted = "interrupted"
 
-// send takes the parts in order. A part that was claimed by an earlier run may
-// have been sent: it becomes unknown.
+// send takes the parts in order. A part that changed on the way was either taken
+// by a run that replaced this one, or ended by the earlier run that had claimed it:
+// a second claim tells them apart.
 func (x *run) send(ctx context.Context) *end {
+	stop := x.sendParts(ctx)
+	if stop == nil || stop.code != Lost {
+		return stop
+	}
+	if held, err := x.claim(ctx); err != nil || held > 0 || x.turn.State.Final() {
+		return stop
+	}
+	return x.sendParts(ctx)
+}
+
+// sendParts does it once. A part that was claimed by an earlier run may have been
+// sent: it becomes unknown.
+func (x *run) sendParts(ctx context.Context) *end {
 	for k := range x.parts {
 		switch p := x.parts[k]; p.State {
 		case session.Claimed:

@@ -339,6 +339,29 @@ func TestSessionRemembersWhatServed(t *testing.T) {
 	}
 }
 
+// TestLateSender: the run that had claimed a part tells what became of it while the
+// next one is about to call it unknown. What it says counts, and the turn goes on.
+func TestLateSender(t *testing.T) {
+	e := newEnv(t)
+	once(&e.onSend, func() { panic(crash{}) })
+	e.die(e.job, 1)
+	e.store.Fail = at("Move", func() {
+		e.store.Fail = nil
+		_, parts := e.state("Ev1")
+		sent := parts[0]
+		sent.State, sent.ProviderMessageID = session.Sent, "9"
+		earlier := session.Turn{Org: "o1", ID: session.TurnID("i1", "Ev1"), Fence: parts[0].Fence}
+		if err := e.store.Move(t.Context(), earlier, parts[0], sent); err != nil {
+			t.Error(err)
+		}
+	})
+	r := e.deliver(e.job, 2)
+	got, parts := e.state("Ev1")
+	if r.Retry || got.State != session.TurnDone || len(parts) != 1 || parts[0].State != session.Sent || parts[0].ProviderMessageID != "9" {
+		t.Errorf("%+v %+v %+v %q", r, got, parts, e.audit.codes)
+	}
+}
+
 // TestCrashes kills the run after each step; the next reception ends with one
 // answer, one commit's effect and one post.
 func TestCrashes(t *testing.T) {

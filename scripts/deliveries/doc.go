@@ -16,10 +16,9 @@
 // queue's deliveries, never from a table and with none of the product's code.
 //
 // Guarantees of the plan: a message meets at most two of the disturbances that
-// cost a reception (first a kill, then, when it comes back, being frozen; or a
-// vendor that asks to wait, in waves without the others), so that the queue's
-// three receptions suffice and a dead letter is always a fault. The seed fixes the
-// plan, not which process meets what.
+// cost a reception (killed, or frozen, or asked to wait by the vendor, in waves of
+// their own), so that the queue's three receptions suffice and a dead letter is
+// always a fault. The seed fixes the plan, not which process meets what.
 //
 // That the harness can fail is shown by mutants: builds of the functions with one
 // guard taken out, each of which it must refuse.

@@ -12,7 +12,7 @@ import (
 type size struct {
 	conversations int
 	deliveries    int // requests of the plan, repeats included, retries not
-	cycles        int // of three waves: two with kills and frozen processes, one without
+	cycles        int // of three waves: with kills, with frozen processes, without either
 	every         int // a process is killed every so many deliveries of a wave with kills
 	enqueueFaults int // refusals of the queue per wave with kills
 	hangs         int
@@ -159,7 +159,7 @@ func (p *plan) misbehave(v *vendor) {
 			what = refuses
 		case d < 12 && e.wave%3 == 2:
 			what = limits
-		case d < 11 && e.wave%3 != 2:
+		case d < 11 && e.wave%3 == 0:
 			what = killsAll
 		case d == 50 && left > 0:
 			left--

@@ -2,6 +2,7 @@ package deliveries
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -54,22 +55,18 @@ func (r *run) play(ctx context.Context) error {
 	r.w.vendor.mu.Unlock()
 	waves := 3 * r.p.size.cycles
 	for wave := range waves {
-		calm := wave%3 == 2
-		r.killing.Store(!calm)
-		if !calm {
-			if err := r.refuseEnqueues(ctx); err != nil {
-				return err
-			}
+		var err error
+		if wave%3 != 2 {
+			err = r.refuseEnqueues(ctx)
 		}
-		err := r.wave(ctx, wave)
-		r.killing.Store(false)
-		if err != nil {
-			return err
-		}
-		if calm {
-			err = r.drain(ctx)
-		} else {
-			err = r.freeze(ctx)
+		switch {
+		case err != nil:
+		case wave%3 == 0:
+			err = r.killed(ctx, wave)
+		case wave%3 == 1:
+			err = r.frozen(ctx, wave)
+		default:
+			err = r.wave(ctx, wave)
 		}
 		if err != nil {
 			return err
@@ -256,51 +253,59 @@ func (r *run) request(ctx context.Context, e *event) bool {
 	return true
 }
 
-// freeze stops the turns that run at some moment, lets their messages become
-// visible to others and be handled, and then lets the frozen go on: they must find
-// that they were replaced.
-func (r *run) freeze(ctx context.Context) error {
-	dice := rand.New(rand.NewPCG(r.p.dice.Uint64(), 7))
-	// What was killed in this wave comes back while processes are being frozen.
-	if err := r.shift(ctx); err != nil {
-		return err
-	}
-	var frozen []int
-	for try := 0; try < 400 && len(frozen) < 12; try++ {
-		time.Sleep(time.Duration(dice.IntN(9)) * time.Millisecond)
-		for _, pid := range r.w.busy(ctx, "turn") {
-			if len(frozen) < 12 && dice.IntN(2) == 0 && signal([]int{pid}, syscall.SIGSTOP) == 1 {
-				frozen = append(frozen, pid)
-			}
-		}
-		if visible, inFlight := r.w.backlog(); visible+inFlight == 0 {
-			break
-		}
-	}
-	r.c.frozen.Add(int64(len(frozen)))
-	err := r.shift(ctx)
+// killed is a wave in which processes die. What they had comes back when its
+// visibility ends.
+func (r *run) killed(ctx context.Context, wave int) error {
+	r.killing.Store(true)
+	err := r.wave(ctx, wave)
+	r.killing.Store(false)
 	if err == nil {
-		// Other processes receive what the frozen ones had. One that had just become
-		// idle when it was frozen may be given a new message: that waits for it.
-		err = until(ctx, "the messages of frozen processes are handled by others", r.settled(ctx, frozen))
+		err = r.shift(ctx)
 	}
-	signal(frozen, syscall.SIGCONT)
 	if err != nil {
 		return err
 	}
-	// A frozen process that the host gave up meanwhile left its message invisible.
-	for range 2 {
-		if err := until(ctx, "the queue is empty after processes were frozen", r.settled(ctx, nil)); err != nil {
-			return err
-		}
-		if visible, inFlight := r.w.backlog(); visible+inFlight == 0 {
-			return nil
-		}
-		if err := r.shift(ctx); err != nil {
-			return err
+	return r.drain(ctx)
+}
+
+// frozen is a wave in which turns stop at some moment, their messages become
+// visible to others and are handled, and then the frozen go on: they must find
+// that they were replaced.
+func (r *run) frozen(ctx context.Context, wave int) error {
+	ended := make(chan error, 1)
+	go func() { ended <- r.wave(ctx, wave) }()
+	frozen := r.freeze(ctx, wave)
+	r.c.frozen.Add(int64(len(frozen)))
+	err := r.shift(ctx)
+	if err == nil {
+		// One that had just become idle when it was frozen may be given a new message,
+		// which waits for it.
+		err = until(ctx, "the messages of frozen processes are handled by others", r.settled(ctx, frozen))
+	}
+	signal(frozen, syscall.SIGCONT)
+	if err == nil {
+		err = until(ctx, "frozen processes end", r.settled(ctx, nil))
+	}
+	if visible, inFlight := r.w.backlog(); err == nil && visible+inFlight > 0 {
+		// What the host gave up meanwhile left its message invisible.
+		err = r.shift(ctx)
+	}
+	return errors.Join(err, <-ended)
+}
+
+// freeze stops up to twelve processes that run a turn, each at some moment.
+func (r *run) freeze(ctx context.Context, wave int) []int {
+	dice := rand.New(rand.NewPCG(uint64(wave), 7))
+	var frozen []int
+	for try := 0; try < 1000 && len(frozen) < 12 && ctx.Err() == nil; try++ {
+		time.Sleep(time.Duration(dice.IntN(9)) * time.Millisecond)
+		for _, pid := range r.w.busy(ctx, "turn") {
+			if len(frozen) < 12 && dice.IntN(3) == 0 && signal([]int{pid}, syscall.SIGSTOP) == 1 {
+				frozen = append(frozen, pid)
+			}
 		}
 	}
-	return r.drain(ctx)
+	return frozen
 }
 
 // settled reports that the queue is empty, or that for a while nothing but frozen

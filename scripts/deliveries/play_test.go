@@ -300,7 +300,7 @@ func (r *run) freeze(ctx context.Context, wave int) []int {
 	for try := 0; try < 1000 && len(frozen) < 12 && ctx.Err() == nil; try++ {
 		time.Sleep(time.Duration(dice.IntN(9)) * time.Millisecond)
 		for _, pid := range r.w.busy(ctx, "turn") {
-			if len(frozen) < 12 && dice.IntN(3) == 0 && signal([]int{pid}, syscall.SIGSTOP) == 1 {
+			if len(frozen) < 12 && !slices.Contains(frozen, pid) && dice.IntN(3) == 0 && signal([]int{pid}, syscall.SIGSTOP) == 1 {
 				frozen = append(frozen, pid)
 			}
 		}

@@ -293,20 +293,32 @@ func (r *run) frozen(ctx context.Context, wave int) error {
 	return errors.Join(err, <-ended)
 }
 
-// freeze stops up to twelve processes that run a turn, each at some moment.
+// freeze stops up to sixteen processes that run a turn, each at some moment after
+// a model's answer: what follows is what must happen once.
 func (r *run) freeze(ctx context.Context, wave int) []int {
-	dice := rand.New(rand.NewPCG(uint64(wave), 7))
+	const most = 16
+	dice := rand.New(rand.NewPCG(r.p.dice.Uint64(), uint64(wave)))
 	var frozen []int
-	for try := 0; try < 1000 && len(frozen) < 12 && ctx.Err() == nil; try++ {
-		time.Sleep(time.Duration(dice.IntN(9)) * time.Millisecond)
-		for _, pid := range r.w.busy(ctx, "turn") {
-			if len(frozen) < 12 && !slices.Contains(frozen, pid) && dice.IntN(3) == 0 && signal([]int{pid}, syscall.SIGSTOP) == 1 {
+	for began := time.Now(); len(frozen) < most && time.Since(began) < freezing && ctx.Err() == nil; {
+		select {
+		case <-r.w.vendor.answers:
+		case <-time.After(100 * time.Millisecond):
+		}
+		// Asked before the pause: asking takes longer than a step of a turn.
+		running := r.w.busy(ctx, "turn")
+		time.Sleep(time.Duration(dice.IntN(12)) * time.Millisecond)
+		for _, pid := range running {
+			if len(frozen) < most && !slices.Contains(frozen, pid) && dice.IntN(2) == 0 && signal([]int{pid}, syscall.SIGSTOP) == 1 {
 				frozen = append(frozen, pid)
 			}
 		}
 	}
 	return frozen
 }
+
+// freezing bounds how long processes are looked for: the frozen must go on before
+// the host gives them up.
+const freezing = 10 * time.Second
 
 // settled reports that the queue is empty, or that for a while nothing but frozen
 // processes ran.

@@ -42,6 +42,8 @@ type vendor struct {
 	asked   map[string]int
 	marks   map[string]string // "agent persona" that a conversation's prompts showed
 	kill    func() bool
+	// answers has one element while the model has answered since it was last taken.
+	answers chan struct{}
 }
 
 // The marks of agents and personas in instructions and answers.
@@ -52,7 +54,8 @@ var (
 
 func newVendor(w *world) *vendor {
 	v := &vendor{Server: mockvendor.New(), w: w, planned: map[string]misbehaviour{}, met: map[misbehaviour]int{},
-		asked: map[string]int{}, marks: map[string]string{}}
+		asked: map[string]int{}, marks: map[string]string{},
+		answers: make(chan struct{}, 1)}
 	v.Respond(v.answer)
 	return v
 }
@@ -97,6 +100,10 @@ func (v *vendor) answer(conversation []mockvendor.Said) string {
 		v.foreign = append(v.foreign, "conversation "+word[1]+" was answered by "+was+" and "+marks)
 	}
 	v.marks[word[1]] = marks
+	select {
+	case v.answers <- struct{}{}:
+	default:
+	}
 	return "This is " + marks + " and I heard " + word[0]
 }
 

@@ -43,7 +43,7 @@ import (
 const usage = `usage: ./scripts/bench [--quick] [--only PARTS] [--streams N] [--json FILE] [--binaries DIR] [--profiles DIR]
 
   --quick         few rounds, about a minute
-  --only PARTS    only these, with commas: lambda hot serving ledger startup vault function sizes
+  --only PARTS    only these, with commas: lambda hot serving ledger startup vault function sizes webhook
   --streams N     only this: N streamed calls while all cores are busy; fails if one breaks
   --json FILE     writes the result there, too (always: build/bench/<UTC time>.json)
   --binaries DIR  measures the function binaries in DIR instead of building them
@@ -93,8 +93,8 @@ func parse(args []string) (options, error) {
 	f.Func("only", "", func(list string) error {
 		o.only = strings.Split(list, ",")
 		for _, part := range o.only {
-			if !slices.Contains([]string{partLambda, partHot, "serving", "ledger", "startup", "vault", "function", "sizes"}, part) {
-				return fmt.Errorf("--only takes lambda, hot, serving, ledger, startup, vault, function and sizes, not %q", part)
+			if !slices.Contains([]string{partLambda, partHot, "serving", "ledger", "startup", "vault", "function", "sizes", partHooks}, part) {
+				return fmt.Errorf("--only takes lambda, hot, serving, ledger, startup, vault, function, sizes and webhook, not %q", part)
 			}
 		}
 		return nil
@@ -206,6 +206,8 @@ func measure(ctx context.Context, o options, w *world, r *report) error {
 		{"vault", func() error { return vaultCosts(ctx, o, plan, w, r) }},
 		{"function", func() error { return goBenchmarks(ctx, o, plan, r) }},
 		{"sizes", func() error { return sizes(ctx, o, w, r) }},
+		// Last: it leaves a turn that waits.
+		{partHooks, func() error { return hooks(ctx, o, plan, w, r) }},
 	} {
 		if !o.wants(part.name) {
 			continue

@@ -24,6 +24,7 @@ func (r *report) print(out io.Writer) {
 	r.printServing(out)
 	r.printFunction(out)
 	r.printVault(out)
+	r.printHooks(out)
 	r.printStartup(out)
 	r.printSizes(out)
 	r.printLedger(out)

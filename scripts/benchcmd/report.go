@@ -37,13 +37,14 @@ type report struct {
 	Ledger []ledgerRow `json:"ledger,omitempty"`
 	Shards []shardRow  `json:"shards,omitempty"`
 	// Units are the write units of a request by the documented rule.
-	Units    []unitsRow `json:"write_units,omitempty"`
-	Hot      *hotReport `json:"hot,omitempty"`
-	Startup  []startRow `json:"startup,omitempty"`
-	Function []goRow    `json:"function,omitempty"`
-	Vault    *vaultRow  `json:"vault,omitempty"`
-	Sizes    []sizeRow  `json:"sizes,omitempty"`
-	Soak     *soakRow   `json:"soak,omitempty"`
+	Units    []unitsRow  `json:"write_units,omitempty"`
+	Hot      *hotReport  `json:"hot,omitempty"`
+	Startup  []startRow  `json:"startup,omitempty"`
+	Function []goRow     `json:"function,omitempty"`
+	Vault    *vaultRow   `json:"vault,omitempty"`
+	Hooks    *hookReport `json:"webhook,omitempty"`
+	Sizes    []sizeRow   `json:"sizes,omitempty"`
+	Soak     *soakRow    `json:"soak,omitempty"`
 }
 
 type machine struct {

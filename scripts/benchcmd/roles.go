@@ -2,21 +2,26 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/latchkey/latchkey/scripts/internal/rig"
 	"github.com/latchkey/latchkey/scripts/internal/stack"
+	"github.com/latchkey/latchkey/shared/table"
+	"github.com/latchkey/latchkey/shared/topology"
 )
 
 // address is what a server role announces.
@@ -29,8 +34,13 @@ type stackReady struct {
 	BaseURL     string `json:"base_url"`
 	InvokeURL   string `json:"invoke_url"`
 	OperatorKey string `json:"operator_key"`
-	// KeyCallsURL answers how often the model function called the key service.
+	// KeyCallsURL answers how often the model function called the key service, and
+	// the webhook function each operation.
 	KeyCallsURL string `json:"key_calls_url"`
+	// What the webhook function reaches the tables with.
+	HookDynamoDBURL string `json:"hook_dynamodb_url"`
+	HookAccessKey   string `json:"hook_access_key"`
+	SessionsTable   string `json:"sessions_table"`
 }
 
 const (
@@ -113,12 +123,13 @@ func runStack(args []string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	var keyCalls atomic.Int64
+	var hookCalls callCounter
 	counts, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	srv := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, `{"calls":%d}`, keyCalls.Load())
+		_ = json.NewEncoder(w).Encode(map[string]any{"calls": keyCalls.Load(), "webhook": hookCalls.all()})
 	})}
 	go func() { _ = srv.Serve(counts) }()
 	defer srv.Close()
@@ -127,6 +138,9 @@ func runStack(args []string) error {
 		OnAWSCall: func(c stack.AWSCall) {
 			if c.Function == functionName && c.Service == "kms" {
 				keyCalls.Add(1)
+			}
+			if c.Function == topology.Webhook {
+				hookCalls.add(c.Service + " " + c.Operation)
 			}
 		},
 		Env: map[string]string{
@@ -151,5 +165,29 @@ func runStack(args []string) error {
 	if err := stack.Prices(ctx, stack.Client{Base: s.BaseURL, Key: seeded.OperatorKey}, true); err != nil {
 		return err
 	}
-	return rig.Announce(stackReady{s.BaseURL, s.FunctionURLs[functionName], seeded.OperatorKey, "http://" + counts.Addr().String()})
+	env := s.Environment(topology.Webhook)
+	return rig.Announce(stackReady{BaseURL: s.BaseURL, InvokeURL: s.FunctionURLs[functionName], OperatorKey: seeded.OperatorKey,
+		KeyCallsURL: "http://" + counts.Addr().String(), HookDynamoDBURL: env["AWS_ENDPOINT_URL_DYNAMODB"], HookAccessKey: env["AWS_ACCESS_KEY_ID"],
+		SessionsTable: s.Tables[table.Sessions]})
+}
+
+// callCounter counts calls by name. It is safe for concurrent use.
+type callCounter struct {
+	mu sync.Mutex
+	n  map[string]int64
+}
+
+func (c *callCounter) add(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n == nil {
+		c.n = map[string]int64{}
+	}
+	c.n[name]++
+}
+
+func (c *callCounter) all() map[string]int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.n)
 }

@@ -56,7 +56,7 @@ func wire(env *boot.Env) (*Handler, error) {
 		client.Base = pay.APIBase
 	}
 	ledger := credit.New(db.Ledger(), credit.Options{})
-	sales := &topup.Service{Store: db.TopUps(), Payers: db.TopUps(), Ledger: ledger, Vendor: client, NewID: boot.NewID,
+	sales := &topup.Service{Store: db.TopUps(), Payers: db.TopUps(), Ledger: ledger, Vendor: client, Terms: terms{db.Orgs(), db.Orgs(), db.Commercial()}.Of, NewID: boot.NewID,
 		ReturnURL: env.Config.PublicURL + consolePath}
 	orders := &topup.Replenisher{Sales: sales, Store: db.TopUps(), Balances: ledger, Charger: client, Stage: env.Config.Stage}
 	api := admin.NewBilling(admin.Services{

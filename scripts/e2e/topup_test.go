@@ -14,6 +14,7 @@ import (
 
 	"github.com/latchkey/latchkey/scripts/internal/fakestripe"
 	"github.com/latchkey/latchkey/scripts/internal/stack"
+	"github.com/latchkey/latchkey/shared/commercial"
 )
 
 // The payment vendor's secrets are canaries, too.
@@ -35,7 +36,20 @@ func (x *tenant) order() (session string) {
 	if c.State != "pending" || c.Currency != "usd" {
 		x.t.Fatalf("%+v", c)
 	}
-	return strings.TrimPrefix(u.Path, "/pay/")
+	session = strings.TrimPrefix(u.Path, "/pay/")
+	x.carriesTerms(session)
+	return session
+}
+
+// carriesTerms checks that a payment says under which commercial policy it was
+// made: that of a tier without own keys.
+func (x *tenant) carriesTerms(payment string) {
+	x.t.Helper()
+	m := till.Metadata(payment)
+	p, problem := commercial.FromMetadata(m, "enterprise", nil)
+	if problem != "" || p.Rule != commercial.RuleMetadata || p.Normalised != "free" || p.Eligible || m["byokPolicyVersion"] != p.Version() {
+		x.t.Errorf("the payment's metadata: %v, problem %q, %+v", m, problem, p)
+	}
 }
 
 // deliverPayment sends a message as the vendor does.
@@ -256,6 +270,7 @@ func TestReplenishEndToEnd(t *testing.T) {
 	if len(charges) != 1 || x.credits().Posted != 10_000_000 {
 		t.Fatalf("%d payments, %+v", len(charges), x.credits())
 	}
+	x.carriesTerms(charges[0])
 	if x.call(http.MethodGet, "/billing/replenish", nil, &s); !s.UnderWay || s.Spent != 20_000_000 {
 		t.Errorf("%+v", s)
 	}

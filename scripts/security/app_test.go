@@ -44,11 +44,11 @@ func (t *tenant) call(c *cell, method, path string, in, out any) error {
 // app is an install of a channel with what only the vendor and we know.
 type app struct {
 	*tenant
-	c                            *cell
-	provider                     taxonomy.Channel
-	install                      string
-	secret, verify, token        string
-	application, team string
+	c                     *cell
+	provider              taxonomy.Channel
+	install               string
+	secret, verify, token string
+	application, team     string
 	// replies is how many messages must have been answered in the end.
 	replies int
 }

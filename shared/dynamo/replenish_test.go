@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -32,7 +33,7 @@ func (v *till) Charge(_ context.Context, c topup.Charge) (topup.Charged, error) 
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.asked++
-	if old, ok := v.charged[c.TopUp]; ok && (old.Cents != c.Cents || old.Customer != c.Customer || old.Method != c.Method) {
+	if old, ok := v.charged[c.TopUp]; ok && (old.Cents != c.Cents || old.Customer != c.Customer || old.Method != c.Method || !maps.Equal(old.Metadata, c.Metadata)) {
 		return topup.Charged{}, fault.New(fault.Internal, "t", "another payment under the same key")
 	}
 	if v.declined {
@@ -230,6 +231,11 @@ func TestReplenishKilled(t *testing.T) {
 	x.step(topup.Waits)
 	if len(x.till.charged) != 1 || x.till.asked != 4 {
 		t.Errorf("%d payments, asked %d times", len(x.till.charged), x.till.asked)
+	}
+	for id, c := range x.till.charged {
+		if kept, err := x.Sales.Store.TopUp(t.Context(), id); err != nil || c.Metadata["n"] != "1" || c.Metadata["org"] != "acme" || kept.Terms["n"] != "1" || x.agreed != 1 {
+			t.Errorf("the terms of one payment: %+v %+v %v", c.Metadata, kept.Terms, err)
+		}
 	}
 	// The message came before the answer, and the answer was lost.
 	y := newStanding(t, 0)

@@ -2,6 +2,7 @@ package dynamo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -138,6 +139,13 @@ func topUpItem(t topup.TopUp) item {
 	if t.Posted {
 		it[aPosted] = boolean(true)
 	}
+	if len(t.Terms) > 0 {
+		terms := item{}
+		for name, value := range t.Terms {
+			terms[name] = str(value)
+		}
+		it[aTerms] = mapping(terms)
+	}
 	if len(t.Disputes) > 0 {
 		all := make([]types.AttributeValue, len(t.Disputes))
 		for i, d := range t.Disputes {
@@ -153,6 +161,14 @@ func parseTopUp(id string, it item) (topup.TopUp, error) {
 	t := topup.TopUp{ID: id, Org: r.str(aOfOrg), State: topup.State(r.str(aState)), Cents: r.num(aCents), PaidCents: r.num(aPaid), Refunded: r.num(aRefunded),
 		Session: r.str(aSession), Intent: r.str(aIntent), Created: r.time(aCreated), PaidAt: r.time(aPaidAt),
 		Posted: r.bool(aPosted), Rev: r.num(aRev)}
+	if stored := r.sub(aTerms); len(stored) > 0 {
+		terms := read(stored)
+		t.Terms = make(map[string]string, len(stored))
+		for name := range stored {
+			t.Terms[name] = terms.str(name)
+		}
+		r.err = errors.Join(r.err, terms.err)
+	}
 	for _, v := range r.list(aDisputes) {
 		parts, ok := v.(*types.AttributeValueMemberL)
 		if !ok || len(parts.Value) != 3 {

@@ -53,6 +53,9 @@ type shop struct {
 	db     *dynamo.DB
 	now    time.Time
 	n      int
+	// agreed counts how often the terms were asked for, unagreed refuses them.
+	agreed   int
+	unagreed error
 }
 
 func newShop(t *testing.T) *shop {
@@ -64,6 +67,10 @@ func newShop(t *testing.T) *shop {
 	s := &shop{T: t, vendor: &cashier{intents: map[string]string{}}, ledger: credit.New(db.Ledger(), credit.Options{}), db: db,
 		now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
 	s.Service = &topup.Service{Store: db.TopUps(), Payers: db.TopUps(), Ledger: s.ledger, Vendor: s.vendor, ReturnURL: "https://x.example/b",
+		Terms: func(_ context.Context, org string) (map[string]string, error) {
+			s.agreed++
+			return map[string]string{"org": org, "n": fmt.Sprint(s.agreed)}, s.unagreed
+		},
 		NewID: func(time.Time) string { s.n++; return fmt.Sprintf("top%04d", s.n) }}
 	return s
 }
@@ -302,10 +309,19 @@ func TestTopUpStart(t *testing.T) {
 	if err != nil || pending.State != topup.Pending || pending.Session != "" || pending.Cents != 500 || pending.Org != "acme" {
 		t.Errorf("%+v %v", pending, err)
 	}
-	s.vendor.err, order.Op.ID = nil, "op2"
+	// Nothing is sold without terms.
+	s.unagreed = fault.New(fault.Unavailable, "test", "down")
+	if _, err := s.Start(t.Context(), order); fault.CodeOf(err) != fault.Unavailable || s.n != 1 {
+		t.Errorf("%v, %d records", err, s.n)
+	}
+	s.vendor.err, s.unagreed, s.agreed, order.Op.ID = nil, nil, 0, "op2"
 	got, err := s.Start(t.Context(), order)
 	if err != nil || got.URL == "" || len(s.vendor.opened) != 1 || !s.vendor.opened[0].SaveMethod || s.vendor.opened[0].Cents != 500 {
 		t.Fatalf("%+v %v", got, err)
+	}
+	want := map[string]string{"org": "acme", "n": "1"}
+	if kept, err := s.Store.TopUp(t.Context(), got.ID); err != nil || !maps.Equal(kept.Terms, want) || !maps.Equal(s.vendor.opened[0].Metadata, want) {
+		t.Errorf("%+v %+v %v", kept.Terms, s.vendor.opened[0].Metadata, err)
 	}
 	if id, err := s.Store.Owner(t.Context(), got.Session); err != nil || id != got.ID {
 		t.Errorf("%q %v", id, err)

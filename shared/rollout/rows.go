@@ -100,7 +100,7 @@ func atTheDoor() []Row {
 // inTheBody are the rows of verified requests, handshakes and limits.
 func inTheBody() []Row {
 	refused, forbidden := is(401, "hook.handshake_refused"), is(403, "hook.handshake_refused")
-	apps := pending("apps of the platform cannot be installed yet")
+	apps := pending("apps of the platform: only end to end so far")
 	return []Row{
 		all("exact replay inside the window", is(200, "hook.duplicate")),
 		row("replay with a changed unsigned header", is(200, "hook.duplicate"), none(noID), none(noID)),
@@ -121,7 +121,7 @@ func inTheBody() []Row {
 
 // behindTheQueue are the rows of settings, of dispatch and of turns.
 func behindTheQueue() []Row {
-	loops, media := pending("budgets against loops of bots"), pending("media of messages is not downloaded yet")
+	loops, media := pending("budgets against loops of bots"), pending("media: only end to end so far")
 	return []Row{
 		all("the bot's own message", is(200, "turn.self_ignored")),
 		row("another bot's message", is(200, "turn.bot_ignored"), is(200, "turn.bot_ignored"), none(likePeople)),

@@ -263,9 +263,15 @@ func (s *Replenisher) begin(ctx context.Context, r Replenish, now time.Time) (St
 	if payer.Customer == "" || payer.Method == "" {
 		return s.off(ctx, r, NoMethod, nil, now)
 	}
+	terms, err := s.Sales.Terms(ctx, r.Org)
+	if err != nil {
+		return "", err
+	}
 	r.Serial++
 	r.Spent += cents
-	t := TopUp{ID: chargeID(r.Org, r.Month, r.Serial), Org: r.Org, State: Pending, Cents: cents, Created: now, Rev: 1}
+	// The vendor takes a repeated request only with the same words: the terms stay
+	// those of the first one.
+	t := TopUp{ID: chargeID(r.Org, r.Month, r.Serial), Org: r.Org, State: Pending, Cents: cents, Terms: terms, Created: now, Rev: 1}
 	r.Current, r.Begun, r.Customer, r.Method = t.ID, now, payer.Customer, payer.Method
 	r.Rev++
 	if err := s.Store.WriteReplenish(ctx, r, Changes{TopUp: &t}); err != nil {
@@ -306,7 +312,7 @@ func (s *Replenisher) follow(ctx context.Context, r Replenish, now time.Time) (S
 
 // charge asks the vendor, for the same payment however often it is called.
 func (s *Replenisher) charge(ctx context.Context, r Replenish, t TopUp, now time.Time) (Step, error) {
-	c, err := s.Charger.Charge(ctx, Charge{TopUp: t.ID, Org: t.Org, Cents: t.Cents, Customer: r.Customer, Method: r.Method})
+	c, err := s.Charger.Charge(ctx, Charge{TopUp: t.ID, Org: t.Org, Cents: t.Cents, Customer: r.Customer, Method: r.Method, Metadata: t.Terms})
 	if fault.CodeOf(err) == fault.Internal {
 		// Refused as it stands, for example because the customer is gone.
 		c, err = Charged{Declined: true}, nil

@@ -20,7 +20,11 @@ type Service struct {
 	Payers PayerStore
 	Ledger Ledger
 	Vendor Vendor
-	NewID  func(time.Time) string
+	// Terms writes an organisation's commercial policy for the metadata of its
+	// payments: at most 40 keys of 40 bytes, values of 500 (docs.stripe.com/metadata,
+	// 2026-11-22, less our own).
+	Terms func(ctx context.Context, org string) (map[string]string, error)
+	NewID func(time.Time) string
 	// ReturnURL is where the vendor sends the customer back to.
 	ReturnURL string
 }
@@ -31,10 +35,8 @@ type Order struct {
 	Amount billing.Micro
 	// SaveMethod keeps the means of payment for payments without the customer.
 	SaveMethod bool
-	// Metadata goes to the vendor with the payment.
-	Metadata map[string]string
-	Op       audit.Op
-	Now      time.Time
+	Op         audit.Op
+	Now        time.Time
 }
 
 // Started is a top-up that waits for its payment at URL.
@@ -59,13 +61,17 @@ func (s *Service) Start(ctx context.Context, o Order) (Started, error) {
 	if err != nil {
 		return Started{}, err
 	}
-	t := TopUp{ID: s.NewID(o.Now), Org: o.Org, State: Pending, Cents: int64(o.Amount / PerCent), Created: o.Now.UTC().Truncate(time.Millisecond), Rev: 1}
+	terms, err := s.Terms(ctx, o.Org)
+	if err != nil {
+		return Started{}, err
+	}
+	t := TopUp{ID: s.NewID(o.Now), Org: o.Org, State: Pending, Cents: int64(o.Amount / PerCent), Terms: terms, Created: o.Now.UTC().Truncate(time.Millisecond), Rev: 1}
 	row := o.Op.Row(o.Org, "topup.create", t.ID, "amount", strconv.FormatInt(int64(o.Amount), 10))
 	if err := s.Store.CreateTopUp(ctx, t, row); err != nil {
 		return Started{}, err
 	}
 	session, err := s.Vendor.Checkout(ctx, Checkout{TopUp: t.ID, Org: t.Org, Cents: t.Cents, ReturnURL: s.ReturnURL,
-		Customer: payer.Customer, SaveMethod: o.SaveMethod, Metadata: o.Metadata})
+		Customer: payer.Customer, SaveMethod: o.SaveMethod, Metadata: t.Terms})
 	if err != nil {
 		return Started{}, err
 	}

@@ -73,6 +73,9 @@ type TopUp struct {
 	Refunded        int64
 	Disputes        []Dispute
 	Created, PaidAt time.Time
+	// Terms is the commercial policy under which it was begun, as the payment
+	// carries it.
+	Terms map[string]string
 	// Posted says that the ledger has all of this, so that a notice which tells
 	// nothing new does not touch the balance.
 	Posted bool

@@ -17,6 +17,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -223,6 +224,16 @@ func (s *Server) Charges(customer string) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// Metadata is what the payment of a checkout, or of a charge, carries.
+func (s *Server) Metadata(id string) map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.sessions[id]; c != nil {
+		return maps.Clone(c.intentMetadata)
+	}
+	return nil
 }
 
 // Customer is who paid a checkout, empty before.

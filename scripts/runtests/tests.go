@@ -87,9 +87,10 @@ func demo(ctx context.Context, s *suite) error {
 	return nil
 }
 
-// soakTests are the long runs: 20 seeds of faults on the ledger, 20 seeds of
-// crashes with 60 kills at every point, 10,000 deliveries of channel messages and
-// the mutants of both, 20,000 streams with both cores busy.
+// soakTests are the long runs: 20 seeds of faults on the ledger and of legacy token
+// counters, 20 seeds of crashes with 60 kills at every point, 10,000 deliveries of
+// channel messages, the mutants of these and of the security matrix, 20,000 streams
+// with both cores busy.
 func soakTests(ctx context.Context, s *suite) error {
 	s.env["LATCHKEY_SOAK"] = "1"
 	return errors.Join(

@@ -123,38 +123,40 @@ func TestContractCharge(t *testing.T) {
 	backend := sdk.GetBackendWithConfig(sdk.APIBackend, &sdk.BackendConfig{URL: sdk.String(srv.URL), HTTPClient: srv.Client(),
 		LeveledLogger: &sdk.LeveledLogger{Level: sdk.LevelNull}, MaxNetworkRetries: sdk.Int64(0)})
 	sc := sdk.NewClient(key, sdk.WithBackends(&sdk.Backends{API: backend}))
-	params := &sdk.PaymentIntentCreateParams{Amount: sdk.Int64(1500), Currency: sdk.String("usd"), Customer: sdk.String("cus_1"), PaymentMethod: sdk.String("pm_1"),
+	c := &stripe.Client{HTTP: srv.Client(), Base: srv.URL, Key: func(context.Context) (secret.Text, error) { return secret.FromString(key), nil }}
+	one, card := saves(t, f, c, "s1", true)
+	two, other := saves(t, f, c, "s2", true)
+	params := &sdk.PaymentIntentCreateParams{Amount: sdk.Int64(1500), Currency: sdk.String("usd"), Customer: sdk.String(one), PaymentMethod: sdk.String(card),
 		OffSession: sdk.Bool(true), Confirm: sdk.Bool(true), Description: sdk.String("Latchkey credits"), Metadata: map[string]string{"latchkey_topup": "t1"},
 		AutomaticPaymentMethods: &sdk.PaymentIntentCreateAutomaticPaymentMethodsParams{Enabled: sdk.Bool(true), AllowRedirects: sdk.String("never")}}
 	params.SetIdempotencyKey("charge-t1")
 	i, err := sc.V1PaymentIntents.Create(t.Context(), params)
-	if err != nil || i.Status != "succeeded" || i.AmountReceived != 1500 || i.Customer.ID != "cus_1" || i.PaymentMethod.ID != "pm_1" {
+	if err != nil || i.Status != "succeeded" || i.AmountReceived != 1500 || i.Customer.ID != one || i.PaymentMethod.ID != card {
 		t.Fatalf("%+v %v", i, err)
 	}
 	// Ours sends the same form: under the same key it is the same payment.
-	c := &stripe.Client{HTTP: srv.Client(), Base: srv.URL, Key: func(context.Context) (secret.Text, error) { return secret.FromString(key), nil }}
-	charge := topup.Charge{TopUp: "t1", Cents: 1500, Customer: "cus_1", Method: "pm_1"}
-	if got, err := c.Charge(t.Context(), charge); err != nil || got.Intent != i.ID || got.Declined || len(f.Charges("cus_1")) != 1 {
+	charge := topup.Charge{TopUp: "t1", Cents: 1500, Customer: one, Method: card}
+	if got, err := c.Charge(t.Context(), charge); err != nil || got.Intent != i.ID || got.Declined || len(f.Charges(one)) != 1 {
 		t.Errorf("%+v %v", got, err)
 	}
-	m := f.Message("payment_intent.succeeded", f.Charges("cus_1")[0], 0)
+	m := f.Message("payment_intent.succeeded", f.Charges(one)[0], 0)
 	if n, err := stripe.Parse(m); err != nil || n.Kind != topup.PaidNotice || n.TopUp != "t1" || n.Intent != i.ID || n.Method != "" {
 		t.Errorf("%+v %v", n, err)
 	}
-	f.Decline("cus_2", true)
-	charge.TopUp, charge.Customer = "t2", "cus_2"
+	f.Decline(two, true)
+	charge.TopUp, charge.Customer, charge.Method = "t2", two, other
 	for range 2 {
-		if got, err := c.Charge(t.Context(), charge); err != nil || !got.Declined || len(f.Charges("cus_2")) != 1 {
+		if got, err := c.Charge(t.Context(), charge); err != nil || !got.Declined || len(f.Charges(two)) != 1 {
 			t.Errorf("%+v %v", got, err)
 		}
 	}
-	params.Customer = sdk.String("cus_2")
+	params.Customer, params.PaymentMethod = sdk.String(two), sdk.String(other)
 	params.SetIdempotencyKey("k2")
 	_, err = sc.V1PaymentIntents.Create(t.Context(), params)
 	if e, ok := err.(*sdk.Error); !ok || e.Type != sdk.ErrorTypeCard || e.HTTPStatusCode != 402 || e.PaymentIntent.Status != "requires_payment_method" {
 		t.Errorf("%v", err)
 	}
-	m = f.Message("payment_intent.payment_failed", f.Charges("cus_2")[0], 0)
+	m = f.Message("payment_intent.payment_failed", f.Charges(two)[0], 0)
 	var e sdk.Event
 	var o sdk.PaymentIntent
 	if json.Unmarshal(m, &e) != nil || json.Unmarshal(e.Data.Raw, &o) != nil || o.Status != "requires_payment_method" || o.AmountReceived != 0 {
@@ -163,4 +165,32 @@ func TestContractCharge(t *testing.T) {
 	if n, err := stripe.Parse(m); err != nil || n.Kind != topup.FailedNotice || n.TopUp != "t2" || n.Currency != "usd" {
 		t.Errorf("%+v %v", n, err)
 	}
+	// Nobody pays with what another one saved, or with what nobody saved.
+	three, unsaved := saves(t, f, c, "s3", false)
+	for customer, method := range map[string]string{one: other, three: unsaved, "cus_none": card} {
+		params.Customer, params.PaymentMethod = sdk.String(customer), sdk.String(method)
+		params.SetIdempotencyKey("foreign-" + customer)
+		_, err := sc.V1PaymentIntents.Create(t.Context(), params)
+		if e, ok := err.(*sdk.Error); !ok || e.Code != sdk.ErrorCodeResourceMissing || e.Param != "payment_method" {
+			t.Errorf("%s with %s: %v", customer, method, err)
+		}
+	}
+	if n := len(f.Charges(one)) + len(f.Charges(three)) + len(f.Charges("cus_none")); n != 1 {
+		t.Errorf("%d charges", n)
+	}
+}
+
+// saves pays a checkout and returns who did, and with which method.
+func saves(t *testing.T, f *Server, c *stripe.Client, topUp string, save bool) (customer, method string) {
+	t.Helper()
+	s, err := c.Checkout(t.Context(), topup.Checkout{TopUp: topUp, Cents: 1500, ReturnURL: "https://x.example/b", SaveMethod: save})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e sdk.Event
+	var i sdk.PaymentIntent
+	if m := f.Pay(s.ID); json.Unmarshal(m[0], &e) != nil || json.Unmarshal(e.Data.Raw, &i) != nil || i.Customer == nil || i.PaymentMethod == nil {
+		t.Fatalf("%s", m[0])
+	}
+	return i.Customer.ID, i.PaymentMethod.ID
 }

@@ -28,7 +28,7 @@ func legacyTokenCommands() []command {
 		{name: "migrate legacy-tokens", about: "take organisations one step on from their legacy token counter to credits; one page a call (operator)", local: migrateLegacyTokens,
 			method: http.MethodPut, path: orgPath + "/billing",
 			columns:  receiptColumns(),
-			examples: []string{"lk migrate legacy-tokens --dry-run", "lk migrate legacy-tokens --apply --org acme --to shadow", "lk migrate legacy-tokens --apply --cursor acme --json"},
+			examples: []string{"lk migrate legacy-tokens --dry-run", "lk migrate legacy-tokens --apply --org acme --to shadow", "lk migrate legacy-tokens --apply --limit 100 --json"},
 			flags: []option{plain(boolean, "dry-run", "only say what would happen"), plain(boolean, "apply", "do it"),
 				plain(text, "to", ledgerModes+"; default the next on the way to credit"),
 				plain(text, "cursor", "what the page before printed as next"), plain(integer, "limit", "organisations per page, default 25")}},
@@ -104,7 +104,8 @@ func migrateLegacyTokens(ctx context.Context, in *invocation) error {
 	for _, id := range orgs {
 		r, there, err := legacyStep(ctx, c, id, to, apply)
 		if err != nil {
-			return errors.Join(in.showReceipts(out, id), err)
+			// The page is read again by the cursor that led to it.
+			return errors.Join(in.showReceipts(out, in.text("cursor")), err)
 		}
 		// One that never had a counter is not on the way, unless it was named.
 		if there || in.org != "" {

@@ -11,14 +11,22 @@ import (
 // TestMigrateLegacyTokens: a dry run changes nothing; a run makes the next step of
 // each organisation of a page that has a counter, and says what it could not do.
 func TestMigrateLegacyTokens(t *testing.T) {
-	modes := map[string]string{"a": "legacy", "b": "shadow", "c": "credit"}
+	modes := map[string]string{"a": "legacy", "b": "shadow", "c": "credit", "d": "legacy"}
 	var posted []string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		id := strings.Split(strings.TrimPrefix(r.URL.Path, "/api/orgs/"), "/")[0]
 		switch {
+		case r.URL.Path == "/api/orgs" && r.URL.Query().Get("cursor") == "Mg":
+			_, _ = w.Write([]byte(`{"items":[{"id":"d"},{"id":"e"}],"next_cursor":null}`))
+		case r.URL.Path == "/api/orgs" && r.URL.Query().Has("cursor"):
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(`{"error":{"message":"no such cursor","type":"invalid_request","code":"invalid_request"}}`))
 		case r.URL.Path == "/api/orgs":
-			_, _ = w.Write([]byte(`{"items":[{"id":"a"},{"id":"b"},{"id":"c"}],"next_cursor":"c"}`))
+			_, _ = w.Write([]byte(`{"items":[{"id":"a"},{"id":"b"},{"id":"c"}],"next_cursor":"Mg"}`))
+		case id == "e":
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = w.Write([]byte(`{"error":{"message":"the ledger cannot be read","type":"ledger_unavailable","code":"ledger_unavailable"}}`))
 		case r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/billing"):
 			var b struct {
 				Mode string `json:"ledger_mode"`
@@ -46,15 +54,16 @@ func TestMigrateLegacyTokens(t *testing.T) {
 			Getenv: func(name string) string {
 				return map[string]string{"LATCHKEY_URL": s.URL, "LATCHKEY_KEY": "lk_operator_k_0123456789abcdef0123456789abcdef"}[name]
 			}})
+		// What was done stands before what failed.
 		var v map[string]any
-		if err := json.Unmarshal([]byte(out.String()), &v); err != nil {
+		if err := json.NewDecoder(strings.NewReader(out.String())).Decode(&v); err != nil {
 			t.Fatalf("%d %q %q", code, out.String(), errOut.String())
 		}
 		return code, v
 	}
 	code, v := run("migrate", "legacy-tokens", "--dry-run")
 	items, _ := v["items"].([]any)
-	if code != ExitDone || len(items) != 2 || v["next"] != "c" || len(posted) != 0 {
+	if code != ExitDone || len(items) != 2 || v["next"] != "Mg" || len(posted) != 0 {
 		t.Fatalf("dry run: %d %v, posted %v", code, v, posted)
 	}
 	if b := items[1].(map[string]any); b["to"] != "draining" || b["allowed"] != false || b["reasons"].([]any)[0] != "seven whole days in shadow are needed" {
@@ -62,6 +71,12 @@ func TestMigrateLegacyTokens(t *testing.T) {
 	}
 	if code, v = run("migrate", "legacy-tokens", "--apply"); code != ExitRefused || strings.Join(posted, ",") != "a=shadow" {
 		t.Errorf("apply: %d %v, posted %v", code, v, posted)
+	}
+	// What cannot be read ends a page: the cursor that leads to this page is told.
+	posted = nil
+	code, v = run("migrate", "legacy-tokens", "--apply", "--cursor", "Mg")
+	if items, _ = v["items"].([]any); code != ExitRefused || len(items) != 1 || v["next"] != "Mg" || strings.Join(posted, ",") != "d=shadow" {
+		t.Errorf("second page: %d %v, posted %v", code, v, posted)
 	}
 	posted = nil
 	modes["c"] = "credit"

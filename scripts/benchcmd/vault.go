@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -129,19 +128,8 @@ func (w *world) keyCallCount(ctx context.Context) (int, error) {
 
 // environments is how many processes of the model function are running.
 func (w *world) environments(ctx context.Context) (int, error) {
-	var list []struct {
-		Name         string
-		Environments []json.RawMessage
-	}
-	if err := w.operator.Call(ctx, http.MethodGet, "/_local/functions", nil, &list); err != nil {
-		return 0, err
-	}
-	for _, f := range list {
-		if f.Name == functionName {
-			return len(f.Environments), nil
-		}
-	}
-	return 0, fmt.Errorf("the stack does not name the function %s", functionName)
+	pids, err := w.operator.Processes(ctx, functionName, "")
+	return len(pids), err
 }
 
 func (w *world) shiftClock(ctx context.Context, ahead time.Duration) error {

@@ -7,38 +7,23 @@ import (
 	"github.com/latchkey/latchkey/scripts/internal/mutate"
 )
 
-// mutant is a build with one guard of the ledger taken out.
-type mutant struct {
-	name string
-	// functions are built anew; the others are those of every stack.
-	functions []string
-	file      string
-	// edits are pairs: a text that must stand in the file exactly once, and what it
-	// becomes.
-	edits [][2]string
-}
-
 // mutants are those that the settlement design names.
-var mutants = []mutant{
-	{"no condition on the request", []string{"invoke"}, "shared/dynamo/ledger_reserve.go", [][2]string{
+var mutants = []mutate.Change{
+	{Name: "no condition on the request", Functions: []string{"invoke"}, File: "shared/dynamo/ledger_reserve.go", Edits: [][2]string{
 		{"ledgerPut(ledger, requestItem(r, shard), ifAbsent)", `ledgerPut(ledger, requestItem(r, shard), "")`}}},
-	{"settle ignores the state", []string{"settle", "sweep"}, "shared/dynamo/ledger_settle.go", [][2]string{
+	{Name: "settle ignores the state", Functions: []string{"settle", "sweep"}, File: "shared/dynamo/ledger_settle.go", Edits: [][2]string{
 		{`aws.String("#st = :used AND #hold = :h AND #a = :a")`, `aws.String("(#st = :used OR #st <> :used) AND #hold = :h AND #a = :a")`}}},
-	{"projection only adds", []string{"settle"}, "shared/dynamo/usage.go", [][2]string{
+	{Name: "projection only adds", Functions: []string{"settle"}, File: "shared/dynamo/usage.go", Edits: [][2]string{
 		{"act := ledgerPut(name, it, ifAbsent)", `act := ledgerPut(name, it, "")`}}},
-	{"sweep ignores the state", []string{"sweep"}, "shared/dynamo/ledger_sweep.go", [][2]string{
+	{Name: "sweep ignores the state", Functions: []string{"sweep"}, File: "shared/dynamo/ledger_sweep.go", Edits: [][2]string{
 		{`"#st = :was AND #hold = :h AND #exp < :now AND attribute_not_exists(#cka)"`,
 			`"(#st = :was OR #st <> :was) AND #hold = :h AND #exp < :now AND attribute_not_exists(#cka)"`}}},
-	{"floating cost", []string{"invoke"}, "shared/billing/cost.go", [][2]string{
+	{Name: "floating cost", Functions: []string{"invoke"}, File: "shared/billing/cost.go", Edits: [][2]string{
 		{"import (\n", "import (\n\t\"math\"\n"},
 		{"\toverflow bool\n", "\toverflow bool\n\tusd float64\n"},
 		{"perThousand bool) {\n", "perThousand bool) {\n\tif usd := float64(units) * (float64(rate) / 1e12); perThousand {\n\t\ts.usd += usd / 1000\n\t} else {\n\t\ts.usd += usd\n\t}\n"},
 		{"func (s *sum) micro(perMicro uint64) (Micro, bool) {\n", "func (s *sum) micro(perMicro uint64) (Micro, bool) {\n" +
 			"\tif !s.overflow && perMicro == milliPicoPerMicro {\n\t\treturn Micro(math.Ceil(s.usd * 1e6)), true\n\t}\n"}}},
-}
-
-func (m mutant) change() mutate.Change {
-	return mutate.Change{Name: m.name, Functions: m.functions, File: m.file, Edits: m.edits}
 }
 
 // TestCrashMutants: the harness refuses every build that lacks a guard. A run that
@@ -50,14 +35,14 @@ func TestCrashMutants(t *testing.T) {
 		list, size = mutants, plain
 	}
 	for _, m := range list {
-		t.Run(m.name, func(t *testing.T) { m.refused(t, size) })
+		t.Run(m.Name, func(t *testing.T) { refused(t, m, size) })
 	}
 }
 
 // refused plays seeds until one finds the mutant.
-func (m mutant) refused(t *testing.T, size limits) {
+func refused(t *testing.T, m mutate.Change, size limits) {
 	dir := t.TempDir()
-	if err := m.change().Build(t.Context(), root(), dir); err != nil {
+	if err := m.Build(t.Context(), root(), dir); err != nil {
 		t.Fatal(err)
 	}
 	w, err := start(t.Context(), dir)
@@ -83,7 +68,7 @@ func (m mutant) refused(t *testing.T, size limits) {
 // TestMutantsFitTheSource: every mutant can still be made.
 func TestMutantsFitTheSource(t *testing.T) {
 	for _, m := range mutants {
-		if _, err := m.change().Text(root()); err != nil {
+		if _, err := m.Text(root()); err != nil {
 			t.Error(err)
 		}
 	}

@@ -48,8 +48,20 @@ func (a *ask) started(ctx context.Context) <-chan reply {
 // killCallers kills every busy invoke process.
 func (s *seed) killCallers(ctx context.Context, point string) {
 	s.danger.Add(1)
-	s.count("kills: "+point, s.w.kill(ctx, "invoke"))
+	s.kill(ctx, point, "invoke")
 	s.danger.Add(1)
+}
+
+// kill kills every busy process of a function.
+func (s *seed) kill(ctx context.Context, point, function string) {
+	n, err := s.w.kill(ctx, function)
+	s.count("kills: "+point, n)
+	if err != nil {
+		s.broken("harness", "%s: killed %d of %s: %v", point, n, function, err)
+	}
+	if function == "settle" {
+		s.hurt.Add(int64(n))
+	}
 }
 
 // refusedAgain sends the request once more: its first outcome is unknown, so that
@@ -80,7 +92,7 @@ func (s *seed) atFault(ctx context.Context, a *ask, p killPoint, faults []map[st
 // usage is recorded, and what is left of one request must not meet the next one's
 // faults.
 func (s *seed) idle(ctx context.Context) {
-	if s.w.until(ctx, func() bool { return len(s.w.busy(ctx, "invoke", false)) == 0 }) != nil {
+	if s.w.until(ctx, func() bool { pids, err := s.w.busy(ctx, "invoke"); return err == nil && len(pids) == 0 }) != nil {
 		s.broken("harness", "callers never came to rest")
 	}
 }
@@ -267,7 +279,7 @@ func settleDies(ctx context.Context, s *seed, p killPoint, n int) error {
 		}
 		<-a.started(ctx)
 		s.met(ctx, p)
-		s.count("kills: "+p.name, s.w.kill(ctx, "settle"))
+		s.kill(ctx, p.name, "settle")
 		if err := s.w.clearFaults(ctx); err != nil {
 			return err
 		}
@@ -372,7 +384,7 @@ func sweepDies(ctx context.Context, s *seed, p killPoint, n int) error {
 			_, _ = s.w.sweep(ctx, time.Hour)
 		}()
 		s.met(ctx, p)
-		s.count("kills: "+p.name, s.w.kill(ctx, "sweep"))
+		s.kill(ctx, p.name, "sweep")
 		<-done
 		if err := s.w.clearFaults(ctx); err != nil {
 			return err

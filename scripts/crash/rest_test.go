@@ -187,12 +187,21 @@ func (s *seed) redrive(ctx context.Context) {
 	if err != nil || len(failed) == s.w.failed {
 		return
 	}
-	s.count("batches given up, delivered by hand", len(failed)-s.w.failed)
+	s.givenUp(len(failed) - s.w.failed)
 	s.w.failed = len(failed)
 	all, _ := s.w.records(s.since)
 	for chunk := range slices.Chunk(all, 90) {
 		s.deliver(ctx, rand.New(rand.NewPCG(s.n, 8)), chunk)
 	}
+}
+
+// givenUp is about n batches that the stream gave up: a seed that neither killed
+// settle nor broke its tables has none.
+func (s *seed) givenUp(n int) {
+	if s.hurt.Load() == 0 {
+		s.broken("F22", "%d batches were given up although nothing happened to settle", n)
+	}
+	s.count("batches given up, delivered by hand", n)
 }
 
 // projected waits until the usage rows are the replay of the entries (I13).

@@ -47,6 +47,9 @@ type seed struct {
 	// danger counts what may cost an answer its record: kills of the callers and
 	// outages, each counted when it begins and when it ends.
 	danger atomic.Int64
+	// hurt counts what may make the stream give a batch up: kills of settle and
+	// faults of its tables.
+	hurt atomic.Int64
 
 	mu         sync.Mutex
 	asks       []*ask

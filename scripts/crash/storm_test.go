@@ -158,8 +158,11 @@ func pause(ctx context.Context, d *rand.Rand, least, most int) bool {
 func (s *seed) killer(ctx context.Context, d *rand.Rand) {
 	for pause(ctx, d, 100, 400) {
 		function := []string{"invoke", "settle", "settle", "sweep"}[d.IntN(4)]
-		pids := s.w.busy(ctx, function, false)
+		pids, err := s.w.busy(ctx, function)
 		if len(pids) == 0 {
+			if err != nil && ctx.Err() == nil {
+				s.broken("harness", "whom to kill: %v", err)
+			}
 			continue
 		}
 		if function == "invoke" {
@@ -167,8 +170,11 @@ func (s *seed) killer(ctx context.Context, d *rand.Rand) {
 		}
 		_ = syscall.Kill(pids[d.IntN(len(pids))], syscall.SIGKILL)
 		s.count("storm kills: "+function, 1)
-		if function == "invoke" {
+		switch function {
+		case "invoke":
 			s.danger.Add(1)
+		case "settle":
+			s.hurt.Add(1)
 		}
 	}
 }
@@ -207,6 +213,9 @@ func (s *seed) faulter(ctx context.Context, d *rand.Rand) {
 		}
 		if s.w.fault(ctx, f) == nil {
 			s.count("faults", 1)
+			if f["function"] == "settle" {
+				s.hurt.Add(1)
+			}
 		}
 	}
 }
@@ -215,6 +224,7 @@ func (s *seed) faulter(ctx context.Context, d *rand.Rand) {
 func (s *seed) outage(ctx context.Context, d *rand.Rand) {
 	s.danger.Add(1)
 	defer s.danger.Add(1)
+	s.hurt.Add(1)
 	for _, function := range []string{"invoke", "settle", "sweep"} {
 		_ = s.w.fault(ctx, map[string]any{"service": "dynamodb", "function": function, "error": "unavailable"})
 	}

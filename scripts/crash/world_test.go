@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -79,6 +80,7 @@ func start(ctx context.Context, functions string) (*world, error) {
 	w := &world{vendor: mockvendor.New(), rates: map[string][2]int64{}, patience: patience}
 	l, err := mockvendor.Listen(w.vendor)
 	if err != nil {
+		_ = os.RemoveAll(dir)
 		return nil, err
 	}
 	w.stop = func() {
@@ -192,47 +194,24 @@ func (w *world) faultsLeft(ctx context.Context) int {
 	return len(list.Items)
 }
 
-// busy lists the process ids of a function's environments that run a call, or of
-// all with idle.
-func (w *world) busy(ctx context.Context, function string, idle bool) []int {
-	var list []struct {
-		Name         string
-		Environments []struct {
-			PID   int
-			State string
-		}
-	}
-	if err := (stack.Client{Base: w.BaseURL}).Call(ctx, http.MethodGet, "/_local/functions", nil, &list); err != nil {
-		return nil
-	}
-	var pids []int
-	for _, f := range list {
-		for _, e := range f.Environments {
-			if f.Name == function && (e.State == "busy" || idle) {
-				pids = append(pids, e.PID)
-			}
-		}
-	}
-	return pids
+// busy lists the process ids of a function's environments that run a call.
+func (w *world) busy(ctx context.Context, function string) ([]int, error) {
+	return stack.Client{Base: w.BaseURL}.Processes(ctx, function, "busy")
 }
 
 // kill ends the busy processes of a function and waits until they are gone.
-func (w *world) kill(ctx context.Context, function string) int {
-	pids := w.busy(ctx, function, false)
+func (w *world) kill(ctx context.Context, function string) (int, error) {
+	pids, err := w.busy(ctx, function)
+	if err != nil {
+		return 0, err
+	}
 	for _, pid := range pids {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	_ = w.until(ctx, func() bool {
-		for _, left := range w.busy(ctx, function, true) {
-			for _, pid := range pids {
-				if left == pid {
-					return false
-				}
-			}
-		}
-		return true
+	return len(pids), w.until(ctx, func() bool {
+		left, err := stack.Client{Base: w.BaseURL}.Processes(ctx, function, "")
+		return err == nil && !slices.ContainsFunc(left, func(pid int) bool { return slices.Contains(pids, pid) })
 	})
-	return len(pids)
 }
 
 var errNever = errors.New("never happened")

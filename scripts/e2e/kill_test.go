@@ -24,31 +24,11 @@ func rounds() int {
 	return 3
 }
 
-type function struct {
-	Name         string
-	Environments []struct {
-		PID       int
-		State     string
-		RequestID string `json:"request_id"`
-	}
-}
-
 // busy returns the process ids of a function's busy environments.
 func busy(t testing.TB, name string) []int {
 	t.Helper()
-	resp, err := http.Get(world.BaseURL + "/_local/functions")
+	pids, err := operator().Processes(t.Context(), name, "busy")
 	must(t, err)
-	defer resp.Body.Close()
-	var list []function
-	must(t, json.NewDecoder(resp.Body).Decode(&list))
-	var pids []int
-	for _, f := range list {
-		for _, e := range f.Environments {
-			if f.Name == name && e.State == "busy" {
-				pids = append(pids, e.PID)
-			}
-		}
-	}
 	return pids
 }
 

@@ -150,7 +150,7 @@ func TestAgents(t *testing.T) {
 		total = 1000
 	}
 	began := time.Now()
-	found, err := rooms(ctx, w, total)
+	found, err := rooms(ctx, w, 1, total)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,14 +170,14 @@ func (r *roomsReport) broken(format string, args ...any) {
 	r.violations = append(r.violations, fmt.Sprintf(format, args...))
 }
 
-// rooms plays total messages and looks at everything that came of them.
-func rooms(ctx context.Context, w *world, total int) (*roomsReport, error) {
+// rooms plays total messages, who says them by the seed, and looks at everything that came of them.
+func rooms(ctx context.Context, w *world, seed uint64, total int) (*roomsReport, error) {
 	s, err := newStage(ctx, w)
 	if err != nil {
 		return nil, err
 	}
 	r := new(roomsReport)
-	dice := rand.New(rand.NewPCG(1, 2))
+	dice := rand.New(rand.NewPCG(seed, 2))
 	said := map[int]int{} // messages per seat
 	group, slots := sync.WaitGroup{}, make(chan struct{}, 8)
 	var mu sync.Mutex
@@ -208,7 +208,7 @@ func rooms(ctx context.Context, w *world, total int) (*roomsReport, error) {
 	if failed != nil {
 		return nil, failed
 	}
-	if err := until(ctx, "the queue is empty", func() bool {
+	if err := w.until(ctx, "the queue is empty", func() bool {
 		visible, inFlight := w.backlog()
 		return visible+inFlight == 0
 	}); err != nil {

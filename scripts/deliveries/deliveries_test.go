@@ -10,19 +10,43 @@ import (
 	"time"
 )
 
-// deliver plays a plan and checks what came of it.
-func deliver(ctx context.Context, w *world, seed uint64, s size) (*run, error) {
+// deliver plays a plan and checks what came of it; log is told how far it is.
+func deliver(ctx context.Context, w *world, seed uint64, s size, log func(format string, args ...any)) (*run, error) {
 	p, err := newPlan(ctx, w, seed, s)
 	if err != nil {
 		return nil, err
 	}
 	r := &run{w: w, p: p}
+	defer r.tell(ctx, log)()
 	if err := r.play(ctx); err != nil {
 		// What is lost is said first; that the run did not end follows from it.
 		r.wrong("%v", err)
 		r.stuck()
 	}
 	return r, r.check(ctx)
+}
+
+// tell says every ten seconds how far the run is, until the returned function is
+// called.
+func (r *run) tell(ctx context.Context, log func(format string, args ...any)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	began := time.Now()
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(10 * time.Second):
+			}
+			visible, inFlight := r.w.backlog()
+			log("%4.0f s: wave %d of %d, %d requests, %d deliveries of the queue, %d waiting, %d in work, %d replies, %d + %d killed, %d frozen", time.Since(began).Seconds(),
+				r.at.Load(), 3*r.p.size.cycles, r.c.requests.Load(), r.w.received.Load(), visible, inFlight, len(r.w.vendor.Posts()),
+				r.c.turnKills.Load(), r.c.webhookKills.Load(), r.c.frozen.Load())
+		}
+	}()
+	return func() { cancel(); <-done }
 }
 
 // stuck says what the queue still holds, for who looks for the reason.
@@ -42,7 +66,8 @@ func (r *run) stuck() {
 
 // TestDeliveries: duplicates, overtaking, killed and frozen processes and failing
 // vendors; every accepted message has one turn and at most one visible reply, in
-// order, charged once. LATCHKEY_SOAK=1 makes 10,000 deliveries.
+// order, charged once. LATCHKEY_SOAK=1 makes 10,000 deliveries,
+// LATCHKEY_TEST_DELIVERIES another number.
 func TestDeliveries(t *testing.T) {
 	ctx := t.Context()
 	w, err := start(ctx, "")
@@ -54,13 +79,20 @@ func TestDeliveries(t *testing.T) {
 	if soak() {
 		s = soaked
 	}
+	if v := os.Getenv("LATCHKEY_TEST_DELIVERIES"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < plain.deliveries {
+			t.Fatalf("LATCHKEY_TEST_DELIVERIES=%s: a number of at least %d", v, plain.deliveries)
+		}
+		s = long(n)
+	}
 	if v := os.Getenv("LATCHKEY_TEST_SEED"); v != "" {
 		if seed, err = strconv.ParseUint(v, 10, 64); err != nil {
 			t.Fatal(err)
 		}
 	}
 	began := time.Now()
-	r, err := deliver(ctx, w, seed, s)
+	r, err := deliver(ctx, w, seed, s, t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +116,8 @@ func (r *run) report(took time.Duration) string {
 		n    int
 	}{
 		{"requests of vendors", int(c.requests.Load())},
-		{"of them repeats of the plan", r.p.size.deliveries - len(r.p.events)},
+		{"repeats of the plan", r.p.size.deliveries - len(r.p.events)},
+		{"requests of messages that had been accepted", int(c.repeats.Load())},
 		{"retries after a request that failed", int(c.retries.Load())},
 		{"requests without a 2xx", int(c.refused.Load())},
 		{"webhook processes killed", int(c.webhookKills.Load())},

@@ -20,6 +20,9 @@
 // their own), so that the queue's three receptions suffice and a dead letter is
 // always a fault. The seed fixes the plan, not which process meets what.
 //
+// An outcome is right only with its cause: what the vendor did to the send, or a
+// second reception. A plan that met none of its disturbances is refused, too.
+//
 // That the harness can fail is shown by mutants: builds of the functions with one
-// guard taken out, each of which it must refuse.
+// guard taken out, each of which it must refuse for that reason.
 package deliveries

@@ -2,90 +2,118 @@ package deliveries
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/latchkey/latchkey/scripts/internal/mutate"
 )
 
-// mutant is a build with one guard of the channel path taken out, and the run that
-// must refuse it.
+// mutant is a build with one guard of the channel path taken out, the run that
+// must refuse it, and what a violation of that run must say.
 type mutant struct {
 	mutate.Change
-	play func(context.Context, *world, uint64) ([]string, error)
+	want string
+	kind string // of the run, see plays
 }
 
 func mutants() []mutant {
 	return []mutant{
 		{mutate.Change{Name: "dedupe swallows what was not enqueued", Functions: []string{"webhook"}, File: "shared/webhook/ingest/people.go", Edits: [][2]string{
 			{"receipt, _, dedupe = c.d.Dedupe.Receive(", "var fresh bool\n\treceipt, fresh, dedupe = c.d.Dedupe.Receive("},
-			{"return receipt, dedupe, person", "receipt.Enqueued = receipt.Enqueued || dedupe == nil && !fresh\n\treturn receipt, dedupe, person"}}}, playPlain},
+			{"return receipt, dedupe, person", "receipt.Enqueued = receipt.Enqueued || dedupe == nil && !fresh\n\treturn receipt, dedupe, person"}}}, "accepted true, stored false", "plain"},
 		{mutate.Change{Name: "a part is claimed without fence and state", Functions: []string{"turn"}, File: "shared/dynamo/turns.go", Edits: [][2]string{
 			{`ConditionExpression: aws.String("#fc = :fc"), ExpressionAttributeNames: names, ExpressionAttributeValues: values}},` + "\n\t\t\t{Update: update},",
 				`ConditionExpression: aws.String("#fc = :fc OR #fc <> :fc"), ExpressionAttributeNames: names, ExpressionAttributeValues: values}},` + "\n\t\t\t{Update: update},"},
-			{`aws.String("#st = :was AND #fc = :wasfc")`, `aws.String("(#st = :was AND #fc = :wasfc) OR #st <> :was OR #fc <> :wasfc")`}}}, playPlain},
+			{`aws.String("#st = :was AND #fc = :wasfc")`, `aws.String("(#st = :was AND #fc = :wasfc) OR #st <> :was OR #fc <> :wasfc")`}}}, "2 replies were seen", "plain"},
+		{mutate.Change{Name: "nothing is sent and its outcome unknown", Functions: []string{"turn"}, File: "shared/agent/turn/send.go", Edits: [][2]string{
+			{"id, failure := x.entry.Adapter.Send(sending, ", "id, failure := func(context.Context, channel.Call, channel.Outgoing) (string, *channel.Failure) {\n" +
+				"\t\treturn \"\", &channel.Failure{Certainty: channel.Ambiguous}\n\t}(sending, "}}}, "the outbox says unknown", "plain"},
 		{mutate.Change{Name: "every message has a group of its own", Functions: []string{"webhook"}, File: "shared/webhook/ingest/ingest.go", Edits: [][2]string{
-			{"c.d.Queue.Send(ctx, job.Key().Hash(), ", "c.d.Queue.Send(ctx, session.QueueID(c.inst.ID, receipt.EventID), "}}}, playPlain},
+			{"c.d.Queue.Send(ctx, job.Key().Hash(), ", "c.d.Queue.Send(ctx, session.QueueID(c.inst.ID, receipt.EventID), "}}}, " groups", "plain"},
 		{mutate.Change{Name: "all messages have one group", Functions: []string{"webhook"}, File: "shared/webhook/ingest/ingest.go", Edits: [][2]string{
-			{"c.d.Queue.Send(ctx, job.Key().Hash(), ", `c.d.Queue.Send(ctx, "group", `}}}, playPlain},
+			{"c.d.Queue.Send(ctx, job.Key().Hash(), ", `c.d.Queue.Send(ctx, "group", `}}}, "share group", "plain"},
 		{mutate.Change{Name: "personas share a conversation", Functions: []string{"webhook", "turn"}, File: "shared/session/session.go", Edits: [][2]string{
-			{"parts := []string{k.Org, k.Install, k.Agent, k.Persona, ", "parts := []string{k.Org, k.Install, k.Agent, "}}}, playRooms},
+			{"parts := []string{k.Org, k.Install, k.Agent, k.Persona, ", "parts := []string{k.Org, k.Install, k.Agent, "}}}, "a prompt for q", "rooms"},
 		{mutate.Change{Name: "apps and agents share a conversation", Functions: []string{"webhook", "turn"}, File: "shared/session/session.go", Edits: [][2]string{
-			{"parts := []string{k.Org, k.Install, k.Agent, k.Persona, ", "parts := []string{k.Org, k.Persona, "}}}, playRooms},
+			{"parts := []string{k.Org, k.Install, k.Agent, k.Persona, ", "parts := []string{k.Org, k.Persona, "}}}, "a prompt for q", "rooms"},
 	}
 }
 
+// plays are the runs of mutants: what each finds wrong.
+var plays = map[string]func(context.Context, *world, uint64) ([]string, error){"plain": playPlain, "rooms": playRooms}
+
 func playPlain(ctx context.Context, w *world, seed uint64) ([]string, error) {
-	r, err := deliver(ctx, w, seed, plain)
+	r, err := deliver(ctx, w, seed, plain, func(string, ...any) {})
 	if r == nil {
 		return nil, err
 	}
 	return r.broken, err
 }
 
-func playRooms(ctx context.Context, w *world, _ uint64) ([]string, error) {
-	r, err := rooms(ctx, w, 60)
+func playRooms(ctx context.Context, w *world, seed uint64) ([]string, error) {
+	r, err := rooms(ctx, w, seed, 60)
 	if r == nil {
 		return nil, err
 	}
 	return r.violations, err
 }
 
-// TestMutants: the harness refuses every build that lacks a guard. It is part of
-// the long run.
+// seeds are how many runs a mutant may pass.
+const seeds = 3
+
+// TestMutants: the harness refuses every build that lacks a guard, for the reason
+// that the guard is for, and finds nothing wrong with the source by the same seed.
+// It is part of the long run.
 func TestMutants(t *testing.T) {
 	if !soak() {
 		t.Skip("only with LATCHKEY_SOAK=1")
 	}
+	green := map[string]bool{} // kind and seed
 	for _, m := range mutants() {
-		t.Run(m.Name, m.refused)
+		t.Run(m.Name, func(t *testing.T) { m.refused(t, green) })
 	}
 }
 
 // refused plays seeds until one finds the mutant.
-func (m mutant) refused(t *testing.T) {
+func (m mutant) refused(t *testing.T, green map[string]bool) {
 	dir := t.TempDir()
 	if err := m.Build(t.Context(), root(), dir); err != nil {
 		t.Fatal(err)
 	}
-	for seed := uint64(1); seed <= 3; seed++ {
-		w, err := start(t.Context(), dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		broken, err := m.play(t.Context(), w, seed)
-		w.stop()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(broken) > 0 {
-			t.Logf("refused by seed %d, %d violations:", seed, len(broken))
-			for _, b := range broken[:min(len(broken), 6)] {
-				t.Log(b)
+	for seed := uint64(1); seed <= seeds; seed++ {
+		if run := fmt.Sprint(m.kind, seed); !green[run] {
+			if broken := m.broken(t, "", seed); len(broken) > 0 {
+				t.Fatalf("seed %d refuses the source: %q", seed, broken)
 			}
+			green[run] = true
+		}
+		broken := m.broken(t, dir, seed)
+		t.Logf("seed %d: %d violations", seed, len(broken))
+		for _, b := range broken[:min(len(broken), 6)] {
+			t.Log(b)
+		}
+		if i := slices.IndexFunc(broken, func(b string) bool { return strings.Contains(b, m.want) }); i >= 0 {
+			t.Logf("refused by seed %d: %s", seed, broken[i])
 			return
 		}
 	}
-	t.Error("three seeds found nothing wrong with it")
+	t.Errorf("%d seeds found nothing that says %q", seeds, m.want)
+}
+
+// broken is what a run of a seed finds wrong with the functions in a folder.
+func (m mutant) broken(t *testing.T, functions string, seed uint64) []string {
+	w, err := start(t.Context(), functions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.stop()
+	broken, err := plays[m.kind](t.Context(), w, seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return broken
 }
 
 // TestMutantsFitTheSource: every mutant can still be made.

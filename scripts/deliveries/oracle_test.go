@@ -37,6 +37,7 @@ func (r *run) check(ctx context.Context) error {
 		r.wrong("%s was answered although no turn says so", word)
 	}
 	r.checkQueue()
+	r.disturbed()
 	failures, err := r.w.Failures()
 	for _, f := range failures {
 		r.wrong("given up: %s %s %v", f.Source, f.Name, f.Body)
@@ -223,21 +224,67 @@ func (r *run) checkOutbox(a *app, word string, t turnView, posts []mockvendor.Po
 			r.wrong("%s was answered in %s %s with the key %s", word, p.Channel, p.ThreadTS, p.KeyHash)
 		}
 	}
-	ok := false
-	switch state := t.Outbox[0].State; state {
+	r.w.vendor.mu.Lock()
+	did := r.w.vendor.did[word]
+	r.w.vendor.mu.Unlock()
+	state, receives := t.Outbox[0].State, r.w.receives(word)
+	switch state {
 	case "sent":
 		r.c.sent++
-		ok = len(posts) == 1 && posts[0].TS == t.Outbox[0].ProviderMessageID
 	case "unknown":
 		r.c.unknown++
 		r.c.visibleUnknown += len(posts)
-		ok = len(posts) <= 1
 	case "failed":
 		r.c.failed++
-		ok = len(posts) == 0 && t.State == "ended"
 	}
-	if !ok {
-		r.wrong("%s: the outbox says %s, %d replies were seen", word, t.Outbox[0].State, len(posts))
+	if !explained(state, did, receives, len(posts)) || state == "failed" && t.State != "ended" ||
+		state == "sent" && posts[0].TS != t.Outbox[0].ProviderMessageID {
+		r.wrong("%s: the outbox says %s (turn %s), %d replies were seen, %d receptions, the vendor: %q", word, state, t.State, len(posts), receives, did)
+	}
+}
+
+// explained reports whether what the outbox says of a part can have come of what
+// its vendor did to the send, and of how often the message was received: more than
+// once when its process was killed or frozen.
+func explained(state string, did misbehaviour, receives, posts int) bool {
+	switch did {
+	case keeps500, keepsCut, hangs:
+		return state == "unknown" && posts == 1
+	case drops500:
+		return state == "unknown" && posts == 0
+	case refuses:
+		return state == "failed" && posts == 0 || state == "unknown" && posts == 0 && receives > 1
+	case killsAll:
+		return (state == "unknown" || state == "sent") && posts == 1
+	}
+	return state == "sent" && posts == 1 || state == "unknown" && posts <= 1 && receives > 1
+}
+
+// disturbed notes what a plan must have met and did not: of a run in which nothing
+// goes wrong nothing follows.
+func (r *run) disturbed() {
+	c := &r.c
+	none := func(what string, n int64) {
+		if n == 0 {
+			r.wrong("a plan without disturbance: no %s", what)
+		}
+	}
+	none("process of turn was killed", c.turnKills.Load())
+	none("process of webhook was killed", c.webhookKills.Load())
+	none("process was frozen", c.frozen.Load())
+	none("request was a repeat of an accepted one", c.repeats.Load())
+	none("request failed and was made again", c.retries.Load())
+	if r.p.size.deliveries >= 1000 {
+		none("messages overtook each other", c.overtaken.Load())
+	}
+	r.w.vendor.mu.Lock()
+	defer r.w.vendor.mu.Unlock()
+	none("send met a failure", int64(len(r.w.vendor.met)))
+	for what, n := range r.p.meant {
+		// Whether processes are killed and asked to wait depends on receptions, too.
+		if n >= 3 && what != killsAll && what != limits {
+			none("send was "+string(what), int64(r.w.vendor.met[what]))
+		}
 	}
 }
 

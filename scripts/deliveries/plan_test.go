@@ -21,8 +21,13 @@ type size struct {
 var (
 	// plain is in every run, soaked in the long one.
 	plain  = size{conversations: 24, deliveries: 300, cycles: 1, every: 12, enqueueFaults: 12}
-	soaked = size{conversations: 200, deliveries: 10_000, cycles: 4, every: 40, enqueueFaults: 30, hangs: 6}
+	soaked = long(10_000)
 )
+
+// long is a run of n deliveries: waves stay of a size, conversations of a length.
+func long(n int) size {
+	return size{conversations: max(24, n/50), deliveries: n, cycles: max(1, n/2500), every: 40, enqueueFaults: 30, hangs: max(1, n/1500)}
+}
 
 // duplicates is the share of deliveries that repeat an earlier one, in percent.
 const duplicates = 20
@@ -63,11 +68,12 @@ type plan struct {
 	apps   []*app
 	talks  []*talk
 	events []*event
+	meant  map[misbehaviour]int // how many sends shall meet what
 }
 
 // newPlan makes organisations with an app each, and what is said.
 func newPlan(ctx context.Context, w *world, seed uint64, s size) (*plan, error) {
-	p := &plan{size: s, dice: rand.New(rand.NewPCG(seed, 3))}
+	p := &plan{size: s, dice: rand.New(rand.NewPCG(seed, 3)), meant: map[misbehaviour]int{}}
 	for i, provider := range []string{"slack", "telegram", "whatsapp", "slack", "telegram", "whatsapp"} {
 		o, err := w.newOrg(ctx, fmt.Sprintf("Deliveries %d", i))
 		if err != nil {
@@ -167,6 +173,7 @@ func (p *plan) misbehave(v *vendor) {
 		}
 		if what != behaves {
 			v.planned[e.word] = what
+			p.meant[what]++
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/latchkey/latchkey/scripts/internal/stack"
 )
 
 // beyondVisibility is longer than a message stays invisible after its function
@@ -21,7 +23,7 @@ type counts struct {
 	requests, retries, refused        atomic.Int64
 	turnKills, webhookKills, frozen   atomic.Int64
 	enqueueFaults                     atomic.Int64
-	early                             atomic.Int64 // accepted at the first request
+	repeats                           atomic.Int64 // requests of a message that had been accepted
 	overtaken                         atomic.Int64 // a later message of its conversation was accepted before it
 	accepted, sent, unknown, failed   int
 	visible, visibleUnknown, repeated int
@@ -38,6 +40,7 @@ type run struct {
 	broken []string
 	// killing is on in the waves that may kill turns.
 	killing atomic.Bool
+	at      atomic.Int64 // the wave that is played, from 1
 	shifted time.Duration
 }
 
@@ -55,6 +58,7 @@ func (r *run) play(ctx context.Context) error {
 	r.w.vendor.mu.Unlock()
 	waves := 3 * r.p.size.cycles
 	for wave := range waves {
+		r.at.Store(int64(wave + 1))
 		var err error
 		if wave%3 != 2 {
 			err = r.refuseEnqueues(ctx)
@@ -106,7 +110,7 @@ func (r *run) wave(ctx context.Context, wave int) error {
 		group.Go(func() { r.converse(ctx, t, wave, dice) })
 	}
 	group.Wait()
-	err := until(ctx, fmt.Sprintf("the queue comes to rest in wave %d", wave+1), r.quiet(ctx, !r.killing.Load()))
+	err := r.w.until(ctx, fmt.Sprintf("the queue comes to rest in wave %d", wave+1), r.quiet(ctx, !r.killing.Load()))
 	close(done)
 	killer.Wait()
 	return err
@@ -138,13 +142,13 @@ func (r *run) killSome(ctx context.Context, done <-chan struct{}, wave int) {
 		case <-time.After(time.Duration(1+dice.IntN(4)) * time.Millisecond):
 		}
 		if r.w.received.Load() >= turns {
-			if pids := r.w.busy(ctx, "turn"); len(pids) > 0 {
+			if pids := r.busy(ctx, "turn"); len(pids) > 0 {
 				r.c.turnKills.Add(int64(signal(pids[dice.IntN(len(pids)):][:1], syscall.SIGKILL)))
 				turns = r.w.received.Load() + every/2 + dice.Int64N(every)
 			}
 		}
 		if r.c.requests.Load() >= hooks {
-			if pids := r.w.busy(ctx, "webhook"); len(pids) > 0 {
+			if pids := r.busy(ctx, "webhook"); len(pids) > 0 {
 				r.c.webhookKills.Add(int64(signal(pids[dice.IntN(len(pids)):][:1], syscall.SIGKILL)))
 				hooks = r.c.requests.Load() + every/2 + dice.Int64N(every)
 			}
@@ -152,12 +156,22 @@ func (r *run) killSome(ctx context.Context, done <-chan struct{}, wave int) {
 	}
 }
 
+// busy lists the processes of a function that run a call. That the stack does not
+// tell them is a fault of the run: nobody would be killed.
+func (r *run) busy(ctx context.Context, function string) []int {
+	pids, err := stack.Client{Base: r.w.BaseURL}.Processes(ctx, function, "busy")
+	if err != nil && ctx.Err() == nil {
+		r.wrong("whom to kill: %v", err)
+	}
+	return pids
+}
+
 // killTurns ends every turn process that runs, if this wave kills.
 func (r *run) killTurns() bool {
 	if !r.killing.Load() {
 		return false
 	}
-	r.c.turnKills.Add(int64(signal(r.w.busy(context.Background(), "turn"), syscall.SIGKILL)))
+	r.c.turnKills.Add(int64(signal(r.busy(context.Background(), "turn"), syscall.SIGKILL)))
 	return true
 }
 
@@ -193,9 +207,7 @@ func (r *run) converse(ctx context.Context, t *talk, wave int, dice *rand.Rand) 
 			continue
 		}
 		again(i, false)
-		if r.first(ctx, e) {
-			r.c.early.Add(1)
-		} else {
+		if !r.first(ctx, e) {
 			r.c.retries.Add(1)
 			later = append(later, due{e, i + 1 + dice.IntN(3)})
 		}
@@ -234,6 +246,9 @@ func (r *run) request(ctx context.Context, e *event) bool {
 	e.mu.Lock()
 	if e.began == 0 {
 		e.began = r.tick.Add(1)
+	}
+	if e.accepted > 0 {
+		r.c.repeats.Add(1)
 	}
 	e.mu.Unlock()
 	r.c.requests.Add(1)
@@ -280,11 +295,11 @@ func (r *run) frozen(ctx context.Context, wave int) error {
 	if err == nil {
 		// One that had just become idle when it was frozen may be given a new message,
 		// which waits for it.
-		err = until(ctx, "the messages of frozen processes are handled by others", r.settled(ctx, frozen))
+		err = r.w.until(ctx, "the messages of frozen processes are handled by others", r.settled(ctx, frozen))
 	}
 	signal(frozen, syscall.SIGCONT)
 	if err == nil {
-		err = until(ctx, "frozen processes end", r.settled(ctx, nil))
+		err = r.w.until(ctx, "frozen processes end", r.settled(ctx, nil))
 	}
 	if visible, inFlight := r.w.backlog(); err == nil && visible+inFlight > 0 {
 		// What the host gave up meanwhile left its message invisible.
@@ -305,7 +320,7 @@ func (r *run) freeze(ctx context.Context, wave int) []int {
 		case <-time.After(100 * time.Millisecond):
 		}
 		// Asked before the pause: asking takes longer than a step of a turn.
-		running := r.w.busy(ctx, "turn")
+		running := r.busy(ctx, "turn")
 		time.Sleep(time.Duration(dice.IntN(12)) * time.Millisecond)
 		for _, pid := range running {
 			if len(frozen) < most && !slices.Contains(frozen, pid) && dice.IntN(2) == 0 && signal([]int{pid}, syscall.SIGSTOP) == 1 {
@@ -329,7 +344,7 @@ func (r *run) settled(ctx context.Context, frozen []int) func() bool {
 		if visible, inFlight := r.w.backlog(); visible+inFlight == 0 {
 			return true
 		}
-		others := slices.ContainsFunc(r.w.busy(ctx, "turn"), func(pid int) bool { return !slices.Contains(frozen, pid) })
+		others := slices.ContainsFunc(r.busy(ctx, "turn"), func(pid int) bool { return !slices.Contains(frozen, pid) })
 		if n := r.w.received.Load(); others || n != before {
 			since, before = time.Now(), n
 		}
@@ -344,7 +359,7 @@ func (r *run) shift(ctx context.Context) error {
 
 // drain waits until the queue is empty.
 func (r *run) drain(ctx context.Context) error {
-	return until(ctx, "the queue is empty after a wave without kills", r.quiet(ctx, true))
+	return r.w.until(ctx, "the queue is empty after a wave without kills", r.quiet(ctx, true))
 }
 
 // rest ends everything that was left, as production would.
@@ -355,7 +370,7 @@ func (r *run) rest(ctx context.Context) error {
 	if err := r.drain(ctx); err != nil {
 		return err
 	}
-	return until(ctx, "nothing is held", func() bool {
+	return r.w.until(ctx, "nothing is held", func() bool {
 		at := r.w.Clock.Now().Add(time.Hour)
 		err := r.w.local(ctx, "/invoke/sweep", map[string]any{"time": at.Format(time.RFC3339), "source": "aws.events", "detail-type": "Scheduled Event", "detail": map[string]any{}})
 		if err != nil {

@@ -36,6 +36,7 @@ type vendor struct {
 	mu      sync.Mutex
 	planned map[string]misbehaviour // by word, taken by the first send
 	met     map[misbehaviour]int
+	did     map[string]misbehaviour // by word, what its send met
 	// foreign are prompts that hold words of two conversations, or marks that do
 	// not belong to them.
 	foreign []string
@@ -54,7 +55,7 @@ var (
 
 func newVendor(w *world) *vendor {
 	v := &vendor{Server: mockvendor.New(), w: w, planned: map[string]misbehaviour{}, met: map[misbehaviour]int{},
-		asked: map[string]int{}, marks: map[string]string{},
+		did: map[string]misbehaviour{}, asked: map[string]int{}, marks: map[string]string{},
 		answers: make(chan struct{}, 1)}
 	v.Respond(v.answer)
 	return v
@@ -177,6 +178,7 @@ func (v *vendor) take(word string) misbehaviour {
 	}
 	v.mu.Lock()
 	v.met[what]++
+	v.did[word] = what
 	v.mu.Unlock()
 	return what
 }

@@ -32,7 +32,7 @@ func soak() bool { return os.Getenv("LATCHKEY_SOAK") != "" }
 const (
 	platformKey = "sk-platform-deliveries"
 	simChat     = "openrouter/sim-chat"
-	// patience bounds every wait for other processes. It expects no speed.
+	// patience bounds every wait in which nothing moves. It expects no speed.
 	patience = 3 * time.Minute
 )
 
@@ -93,6 +93,7 @@ func start(ctx context.Context, functions string) (*world, error) {
 	w.vendor = newVendor(w)
 	l, err := mockvendor.Listen(w.vendor)
 	if err != nil {
+		_ = os.RemoveAll(dir)
 		return nil, err
 	}
 	w.stop = func() {
@@ -192,29 +193,6 @@ func (w *world) shift(ctx context.Context, by time.Duration) error {
 	return w.local(ctx, "/clock", map[string]any{"offset_seconds": int((w.Clock.Offset() + by).Seconds())})
 }
 
-// busy lists the process ids of a function's environments that run a call.
-func (w *world) busy(ctx context.Context, function string) []int {
-	var list []struct {
-		Name         string
-		Environments []struct {
-			PID   int
-			State string
-		}
-	}
-	if err := (stack.Client{Base: w.BaseURL}).Call(ctx, http.MethodGet, "/_local/functions", nil, &list); err != nil {
-		return nil
-	}
-	var pids []int
-	for _, f := range list {
-		for _, e := range f.Environments {
-			if f.Name == function && e.State == "busy" && e.PID > 0 {
-				pids = append(pids, e.PID)
-			}
-		}
-	}
-	return pids
-}
-
 // signal sends a signal to processes of the stack.
 func signal(pids []int, s syscall.Signal) int {
 	n := 0
@@ -236,15 +214,22 @@ func (w *world) backlog() (visible, inFlight int) {
 	return visible, inFlight
 }
 
-// until polls a condition that other processes bring about.
-func until(ctx context.Context, what string, ok func() bool) error {
-	for deadline := time.Now().Add(patience); ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
+// until polls a condition that other processes bring about. It gives up when the
+// queue has delivered nothing for as long as patience lasts, so that a larger run
+// has more time.
+func (w *world) until(ctx context.Context, what string, ok func() bool) error {
+	since, before := time.Now(), w.received.Load()
+	for ctx.Err() == nil {
 		if ok() {
 			return nil
 		}
-		if time.Now().After(deadline) {
+		if n := w.received.Load(); n != before {
+			since, before = time.Now(), n
+		}
+		if time.Since(since) > patience {
 			break
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	return fmt.Errorf("never happened: %s", what)
 }

@@ -128,6 +128,8 @@ type VoiceForm struct {
 	// Format is a name of the speech contract: "opus" (in Ogg) or "mp3".
 	Format   string
 	MaxBytes int
+	// Captionless: no text goes with it.
+	Captionless bool
 }
 
 // MaxCaption is how many UTF-16 units of text every vendor takes whole, with a

@@ -16,8 +16,8 @@ import (
 	"github.com/latchkey/latchkey/shared/table"
 )
 
-// Sessions implements [session.Dedupe], [session.Turns], [session.Transcript]
-// and [session.Reader].
+// Sessions implements [session.Dedupe], [session.Turns], [session.Transcript],
+// [session.Aliases] and [session.Reader].
 type Sessions struct{ db *DB }
 
 // Sessions returns the store of conversations.

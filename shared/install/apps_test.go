@@ -138,3 +138,23 @@ func TestAppRefusals(t *testing.T) {
 		}
 	}
 }
+
+// TestAppKeepsItsIdentity: tenants hold a copy of it, so it changes in a draft only.
+func TestAppKeepsItsIdentity(t *testing.T) {
+	e := newEnv(t)
+	app := e.app("1")
+	rename := func(id, to string) error {
+		_, err := e.s.Update(t.Context(), e.op(), org.Operator, id, install.Patch{Config: webhook.Config{"app_id": {to}}})
+		return err
+	}
+	e.want(rename(app.ID, "A2"), fault.Conflict, "")
+	e.want(rename(app.ID, "A1"), "", "") // the same
+	if got, _, err := e.store.Install(t.Context(), app.ID); err != nil || got.Config.Get("app_id") != "A1" {
+		t.Fatal(got, err)
+	}
+	draft, err := e.s.CreateApp(t.Context(), e.op(), install.New{ID: "2", Provider: "slack", Config: webhook.Config{"app_id": {"A7"}}})
+	if err != nil || draft.State != install.Draft {
+		t.Fatal(draft, err)
+	}
+	e.want(rename(draft.ID, "A8"), "", "")
+}

@@ -44,9 +44,13 @@ func (s *Service) TokenRejected(ctx context.Context, op audit.Op, orgID, id stri
 // TokenAccepted forgets rejections: the token sends again.
 func (s *Service) TokenAccepted(ctx context.Context, op audit.Op, orgID, id string) error {
 	return s.count(ctx, op, orgID, id, func(i Install) (Install, bool) {
-		counted := i.Rejections > 0
+		// One that was suspended meanwhile keeps the count: a late reply neither
+		// resumes it nor tells its owner again.
+		if i.Rejections == 0 || !i.State.Verifies() {
+			return i, false
+		}
 		i.Rejections = 0
-		return i, counted
+		return i, true
 	})
 }
 

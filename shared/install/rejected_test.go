@@ -86,6 +86,15 @@ func TestTokenRejections(t *testing.T) {
 	step(e.s.Resume)
 	want(install.Active, 0, 1)
 	e.want(e.s.TokenRejected(ctx, e.op(), "o2", "i1"), fault.NotFound, "")
+	// A reply that was under way when the install was suspended changes nothing.
+	reject()
+	step(e.s.Suspend)
+	rows = len(e.store.Rows)
+	e.want(e.s.TokenAccepted(ctx, e.op(), "o1", "i1"), "", "")
+	want(install.Suspended, 1, 1)
+	if len(e.store.Rows) != rows {
+		t.Fatalf("written: %+v", e.store.Rows[rows:])
+	}
 }
 
 // busy is a store whose first writes meet others.

@@ -72,6 +72,13 @@ func (s *Service) Update(ctx context.Context, op audit.Op, orgID, id string, p P
 		if i.Mode == Platform && len(p.Config)+len(p.Secrets) > 0 {
 			return i, authorised()
 		}
+		if i.Mode == App && i.State != Draft && e.Shared != nil {
+			for _, name := range e.Shared.Settings {
+				if v, given := p.Config[name]; given && !slices.Equal(v, i.Config[name]) {
+					return i, conflict("the tenants of this app hold its " + name + ", which cannot change; add a new app")
+				}
+			}
+		}
 		config := webhook.Config{}
 		maps.Copy(config, i.Config)
 		maps.Copy(config, p.Config)

@@ -7,8 +7,8 @@
 // it saw to security-matrix.json, which is part of the build.
 //
 // Everything fails closed: an absent column, an absent row, a result that is not
-// known, a file made from other rows or a verdict that its rows do not bear out
-// is a refusal. What the file says is never trusted over [Rows].
+// known, a file whose cells are not those of [Rows] or a verdict that its rows do not
+// bear out is a refusal. What the file says is never trusted over [Rows].
 package rollout
 
 import (

@@ -22,9 +22,8 @@ import (
 
 // Limits.
 const (
-	// MinTokens and MaxTokens bound a budget that an agent states.
+	// MinTokens is the least budget, of an agent that states one, too.
 	MinTokens = 500
-	MaxTokens = 200_000
 	// defaultTokens is the budget where the model's window is not known, and the
 	// most that is taken without being asked for: history is paid for with every
 	// message.

@@ -17,25 +17,30 @@ import (
 func (x *run) resume(ctx context.Context) error {
 	for _, s := range x.turn.Steps {
 		x.turn.RequestIDs = merge(x.turn.RequestIDs, []string{s.RequestID})
-		if err := x.commitStep(ctx, s); err != nil {
+		if err := x.committed(ctx, s.Receipt); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (x *run) commitStep(ctx context.Context, s session.Step) error {
-	if len(s.Receipt) == 0 {
+// committed records what a receipt is for. Another outcome that was recorded first
+// stands: no repeat changes that.
+func (x *run) committed(ctx context.Context, receipt []byte) error {
+	if len(receipt) == 0 {
 		return nil
 	}
-	return x.d.Model.Commit(ctx, x.turn.Org, s.Receipt)
+	if err := x.d.Model.Commit(ctx, x.turn.Org, receipt); fault.CodeOf(err) != fault.Conflict {
+		return err
+	}
+	return nil
 }
 
 // stored notes a step that was written just now and commits its model request.
 func (x *run) stored(ctx context.Context, s session.Step) error {
 	x.turn.Steps = append(slices.Clone(x.turn.Steps), s)
 	x.turn.RequestIDs = merge(x.turn.RequestIDs, []string{s.RequestID})
-	return x.commitStep(ctx, s)
+	return x.committed(ctx, s.Receipt)
 }
 
 // request is what every model call of the turn has in common. step names it among

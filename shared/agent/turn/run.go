@@ -95,8 +95,8 @@ func (x *run) steps(ctx context.Context) *end {
 	// A stored answer is committed whatever became of the install: the vendor
 	// was paid for it.
 	if !x.turn.Committed && len(x.turn.Receipt) > 0 {
-		if err := x.d.Model.Commit(ctx, x.turn.Org, x.turn.Receipt); err != nil {
-			return again(err)
+		if stop := x.commit(ctx, x.turn.Receipt); stop != nil {
+			return stop
 		}
 		x.turn.Committed = true
 		if err := x.d.Turns.Note(ctx, x.turn, x.d.Now()); err != nil {
@@ -209,6 +209,7 @@ func (x *run) refused(ctx context.Context, err error) *end {
 		x.turn.Notice = string(f.Code)
 		return x.plan(ctx, Notice, "", session.Pin{})
 	case f.Code == fault.PriceMissing:
+		x.unheld(ctx)
 		x.turn.Notice = string(f.Code)
 		return x.plan(ctx, NoticeSetup, "", session.Pin{})
 	}
@@ -217,8 +218,11 @@ func (x *run) refused(ctx context.Context, err error) *end {
 }
 
 // plan stores text as parts to send. Without a role it does not become part of
-// the conversation. pin is what the text was answered with.
+// the conversation. pin is what the text was answered with. It is stored although
+// the time of what led to it is up.
 func (x *run) plan(ctx context.Context, text string, role session.Role, pin session.Pin) *end {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+	defer cancel()
 	var parts []session.Part
 	for i, p := range x.entry.Adapter.Split(text) {
 		if i == maxParts {

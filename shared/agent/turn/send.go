@@ -56,24 +56,12 @@ func (x *run) sendParts(ctx context.Context) *end {
 // pause waits as long as the vendor asked for, if the run's time allows it: what is
 // handed back to the queue holds up the conversation for longer.
 func (x *run) pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 || x.paused+d > maxPause || !fits(ctx, d+sendTime+storeTime) {
+	// Without an end nobody knows whether there is the time.
+	if _, ends := ctx.Deadline(); !ends || d <= 0 || x.paused+d > maxPause || !timeFor(ctx, d+sendTime+storeTime) {
 		return false
 	}
 	x.paused += d
 	return x.d.Wait(ctx, d)
-}
-
-// fits reports whether there is so much time before the run's own end. Without an
-// end nobody knows.
-func fits(ctx context.Context, d time.Duration) bool {
-	limit, ok := ctx.Deadline()
-	if !ok {
-		return false
-	}
-	until, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	mine, _ := until.Deadline()
-	return mine.Before(limit)
 }
 
 // move changes part k in the store and then here.
@@ -98,7 +86,7 @@ func (x *run) sendPart(ctx context.Context, k int) *end {
 	if stop != nil {
 		return x.drop(ctx, k, stop)
 	}
-	if _, ends := ctx.Deadline(); ends && !fits(ctx, sendTime) {
+	if !timeFor(ctx, sendTime) {
 		// A send that the end of the invocation cuts off would be ambiguous.
 		return &end{retry: true, code: Retry, detail: "no_time"}
 	}

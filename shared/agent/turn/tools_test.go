@@ -248,10 +248,24 @@ func TestToolFailures(t *testing.T) {
 	if got, _ := e.state("Ev1"); got.State != session.TurnEnded || got.Code != "content_filtered" || !slices.Equal(m.posted, []bool{false}) || m.committed[len(m.committed)-1] != "posted receipt1" {
 		t.Fatalf("%+v %q", got, m.committed)
 	}
-	e, m, k = newTools(t, []string{"look"})
-	k.onCall = func() { m.err = fault.New(fault.InsufficientCredits, "", "x") }
-	e.deliver(e.job, 1)
-	if got, _ := e.state("Ev1"); got.Notice == "" || len(e.vendor.posts) != 1 || !slices.Equal(m.posted, []bool{false}) {
-		t.Fatalf("%+v %v", got, m.posted)
+	for _, code := range []fault.Code{fault.InsufficientCredits, fault.PriceMissing} {
+		e, m, k = newTools(t, []string{"look"})
+		k.onCall = func() { m.err = fault.New(code, "", "x") }
+		e.deliver(e.job, 1)
+		if got, _ := e.state("Ev1"); got.Notice == "" || len(e.vendor.posts) != 1 || !slices.Equal(m.posted, []bool{false}) {
+			t.Fatalf("%s: %+v %v", code, got, m.posted)
+		}
+	}
+}
+
+// TestCommitThatLost: where another outcome was recorded first, the turn goes on.
+func TestCommitThatLost(t *testing.T) {
+	e, m, k := newTools(t, []string{"look"})
+	m.commitErr = fault.New(fault.Conflict, "", "x")
+	if r := e.deliver(e.job, 1); r.Retry || len(k.called) != 1 || len(m.asked) != 2 || len(e.vendor.posts) != 1 {
+		t.Fatalf("%+v, %d calls, asked %d times, %d posts", r, len(k.called), len(m.asked), len(e.vendor.posts))
+	}
+	if got, _ := e.state("Ev1"); got.State != session.TurnDone {
+		t.Fatalf("%+v", got)
 	}
 }

@@ -1,10 +1,12 @@
 // Package turn runs one agent turn: a queued message becomes one answer of the
 // model and one reply on the channel.
 //
-// Flow: claim the turn → check the install → append the user's message → sum up
+// Flow: claim the turn → check the install → put a recording into words, which
+// later runs of the turn use → append the user's message → sum up
 // the oldest messages if all of them do not fit the agent's budget → ask the
 // model → store the answer with its parts and the model side's receipt → commit
-// the receipt → send the parts in order. Every step is stored before the next,
+// the receipt → send the parts in order, a short one spoken where the person spoke
+// and the agent has a voice. Every step is stored before the next,
 // so a run that dies is continued by the next reception of the message where it
 // stopped: a stored answer is committed and sent without asking the model again.
 //
@@ -23,9 +25,9 @@
 // demands a signed message is refused on one that was not.
 //
 // A failure that may pass is returned for another try. One that cannot ends the
-// turn without a reply and is recorded; the only exception is an organisation
-// without credits, whose people get one short notice instead of silence, because
-// they cannot see our records and would keep asking.
+// turn without a reply and is recorded. Where credits or a price are missing, or a
+// recording was not understood, people get one short notice instead of silence,
+// because they cannot see our records and would keep asking.
 //
 // Posting an answer is an action of the platform, which may have a price: what it
 // costs is held before the model is asked, charged once when a part was sent, and

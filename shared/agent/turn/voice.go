@@ -103,6 +103,7 @@ const (
 	NoticeTooLong    = "That recording is too long for me. Please send one of at most 10 minutes, or write to me."
 	NoticeUnreadable = "I couldn't open that recording. Please send it again, or write to me."
 	NoticeSilent     = "I couldn't hear any words in that recording. Please send it again, or write to me."
+	NoticeOutage     = "I couldn't listen to that recording just now. Please send it again later, or write to me."
 	NoticeDeaf       = "I can't listen to recordings here. Please write to me instead."
 )
 
@@ -186,7 +187,7 @@ func (x *run) fetch(ctx context.Context, note channel.Attachment) (channel.File,
 	if failure.TokenRejected {
 		x.record(ctx, TokenRejected, failure.Detail)
 	}
-	if failure.Retry && x.turn.Attempts < hearTries {
+	if failure.Retry && x.tries() < hearTries {
 		return file, &end{retry: true, code: Retry, detail: string(failure.Code), after: failure.RetryAfter}
 	}
 	notice := NoticeUnreadable
@@ -200,7 +201,7 @@ func (x *run) fetch(ctx context.Context, note channel.Attachment) (channel.File,
 func (x *run) deaf(ctx context.Context, err error) *end {
 	f := fault.As(err)
 	switch retry := f.Retryable() || f.Code == fault.Internal; {
-	case f.Code == fault.InsufficientCredits, retry && x.turn.Attempts < hearTries:
+	case f.Code == fault.InsufficientCredits, retry && x.tries() < hearTries:
 		return x.refused(ctx, err)
 	}
 	if f.RequestID != "" {
@@ -212,8 +213,19 @@ func (x *run) deaf(ctx context.Context, err error) *end {
 	case fault.TooLarge:
 		return x.unheard(ctx, MediaUnheard, string(f.Code), NoticeTooLong)
 	}
-	return x.unheard(ctx, MediaUnheard, string(f.Code), NoticeDeaf)
+	notice := NoticeDeaf
+	switch {
+	case f.Code == fault.PriceMissing:
+		notice = NoticeSetup
+	case f.Retryable(), f.Code == fault.Internal:
+		notice = NoticeOutage
+	}
+	return x.unheard(ctx, MediaUnheard, string(f.Code), notice)
 }
+
+// tries counts what was tried: a reception that was lost before its claim counts,
+// too, because the queue gives no more of them for it.
+func (x *run) tries() int64 { return max(x.turn.Attempts, x.del.Receive) }
 
 // unheard tells the person that the recording was not understood.
 func (x *run) unheard(ctx context.Context, code Code, detail, notice string) *end {
@@ -226,13 +238,8 @@ func (x *run) unheard(ctx context.Context, code Code, detail, notice string) *en
 // nothing, so that a later run need not know.
 func (x *run) heard(ctx context.Context) *end { return x.commit(ctx, x.turn.HeardReceipt) }
 
-// commit records what a receipt is for. Another outcome that was recorded first
-// stands: no repeat changes that.
 func (x *run) commit(ctx context.Context, receipt []byte) *end {
-	if len(receipt) == 0 {
-		return nil
-	}
-	if err := x.d.Model.Commit(ctx, x.turn.Org, receipt); err != nil && fault.CodeOf(err) != fault.Conflict {
+	if err := x.committed(ctx, receipt); err != nil {
 		return again(err)
 	}
 	return nil
@@ -252,11 +259,16 @@ func (x *run) voiceOf(a agent.Agent) string {
 }
 
 // aloud marks an answer that is to be spoken: one that is short enough to be
-// listened to, and to go with its text in one message.
+// listened to, and to go with its text in one message. An address, which nobody
+// speaks, would be lost where no text goes beside.
 func (x *run) aloud(parts []session.Part) {
-	if x.voice != "" && len(parts) == 1 && len(utf16.Encode([]rune(parts[0].Text))) <= channel.MaxCaption {
-		parts[0].Voice = x.voice
+	if x.voice == "" || len(parts) != 1 || len(utf16.Encode([]rune(parts[0].Text))) > channel.MaxCaption {
+		return
 	}
+	if s, ok := x.entry.Adapter.(Speaker); !ok || s.VoiceForm().Captionless && address.MatchString(parts[0].Text) {
+		return
+	}
+	parts[0].Voice = x.voice
 }
 
 // speak makes the speech of part k, none for text alone: where it is no voice part,
@@ -323,7 +335,9 @@ func unspoken(out channel.Outgoing, f *channel.Failure) bool {
 func (x *run) asText(ctx context.Context, k int, code string) *end {
 	x.record(ctx, VoiceFailed, code)
 	x.mute = true
-	if err := x.move(ctx, k, session.Planned, "", code, x.turn.Fence); err != nil {
+	storing, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+	defer cancel()
+	if err := x.move(storing, k, session.Planned, "", code, x.turn.Fence); err != nil {
 		return again(err)
 	}
 	return x.sendPart(ctx, k)

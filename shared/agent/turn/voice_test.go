@@ -10,11 +10,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchkey/latchkey/shared/agent"
 	"github.com/latchkey/latchkey/shared/agent/turn"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/channels/telegram"
 	"github.com/latchkey/latchkey/shared/egress"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
@@ -39,13 +41,17 @@ type talker struct {
 	text                string
 	hearErr, speakErr   error
 	onHear, onSpeak     func()
+	wait                bool // until the time is up
 	audio               []byte
 	lastSpoken          turn.SpeakRequest
 	hearReceipt         string
 	spokenReceiptNumber int
 }
 
-func (s *talker) Hear(_ context.Context, q turn.HearRequest) (turn.Heard, error) {
+func (s *talker) Hear(ctx context.Context, q turn.HearRequest) (turn.Heard, error) {
+	if s.wait {
+		<-ctx.Done()
+	}
 	s.heard = append(s.heard, fmt.Sprintf("%s %d %d %s", q.CallID, q.Attempt, len(q.Audio), q.MIME))
 	if s.onHear != nil {
 		s.onHear()
@@ -341,9 +347,77 @@ func TestRecordingComesLater(t *testing.T) {
 			t.Fatalf("try %d: %+v", n+1, r)
 		}
 	}
-	if got, _ := never.turn("Ev1"); got.Code != "media.unheard" || len(never.via.texts) != 1 {
-		t.Fatalf("%+v", got)
+	if got, _ := never.turn("Ev1"); got.Code != "media.unheard" || len(never.via.texts) != 1 || !strings.Contains(never.via.texts[0], turn.NoticeOutage) {
+		t.Fatalf("%+v %q", got, never.via.texts)
 	}
+}
+
+// TestLastTryOfARecording: on the last reception people are told, although the time
+// for the recording is up, or a reception was lost before its claim.
+func TestLastTryOfARecording(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*voiceEnv)
+		notice string
+	}{
+		"a file that never comes": {func(e *voiceEnv) {
+			e.via.file = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+		}, turn.NoticeUnreadable},
+		"a transcription that never ends": {func(e *voiceEnv) {
+			e.talk.wait, e.talk.hearErr = true, fault.New(fault.ProviderTimeout, "", "")
+		}, turn.NoticeOutage},
+		"a price that is missing": {func(e *voiceEnv) {
+			e.talk.hearErr = fault.New(fault.PriceMissing, "", "")
+		}, turn.NoticeSetup},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newVoiceEnv(t)
+			c.change(e)
+			ctx, cancel := context.WithTimeout(t.Context(), hearReserve+300*time.Millisecond)
+			defer cancel()
+			if r := e.deliverIn(ctx, e.job, 3); r.Retry {
+				t.Fatalf("%+v %q", r, e.audit.codes)
+			}
+			if got, _ := e.turn("Ev1"); got.Attempts != 1 || len(e.via.texts) != 1 || !strings.Contains(e.via.texts[0], c.notice) {
+				t.Fatalf("%+v %q", got, e.via.texts)
+			}
+		})
+	}
+}
+
+// hearReserve is what a run keeps of its time for everything behind a recording.
+const hearReserve = 45 * time.Second
+
+// TestAddressIsNotSpokenAway: an answer with an address goes as text where no text
+// goes with speech.
+func TestAddressIsNotSpokenAway(t *testing.T) {
+	for _, captionless := range []bool{false, true} {
+		e := newVoiceEnv(t)
+		e.deps.Catalog = quiet{telegram.Adapter{}, captionless}
+		e.run = turn.New(e.deps)
+		e.model.answer.Text = "Pay at https://pay.example/1 please."
+		e.deliver(e.job, 1)
+		if spoken := len(e.talk.spoken) == 1; spoken == captionless || len(e.via.voices)+len(e.via.texts) != 1 {
+			t.Errorf("captionless %v: spoken %q, voices %q, texts %q", captionless, e.talk.spoken, e.via.voices, e.via.texts)
+		}
+	}
+}
+
+// quiet is a vendor whose speech may have no text beside it.
+type quiet struct {
+	telegram.Adapter
+	captionless bool
+}
+
+func (q quiet) Find(id taxonomy.Channel) (channel.Entry, bool) {
+	e := telegram.Entry()
+	e.Adapter = q
+	return e, id == e.ID
+}
+
+func (q quiet) VoiceForm() channel.VoiceForm {
+	f := q.Adapter.VoiceForm()
+	f.Captionless = q.captionless
+	return f
 }
 
 // TestVoiceFallsBackToText: whatever keeps an answer from being spoken, it is sent,

@@ -84,7 +84,7 @@ func (Adapter) Fetch(ctx context.Context, c channel.Call, a channel.Attachment) 
 
 // VoiceForm is Ogg Opus: what else is taken is shown as a file. It has no caption.
 func (Adapter) VoiceForm() channel.VoiceForm {
-	return channel.VoiceForm{Format: "opus", MaxBytes: maxAudio}
+	return channel.VoiceForm{Format: "opus", MaxBytes: maxAudio, Captionless: true}
 }
 
 // upload stores speech at Meta and returns its ID. Nothing is posted by that.

@@ -11,8 +11,8 @@ import (
 )
 
 // Alias implements [session.Aliases].
-func (m *Memory) Alias(_ context.Context, install, id string) (session.Alias, error) {
-	unlock, err := m.lock("Alias")
+func (m *Memory) Alias(ctx context.Context, install, id string) (session.Alias, error) {
+	unlock, err := m.lock(ctx, "Alias")
 	if err != nil {
 		return session.Alias{}, err
 	}
@@ -23,8 +23,8 @@ func (m *Memory) Alias(_ context.Context, install, id string) (session.Alias, er
 }
 
 // PutAliases implements [session.Aliases].
-func (m *Memory) PutAliases(_ context.Context, install string, rows ...session.Alias) error {
-	unlock, err := m.lock("PutAliases")
+func (m *Memory) PutAliases(ctx context.Context, install string, rows ...session.Alias) error {
+	unlock, err := m.lock(ctx, "PutAliases")
 	if err != nil {
 		return err
 	}

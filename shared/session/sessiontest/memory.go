@@ -48,20 +48,24 @@ func NewMemory() *Memory {
 		messages: map[string][]session.Message{}, turns: map[string]*turn{}, aliases: map[string]session.Alias{}}
 }
 
-func (m *Memory) lock(method string) (func(), error) {
+func (m *Memory) lock(ctx context.Context, method string) (func(), error) {
 	// Outside the lock, so that Fail may panic to end the caller there.
 	if m.Fail != nil {
 		if err := m.Fail(method); err != nil {
 			return nil, err
 		}
 	}
+	// As a store far away does.
+	if ctx.Err() != nil {
+		return nil, fault.New(fault.Unavailable, "sessiontest", "the time is up")
+	}
 	m.mu.Lock()
 	return m.mu.Unlock, nil
 }
 
 // Receive implements [session.Dedupe].
-func (m *Memory) Receive(_ context.Context, install, key, event string, now time.Time, ttl time.Duration) (session.Receipt, bool, error) {
-	unlock, err := m.lock("Receive")
+func (m *Memory) Receive(ctx context.Context, install, key, event string, now time.Time, ttl time.Duration) (session.Receipt, bool, error) {
+	unlock, err := m.lock(ctx, "Receive")
 	if err != nil {
 		return session.Receipt{}, false, err
 	}
@@ -76,8 +80,8 @@ func (m *Memory) Receive(_ context.Context, install, key, event string, now time
 }
 
 // Enqueued implements [session.Dedupe].
-func (m *Memory) Enqueued(_ context.Context, install, key string) error {
-	unlock, err := m.lock("Enqueued")
+func (m *Memory) Enqueued(ctx context.Context, install, key string) error {
+	unlock, err := m.lock(ctx, "Enqueued")
 	if err != nil {
 		return err
 	}
@@ -89,8 +93,8 @@ func (m *Memory) Enqueued(_ context.Context, install, key string) error {
 }
 
 // Log implements [session.Dedupe].
-func (m *Memory) Log(_ context.Context, d session.Delivery) error {
-	unlock, err := m.lock("Log")
+func (m *Memory) Log(ctx context.Context, d session.Delivery) error {
+	unlock, err := m.lock(ctx, "Log")
 	if err != nil {
 		return err
 	}
@@ -108,8 +112,8 @@ func (m *Memory) Log(_ context.Context, d session.Delivery) error {
 }
 
 // Deliveries implements [session.Reader].
-func (m *Memory) Deliveries(_ context.Context, install, after string, limit int) ([]session.Delivery, string, error) {
-	unlock, err := m.lock("Deliveries")
+func (m *Memory) Deliveries(ctx context.Context, install, after string, limit int) ([]session.Delivery, string, error) {
+	unlock, err := m.lock(ctx, "Deliveries")
 	if err != nil {
 		return nil, "", err
 	}
@@ -134,8 +138,8 @@ func (m *Memory) Deliveries(_ context.Context, install, after string, limit int)
 }
 
 // Open implements [session.Transcript].
-func (m *Memory) Open(_ context.Context, s session.Session, now time.Time) (session.Session, error) {
-	unlock, err := m.lock("Open")
+func (m *Memory) Open(ctx context.Context, s session.Session, now time.Time) (session.Session, error) {
+	unlock, err := m.lock(ctx, "Open")
 	if err != nil {
 		return session.Session{}, err
 	}
@@ -162,8 +166,8 @@ func (m *Memory) add(t session.Turn, msg session.Message) {
 }
 
 // Append implements [session.Transcript].
-func (m *Memory) Append(_ context.Context, t session.Turn, msg session.Message) error {
-	unlock, err := m.lock("Append")
+func (m *Memory) Append(ctx context.Context, t session.Turn, msg session.Message) error {
+	unlock, err := m.lock(ctx, "Append")
 	if err != nil {
 		return err
 	}
@@ -183,8 +187,8 @@ func (m *Memory) Append(_ context.Context, t session.Turn, msg session.Message) 
 }
 
 // Recent implements [session.Transcript].
-func (m *Memory) Recent(_ context.Context, org, id string, from int64, limit int) ([]session.Message, error) {
-	unlock, err := m.lock("Recent")
+func (m *Memory) Recent(ctx context.Context, org, id string, from int64, limit int) ([]session.Message, error) {
+	unlock, err := m.lock(ctx, "Recent")
 	if err != nil {
 		return nil, err
 	}
@@ -194,8 +198,8 @@ func (m *Memory) Recent(_ context.Context, org, id string, from int64, limit int
 }
 
 // Fold implements [session.Transcript].
-func (m *Memory) Fold(_ context.Context, t session.Turn, s session.Step, old, next session.Summary) error {
-	unlock, err := m.lock("Fold")
+func (m *Memory) Fold(ctx context.Context, t session.Turn, s session.Step, old, next session.Summary) error {
+	unlock, err := m.lock(ctx, "Fold")
 	if err != nil {
 		return err
 	}
@@ -212,8 +216,8 @@ func (m *Memory) Fold(_ context.Context, t session.Turn, s session.Step, old, ne
 }
 
 // Step implements [session.Turns].
-func (m *Memory) Step(_ context.Context, t session.Turn, s session.Step) error {
-	unlock, err := m.lock("Step")
+func (m *Memory) Step(ctx context.Context, t session.Turn, s session.Step) error {
+	unlock, err := m.lock(ctx, "Step")
 	if err != nil {
 		return err
 	}
@@ -232,8 +236,8 @@ func (t *turn) takes(claim session.Turn, s session.Step) bool {
 }
 
 // Claim implements [session.Turns].
-func (m *Memory) Claim(_ context.Context, c session.Claim) (session.Turn, []session.Part, time.Duration, error) {
-	unlock, err := m.lock("Claim")
+func (m *Memory) Claim(ctx context.Context, c session.Claim) (session.Turn, []session.Part, time.Duration, error) {
+	unlock, err := m.lock(ctx, "Claim")
 	if err != nil {
 		return session.Turn{}, nil, 0, err
 	}
@@ -260,8 +264,8 @@ func (m *Memory) Claim(_ context.Context, c session.Claim) (session.Turn, []sess
 }
 
 // Note implements [session.Turns].
-func (m *Memory) Note(_ context.Context, t session.Turn, now time.Time) error {
-	unlock, err := m.lock("Note")
+func (m *Memory) Note(ctx context.Context, t session.Turn, now time.Time) error {
+	unlock, err := m.lock(ctx, "Note")
 	if err != nil {
 		return err
 	}
@@ -275,8 +279,8 @@ func (m *Memory) Note(_ context.Context, t session.Turn, now time.Time) error {
 }
 
 // Plan implements [session.Turns].
-func (m *Memory) Plan(_ context.Context, t session.Turn, parts []session.Part, msg session.Message, now time.Time) error {
-	unlock, err := m.lock("Plan")
+func (m *Memory) Plan(ctx context.Context, t session.Turn, parts []session.Part, msg session.Message, now time.Time) error {
+	unlock, err := m.lock(ctx, "Plan")
 	if err != nil {
 		return err
 	}
@@ -294,8 +298,8 @@ func (m *Memory) Plan(_ context.Context, t session.Turn, parts []session.Part, m
 }
 
 // Move implements [session.Turns].
-func (m *Memory) Move(_ context.Context, t session.Turn, from, to session.Part) error {
-	unlock, err := m.lock("Move")
+func (m *Memory) Move(ctx context.Context, t session.Turn, from, to session.Part) error {
+	unlock, err := m.lock(ctx, "Move")
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,9 @@
 // functions, with the vendors' transcripts as the oracle.
 //
 // TestDeliveries plays a plan of messages in many conversations: a fifth of the
-// requests are repeats, at once or at a distance; requests that fail are made
-// again later, as vendors do, so that messages overtake each other; webhook and
+// requests are repeats, at once or at a distance; a tenth of the messages are sent
+// after the next one of their conversation, and requests that fail are made again
+// later, as vendors do, so that messages overtake each other; webhook and
 // turn processes are killed with SIGKILL, turn processes are frozen while their
 // messages are delivered again and then go on; the queue refuses messages; vendors
 // answer sends with errors, with nothing or too late. TestAgents lets agents with

@@ -46,6 +46,7 @@ func TestDisturbed(t *testing.T) {
 		r.c.frozen.Add(1)
 		r.c.repeats.Add(1)
 		r.c.retries.Add(1)
+		r.c.overtaken.Add(1)
 		return r
 	}
 	for _, x := range []struct {
@@ -58,7 +59,7 @@ func TestDisturbed(t *testing.T) {
 		{"no process was frozen", func(r *run) { r.c.frozen.Store(0) }},
 		{"no request was a repeat", func(r *run) { r.c.repeats.Store(0) }},
 		{"no request failed", func(r *run) { r.c.retries.Store(0) }},
-		{"no messages overtook", func(r *run) { r.p.size = soaked }},
+		{"no messages overtook", func(r *run) { r.c.overtaken.Store(0) }},
 		{"no send was refused", func(r *run) { r.w.vendor.met = map[misbehaviour]int{limits: 1} }},
 		{"no send met a failure", func(r *run) { r.w.vendor.met, r.p.meant = nil, nil }},
 	} {

@@ -274,9 +274,7 @@ func (r *run) disturbed() {
 	none("process was frozen", c.frozen.Load())
 	none("request was a repeat of an accepted one", c.repeats.Load())
 	none("request failed and was made again", c.retries.Load())
-	if r.p.size.deliveries >= 1000 {
-		none("messages overtook each other", c.overtaken.Load())
-	}
+	none("messages overtook each other", c.overtaken.Load())
 	r.w.vendor.mu.Lock()
 	defer r.w.vendor.mu.Unlock()
 	none("send met a failure", int64(len(r.w.vendor.met)))

@@ -32,6 +32,10 @@ func long(n int) size {
 // duplicates is the share of deliveries that repeat an earlier one, in percent.
 const duplicates = 20
 
+// overtaken is the share of messages that the vendor sends after the next one of
+// their conversation, in percent.
+const overtaken = 10
+
 // talk is one conversation of one person with an app.
 type talk struct {
 	n      int
@@ -53,6 +57,8 @@ type event struct {
 	// at once, soon and late are how many repeats there are: with the first request,
 	// some messages later, in the next wave.
 	atOnce, soon, late int
+	// behind: the vendor sends it after the next message of its conversation.
+	behind bool
 
 	mu sync.Mutex
 	// began and accepted order what a vendor sees: when the first request was begun,
@@ -134,6 +140,9 @@ func (p *plan) say(from time.Time) {
 			sent: from.Add(10 * time.Minute * time.Duration(i) / time.Duration(total))}
 		e.body = t.app.event(x)
 		t.events, p.events = append(t.events, e), append(p.events, e)
+	}
+	for _, e := range p.events {
+		e.behind = p.dice.IntN(100) < overtaken
 	}
 	for range repeats {
 		e := p.events[p.dice.IntN(total)]

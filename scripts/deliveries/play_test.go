@@ -207,7 +207,9 @@ func (r *run) converse(ctx context.Context, t *talk, wave int, dice *rand.Rand) 
 			continue
 		}
 		again(i, false)
-		if !r.first(ctx, e) {
+		if e.behind && e.atOnce == 0 {
+			later = append(later, due{e, i + 2})
+		} else if !r.first(ctx, e) {
 			r.c.retries.Add(1)
 			later = append(later, due{e, i + 1 + dice.IntN(3)})
 		}

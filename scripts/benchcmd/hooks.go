@@ -3,10 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
 	"github.com/latchkey/latchkey/scripts/internal/rig"
 	"github.com/latchkey/latchkey/scripts/internal/stack"
 	"github.com/latchkey/latchkey/shared/table"
@@ -200,23 +197,14 @@ func (h *hook) again(ctx context.Context, c *http.Client) error {
 
 func (h *hook) deliver(ctx context.Context, c *http.Client, n int64) error {
 	now := time.Now()
-	body, err := json.Marshal(map[string]any{"type": "event_callback", "event_id": fmt.Sprintf("EvBENCH%d", n), "team_id": h.team, "api_app_id": h.app,
-		"authorizations": []any{map[string]any{"team_id": h.team, "is_bot": true, "is_enterprise_install": false}}, "event_time": now.Unix(),
-		"event": map[string]any{"type": "message", "channel": "DBENCH", "channel_type": "im", "user": "UBENCH", "text": "hello", "ts": fmt.Sprintf("1772600767.%06d", n)}})
-	if err != nil {
-		return err
-	}
-	at := strconv.FormatInt(now.Unix(), 10)
-	mac := hmac.New(sha256.New, []byte(h.secret))
-	mac.Write([]byte("v0:" + at + ":"))
-	mac.Write(body)
+	body := mockvendor.SlackCallback(fmt.Sprintf("EvBENCH%d", n), h.team, h.app, "", now,
+		map[string]any{"type": "message", "channel": "DBENCH", "channel_type": "im", "user": "UBENCH", "text": "hello", "ts": fmt.Sprintf("1772600767.%06d", n)})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-Slack-Request-Timestamp", at)
-	req.Header.Set("X-Slack-Signature", "v0="+hex.EncodeToString(mac.Sum(nil)))
+	mockvendor.SignRequest(req.Header, "slack", h.secret, now, body)
 	resp, err := c.Do(req)
 	if err != nil {
 		return err

@@ -3,9 +3,6 @@ package deliveries
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -92,9 +89,7 @@ func (a *app) event(p post) []byte {
 		if p.thread != "" {
 			e["thread_ts"] = p.thread
 		}
-		return text(map[string]any{"type": "event_callback", "event_id": fmt.Sprintf("Ev%s%d%s", a.id, p.n, kind), "team_id": a.tenant, "api_app_id": a.id,
-			"authorizations": []any{map[string]any{"team_id": a.tenant, "user_id": a.bot, "is_bot": true, "is_enterprise_install": false}},
-			"event_time":     p.sent.Unix(), "event": e})
+		return mockvendor.SlackCallback(fmt.Sprintf("Ev%s%d%s", a.id, p.n, kind), a.tenant, a.id, a.bot, p.sent, e)
 	case "telegram":
 		chat := map[string]any{"id": json.Number(p.room), "type": "supergroup"}
 		if p.direct {
@@ -135,16 +130,7 @@ func (a *app) deliver(ctx context.Context, body []byte) int {
 		return 0
 	}
 	req.Header.Set("Content-Type", "application/json")
-	switch a.provider {
-	case "slack":
-		at := strconv.FormatInt(a.w.Clock.Now().Unix(), 10)
-		req.Header.Set("X-Slack-Request-Timestamp", at)
-		req.Header.Set("X-Slack-Signature", "v0="+mac(a.secret, "v0:"+at+":", body))
-	case "telegram":
-		req.Header.Set("X-Telegram-Bot-Api-Secret-Token", a.secret)
-	case "whatsapp":
-		req.Header.Set("X-Hub-Signature-256", "sha256="+mac(a.secret, "", body))
-	}
+	mockvendor.SignRequest(req.Header, a.provider, a.secret, a.w.Clock.Now(), body)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0
@@ -152,13 +138,6 @@ func (a *app) deliver(ctx context.Context, body []byte) int {
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
 	_ = resp.Body.Close()
 	return resp.StatusCode
-}
-
-func mac(key, prefix string, body []byte) string {
-	h := hmac.New(sha256.New, []byte(key))
-	h.Write([]byte(prefix))
-	h.Write(body)
-	return hex.EncodeToString(h.Sum(nil))
 }
 
 // posts are the visible messages that were sent with the app's token.

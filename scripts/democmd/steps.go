@@ -2,14 +2,9 @@ package main
 
 import (
 	"bytes"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/openai/openai-go/v3"
@@ -49,9 +44,8 @@ func (d *demo) slack() error {
 	say("install %s is active and bound to agent %s", install.ID, agent.ID)
 
 	d.step("A signed Slack message is verified, queued, answered over the own key and posted back")
-	body, _ := json.Marshal(map[string]any{"type": "event_callback", "event_id": "EvDemo", "team_id": "T0DEMO", "api_app_id": "A0DEMO",
-		"authorizations": []any{map[string]any{"team_id": "T0DEMO", "is_bot": true, "is_enterprise_install": false}}, "event_time": time.Now().Unix(),
-		"event": map[string]any{"type": "message", "channel": "C0DEMO", "channel_type": "im", "user": "U0HUMAN", "text": "Hello, are you there?", "ts": "1760000001.000100"}})
+	body := mockvendor.SlackCallback("EvDemo", "T0DEMO", "A0DEMO", "", time.Now(),
+		map[string]any{"type": "message", "channel": "C0DEMO", "channel_type": "im", "user": "U0HUMAN", "text": "Hello, are you there?", "ts": "1760000001.000100"})
 	forged, err := d.webhook(install.ID, body, "another-secret-0123456789abcdef000")
 	if err != nil {
 		return err
@@ -79,16 +73,12 @@ func (d *demo) slack() error {
 
 // webhook sends body signed with secret and returns the status.
 func (d *demo) webhook(install string, body []byte, secret string) (int, error) {
-	ts := strconv.FormatInt(time.Now().Unix(), 10)
-	mac := hmac.New(sha256.New, []byte(secret))
-	fmt.Fprintf(mac, "v0:%s:%s", ts, body)
 	req, err := http.NewRequestWithContext(d.ctx, http.MethodPost, d.stack.BaseURL+"/webhooks/slack/"+install, bytes.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-Slack-Request-Timestamp", ts)
-	req.Header.Set("X-Slack-Signature", "v0="+hex.EncodeToString(mac.Sum(nil)))
+	mockvendor.SignRequest(req.Header, "slack", secret, time.Now(), body)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, err

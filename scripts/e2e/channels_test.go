@@ -2,9 +2,6 @@ package e2e
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
 )
@@ -92,13 +90,13 @@ func (p *phone) post(secret string, body []byte) answer {
 }
 
 func (p *phone) tryPost(ctx context.Context, secret string, body []byte) (answer, error) {
-	name, value := "X-Telegram-Bot-Api-Secret-Token", secret
-	if p.provider == "whatsapp" {
-		mac := hmac.New(sha256.New, []byte(secret))
-		mac.Write(body)
-		name, value = "X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil))
+	h := http.Header{}
+	mockvendor.SignRequest(h, p.provider, secret, time.Now(), body)
+	var headers []string
+	for name := range h {
+		headers = append(headers, name, h.Get(name))
 	}
-	return tryPost(ctx, world.BaseURL+"/webhooks/"+p.provider+"/"+p.install, "", body, name, value)
+	return tryPost(ctx, world.BaseURL+"/webhooks/"+p.provider+"/"+p.install, "", body, headers...)
 }
 
 func (p *phone) posts() []mockvendor.Post {

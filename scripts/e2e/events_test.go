@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"mime/multipart"
@@ -66,12 +65,10 @@ func (w *workspace) render(t *testing.T, file, connection string) []byte {
 	).Replace(string(b))
 	var e struct{ Body string }
 	must(t, json.Unmarshal([]byte(text), &e))
-	mac := hmac.New(sha256.New, []byte(w.secret))
-	fmt.Fprintf(mac, "v0:%d:%s", now.Unix(), e.Body)
 	paid := hmac.New(sha256.New, []byte(stripeSecret))
 	fmt.Fprintf(paid, "%d.%s", now.Unix(), e.Body)
 	text = strings.ReplaceAll(text, "${STRIPE_SIGNATURE}", fmt.Sprintf("t=%d,v1=%x", now.Unix(), paid.Sum(nil)))
-	return []byte(strings.ReplaceAll(text, "${SLACK_SIGNATURE}", "v0="+hex.EncodeToString(mac.Sum(nil))))
+	return []byte(strings.ReplaceAll(text, "${SLACK_SIGNATURE}", sign(&event{secret: w.secret, at: now, body: []byte(e.Body)})))
 }
 
 // audioForm is a transcription request with the boundary that the sample names.

@@ -2,10 +2,6 @@ package e2e
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -57,13 +53,9 @@ type event struct {
 }
 
 func (w *workspace) message(id, text, ts string) event {
-	b, _ := json.Marshal(map[string]any{
-		"type": "event_callback", "event_id": id, "team_id": w.team, "api_app_id": "A" + strings.TrimPrefix(w.team, "T"),
-		"authorizations": []any{map[string]any{"team_id": w.team, "is_bot": true, "is_enterprise_install": false}},
-		"event_time":     time.Now().Unix(),
-		"event":          map[string]any{"type": "message", "channel": "C1", "channel_type": "im", "user": "U1", "text": text, "ts": ts},
-	})
-	return event{body: b, secret: w.secret, at: time.Now(), path: "/webhooks/slack/" + w.install}
+	body := mockvendor.SlackCallback(id, w.team, "A"+strings.TrimPrefix(w.team, "T"), "", time.Now(),
+		map[string]any{"type": "message", "channel": "C1", "channel_type": "im", "user": "U1", "text": text, "ts": ts})
+	return event{body: body, secret: w.secret, at: time.Now(), path: "/webhooks/slack/" + w.install}
 }
 
 func (e event) send(t testing.TB) answer {
@@ -74,13 +66,9 @@ func (e event) send(t testing.TB) answer {
 }
 
 func (e event) trySend(ctx context.Context) (answer, error) {
-	ts := strconv.FormatInt(e.at.Unix(), 10)
-	signature := e.signature
+	ts, signature := strconv.FormatInt(e.at.Unix(), 10), e.signature
 	if signature == "" {
-		mac := hmac.New(sha256.New, []byte(e.secret))
-		mac.Write([]byte("v0:" + ts + ":"))
-		mac.Write(e.body)
-		signature = "v0=" + hex.EncodeToString(mac.Sum(nil))
+		signature = sign(&e)
 	}
 	return tryPost(ctx, world.BaseURL+e.path, "", e.body, "X-Slack-Request-Timestamp", ts, "X-Slack-Signature", signature)
 }
@@ -224,10 +212,9 @@ func TestRefusedWebhooksEnqueueNothing(t *testing.T) {
 }
 
 func sign(e *event) string {
-	mac := hmac.New(sha256.New, []byte(e.secret))
-	mac.Write([]byte("v0:" + strconv.FormatInt(e.at.Unix(), 10) + ":"))
-	mac.Write(e.body)
-	return "v0=" + hex.EncodeToString(mac.Sum(nil))
+	h := http.Header{}
+	mockvendor.SignRequest(h, "slack", e.secret, e.at, e.body)
+	return h.Get("X-Slack-Signature")
 }
 
 func TestRotatedSigningSecretOverlaps(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/latchkey/latchkey/shared/agent/tool"
@@ -44,14 +45,15 @@ func (p pricedTools) Offered(ctx context.Context, org string, names []string) ([
 }
 
 // Call implements [turn.Tools]. A call is charged when the tool answered, whatever
-// it said; a tool whose action has no price is not called.
+// it said; a tool whose action has no price is not called. Each try holds the price
+// anew: only that of the try whose result is stored is captured, so never twice.
 func (p pricedTools) Call(ctx context.Context, c turn.ToolCall) (tool.Result, []byte, error) {
 	m := p.metered
 	caller, err := m.gateway.Internal(ctx, c.Org, m.now)
 	if err != nil {
 		return tool.Result{}, nil, err
 	}
-	held, paid, err := m.gateway.Authorize(ctx, caller, m.actions, gateway.Action{Name: c.Tool.Action, Agent: c.Agent, Once: c.Key, Life: toolLife})
+	held, paid, err := m.gateway.Authorize(ctx, caller, m.actions, gateway.Action{Name: c.Tool.Action, Agent: c.Agent, Once: c.Key + "/" + strconv.FormatInt(c.Attempt, 10), Life: toolLife})
 	switch fault.CodeOf(err) {
 	case "":
 	case fault.PriceMissing:
@@ -62,6 +64,10 @@ func (p pricedTools) Call(ctx context.Context, c turn.ToolCall) (tool.Result, []
 		return tool.Result{Status: tool.Denied, Text: "The tool was not called: this workspace may not use tools at the moment."}, nil, nil
 	default:
 		return tool.Result{}, nil, err
+	}
+	if held.Ended {
+		// Nobody pays for this call any more; the next try has a price of its own.
+		return tool.Result{}, nil, fault.New(fault.Unavailable, "turn.Call", "the price of this call was given back already")
 	}
 	r := p.caller.Call(ctx, c.Tool, c.Arguments, c.Key)
 	switch {

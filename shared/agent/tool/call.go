@@ -3,6 +3,7 @@ package tool
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/egress"
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/redact"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/vault"
 )
@@ -151,19 +153,11 @@ func (t Tool) read(ctx context.Context, resp *http.Response, values []string) Re
 	if kind != "" && !strings.HasPrefix(kind, "text/") && kind != "application/json" && !strings.HasSuffix(kind, "+json") && kind != "application/xml" && !strings.HasSuffix(kind, "+xml") {
 		return Result{NotText, "The tool answered with status " + strconv.Itoa(resp.StatusCode) + " and something that is not text."}
 	}
-	// One byte more tells whether there is more.
-	b, err := io.ReadAll(io.LimitReader(resp.Body, t.MaxBytes+1))
+	shown, more, err := masked(resp.Body, t.MaxBytes, values)
 	if err != nil {
 		return failed(ctx, err)
 	}
-	more := int64(len(b)) > t.MaxBytes
-	if more {
-		b = b[:t.MaxBytes]
-	}
-	text := strings.ToValidUTF8(string(b), "\uFFFD")
-	for _, v := range values {
-		text = strings.ReplaceAll(text, v, "[masked]")
-	}
+	text := strings.ToValidUTF8(string(shown), "\uFFFD")
 	if more {
 		text += "\n[The answer is longer than " + strconv.FormatInt(t.MaxBytes, 10) + " bytes; the rest was cut off.]"
 	}
@@ -171,4 +165,55 @@ func (t Tool) read(ctx context.Context, resp *http.Response, values []string) Re
 		return Result{HTTPError, "The tool answered with status " + strconv.Itoa(resp.StatusCode) + ":\n" + text}
 	}
 	return Result{OK, text}
+}
+
+// longestForm is how many bytes a byte of a value becomes at most where it is echoed:
+// a < in JSON that is itself a string of JSON.
+const longestForm = 7
+
+// masked reads up to limit bytes in which none of the values stands, in any form that
+// [redact.Set] knows. It masks before it cuts, so that no value keeps its beginning:
+// one that the end of what is read cuts is shorter than its longest form, and as much
+// is left out. A mask is never longer than what it stands for.
+func masked(r io.Reader, limit int64, values []string) (shown []byte, more bool, err error) {
+	var set redact.Set
+	defer set.Clear()
+	longest := 0
+	for _, v := range values {
+		longest = max(longest, longestForm*len(v))
+		for _, part := range parts(v) {
+			set.Add(part)
+		}
+	}
+	// One byte more tells whether there is more.
+	b, err := io.ReadAll(io.LimitReader(r, limit+int64(longest)+1))
+	if err != nil {
+		return nil, false, err
+	}
+	shown = set.Bytes(b)
+	if more = int64(len(b)) > limit+int64(longest); more {
+		shown = shown[:max(len(shown)-longest-1, 0)]
+	}
+	if more = more || int64(len(shown)) > limit; more {
+		shown = shown[:min(int64(len(shown)), limit)]
+	}
+	return shown, more, nil
+}
+
+// parts are a header's value and what of it is the secret where it has a scheme
+// (Bearer x), is a pair (session=x), or is a name and a password in base64.
+func parts(value string) [][]byte {
+	out := [][]byte{[]byte(value)}
+	add := func(v, separator string) {
+		if k := strings.LastIndex(strings.TrimRight(v, "="), separator); k >= 0 {
+			out = append(out, []byte(v[k+1:]))
+		}
+	}
+	add(value, " ")
+	add(value, "=")
+	if plain, err := base64.StdEncoding.DecodeString(value[strings.LastIndex(value, " ")+1:]); err == nil {
+		out = append(out, plain)
+		add(string(plain), ":")
+	}
+	return out
 }

@@ -7,8 +7,9 @@
 // against the tool's schema first, and what was checked is what is sent, percent
 // encoded where it becomes part of the URL. Header values are secrets: they lie in
 // the vault as one credential of class tool, sealed with the tool's origin, are
-// opened for one call only, and are masked in what the tool answers. A change of
-// the origin needs them again. Whatever goes wrong in a call is its result, in words
+// opened for one call only, and are masked in what the tool answers, as a whole, without
+// their scheme and in the usual encodings, before anything is cut. A change of the
+// origin needs them again. Whatever goes wrong in a call is its result, in words
 // of ours: a model can go on from there.
 //
 // Every call carries the Idempotency-Key it is given; calling twice with one key is

@@ -2,11 +2,13 @@ package tool_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -271,7 +273,7 @@ func TestAnswers(t *testing.T) {
 	}{
 		"not found":      {reply(404, "application/problem+json", `{"e":"no such order"}`), tool.HTTPError, true, "status 404:\n{\"e\":\"no such order\"}"},
 		"redirect":       {reply(302, "text/html", "moved"), tool.HTTPError, true, "status 302"},
-		"echoes the key": {reply(200, "text/plain; charset=utf-8", "you sent very-secret-value!"), tool.OK, true, "you sent [masked]!"},
+		"echoes the key": {reply(200, "text/plain; charset=utf-8", "you sent very-secret-value!"), tool.OK, true, "you sent [secret]!"},
 		"picture":        {reply(200, "image/png", "xx"), tool.NotText, true, "not text"},
 		"long":           {reply(200, "text/plain", strings.Repeat("a", 299)+"é"), tool.OK, true, "longer than 300 bytes"},
 		"exactly":        {reply(200, "text/plain", strings.Repeat("a", 300)), tool.OK, true, "aaa"},
@@ -297,6 +299,62 @@ func TestAnswers(t *testing.T) {
 	x.URL = "http://127.0.0.1:1/{id}?q={q}"
 	if r := e.caller.Call(t.Context(), x, `{"id":"1","q":"x"}`, "k"); r.Status != tool.Refused {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestMasked: no form of a header's value is in a result, wherever the answer is cut.
+func TestMasked(t *testing.T) {
+	e := newEnv(t)
+	const bearer, pair, basic, odd = "sk-live-0123456789abcdef", "0123456789/abc", "correct horse", `a/b"c<d\e&f?g`
+	patch := e.patch(e.base+"/x/{id}?q={q}", "POST")
+	patch.MaxBytes = p(int64(300))
+	patch.Headers = map[string]secret.Text{"Authorization": secret.FromString("Bearer " + bearer), "Cookie": secret.FromString("session=" + pair),
+		"X-Basic": secret.FromString("Basic " + base64.StdEncoding.EncodeToString([]byte("user:"+basic))), "X-Odd": secret.FromString(odd)}
+	x := e.make("x", patch)
+	quoted, _ := json.Marshal(odd)
+	twice, _ := json.Marshal(string(quoted))
+	filler := strings.Repeat("- ", 145) // 290 bytes
+	for name, c := range map[string]struct{ answer, want string }{
+		"the scheme's key":     {"invalid key " + bearer + ".", "invalid key [secret]."},
+		"with its scheme":      {"got Bearer " + bearer, "got [secret]"},
+		"of a pair":            {"no session " + pair + " here", "no session [secret] here"},
+		"escaped slash":        {`{"s":"0123456789\/abc"}`, `{"s":"[secret]"}`},
+		"JSON":                 {string(quoted), `"[secret]"`},
+		"JSON in JSON":         {string(twice), `"\"[secret]\""`},
+		"percent":              {"?k=" + url.QueryEscape(odd) + "&", "?k=[secret]&"},
+		"base64":               {base64.RawStdEncoding.EncodeToString([]byte("xyz" + bearer)), "eHl6[secret]"},
+		"a password in base64": {"wrong password: " + basic, "wrong password: [secret]"},
+		"across the cut":       {filler + "<" + bearer + "> and more", filler + "<[secret]>"},
+		"over the whole cut":   {filler + "....  " + bearer + strings.Repeat("-", 5000), filler[:280]},
+		"across what is read":  {strings.Repeat(bearer, 300), ""},
+	} {
+		e.answer = func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/plain")
+			_, _ = io.WriteString(w, c.answer)
+		}
+		r := e.caller.Call(t.Context(), x, `{"id":"1","q":"x"}`, "k")
+		if r.Status != tool.OK || !strings.HasPrefix(r.Text, c.want) || strings.Contains(r.Text, bearer[:8]) {
+			t.Errorf("%s: %s %q, want %q", name, r.Status, r.Text, c.want)
+		}
+	}
+}
+
+// TestMaskedEnds: what is read ends within a value while all before it is masked, so
+// that the text is far below its limit.
+func TestMaskedEnds(t *testing.T) {
+	e := newEnv(t)
+	value := strings.Repeat("k", 8) + strings.Repeat("0123456789", 20)
+	patch := e.patch(e.base+"/x/{id}?q={q}", "POST")
+	patch.MaxBytes, patch.Headers = p(int64(300)), map[string]secret.Text{"X-Key": secret.FromString(value)}
+	x := e.make("x", patch)
+	for _, before := range []int{0, 1, 7, 8, 100, 207} {
+		e.answer = func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/plain")
+			_, _ = io.WriteString(w, strings.Repeat(".", before)+strings.Repeat(value+",", 100))
+		}
+		if r := e.caller.Call(t.Context(), x, `{"id":"1","q":"x"}`, "k"); r.Status != tool.OK || strings.Contains(r.Text, "kk") || !strings.Contains(r.Text, "the rest was cut off") {
+			t.Errorf("%d before: %s %q", before, r.Status, r.Text)
+		}
 	}
 }
 

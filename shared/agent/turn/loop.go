@@ -106,6 +106,8 @@ func (x *run) unheld(ctx context.Context) {
 
 // storeCalls stores an answer that calls tools before any of them runs.
 func (x *run) storeCalls(ctx context.Context, got Answer) error {
+	ctx, cancel := storing(ctx)
+	defer cancel()
 	data, err := json.Marshal(calling{got.Message, got.Pin})
 	if err != nil || len(data) > maxCallData {
 		return fault.New(fault.ProviderError, "turn.storeCalls", "the model's tool calls are too large")
@@ -120,6 +122,12 @@ func (x *run) storeCalls(ctx context.Context, got Answer) error {
 	return x.stored(ctx, s)
 }
 
+// storing is a context for storing what happened: the time to ask and to call may be
+// up by then, and what is not stored would happen again. The run's reserve covers it.
+func storing(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+}
+
 // runTool runs one call and stores its result.
 func (x *run) runTool(ctx context.Context, offered []tool.Tool, c model.ToolCall) error {
 	n, began := x.results(), x.d.Now()
@@ -127,6 +135,8 @@ func (x *run) runTool(ctx context.Context, offered []tool.Tool, c model.ToolCall
 	if err != nil {
 		return err
 	}
+	ctx, cancel := storing(ctx)
+	defer cancel()
 	s := session.Step{N: len(x.turn.Steps) + 1, Kind: session.StepResult, Receipt: receipt, Data: []byte(r.Text),
 		Call: session.ToolCall{ID: c.ID, Tool: cut(c.Name, maxToolName), Status: string(r.Status), At: began.UTC(), DurationMS: x.d.Now().Sub(began).Milliseconds()}}
 	if err := x.d.Turns.Step(ctx, x.turn, s); err != nil {
@@ -154,6 +164,6 @@ func (x *run) callTool(ctx context.Context, offered []tool.Tool, c model.ToolCal
 	case !timeFor(ctx, offered[k].Timeout):
 		return tool.Result{}, nil, fault.New(fault.Unavailable, "turn.callTool", "no time is left to call a tool")
 	}
-	return x.d.Tools.Call(ctx, ToolCall{Org: x.job.Org, Agent: x.job.AgentID, Tool: offered[k], Arguments: c.Args,
+	return x.d.Tools.Call(ctx, ToolCall{Org: x.job.Org, Agent: x.job.AgentID, Tool: offered[k], Arguments: c.Args, Attempt: x.turn.Attempts,
 		Key: session.RequestKey(x.job.Install, x.job.EventID, x.job.AgentID, "tool-"+strconv.Itoa(n+1))})
 }

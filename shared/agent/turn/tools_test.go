@@ -245,6 +245,9 @@ func TestToolFailures(t *testing.T) {
 	if r := e.deliver(e.job, 2); r.Retry || len(m.asked) != 2 || len(k.called) != 1 {
 		t.Fatalf("%+v, asked %d times", r, len(m.asked))
 	}
+	if c := k.called[0]; c.Attempt != 2 || c.Key != session.RequestKey("i1", "Ev1", "ag1", "tool-1") {
+		t.Fatalf("%+v", c)
+	}
 	if got, _ := e.state("Ev1"); got.State != session.TurnEnded || got.Code != "content_filtered" || !slices.Equal(m.posted, []bool{false}) || m.committed[len(m.committed)-1] != "posted receipt1" {
 		t.Fatalf("%+v %q", got, m.committed)
 	}
@@ -267,5 +270,38 @@ func TestCommitThatLost(t *testing.T) {
 	}
 	if got, _ := e.state("Ev1"); got.State != session.TurnDone {
 		t.Fatalf("%+v", got)
+	}
+}
+
+// inTime is a store that refuses a write whose time is up.
+type inTime struct{ session.Turns }
+
+func (s inTime) Step(ctx context.Context, t session.Turn, step session.Step) error {
+	if ctx.Err() != nil {
+		return fault.New(fault.Unavailable, "", "")
+	}
+	return s.Turns.Step(ctx, t, step)
+}
+
+// TestResultsAreStoredLate: calls that the model made and a tool's result are stored
+// although the time to ask and to call is up, so that no tool is called twice.
+func TestResultsAreStoredLate(t *testing.T) {
+	for name, arm := range map[string]func(*scripted, *kit, func()){
+		"after a tool":   func(_ *scripted, k *kit, end func()) { k.onCall, k.status = end, tool.TimedOut },
+		"after a model":  func(m *scripted, _ *kit, end func()) { m.onAnswer = end },
+		"nothing is cut": func(*scripted, *kit, func()) {},
+	} {
+		e, m, k := newTools(t, []string{"look"})
+		e.deps.Turns = inTime{e.store}
+		e.run = turn.New(e.deps)
+		ctx, cancel := context.WithCancel(t.Context())
+		arm(m, k, cancel)
+		e.deliverIn(ctx, e.job, 1)
+		cancel()
+		m.onAnswer, k.onCall = nil, nil
+		e.deliver(e.job, 2)
+		if got, _ := e.state("Ev1"); len(k.called) != 1 || len(m.asked) != 2 || len(got.Steps) != 2 || got.State != session.TurnDone {
+			t.Errorf("%s: %d calls, asked %d times, %+v", name, len(k.called), len(m.asked), got)
+		}
 	}
 }

@@ -127,8 +127,10 @@ type ToolCall struct {
 	Org, Agent string
 	Tool       tool.Tool
 	Arguments  string // JSON, as the model wrote it
-	// Key is the same for every try of the call.
-	Key string
+	// Key is the same for every try of the call, Attempt is the try's own: a try that
+	// ended without a stored result ended its price, too.
+	Key     string
+	Attempt int64
 }
 
 // Tools runs the tools of agents.

@@ -2,18 +2,16 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/latchkey/latchkey/scripts/internal/leak"
 )
 
 // canaries are the planted secrets. Only a window of each is searched for, so
@@ -23,31 +21,8 @@ var canaries = map[string]string{
 	"integration": "CNRYf2e91c07", "tool header": "CNRY3ad905be", "legacy cipher key": "CNRY1d84b3a6", "AWS secret": "CNRYb9d03a5e", "payment key": "CNRY5b1c77d2", "payment secret": "CNRY90e2f4a1", "retiring payment secret": "CNRY17c3b8d6", "Bedrock key": "CNRYc0a7714f",
 }
 
-// forms are the encodings a secret might leak in.
-func forms(s string) map[string]string {
-	quoted, _ := json.Marshal(s)
-	digits := hex.EncodeToString([]byte(s))
-	out := map[string]string{"raw": s, "url": url.QueryEscape(s), "json": strings.Trim(string(quoted), `"`), "hex": digits, "HEX": strings.ToUpper(digits)}
-	// Base64 has three alignments; the inner part of each is stable.
-	for shift := range 3 {
-		enc := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("x", shift) + s))
-		out["base64/"+string(rune('0'+shift))] = enc[2+shift : len(enc)-2]
-	}
-	return out
-}
-
 // leaks reports which canaries occur in b.
-func leaks(b []byte) []string {
-	var out []string
-	for name, c := range canaries {
-		for form, text := range forms(c) {
-			if bytes.Contains(b, []byte(text)) {
-				out = append(out, name+" ("+form+")")
-			}
-		}
-	}
-	return out
-}
+func leaks(b []byte) []string { return leak.In(b, canaries) }
 
 // That the canaries reached the vendor, where they belong, is asserted by the
 // tests that use them. TestZNoSecretLeaks runs last (tests run in the order of their files and names)
@@ -80,8 +55,8 @@ func TestZNoSecretLeaks(t *testing.T) {
 			must(t, err)
 			for _, it := range out.Items {
 				items++
-				if found := leaks(flatten(it)); len(found) > 0 {
-					t.Errorf("table %s, item %s: %v", role, flatten(map[string]types.AttributeValue{"pk": it["pk"], "sk": it["sk"]}), found)
+				if found := leaks(leak.Flatten(it)); len(found) > 0 {
+					t.Errorf("table %s, item %s: %v", role, leak.Flatten(map[string]types.AttributeValue{"pk": it["pk"], "sk": it["sk"]}), found)
 				}
 			}
 			if start = out.LastEvaluatedKey; len(start) == 0 {
@@ -115,7 +90,7 @@ func TestZNoSecretLeaks(t *testing.T) {
 // TestLeakDetectorFindsPlantedLeaks: the search above can fail.
 func TestLeakDetectorFindsPlantedLeaks(t *testing.T) {
 	for name, c := range canaries {
-		for form, text := range forms(c) {
+		for form, text := range leak.Forms(c) {
 			if len(leaks([]byte("prefix "+text+" suffix"))) == 0 {
 				t.Errorf("a planted %s (%s) is not found", name, form)
 			}
@@ -129,41 +104,8 @@ func TestLeakDetectorFindsPlantedLeaks(t *testing.T) {
 		t.Error("a planted log line is not found")
 	}
 	must(t, os.Remove(log))
-	if len(leaks(flatten(map[string]types.AttributeValue{"x": &types.AttributeValueMemberM{Value: map[string]types.AttributeValue{
+	if len(leaks(leak.Flatten(map[string]types.AttributeValue{"x": &types.AttributeValueMemberM{Value: map[string]types.AttributeValue{
 		"y": &types.AttributeValueMemberL{Value: []types.AttributeValue{&types.AttributeValueMemberB{Value: []byte("a CNRYb7720d11 b")}}}}}}))) == 0 {
 		t.Error("a planted binary attribute is not found")
 	}
-}
-
-// flatten writes all values of an item, binary ones as they are.
-func flatten(it map[string]types.AttributeValue) []byte {
-	var b bytes.Buffer
-	var walk func(v types.AttributeValue)
-	walk = func(v types.AttributeValue) {
-		b.WriteByte(' ')
-		switch x := v.(type) {
-		case *types.AttributeValueMemberS:
-			b.WriteString(x.Value)
-		case *types.AttributeValueMemberN:
-			b.WriteString(x.Value)
-		case *types.AttributeValueMemberB:
-			b.Write(x.Value)
-		case *types.AttributeValueMemberM:
-			for k, e := range x.Value {
-				b.WriteString(k)
-				walk(e)
-			}
-		case *types.AttributeValueMemberL:
-			for _, e := range x.Value {
-				walk(e)
-			}
-		case *types.AttributeValueMemberSS:
-			b.WriteString(strings.Join(x.Value, " "))
-		}
-	}
-	for k, v := range it {
-		b.WriteString(k)
-		walk(v)
-	}
-	return b.Bytes()
 }

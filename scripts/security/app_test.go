@@ -1,13 +1,11 @@
 package security
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +14,19 @@ import (
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
-const simChat = "openrouter/sim-chat"
+const (
+	simChat  = "openrouter/sim-chat"
+	simVoice = "openai_compatible/sim-voice"
+	// startCredits is what an organisation begins with.
+	startCredits = 10_000_000
+)
+
+// planted stands in every secret and spoken in every message, so that both are
+// found where they must not be; see [world.leaked].
+const (
+	planted = "MTRX4d8a1c"
+	spoken  = "MTRXc73e90"
+)
 
 // tenant is an organisation with an agent.
 type tenant struct {
@@ -30,7 +40,7 @@ func (w *world) tenant(c *cell) *tenant {
 	var key struct{ Key string }
 	c.need(w.operator.Call(c.ctx, http.MethodPost, "/api/orgs", map[string]any{"name": "Matrix", "tier": "enterprise"}, &o))
 	c.need(w.operator.Call(c.ctx, http.MethodPost, "/api/orgs/"+o.ID+"/keys", map[string]any{"name": "all", "scopes": []string{"admin", "billing", "read"}}, &key))
-	c.need(w.operator.Call(c.ctx, http.MethodPost, "/api/orgs/"+o.ID+"/grants", map[string]any{"kind": "gifted", "amount": 10_000_000, "idempotency_key": "start"}, nil))
+	c.need(w.operator.Call(c.ctx, http.MethodPost, "/api/orgs/"+o.ID+"/grants", map[string]any{"kind": "gifted", "amount": startCredits, "idempotency_key": "start"}, nil))
 	t := &tenant{id: o.ID, admin: stack.Client{Base: w.BaseURL, Key: key.Key}}
 	c.need(t.call(c, http.MethodPost, "/agents", map[string]any{"name": "Helper", "instructions": "Be brief.", "model": simChat}, &agent))
 	t.agent = agent.ID
@@ -49,6 +59,8 @@ type app struct {
 	install               string
 	secret, verify, token string
 	application, team     string
+	// address stands in the path instead of the install's id, if it is set.
+	address string
 	// replies is how many messages must have been answered in the end.
 	replies int
 }
@@ -56,15 +68,15 @@ type app struct {
 // newApp makes names and secrets; [app.create] stores them.
 func (c *cell) newApp() *app {
 	n := c.serial.Add(1)
-	a := &app{tenant: c.org, c: c, provider: c.provider, secret: fmt.Sprintf("MTRX%028d", n), verify: fmt.Sprintf("MTRXverify%06d", n)}
+	a := &app{tenant: c.org, c: c, provider: c.provider, secret: fmt.Sprintf("%s%022d", planted, n), verify: fmt.Sprintf("%sverify%06d", planted, n)}
 	switch c.provider {
 	case taxonomy.Slack:
-		a.application, a.team, a.token = fmt.Sprintf("A%08d", n), fmt.Sprintf("T%08d", n), fmt.Sprintf("xoxb-MTRX-%08d", n)
+		a.application, a.team, a.token = fmt.Sprintf("A%08d", n), fmt.Sprintf("T%08d", n), fmt.Sprintf("xoxb-%s-%08d", planted, n)
 	case taxonomy.Telegram:
 		a.application = fmt.Sprintf("70%08d", n)
-		a.token = a.application + ":MTRXtelegrambottoken"
+		a.token = a.application + ":" + planted + "telegrambottoken"
 	default:
-		a.application, a.team, a.token = fmt.Sprintf("1022%010d", n), fmt.Sprintf("1065%010d", n), fmt.Sprintf("EAAMTRX%08d", n)
+		a.application, a.team, a.token = fmt.Sprintf("1022%010d", n), fmt.Sprintf("1065%010d", n), fmt.Sprintf("EAA%s%08d", planted, n)
 	}
 	return a
 }
@@ -135,7 +147,7 @@ type said struct {
 func (a *app) message(s said) []byte {
 	n := a.c.serial.Add(1)
 	if s.text == "" {
-		s.text = fmt.Sprintf("hello %d", n)
+		s.text = fmt.Sprintf("%s hello %d", spoken, n)
 	}
 	if s.team == "" {
 		s.team = a.team
@@ -235,25 +247,8 @@ func (a *app) proof() string {
 func (a *app) signed(body []byte) hit { return a.signedWith(a.secret, body, a.c.now()) }
 
 func (a *app) signedWith(secret string, body []byte, at time.Time) hit {
-	h := hit{method: http.MethodPost, path: "/webhooks/" + string(a.provider) + "/" + a.install, header: http.Header{"Content-Type": {"application/json"}}, body: body}
-	mac := func(parts ...string) string {
-		m := hmac.New(sha256.New, []byte(secret))
-		for _, p := range parts {
-			m.Write([]byte(p))
-		}
-		m.Write(body)
-		return hex.EncodeToString(m.Sum(nil))
-	}
-	switch a.provider {
-	case taxonomy.Slack:
-		ts := strconv.FormatInt(at.Unix(), 10)
-		h.header.Set(slackTime, ts)
-		h.header.Set(slackSignature, "v0="+mac("v0:", ts, ":"))
-	case taxonomy.Telegram:
-		h.header.Set(telegramToken, secret)
-	default:
-		h.header.Set(metaSignature, "sha256="+mac())
-	}
+	h := hit{method: http.MethodPost, path: "/webhooks/" + string(a.provider) + "/" + cmp.Or(a.address, a.install), header: http.Header{"Content-Type": {"application/json"}}, body: body}
+	mockvendor.SignRequest(h.header, string(a.provider), secret, at, body)
 	return h
 }
 
@@ -266,28 +261,23 @@ func (a *app) handshake(token string) hit {
 	return hit{method: http.MethodGet, path: "/webhooks/" + string(a.provider) + "/" + a.install, query: q, header: http.Header{}}
 }
 
-// posts are the replies that carried the install's token.
-func (a *app) posts() int {
-	n := 0
-	for _, p := range a.c.vendor.Posts() {
-		if p.KeyHash == mockvendor.Hash(a.token) {
-			n++
-		}
-	}
-	return n
+// posts counts the replies that carried the install's token.
+func (a *app) posts() int { return len(a.posted()) }
+
+func (a *app) posted() []mockvendor.Post {
+	return slices.DeleteFunc(a.c.vendor.Posts(), func(p mockvendor.Post) bool { return p.KeyHash != mockvendor.Hash(a.token) })
 }
 
-// audits are the actions in the organisation's audit rows about a target.
-func (t *tenant) audits(c *cell, target string) []string {
-	var page struct {
-		Items []struct{ Action, Target string }
-	}
+// auditRow is a row of an organisation's audit.
+type auditRow struct{ ID, Action, Target string }
+
+// audits are the organisation's newest audit rows about a target, the newest first.
+func (t *tenant) audits(c *cell, target string) []auditRow {
+	var page struct{ Items []auditRow }
 	c.need(t.call(c, http.MethodGet, "/audit?limit=100", nil, &page))
-	var out []string
-	for _, r := range page.Items {
-		if target == "" || strings.HasPrefix(r.Target, target) {
-			out = append(out, r.Action)
-		}
-	}
-	return out
+	return slices.DeleteFunc(page.Items, func(r auditRow) bool { return target != "" && !strings.HasPrefix(r.Target, target) })
+}
+
+func told(rows []auditRow, action string) bool {
+	return slices.ContainsFunc(rows, func(r auditRow) bool { return r.Action == action })
 }

@@ -3,7 +3,6 @@ package security
 import (
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,7 +29,7 @@ func otherBot(c *cell) {
 func twoEvents(c *cell) {
 	a := c.app()
 	ts := fmt.Sprintf("17700%05d.000200", c.serial.Add(1))
-	text := "<@U0BOT> hello"
+	text := "<@U0BOT> " + spoken
 	c.accepted(a, a.signed(a.message(said{text: text, ts: ts})))
 	c.hit(a, a.signed(a.message(said{text: text, ts: ts, mention: true})))
 	c.answered(a)
@@ -43,15 +42,30 @@ func boundTwice(c *cell) {
 	c.need(a.call(c, http.MethodPost, "/agents", map[string]any{"name": "Other", "instructions": "x", "model": simChat}, &other))
 	c.need(a.bind(map[string]any{"channel": "C9"}, a.agent))
 	for _, selector := range []map[string]any{{}, {"channel": "C9"}} {
-		c.saved(a, a.bind(selector, other.ID), "binding.ambiguous")
+		c.refused(a.tenant, "binding.ambiguous", func() error { return a.bind(selector, other.ID) })
 	}
 }
 
-// saved notes how saving something was refused and the row that tells of it.
-func (c *cell) saved(a *app, err error, code string) {
-	status, audit := stack.Status(err), ""
-	if slices.Contains(a.audits(c, ""), code) {
-		audit = code
+// refused notes how saving something was refused and the row that tells of it,
+// which must be a new one.
+func (c *cell) refused(org *tenant, code string, save func() error) {
+	before := org.audits(c, "")
+	status, audit := stack.Status(save()), ""
+	var newest string
+	if len(before) > 0 {
+		newest = before[0].ID
+	}
+	told := 0
+	for _, r := range org.audits(c, "") {
+		if r.ID == newest {
+			break
+		}
+		if r.Action == code {
+			told, audit = told+1, code
+		}
+	}
+	if told != 1 {
+		c.bad("%d new rows of %s, want 1", told, code)
 	}
 	c.saw(status, audit)
 }
@@ -66,7 +80,7 @@ func tokenTwice(c *cell) {
 		if c.provider == taxonomy.Telegram {
 			b.application = a.application
 		}
-		c.saved(b, b.call(c, http.MethodPost, "/installs", b.settings(), nil), "install.token_in_use")
+		c.refused(org, "install.token_in_use", func() error { return b.call(c, http.MethodPost, "/installs", b.settings(), nil) })
 	}
 	c.accepted(a, a.signed(a.message(said{})))
 	c.answered(a)
@@ -93,7 +107,7 @@ func dedupeDown(c *cell) {
 // the turn is the same, one reply, charged once.
 func workerDies(c *cell) {
 	a := c.app()
-	text := fmt.Sprintf("MTRX survive %d", c.serial.Add(1))
+	text := fmt.Sprintf("%s survive %d", spoken, c.serial.Add(1))
 	b := mockvendor.NewBarrier(mockvendor.BeforeHeaders)
 	c.vendor.Direct(text, mockvendor.Script{Barrier: b})
 	defer b.Release()
@@ -177,7 +191,7 @@ func foreignReply(c *cell) {
 	n := c.serial.Add(1)
 	job := session.Job{Kind: session.JobMessage, Org: a.tenant.id, Install: a.install, EventID: strconv.FormatInt(n, 10), AgentID: a.agent, Tenant: "x",
 		Identity: channel.Identity{"app_id": a.application, "team_id": a.team, "phone_number_id": a.team, "waba_id": a.application},
-		Envelope: channel.Envelope{Provider: c.provider, EventID: strconv.FormatInt(n, 10), Space: "C1", Actor: "U1", Text: "MTRX foreign"}, ReceivedAt: c.now()}
+		Envelope: channel.Envelope{Provider: c.provider, EventID: strconv.FormatInt(n, 10), Space: "C1", Actor: "U1", Text: spoken + " foreign"}, ReceivedAt: c.now()}
 	foreign := job
 	foreign.Org = c.world.tenant(c).id
 	jobs := []session.Job{foreign}
@@ -211,12 +225,12 @@ func tokenRejected(c *cell) {
 	if !c.until(func() bool { return a.state() == "suspended" }) {
 		c.bad("the install is %s", a.state())
 	}
-	if !slices.Contains(a.audits(c, a.install), "install.token_rejected") {
-		c.bad("audit rows: %v", a.audits(c, a.install))
+	if rows := a.audits(c, a.install); !told(rows, "install.token_rejected") {
+		c.bad("audit rows: %v", rows)
 	}
 	c.need(c.local("/invoke/sweep", map[string]any{"time": c.now().UTC().Format(time.RFC3339), "source": "aws.events", "detail-type": "Scheduled Event", "detail": map[string]any{}}))
-	if !c.until(func() bool { return c.told(a.install) == 1 }) {
-		c.bad("the owner was told %d times", c.told(a.install))
+	if !c.until(func() bool { return c.ownerTold(a.install) == 1 }) {
+		c.bad("the owner was told %d times", c.ownerTold(a.install))
 	}
 }
 
@@ -226,8 +240,8 @@ func (a *app) state() string {
 	return i.State
 }
 
-// told counts the events that tell of a suspended install.
-func (c *cell) told(install string) int {
+// ownerTold counts the events that tell of a suspended install.
+func (c *cell) ownerTold(install string) int {
 	n := 0
 	for _, e := range c.Events.Events() {
 		if e.DetailType == "latchkey.install.suspended" && strings.Contains(string(e.Detail), `"install_id":"`+install+`"`) {
@@ -242,7 +256,7 @@ func retiredSecret(c *cell) {
 	a := c.app()
 	old, name := a.secret, ""
 	name, _ = a.secretNames()
-	a.secret = fmt.Sprintf("MTRXnew%025d", c.serial.Add(1))
+	a.secret = fmt.Sprintf("%snew%019d", planted, c.serial.Add(1))
 	c.need(a.call(c, http.MethodPost, "/installs/"+a.install+"/rotate",
 		map[string]any{"name": name, "value": a.secret, "retire_at": c.now().Add(time.Hour).UTC().Format(time.RFC3339)}, nil))
 	c.accepted(a, a.signedWith(old, a.message(said{}), c.now()))
@@ -277,13 +291,13 @@ func removed(c *cell) {
 	if state := a.state(); state != "revoked" {
 		c.bad("the install is %s", state)
 	}
-	if !slices.Contains(a.audits(c, a.install), "install.revoked_by_provider") {
-		c.bad("audit rows: %v", a.audits(c, a.install))
+	if rows := a.audits(c, a.install); !told(rows, "install.revoked_by_provider") {
+		c.bad("audit rows: %v", rows)
 	}
 }
 
-// flood: many bad signatures are 401, then 429, and recorded once; valid requests
-// between them are answered.
+// flood: many bad signatures are 401, then 429, and recorded once a minute by each
+// process that counts them; valid requests between them are answered.
 func flood(c *cell) {
 	a := c.app()
 	const most = 600
@@ -311,5 +325,18 @@ func flood(c *cell) {
 	for range 3 {
 		c.accepted(a, a.signed(a.message(said{})))
 	}
+	c.once(a, "hook.flood", time.Minute)
 	c.answered(a)
+}
+
+// once checks that no process wrote two records of a code within a time.
+func (c *cell) once(a *app, code string, within time.Duration) {
+	newest := map[string]time.Time{}
+	for _, r := range c.hooks.having(func(r record) bool { return r.Install == a.install && r.Code == code }) {
+		if last, ok := newest[r.process]; ok && r.At.Sub(last) < within {
+			c.bad("a second record of %s after %v: %s", code, r.At.Sub(last), r.raw)
+			return
+		}
+		newest[r.process] = r.At
+	}
 }

@@ -175,11 +175,12 @@ func (c *cell) recordOf(a *app, h hit) record {
 	return r
 }
 
-// turned waits for a record of a turn of the install.
+// turned waits for a record of a turn of the install that nobody has taken yet.
 func (c *cell) turned(a *app, status int, code string) record {
 	r, ok := c.turns.next(func(r record) bool { return r.Install == a.install && r.Code == code })
 	if !ok {
 		r = c.turns.last(a.install)
+		c.bad("no new record %q of a turn, the newest is %q", code, r.Code)
 	}
 	c.saw(status, r.Code)
 	return r

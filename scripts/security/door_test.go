@@ -19,9 +19,9 @@ func attacks() map[int]func(*cell) {
 	return map[int]func(*cell){
 		1: unknownInstall, 2: otherProvider, 3: inactive, 4: noSecret, 5: keyServiceDown, 6: noSignature, 7: malformedSignature, 8: changedBody,
 		9: otherSecret, 10: atTime(-10 * time.Minute), 11: atTime(10 * time.Minute), 12: twice, 13: weaker,
-		19: replay, 20: replayWithHeader, 21: otherTenant, 24: handshakeUnproven, 25: handshakeWrongToken, 26: draft, 27: wrongMethod, 28: tooLarge,
+		19: replay, 20: replayWithHeader, 21: otherTenant, 22: unboundTenant, 23: crossedApps, 24: handshakeUnproven, 25: handshakeWrongToken, 26: draft, 27: wrongMethod, 28: tooLarge,
 		29: notJSON, 30: ambiguousJSON, 31: forgedHost, 33: ownMessage, 34: otherBot, 36: twoEvents, 37: boundTwice, 38: tokenTwice,
-		39: queueDown, 40: dedupeDown, 41: workerDies, 42: replyLost, 43: foreignReply, 44: tokenRejected, 45: retiredSecret, 47: removed, 50: flood,
+		39: queueDown, 40: dedupeDown, 41: workerDies, 42: replyLost, 43: foreignReply, 44: tokenRejected, 45: retiredSecret, 47: removed, 48: mediaElsewhere, 49: mediaIsPage, 50: flood,
 	}
 }
 
@@ -135,7 +135,7 @@ func malformedSignature(c *cell) {
 
 func changedBody(c *cell) {
 	a := c.app()
-	h := a.signed(a.message(said{text: "pay ten"}))
+	h := a.signed(a.message(said{text: spoken + " pay ten"}))
 	h.body = []byte(strings.Replace(string(h.body), "pay ten", "pay two", 1))
 	c.hit(a, h)
 	h = a.signed(a.message(said{}))
@@ -230,11 +230,11 @@ func handshakeUnproven(c *cell) {
 	body := func(challenge string) []byte {
 		return encode(map[string]any{"type": "url_verification", "challenge": challenge, "token": "x"})
 	}
-	h := a.signed(body("MTRXone"))
+	h := a.signed(body(spoken + "one"))
 	h.header.Del(slackSignature)
 	h.header.Del(slackTime)
 	c.hit(a, h)
-	if got := c.do(a.signed(body("MTRXtwo"))); got.status != http.StatusOK || got.body != "MTRXtwo" {
+	if got := c.do(a.signed(body(spoken + "two"))); got.status != http.StatusOK || got.body != spoken+"two" {
 		c.bad("the signed check: %d %s", got.status, got.body)
 	}
 	ssl := hit{method: http.MethodPost, path: h.path, header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, body: []byte("ssl_check=1&token=x")}
@@ -267,7 +267,7 @@ func draft(c *cell) {
 	c.hit(a, a.signed(a.message(said{})))
 	switch c.provider {
 	case taxonomy.Slack:
-		c.hit(a, a.signed([]byte(`{"type":"url_verification","challenge":"MTRXdraft"}`)))
+		c.hit(a, a.signed([]byte(`{"type":"url_verification","challenge":"`+spoken+`draft"}`)))
 	case taxonomy.WhatsApp:
 		c.hit(a, a.handshake(a.verify))
 	}
@@ -294,13 +294,13 @@ func notJSON(c *cell) {
 	for _, body := range []string{fmt.Sprintf("{%d", n), fmt.Sprintf("payload=%d", n), fmt.Sprintf("[%d]", n), fmt.Sprintf("{} %d", n)} {
 		c.hit(a, a.signed([]byte(body)))
 	}
-	c.hit(a, a.signed([]byte(strings.Replace(string(a.message(said{text: "MTRXutf"})), "MTRXutf", "\xff\xfe", 1))))
+	c.hit(a, a.signed([]byte(strings.Replace(string(a.message(said{text: spoken + "utf"})), spoken+"utf", "\xff\xfe", 1))))
 }
 
 func ambiguousJSON(c *cell) {
 	a := c.app()
-	body := string(a.message(said{text: "MTRXfirst"}))
-	c.hit(a, a.signed([]byte(strings.Replace(body, `"text":`, `"text":"MTRXsecond","text":`, 1))))
+	body := string(a.message(said{text: spoken + "first"}))
+	c.hit(a, a.signed([]byte(strings.Replace(body, `"text":`, `"text":"`+spoken+`second","text":`, 1))))
 	body = string(a.message(said{}))
 	c.hit(a, a.signed([]byte(strings.TrimSuffix(body, "}")+`,"deep":`+strings.Repeat("[", 80)+strings.Repeat("]", 80)+"}")))
 }

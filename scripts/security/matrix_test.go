@@ -78,6 +78,13 @@ func TestSecurityMatrix(t *testing.T) {
 		group.Wait()
 	}
 	w.atRest(t, cells)
+	where, kept := w.leaked(t)
+	for _, found := range where {
+		t.Errorf("at rest: %s", found)
+	}
+	if kept < 20 {
+		t.Errorf("%d messages in the conversations: what is looked for is not there", kept)
+	}
 	for n, row := range cells {
 		for p, c := range row {
 			for _, problem := range c.problems {

@@ -1,9 +1,11 @@
 package security
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,18 +19,23 @@ import (
 type mutant struct {
 	row  int
 	only []taxonomy.Channel
+	// says is a part of what must be wrong with the cell.
+	says string
+	// leaks says that the cell may be green: what must be found is what the build
+	// writes where it must not stand.
+	leaks bool
 	mutate.Change
 }
 
 // soak reports whether the long runs are made.
-func soak() bool { return os.Getenv("LATCHKEY_SOAK") == "1" }
+func soak() bool { return os.Getenv("LATCHKEY_SOAK") != "" }
 
 // TestMutantsFitTheSource: every mutant can still be made, and every row that is
 // played has one for each channel.
 func TestMutantsFitTheSource(t *testing.T) {
 	for _, m := range mutants() {
-		if _, err := m.Text(root()); err != nil {
-			t.Error(err)
+		if _, err := m.Text(root()); err != nil || m.says == "" {
+			t.Errorf("%s: %v, says %q", m.Name, err, m.says)
 		}
 	}
 	for _, r := range rollout.Rows() {
@@ -52,7 +59,9 @@ func (m mutant) covers(p taxonomy.Channel) bool {
 }
 
 // TestMutantsTurnRowsRed plays each row against the build without its guard, on
-// one stack: only the function's binary changes, and its processes.
+// one stack: only the function's binary changes, and its processes. Before that the
+// same cells must be green there, and then red for the stated reason. One row's
+// mutants are chosen with -run 'TestMutantsTurnRowsRed/row_22'.
 func TestMutantsTurnRowsRed(t *testing.T) {
 	if !soak() {
 		t.Skip("set LATCHKEY_SOAK=1; TestMutantsFitTheSource says whether they can be made")
@@ -62,33 +71,67 @@ func TestMutantsTurnRowsRed(t *testing.T) {
 	for _, p := range rollout.Columns() {
 		orgs[p] = w.tenant(&cell{world: w, t: t, ctx: t.Context()})
 	}
-	w.patience = 8 * time.Second
-	red := 0
+	red, whole := 0, map[string]bool{}
 	for _, m := range mutants() {
-		t.Run(m.Name, func(t *testing.T) {
+		t.Run(fmt.Sprintf("row %d %s", m.row, m.Name), func(t *testing.T) {
+			row := rollout.Rows()[m.row-1]
+			columns := slices.DeleteFunc(rollout.Columns(), func(p taxonomy.Channel) bool { return !m.covers(p) })
+			w.patience = 20 * time.Second
+			for _, p := range columns {
+				if key := fmt.Sprint(m.row, p); !whole[key] {
+					w.whole(t, row, p, orgs[p])
+					whole[key] = true
+				}
+			}
 			dir := t.TempDir()
 			must(t, m.Build(t.Context(), root(), dir))
 			for _, f := range m.Functions {
 				w.swap(t, f, filepath.Join(dir, f))
 				defer w.swap(t, f, filepath.Join(root(), "build", "local", f))
 			}
-			row := rollout.Rows()[m.row-1]
-			for _, p := range rollout.Columns() {
-				if !m.covers(p) {
-					continue
-				}
+			w.patience = 8 * time.Second
+			for _, p := range columns {
 				c := w.play(t, row, p, orgs[p])
 				w.settle(c)
-				if c.seen.Result == rollout.Pass {
-					t.Errorf("row %d, %s, is green without its guard", m.row, p)
-					continue
+				if m.leaks {
+					c.problems, _ = w.leaked(t)
 				}
-				red++
-				t.Logf("row %d, %s: %s", m.row, p, c.problems[0])
+				if m.judge(t, c) {
+					red++
+				}
 			}
 		})
 	}
 	t.Logf("%d mutants, %d cells red", len(mutants()), red)
+}
+
+// whole plays a cell with every guard in place, without which a red one of a mutant
+// would prove nothing.
+func (w *world) whole(t *testing.T, row rollout.Row, p taxonomy.Channel, org *tenant) {
+	t.Helper()
+	c := w.play(t, row, p, org)
+	w.settle(c)
+	if c.seen.Result != rollout.Pass {
+		t.Fatalf("row %d, %s, is red with its guard: %q", row.N, p, c.problems)
+	}
+	if where, _ := w.leaked(t); len(where) > 0 {
+		t.Fatalf("at rest with every guard: %q", where)
+	}
+}
+
+// judge reports whether the mutant was found out, for the reason that it states.
+func (m mutant) judge(t testing.TB, c *cell) bool {
+	t.Helper()
+	switch {
+	case len(c.problems) == 0:
+		t.Errorf("row %d, %s, is green without its guard", m.row, c.provider)
+	case m.says == "" || !slices.ContainsFunc(c.problems, func(p string) bool { return strings.Contains(p, m.says) }):
+		t.Errorf("row %d, %s: not %q, but %q", m.row, c.provider, m.says, c.problems)
+	default:
+		t.Logf("row %d, %s: %q", m.row, c.provider, c.problems)
+		return true
+	}
+	return false
 }
 
 // swap makes the stack start another binary from now on.
@@ -110,7 +153,7 @@ func (w *world) settle(c *cell) {
 }
 
 func mutants() []mutant {
-	return append(append(doorMutants(), bodyMutants()...), turnMutants()...)
+	return slices.Concat(doorMutants(), bodyMutants(), turnMutants(), tenantMutants(), mediaMutants(), leakMutants())
 }
 
 // The files that hold the guards.
@@ -136,11 +179,16 @@ func hook(row int, name, file string, edits ...string) mutant {
 
 func (m mutant) of(p ...taxonomy.Channel) mutant { m.only = p; return m }
 
+func (m mutant) saying(part string) mutant { m.says = part; return m }
+
 // accepts is a verifier that lets a reason pass.
 func accepts(row int, name, reason string) mutant {
 	return hook(row, name, webhookFile, "\treturn s.Check(in, secrets, now)\n",
 		"\tr, refusal := s.Check(in, secrets, now)\n\tif refusal != nil && refusal.Reason == "+reason+" {\n\t\treturn r, nil\n\t}\n\treturn r, refusal\n")
 }
+
+// passed is what a cell says of a request that was taken.
+const passed = `200 "hook.accepted"`
 
 const decoyValues = "vault.Accepted{Values: []secret.Text{secret.FromString(decoy)}, Complete: true}, \"\"\n"
 
@@ -148,47 +196,48 @@ func doorMutants() []mutant {
 	notFound, down := "\t\treturn got, webhook.NoSecret\n", "\t\treturn got, webhook.SecretUnavailable\n"
 	return []mutant{
 		hook(1, "unknown installs are told", recordFile, "\tcase webhook.Method:\n\t\treturn http.StatusMethodNotAllowed\n",
-			"\tcase webhook.InstallUnknown:\n\t\treturn http.StatusNotFound\n\tcase webhook.Method:\n\t\treturn http.StatusMethodNotAllowed\n"),
-		hook(2, "any provider's path", ingestFile, "case inst.Provider != c.entry.ID:", `case inst.Provider == "":`),
-		hook(3, "inactive installs verify", ingestFile, "case !inst.State.Verifies():", "case inst.State == install.Draft:"),
-		hook(4, "a default secret", ingestFile, notFound, "\t\treturn "+decoyValues),
-		hook(5, "a default secret while keys are down", ingestFile, down, "\t\treturn "+decoyValues),
-		accepts(6, "no signature passes", "SigMissing"),
-		accepts(7, "damaged signatures pass", "SigFormat"),
-		hook(8, "signatures have a length only", hmacFile, "if hmac.Equal(mac, got) && match < 0 {", "if len(mac) == len(got) && match < 0 {"),
-		accepts(9, "another secret passes", "SigMismatch"),
-		hook(10, "old requests pass", hmacFile, "case age > h.Tolerance:", "case age > 1000*h.Tolerance:"),
-		hook(11, "future requests pass", hmacFile, "case age < -h.Tolerance:", "case age < -1000*h.Tolerance:"),
-		hook(12, "repeated headers are read", webhookFile, `case len(vs) > 1 || strings.Contains(vs[0], ","):`, "case len(vs) > 1:"),
-		hook(13, "any algorithm's tag", hmacFile, "\t\t\treturn nil, AlgRefused\n\t\t}\n\t\treturn nil, SigFormat\n", "\t\t\trest = text[i+1:]\n\t\t} else {\n\t\t\treturn nil, SigFormat\n\t\t}\n"),
+			"\tcase webhook.InstallUnknown:\n\t\treturn http.StatusNotFound\n\tcase webhook.Method:\n\t\treturn http.StatusMethodNotAllowed\n").saying(`404 "hook.install_unknown"`),
+		hook(2, "any provider's path", ingestFile, "case inst.Provider != c.entry.ID:", `case inst.Provider == "":`).saying(`401 "hook.no_secret"`),
+		hook(3, "inactive installs verify", ingestFile, "case !inst.State.Verifies():", "case inst.State == install.Draft:").saying(`200 "hook.install_verifying"`),
+		hook(4, "a default secret", ingestFile, notFound, "\t\treturn "+decoyValues).saying(`401 "hook.sig_mismatch"`),
+		hook(5, "a default secret while keys are down", ingestFile, down, "\t\treturn "+decoyValues).saying(`401 "hook.sig_mismatch"`),
+		accepts(6, "no signature passes", "SigMissing").saying(passed),
+		accepts(7, "damaged signatures pass", "SigFormat").saying(passed),
+		hook(8, "signatures have a length only", hmacFile, "if hmac.Equal(mac, got) && match < 0 {", "if len(mac) == len(got) && match < 0 {").saying(passed),
+		accepts(9, "another secret passes", "SigMismatch").saying(passed),
+		hook(10, "old requests pass", hmacFile, "case age > h.Tolerance:", "case age > 1000*h.Tolerance:").saying(passed),
+		hook(11, "future requests pass", hmacFile, "case age < -h.Tolerance:", "case age < -1000*h.Tolerance:").saying(passed),
+		hook(12, "repeated headers are read", webhookFile, `case len(vs) > 1 || strings.Contains(vs[0], ","):`, "case len(vs) > 1:").saying(`401 "hook.sig_`),
+		hook(13, "any algorithm's tag", hmacFile, "\t\t\treturn nil, AlgRefused\n\t\t}\n\t\treturn nil, SigFormat\n", "\t\t\trest = text[i+1:]\n\t\t} else {\n\t\t\treturn nil, SigFormat\n\t\t}\n").saying(passed),
 	}
 }
 
 func bodyMutants() []mutant {
 	key := "session.DedupeKey(e.EventID, e.ContentKey)"
-	hub := hook(25, "any verify token", "shared/webhook/profiles/handshake.go", "if !ok || q.Get(", "if !ok && false || q.Get(")
+	hub := hook(25, "any verify token", "shared/webhook/profiles/handshake.go", "if !ok || q.Get(", "if !ok && false || q.Get(").saying(`200 "hook.handshake"`)
 	hub24 := hub
 	hub24.row, hub24.Name = 24, "no verify token"
 	return []mutant{
-		hook(19, "every delivery is new", "shared/dynamo/sessions.go", `aws.String("attribute_not_exists(#pk) OR #exp <= :now"),`, `aws.String("attribute_not_exists(#pk) OR #exp <= :now OR #exp > :now"),`),
-		hook(20, "an unsigned header makes it new", ingestFile, key, `session.DedupeKey(e.EventID+fmt.Sprint(c.r.Input.Header.Values("X-Slack-Retry-Num")), "")`, "\t\"context\"\n", "\t\"context\"\n\t\"fmt\"\n"),
-		hook(21, "any tenant", ingestFile, "if !c.entry.SameTenant(c.inst.Config, c.in.Identity) {", "if c.in.Identity == nil {"),
-		hook(24, "unsigned handshakes pass", ingestFile, "\t\treturn webhook.HandshakeRefused\n", "\t\treturn \"\"\n").of(taxonomy.Slack),
+		hook(19, "every delivery is new", "shared/dynamo/sessions.go", `aws.String("attribute_not_exists(#pk) OR #exp <= :now"),`, `aws.String("attribute_not_exists(#pk) OR #exp <= :now OR #exp > :now"),`).saying(passed),
+		hook(20, "an unsigned header makes it new", ingestFile, key, `session.DedupeKey(e.EventID+fmt.Sprint(c.r.Input.Header.Values("X-Slack-Retry-Num")), "")`, "\t\"context\"\n", "\t\"context\"\n\t\"fmt\"\n").saying(passed),
+		hook(21, "any tenant", ingestFile, "if !c.entry.SameTenant(c.inst.Config, c.in.Identity) {", "if c.in.Identity == nil {").saying(passed),
+		hook(24, "unsigned handshakes pass", ingestFile, "\t\treturn webhook.HandshakeRefused\n", "\t\treturn \"\"\n").saying(`200 "hook.handshake"`).of(taxonomy.Slack),
 		hub24.of(taxonomy.WhatsApp), hub,
-		hook(26, "drafts verify", ingestFile, "case !inst.State.Verifies():", "case inst.State == install.Suspended || inst.State == install.Revoked:"),
-		hook(27, "any method", ingestFile, "if known && !slices.Contains(c.entry.Methods, r.Input.Method) {", `if known && r.Input.Method == "" {`),
-		hook(28, "no limit", ingestFile, "if r.TooLarge || len(r.Input.Body) > MaxBody {", "if r.TooLarge && len(r.Input.Body) == 0 {"),
+		hook(26, "drafts verify", ingestFile, "case !inst.State.Verifies():", "case inst.State == install.Suspended || inst.State == install.Revoked:").saying(`200 "hook.install_verifying"`),
+		hook(27, "any method", ingestFile, "if known && !slices.Contains(c.entry.Methods, r.Input.Method) {", `if known && r.Input.Method == "" {`).saying(passed),
+		hook(28, "no limit", ingestFile, "if r.TooLarge || len(r.Input.Body) > MaxBody {", "if r.TooLarge && len(r.Input.Body) == 0 {").saying(`want 413 "hook.too_large"`),
 		hook(29, "what cannot be read is ignored", ingestFile, "\tif err != nil || len(all) == 0 {\n\t\treturn c.end(ctx, webhook.BadPayload, session.Refused)\n",
-			"\tif err != nil || len(all) == 0 {\n\t\treturn c.end(ctx, channel.EventIgnored, session.Ignored)\n"),
-		hook(30, "the last of two names counts", "shared/channel/json.go", "if _, seen := out[name]; seen {", "if _, seen := out[name]; seen && name == \"\" {"),
-		hook(31, "forwarding headers are believed", "functions/webhook/handler.go", "\tpath := e.RawPath\n", "\tpath := e.RawPath\n\tif h := e.Headers[\"x-forwarded-host\"]; h != \"\" {\n\t\tpath = \"/\" + h + path\n\t}\n"),
-		hook(36, "posts are told by their events", ingestFile, key, `session.DedupeKey(e.EventID, "")`),
-		hook(39, "200 before it is queued", ingestFile, "return c.end(ctx, webhook.EnqueueFailed, session.Failed)", "return c.end(ctx, webhook.Accepted, session.Enqueued)"),
-		hook(40, "no dedupe is no duplicate", ingestFile, "\tcase err != nil:\n\t\treturn c.end(ctx, webhook.DedupeUnavailable, session.Failed)\n", "\tcase err != nil:\n\t\treceipt.EventID = e.EventID\n"),
+			"\tif err != nil || len(all) == 0 {\n\t\treturn c.end(ctx, channel.EventIgnored, session.Ignored)\n").saying(`200 "hook.event_ignored"`),
+		hook(30, "the last of two names counts", "shared/channel/json.go", "if _, seen := out[name]; seen {", "if _, seen := out[name]; seen && name == \"\" {").saying(passed),
+		hook(31, "forwarding headers are believed", "functions/webhook/handler.go", "\tpath := e.RawPath\n", "\tpath := e.RawPath\n\tif h := e.Headers[\"x-forwarded-host\"]; h != \"\" {\n\t\tpath = \"/\" + h + path\n\t}\n").saying(`401 "hook.install_unknown"`),
+		hook(36, "posts are told by their events", ingestFile, key, `session.DedupeKey(e.EventID, "")`).saying(passed),
+		hook(39, "200 before it is queued", ingestFile, "return c.end(ctx, webhook.EnqueueFailed, session.Failed)", "return c.end(ctx, webhook.Accepted, session.Enqueued)").saying(passed),
+		hook(40, "no dedupe is no duplicate", ingestFile, "\tcase err != nil:\n\t\treturn c.end(ctx, webhook.DedupeUnavailable, session.Failed)\n", "\tcase err != nil:\n\t\treceipt.EventID = e.EventID\n").saying(passed),
 		hook(45, "retired secrets verify", "shared/install/opener.go", "return vault.Accepting(ctx, o.Vault, cred, vault.Use{Field: name, Purpose: o.Purpose}, now)",
 			"got, err := vault.Accepting(ctx, o.Vault, cred, vault.Use{Field: name, Purpose: o.Purpose}, now)\n"+
-				"\t_ = o.Vault.RevealRetired(ctx, cred, vault.Use{Field: name, Purpose: o.Purpose}, func(_ int, b []byte) error { got.Values = append(got.Values, secret.New(b)); return nil })\n\treturn got, err"),
-		hook(50, "no end of bad signatures", "shared/webhook/ingest/flood.go", "return verdict{limited: true, record: record, suppressed: n}", "return verdict{record: record, suppressed: n}"),
+				"\t_ = o.Vault.RevealRetired(ctx, cred, vault.Use{Field: name, Purpose: o.Purpose}, func(_ int, b []byte) error { got.Values = append(got.Values, secret.New(b)); return nil })\n\treturn got, err").saying(passed),
+		hook(50, "each of a flood is recorded", "shared/webhook/ingest/flood.go", "return verdict{limited: true, record: record, suppressed: n}", "return verdict{limited: true, record: record || n == 0, suppressed: n}").saying("a second record of hook.flood"),
+		hook(50, "no end of bad signatures", "shared/webhook/ingest/flood.go", "return verdict{limited: true, record: record, suppressed: n}", "return verdict{record: record, suppressed: n}").saying(`401 "hook.sig_mismatch"`),
 	}
 }
 
@@ -198,18 +247,64 @@ func turnMutants() []mutant {
 		return []string{"\tswitch c.in.Kind {\n", "\tif c.in.Reason == channel." + reason + " {\n\t\tc.in.Kind = channel.Message\n\t}\n\tswitch c.in.Kind {\n"}
 	}
 	return []mutant{
-		hook(33, "own messages are answered", ingestFile, kind("SelfIgnored")...),
-		hook(34, "bots are answered", ingestFile, kind("BotIgnored")...),
-		build(37, "a selector for each agent", "shared/install/bindings.go", console, "b := Binding{ID: BindingID(i.ID, n.Selector),", "b := Binding{ID: BindingID(i.ID, Selector{Channel: n.Selector.Channel, Peer: n.AgentID}),"),
-		build(38, "tokens are not claimed", "shared/install/service.go", console, "\tif !f.Unique {\n\t\treturn i, nil\n", "\tif f.Unique {\n\t\treturn i, nil\n"),
-		build(41, "a turn for each try", "shared/agent/turn/run.go", turn, "session.TurnID(j.Install, j.EventID), Install:", "session.TurnID(j.Install, j.EventID+x.del.Owner), Install:"),
+		hook(33, "own messages are answered", ingestFile, kind("SelfIgnored")...).saying(passed),
+		hook(34, "bots are answered", ingestFile, kind("BotIgnored")...).saying(passed),
+		build(37, "a selector for each agent", "shared/install/bindings.go", console, "b := Binding{ID: BindingID(i.ID, n.Selector),", "b := Binding{ID: BindingID(i.ID, Selector{Channel: n.Selector.Channel, Peer: n.AgentID}),").saying("0 new rows of binding.ambiguous"),
+		build(38, "tokens are not claimed", "shared/install/service.go", console, "\tif !f.Unique {\n\t\treturn i, nil\n", "\tif f.Unique {\n\t\treturn i, nil\n").saying("0 new rows of install.token_in_use"),
+		build(41, "a turn for each try", "shared/agent/turn/run.go", turn, "session.TurnID(j.Install, j.EventID), Install:", "session.TurnID(j.Install, j.EventID+x.del.Owner), Install:").saying("the turn: retried"),
 		build(42, "what may have been sent is sent again", "shared/agent/turn/send.go", turn,
 			"\tif err := x.move(ctx, k, session.Unknown, \"\", f.Code, fence); err != nil {\n\t\treturn again(err)\n\t}\n\tx.record(ctx, ReplyUnknown, f.Code)\n\treturn nil\n",
-			"\tif err := x.move(ctx, k, session.Planned, \"\", f.Code, fence); err != nil {\n\t\treturn again(err)\n\t}\n\treturn &end{retry: true, code: Retry, detail: f.Code}\n"),
+			"\tif err := x.move(ctx, k, session.Planned, \"\", f.Code, fence); err != nil {\n\t\treturn again(err)\n\t}\n\treturn &end{retry: true, code: Retry, detail: f.Code}\n").saying(`no new record "reply.unknown"`),
 		build(43, "jobs are believed", "shared/agent/turn/run.go", turn,
-			"if !ok || i.Org != x.job.Org || i.Provider != x.job.Envelope.Provider || !entry.SameTenant(i.Config, x.job.Identity) {", "if !ok {"),
-		build(44, "rejected tokens go on", "shared/install/rejected.go", turn, "i.Rejections >= MaxRejections", "i.Rejections >= 1000*MaxRejections"),
-		build(47, "removed apps go on", "shared/agent/turn/run.go", turn, "if err := x.d.Revoker.RevokedByVendor(ctx, op, i); err != nil {", "if !op.Valid() {").of(taxonomy.Slack, taxonomy.WhatsApp),
-		hook(47, "removals are not told", "shared/channels/telegram/parse.go", "out.Reason = channel.RevokedByVendor", "out.Reason = channel.EventIgnored").of(taxonomy.Telegram),
+			"if !ok || i.Org != x.job.Org || i.Provider != x.job.Envelope.Provider || !entry.SameTenant(i.Config, x.job.Identity) {", "if !ok {").saying(`no new record "reply.tenant_guard"`),
+		build(44, "rejected tokens go on", "shared/install/rejected.go", turn, "i.Rejections >= MaxRejections", "i.Rejections >= 1000*MaxRejections").saying("the install is active"),
+		build(47, "removed apps go on", "shared/agent/turn/run.go", turn, "if err := x.d.Revoker.RevokedByVendor(ctx, op, i); err != nil {", "if !op.Valid() {").saying("the install is active").of(taxonomy.Slack, taxonomy.WhatsApp),
+		hook(47, "removals are not told", "shared/channels/telegram/parse.go", "out.Reason = channel.RevokedByVendor", "out.Reason = channel.EventIgnored").saying(`200 "hook.event_ignored"`).of(taxonomy.Telegram),
 	}
+}
+
+func tenantMutants() []mutant {
+	const apps = "shared/webhook/ingest/apps.go"
+	bound := "\tcase fault.CodeOf(err) == fault.NotFound:\n\t\treturn c.end(ctx, webhook.Unbound, session.Unbound)\n"
+	passes := func(mode string) []string {
+		return []string{"\tif refusal == nil {\n\t\tc.result = result\n", "\tif refusal == nil || refusal.Reason == webhook.SigMismatch && c.inst.Mode == install." + mode + " {\n\t\tc.result = result\n"}
+	}
+	return []mutant{
+		hook(22, "unbound workspaces are refused", apps, bound, strings.Replace(bound, "webhook.Unbound, session.Unbound", "webhook.TenantMismatch, session.Refused", 1)).saying(`403 "hook.tenant_mismatch"`),
+		hook(22, "an own app's workspace is the platform app's, too", apps, bound, "\tcase fault.CodeOf(err) == fault.NotFound:\n"+
+			"\t\tvendors := c.in.Identity[\"app_id\"]\n\t\tif vendors == \"\" {\n\t\t\tvendors = \"waba\"\n\t\t}\n"+
+			"\t\tif inst, binds, err = c.d.Installs.InstallOf(ctx, string(c.entry.ID), vendors, tenant); err != nil {\n\t\t\treturn c.end(ctx, webhook.Unbound, session.Unbound)\n\t\t}\n").saying(passed),
+		hook(23, "any signature at the platform app's path", ingestFile, passes("App")...).saying(passed).of(taxonomy.Slack, taxonomy.WhatsApp),
+		hook(23, "any signature at an own app's path", ingestFile, passes("BYOA")...).saying(passed).of(taxonomy.Slack, taxonomy.WhatsApp),
+		hook(23, "which apps there are is told", ingestFile, "\tcase fault.CodeOf(err) == fault.NotFound:\n\t\treturn webhook.InstallUnknown\n",
+			"\tcase fault.CodeOf(err) == fault.NotFound && !strings.HasPrefix(c.r.Install, install.AppPrefix):\n\t\treturn webhook.InstallUnknown\n").saying(`503 "hook.install_unavailable"`).of(taxonomy.Telegram),
+	}
+}
+
+func mediaMutants() []mutant {
+	const media = "shared/channels/internal/vendorapi/media.go"
+	turn := []string{"turn"}
+	return []mutant{
+		build(48, "files are fetched from anywhere", media, turn, "\tresp, err := egress.Do(c.Media, req)\n\tif err != nil {\n\t\treturn channel.File{}, unfetched(err)\n",
+			"\tresp, err := http.DefaultClient.Do(req)\n\tif err != nil {\n\t\treturn channel.File{}, unfetched(err)\n").saying("transcribed 1 times"),
+		build(49, "a page is a recording", media, turn, "\tif !ok {\n\t\treturn channel.File{}, failed(channel.NotMedia)\n\t}\n",
+			"\tif !ok {\n\t\tkind, first, n = \"audio/ogg\", append([]byte(\"OggS\"), first[:n]...), n+4\n\t}\n").saying("charged: ").of(taxonomy.Slack, taxonomy.Telegram),
+		build(49, "a page with another digest is a recording", "shared/channels/whatsapp/media.go", turn, "\tif failure != nil {\n\t\treturn channel.File{}, failure\n",
+			"\tif failure != nil && failure.Code == channel.NotMedia {\n\t\treturn channel.File{Bytes: []byte(\"OggS\"), MIME: \"audio/ogg\"}, nil\n\t}\n\tif failure != nil {\n\t\treturn channel.File{}, failure\n").saying("charged: ").of(taxonomy.WhatsApp),
+	}
+}
+
+// leakMutants write what nobody may find at rest. Any cell in which a message is
+// answered shows it.
+func leakMutants() []mutant {
+	out := []mutant{
+		hook(31, "bodies are logged", "functions/webhook/handler.go", "\tprovider, install := target(e)\n", "\tprovider, install := target(e)\n\tfmt.Fprintln(os.Stderr, e.Body)\n", "\t\"net/netip\"\n", "\t\"net/netip\"\n\t\"os\"\n").saying("webhook.log: message"),
+		build(31, "what was said is audited", "shared/agent/turn/run.go", []string{"turn"}, "\t\tx.record(ctx, Done, \"\")\n", "\t\tx.record(ctx, Done, x.said())\n").saying("turn.log: message"),
+		hook(31, "deliveries keep what was said", ingestFile, "\tjob.EventID = receipt.EventID\n", "\tjob.EventID = receipt.EventID\n\tc.turn = c.in.Envelope.Text\n",
+			"\tif job.Kind == session.JobMessage {\n\t\tc.turn = session.TurnID(c.inst.ID, job.EventID)\n\t}\n", "").saying("table sessions, attribute turn").of(taxonomy.Slack), // it stays in the table
+	}
+	for i := range out {
+		out[i].leaks = true
+	}
+	return out
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
+	"github.com/latchkey/latchkey/scripts/internal/mutate"
 	"github.com/latchkey/latchkey/scripts/internal/stack"
 	"github.com/latchkey/latchkey/shared/topology"
 )
@@ -27,6 +28,7 @@ type world struct {
 	*stack.Stack
 	vendor   *mockvendor.Server
 	faults   *vendorFaults
+	trap     trap
 	operator stack.Client
 	// functions is where the binaries lie that the stack starts.
 	functions string
@@ -36,6 +38,8 @@ type world struct {
 	serial   atomic.Int64
 	hooks    *tail
 	turns    *tail
+	// searched is how far each log was looked through.
+	searched map[string]int
 }
 
 func root() string {
@@ -53,15 +57,19 @@ func start(t *testing.T) *world {
 		t.Fatal("the npm packages are not installed; run ./scripts/setup")
 	}
 	dir := t.TempDir()
-	w := &world{vendor: mockvendor.New(), functions: filepath.Join(dir, "functions"), patience: 20 * time.Second}
+	w := &world{vendor: mockvendor.New(), searched: map[string]int{}, functions: filepath.Join(dir, "functions"), patience: 20 * time.Second}
 	w.faults = &vendorFaults{next: w.vendor, drop: map[string]bool{}, reject: map[string]bool{}}
+	w.trap.files, w.trap.asked = map[string][]byte{}, map[string]int{}
+	w.trap.Server = httptest.NewServer(&w.trap)
+	t.Cleanup(w.trap.Close)
 	must(t, os.Mkdir(w.functions, 0o700))
-	must(t, w.binaries(t.Context()))
+	must(t, mutate.Copy(t.Context(), root(), w.functions))
 	l, err := mockvendor.Listen(w.faults)
 	must(t, err)
 	t.Cleanup(func() { l.Close() })
 	w.Stack, err = stack.Start(t.Context(), stack.Options{Root: root(), Data: dir, InMemory: true, Binaries: w.functions, SkipBuild: true, Env: map[string]string{
 		"LATCHKEY_PLATFORM_OPENROUTER_KEY": "sk-platform-matrix", "LATCHKEY_PLATFORM_OPENROUTER_BASE_URL": l.URL + "/v1",
+		"LATCHKEY_PLATFORM_OPENAI_COMPATIBLE_KEY": "sk-platform-matrix", "LATCHKEY_PLATFORM_OPENAI_COMPATIBLE_BASE_URL": l.URL + "/v1",
 		"LATCHKEY_SLACK_API_URL": l.URL + "/api", "LATCHKEY_TELEGRAM_API_URL": l.URL + "/telegram", "LATCHKEY_META_API_URL": l.URL + "/meta",
 		"LATCHKEY_ENDPOINT_ALLOW": strings.TrimPrefix(l.URL, "http://")}})
 	must(t, err)
@@ -72,20 +80,6 @@ func start(t *testing.T) *world {
 	must(t, stack.Prices(t.Context(), w.operator, true))
 	w.hooks, w.turns = newTail(w, topology.Webhook), newTail(w, topology.Turn)
 	return w
-}
-
-// binaries builds the functions and gives each a name of its own.
-func (w *world) binaries(ctx context.Context) error {
-	built := filepath.Join(root(), "build", "local")
-	if err := stack.Build(ctx, root(), built); err != nil {
-		return err
-	}
-	for _, f := range topology.Functions() {
-		if err := w.install(f.Name, filepath.Join(built, f.Name)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // install puts a binary where the stack starts the function from.
@@ -220,6 +214,8 @@ type record struct {
 	RetiredSecret                                               bool   `json:"retired_secret"`
 	Suppressed                                                  int64
 	raw                                                         string
+	// process is the number of the one that wrote it.
+	process string
 }
 
 // tail reads the audit lines that a function writes.
@@ -256,8 +252,8 @@ func (l *tail) load() {
 			return
 		}
 		l.rest = rest
-		_, text, _ := strings.Cut(string(line), "] ")
-		r := record{raw: text}
+		process, text, _ := strings.Cut(strings.TrimPrefix(string(line), "["), "] ")
+		r := record{raw: text, process: process}
 		if json.Unmarshal([]byte(text), &r) == nil && r.Message == "audit" {
 			l.all = append(l.all, r)
 		}
@@ -280,6 +276,20 @@ func (l *tail) next(match func(record) bool) (record, bool) {
 		return false
 	})
 	return found, ok
+}
+
+// having lists the records that match, whether anybody has taken them or not.
+func (l *tail) having(match func(record) bool) []record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.load()
+	var out []record
+	for _, r := range l.all {
+		if match(r) {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // last is the newest record of an install.

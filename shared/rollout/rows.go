@@ -100,13 +100,14 @@ func atTheDoor() []Row {
 // inTheBody are the rows of verified requests, handshakes and limits.
 func inTheBody() []Row {
 	refused, forbidden := is(401, "hook.handshake_refused"), is(403, "hook.handshake_refused")
-	apps := pending("apps of the platform: only end to end so far")
+	mismatch := is(401, "hook.sig_mismatch")
+	unbound := is(200, "hook.unbound")
 	return []Row{
 		all("exact replay inside the window", is(200, "hook.duplicate")),
 		row("replay with a changed unsigned header", is(200, "hook.duplicate"), none(noID), none(noID)),
 		row("valid signature, another tenant in the body", is(403, "hook.tenant_mismatch"), none(addressed), is(403, "hook.tenant_mismatch")),
-		row("platform app, workspace not bound", apps, none(noApps), apps),
-		all("event of an organisation's app on a platform app's path", apps),
+		row("platform app, workspace not bound", unbound, none(noApps), unbound),
+		row("event of an organisation's app on a platform app's path", mismatch, is(401, "hook.install_unknown"), mismatch),
 		row("handshake without its proof", refused, none(noCheck), forbidden),
 		row("handshake with a wrong token", none("the handshake is signed: rows 6 to 9"), none(noCheck), forbidden),
 		all("request while the install is a draft", is(401, "hook.install_inactive")),
@@ -121,7 +122,7 @@ func inTheBody() []Row {
 
 // behindTheQueue are the rows of settings, of dispatch and of turns.
 func behindTheQueue() []Row {
-	loops, media := pending("budgets against loops of bots"), pending("media: only end to end so far")
+	loops := pending("budgets against loops of bots")
 	return []Row{
 		all("the bot's own message", is(200, "turn.self_ignored")),
 		row("another bot's message", is(200, "turn.bot_ignored"), is(200, "turn.bot_ignored"), none(likePeople)),
@@ -138,8 +139,8 @@ func behindTheQueue() []Row {
 		all("secret used after its rotation ended", is(401, "hook.sig_mismatch")),
 		row("OAuth state missing, used or another organisation's", pending("OAuth installs"), none(noConsent), pending("OAuth installs")),
 		all("app removed or token revoked at the vendor", is(200, "install.revoked_by_provider")),
-		all("media at a private address or behind a redirect", media),
-		all("media download answers a login page", media),
+		all("media at a private address or behind a redirect", is(0, "media.ssrf_refused")),
+		all("media download answers a login page", is(0, "media.not_media")),
 		all("flood of bad signatures", is(429, "hook.flood")),
 	}
 }

@@ -40,6 +40,9 @@ func (x *run) sendParts(ctx context.Context) *end {
 				return again(err)
 			}
 			x.record(ctx, ReplyUnknown, interrupted)
+		case session.Dropped:
+			// An earlier run was stopped here and did not come to its end.
+			return x.drop(ctx, k+1, stopped(x.parts[k]))
 		case session.Planned:
 			stop := x.sendPart(ctx, k)
 			for stop != nil && stop.pause && x.pause(ctx, stop.after) {
@@ -51,6 +54,15 @@ func (x *run) sendParts(ctx context.Context) *end {
 		}
 	}
 	return nil
+}
+
+// stopped is the end that an earlier run had come to when it gave up a part.
+func stopped(p session.Part) *end {
+	switch c := Code(p.Code); c {
+	case InstallInactive, TenantGuard:
+		return &end{code: c}
+	}
+	return &end{code: ReplyRefused, detail: string(ReplyRefused)}
 }
 
 // pause waits as long as the vendor asked for, if the run's time allows it: what is

@@ -418,6 +418,63 @@ func TestCrashes(t *testing.T) {
 	}
 }
 
+// TestEndOutlivesACrash: a run that was stopped at a part and did not come to its
+// end is ended by the next one as it would have been; nothing behind the part goes
+// out.
+func TestEndOutlivesACrash(t *testing.T) {
+	die := func() { panic(crash{}) }
+	refuse := func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"ok":false,"error":"channel_not_found"}`) }
+	suspend := func(e *env, s install.State) {
+		i, _, _ := e.installs.Install(e.Context(), "i1")
+		next := i
+		next.State, next.Version = s, i.Version+1
+		if err := e.installs.UpdateInstall(e.Context(), i, next, audit.Row{}); err != nil {
+			e.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		arm    func(*env)
+		posts  int
+		code   string
+		audits string
+	}{
+		"refused, the rest not yet dropped": {func(e *env) {
+			e.vendor.next = []func(http.ResponseWriter){refuse}
+			e.store.Fail = nth("Move", 3, die)
+		}, 1, "channel_not_found", "reply.refused reply.refused"},
+		"refused, posting not yet ended": {func(e *env) {
+			e.vendor.next = []func(http.ResponseWriter){refuse}
+			once(&e.model.onPosted, die)
+		}, 1, "channel_not_found", "reply.refused reply.refused"},
+		"refused, end not yet stored": {func(e *env) {
+			e.vendor.next = []func(http.ResponseWriter){refuse}
+			e.store.Fail = nth("Note", 2, die)
+		}, 1, "channel_not_found", "reply.refused reply.refused"},
+		"install suspended, and active again": {func(e *env) {
+			once(&e.model.onCommit, func() { suspend(e, install.Suspended) })
+			e.store.Fail = nth("Move", 2, func() { suspend(e, install.Active); die() })
+		}, 0, "turn.install_inactive", "turn.install_inactive "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t)
+			e.model.answer.Text = strings.Repeat("word ", 1200) // two parts
+			c.arm(e)
+			e.die(e.job, 1)
+			e.store.Fail = nil
+			if r := e.deliver(e.job, 2); r.Retry {
+				t.Fatalf("%+v %q", r, e.audit.codes)
+			}
+			got, parts := e.state("Ev1")
+			if len(e.vendor.posts) != c.posts || got.State != session.TurnEnded || len(parts) != 2 || parts[0].State != session.Dropped ||
+				parts[0].Code != c.code || parts[1].State != session.Dropped {
+				t.Errorf("%d posts %+v %+v", len(e.vendor.posts), got, parts)
+			}
+			e.audited(c.audits)
+			e.model.wantPosted(t, false)
+		})
+	}
+}
+
 // TestPostingIsEnded: the model side hears once the parts have come to an end, of
 // every end, and again if it could not be told.
 func TestPostingIsEnded(t *testing.T) {

@@ -3,7 +3,9 @@ package deliveries
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -123,8 +125,10 @@ func (r *run) report(took time.Duration) string {
 		{"webhook processes killed", int(c.webhookKills.Load())},
 		{"turn processes killed", int(c.turnKills.Load())},
 		{"turn processes frozen while others took over", int(c.frozen.Load())},
+		{"webhook processes asleep for five minutes", int(c.asleep.Load())},
 		{"faults of queue and dedupe store planned", int(c.enqueueFaults.Load())},
 		{"messages accepted", c.accepted},
+		{"messages received more than once", r.w.receivedAgain()},
 		{"pairs of messages that overtook each other", int(c.overtaken.Load())},
 		{"messages whose model was asked more than once", c.repeated},
 		{"replies that people saw", c.visible},
@@ -136,8 +140,8 @@ func (r *run) report(took time.Duration) string {
 	} {
 		fmt.Fprintf(&b, "\n%8d  %s", x.n, x.what)
 	}
-	for what, n := range r.w.vendor.met {
-		fmt.Fprintf(&b, "\n%8d  sends: %s", n, what)
+	for _, what := range slices.Sorted(maps.Keys(r.w.vendor.met)) {
+		fmt.Fprintf(&b, "\n%8d  sends: %s", r.w.vendor.met[what], what)
 	}
 	return b.String()
 }

@@ -39,7 +39,7 @@ func TestExplained(t *testing.T) {
 // TestDisturbed: a run in which something of its plan did not happen says what.
 func TestDisturbed(t *testing.T) {
 	whole := func() *run {
-		r := &run{w: &world{}, p: &plan{size: plain, meant: map[misbehaviour]int{refuses: 3, hangs: 2, limits: 9}}}
+		r := &run{w: &world{queued: map[string]*queued{"q1x1": {receives: 2}, "q1x2": {receives: 1}}}, p: &plan{size: plain, meant: map[misbehaviour]int{refuses: 3, hangs: 2, limits: 9}}}
 		r.w.vendor = &vendor{met: map[misbehaviour]int{refuses: 1}}
 		r.c.turnKills.Add(1)
 		r.c.webhookKills.Add(1)
@@ -57,6 +57,7 @@ func TestDisturbed(t *testing.T) {
 		{"no process of turn was killed", func(r *run) { r.c.turnKills.Store(0) }},
 		{"no process of webhook was killed", func(r *run) { r.c.webhookKills.Store(0) }},
 		{"no process was frozen", func(r *run) { r.c.frozen.Store(0) }},
+		{"no message was received again", func(r *run) { delete(r.w.queued, "q1x1") }},
 		{"no request was a repeat", func(r *run) { r.c.repeats.Store(0) }},
 		{"no request failed", func(r *run) { r.c.retries.Store(0) }},
 		{"no messages overtook", func(r *run) { r.c.overtaken.Store(0) }},

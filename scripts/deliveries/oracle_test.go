@@ -272,6 +272,7 @@ func (r *run) disturbed() {
 	none("process of turn was killed", c.turnKills.Load())
 	none("process of webhook was killed", c.webhookKills.Load())
 	none("process was frozen", c.frozen.Load())
+	none("message was received again", int64(r.w.receivedAgain()))
 	none("request was a repeat of an accepted one", c.repeats.Load())
 	none("request failed and was made again", c.retries.Load())
 	none("messages overtook each other", c.overtaken.Load())

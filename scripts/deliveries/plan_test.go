@@ -146,10 +146,10 @@ func (p *plan) say(from time.Time) {
 	}
 	for range repeats {
 		e := p.events[p.dice.IntN(total)]
-		switch p.dice.IntN(10) {
-		case 0, 1, 2:
+		switch d := p.dice.IntN(10); {
+		case d < 3:
 			e.atOnce++
-		case 3, 4, 5, 6, 7:
+		case d < 8 || e.wave == 3*p.size.cycles-1:
 			e.soon++
 		default:
 			e.late++

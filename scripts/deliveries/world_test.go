@@ -180,6 +180,18 @@ func (w *world) receives(word string) int {
 	return 0
 }
 
+// receivedAgain counts the messages that were received more than once.
+func (w *world) receivedAgain() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, q := range w.queued {
+		if q.receives > 1 {
+			n++
+		}
+	}
+	return n
+}
+
 // local calls one of the stack's own endpoints.
 func (w *world) local(ctx context.Context, path string, in any) error {
 	if in == nil {

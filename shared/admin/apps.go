@@ -23,7 +23,7 @@ func appRoutes() []route {
 		create(path, operatorAdmin, "Add an app of the platform that serves many organisations; it holds what verifies", newApp{}, install.View{}, own(with(createApp))),
 		lists(path, operatorRead, "The apps of the platform", install.View{}, own(listInstalls)),
 		get(one, operatorRead, "An app of the platform", install.View{}, own(getInstall)),
-		change(http.MethodPatch, one, operatorAdmin, "Change settings or add missing secrets", patchInstall{}, install.View{}, own(with(updateInstall))),
+		change(http.MethodPatch, one, operatorAdmin, "Change settings or add missing secrets", patchApp{}, install.View{}, own(with(updateApp))),
 		act(one+"/activate", operatorAdmin, "Let the messages of all its organisations through", nil, install.View{}, own(bare(activateInstall))),
 		act(one+"/suspend", operatorAdmin, "Stop all its organisations until resumed", nil, install.View{}, own(bare(suspendInstall))),
 		act(one+"/resume", operatorAdmin, "Undo suspend", nil, install.View{}, own(bare(resumeInstall))),
@@ -43,6 +43,18 @@ type newApp struct {
 
 func createApp(c *call, b newApp) (any, error) {
 	return c.install(c.Installs.CreateApp(c, c.op, install.New{ID: c.NewID(c.req.Now), Provider: b.Provider, Label: b.Label, Config: b.Config, Secrets: secretsIn(b.Secrets)}))
+}
+
+// patchApp has no policy: that is its installs'.
+type patchApp struct {
+	Label     *string                 `json:"label"`
+	PublicURL *string                 `json:"public_url"`
+	Secrets   map[string]secretValues `json:"secrets"`
+	Config    webhook.Config          `json:"config"`
+}
+
+func updateApp(c *call, b patchApp) (any, error) {
+	return updateInstall(c, patchInstall{Label: b.Label, PublicURL: b.PublicURL, Secrets: b.Secrets, Config: b.Config})
 }
 
 func listAppDeliveries(c *call) (any, error) {

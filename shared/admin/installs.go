@@ -50,6 +50,7 @@ type newInstall struct {
 	Secrets   map[string]secretValues `json:"secrets"`
 	Config    webhook.Config          `json:"config"`
 	PublicURL string                  `json:"public_url"`
+	Policy    install.Policy          `json:"policy"`
 }
 
 // setupCodes is how many deliveries the checklist looks at.
@@ -96,7 +97,7 @@ func createInstall(c *call, b newInstall) (any, error) {
 		return nil, err
 	}
 	return c.install(c.Installs.Create(c, c.op, c.org, tiers, install.New{ID: c.NewID(c.req.Now), Provider: b.Provider, Mode: b.Mode,
-		App: b.App, Vouched: c.who.operator(), Label: b.Label, Config: b.Config, PublicURL: b.PublicURL, Secrets: secretsIn(b.Secrets)}))
+		App: b.App, Vouched: c.who.operator(), Label: b.Label, Config: b.Config, PublicURL: b.PublicURL, Policy: b.Policy, Secrets: secretsIn(b.Secrets)}))
 }
 
 func listInstalls(c *call) (any, error) {
@@ -119,13 +120,14 @@ func getInstall(c *call) (any, error) {
 type patchInstall struct {
 	Label     *string                 `json:"label"`
 	PublicURL *string                 `json:"public_url"`
+	Policy    *install.Policy         `json:"policy"`
 	Secrets   map[string]secretValues `json:"secrets"`
 	Config    webhook.Config          `json:"config"`
 }
 
 func updateInstall(c *call, b patchInstall) (any, error) {
 	return c.install(c.Installs.Update(c, c.op, c.org.ID, c.params["id"],
-		install.Patch{Label: b.Label, PublicURL: b.PublicURL, Config: b.Config, Secrets: secretsIn(b.Secrets)}))
+		install.Patch{Label: b.Label, PublicURL: b.PublicURL, Policy: b.Policy, Config: b.Config, Secrets: secretsIn(b.Secrets)}))
 }
 
 func activateInstall(c *call) (any, error) {

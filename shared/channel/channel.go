@@ -270,6 +270,8 @@ type Entry struct {
 	// MediaHosts are the exact host names that its files lie at, and that the token
 	// may be sent to for them.
 	MediaHosts []string
+	// Anonymous says that the vendor never tells which authors are bots.
+	Anonymous bool
 	// RetryHorizon is how long the vendor may redeliver an event.
 	RetryHorizon   time.Duration
 	NeedsPublicURL bool

@@ -137,7 +137,7 @@ func decodeSession(it item) (session.Session, error) {
 	r := read(it)
 	x := session.Session{Org: r.str("org"), ID: r.str("id"), Key: r.str("key"), Install: r.str("inst"), AgentID: r.str("agent"), PersonaID: r.str("pers"),
 		Provider: r.str("prov"), Space: r.str("space"), Thread: r.str("th"), CreatedAt: r.time("at"), UpdatedAt: r.time("mod"), Next: r.num("nx"),
-		Pin: session.Pin{Model: r.str("pm"), Connection: r.str("pc")}, Summary: session.Summary{Text: r.str("sum"), Before: r.num("sumn")}}
+		Pin: session.Pin{Model: r.str("pm"), Connection: r.str("pc")}, Summary: session.Summary{Text: r.str("sum"), Before: r.num("sumn")}, Loop: r.str("lp")}
 	return x, r.err
 }
 
@@ -245,6 +245,59 @@ func (s Sessions) Messages(ctx context.Context, org, id, after string, limit int
 		return page, "", err
 	}
 	return page[:limit], fmt.Sprintf("%012d", page[limit-1].Seq), nil
+}
+
+// Quiet implements [session.Transcript].
+func (s Sessions) Quiet(ctx context.Context, org, id, loop string) error {
+	_, err := s.db.api.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: s.db.name(table.Sessions), Key: keyItem(table.Session(org, id)),
+		UpdateExpression: aws.String("SET #lp = :lp"), ConditionExpression: aws.String("attribute_exists(#pk)"),
+		ExpressionAttributeNames:  map[string]string{"#pk": table.PK, "#lp": "lp"},
+		ExpressionAttributeValues: item{":lp": str(loop)},
+	})
+	if err != nil {
+		return sessionsDown("dynamo.Quiet", err)
+	}
+	return nil
+}
+
+// Room implements [session.Rooms].
+func (s Sessions) Room(ctx context.Context, org, id string) (string, error) {
+	const op = "dynamo.Room"
+	it, err := s.db.get(ctx, table.Sessions, table.Room(org, id), true)
+	if err != nil {
+		return "", sessionsDown(op, err)
+	}
+	if it == nil {
+		return "", nil
+	}
+	r := read(it)
+	kept := r.str("lp")
+	if r.err != nil {
+		return "", storedBadly(op, r.err)
+	}
+	return kept, nil
+}
+
+// KeepRoom implements [session.Rooms].
+func (s Sessions) KeepRoom(ctx context.Context, org, id, was, next string, until time.Time) error {
+	in := &dynamodb.UpdateItemInput{
+		TableName: s.db.name(table.Sessions), Key: keyItem(table.Room(org, id)),
+		UpdateExpression: aws.String("SET #lp = :lp, #ttl = :ttl"), ConditionExpression: aws.String("attribute_not_exists(#lp)"),
+		ExpressionAttributeNames:  map[string]string{"#lp": "lp", "#ttl": table.TTL},
+		ExpressionAttributeValues: item{":lp": str(next), ":ttl": num(until.Unix())},
+	}
+	if was != "" {
+		in.ConditionExpression, in.ExpressionAttributeValues[":was"] = aws.String("#lp = :was"), str(was)
+	}
+	_, err := s.db.api.UpdateItem(ctx, in)
+	if _, changed := conditionFailed(err); changed {
+		return session.ErrChanged
+	}
+	if err != nil {
+		return sessionsDown("dynamo.KeepRoom", err)
+	}
+	return nil
 }
 
 // Recent implements [session.Transcript].

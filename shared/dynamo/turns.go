@@ -253,11 +253,15 @@ func (s Sessions) nextMessage(x session.Session, m *session.Message) types.Trans
 	if m.Pin != (session.Pin{}) {
 		pin = m.Pin
 	}
+	loop := x.Loop
+	if m.Loop != "" {
+		loop = m.Loop
+	}
 	return types.TransactWriteItem{Update: &types.Update{
 		TableName: s.db.name(table.Sessions), Key: keyItem(table.Session(x.Org, x.ID)),
-		UpdateExpression: aws.String("SET #nx = :next, #mod = :mod, #pm = :pm, #pc = :pc"), ConditionExpression: aws.String("#nx = :seen"),
-		ExpressionAttributeNames:  map[string]string{"#nx": "nx", "#mod": "mod", "#pm": "pm", "#pc": "pc"},
-		ExpressionAttributeValues: item{":next": num(x.Next + 1), ":seen": num(x.Next), ":mod": millis(m.At), ":pm": str(pin.Model), ":pc": str(pin.Connection)},
+		UpdateExpression: aws.String("SET #nx = :next, #mod = :mod, #pm = :pm, #pc = :pc, #lp = :lp"), ConditionExpression: aws.String("#nx = :seen"),
+		ExpressionAttributeNames:  map[string]string{"#nx": "nx", "#mod": "mod", "#pm": "pm", "#pc": "pc", "#lp": "lp"},
+		ExpressionAttributeValues: item{":next": num(x.Next + 1), ":seen": num(x.Next), ":mod": millis(m.At), ":pm": str(pin.Model), ":pc": str(pin.Connection), ":lp": str(loop)},
 	}}
 }
 

@@ -112,6 +112,7 @@ type Install struct {
 	Before    State
 	Config    webhook.Config
 	PublicURL string
+	Policy    Policy
 	// Secrets are sorted by name, live first.
 	Secrets []Secret
 	Claims  []Claim

@@ -47,14 +47,16 @@ type New struct {
 	Label     string
 	Config    webhook.Config
 	PublicURL string
+	Policy    Policy
 	Secrets   map[string][]secret.Text
 }
 
 // Patch changes an install; nil means unchanged. Config is merged by name, an
-// empty list removes a setting. Secrets adds missing ones only.
+// empty list removes a setting, and so is Policy. Secrets adds missing ones only.
 type Patch struct {
 	Label     *string
 	PublicURL *string
+	Policy    *Policy
 	Config    webhook.Config
 	Secrets   map[string][]secret.Text
 }
@@ -111,7 +113,7 @@ func (s *Service) create(ctx context.Context, op audit.Op, i Install, entry chan
 	if err != nil {
 		return Install{}, err
 	}
-	i, err = s.apply(i, entry, Patch{Label: &n.Label, PublicURL: &n.PublicURL, Config: config})
+	i, err = s.apply(i, entry, Patch{Label: &n.Label, PublicURL: &n.PublicURL, Policy: &n.Policy, Config: config})
 	if err != nil {
 		return Install{}, err
 	}
@@ -210,6 +212,12 @@ func (s *Service) apply(i Install, e channel.Entry, p Patch) (Install, error) {
 		if i.PublicURL = *p.PublicURL; i.PublicURL != "" && (!strings.HasPrefix(i.PublicURL, "https://") || len(i.PublicURL) > 2048 || strings.ContainsAny(i.PublicURL, "# ")) {
 			return i, invalid("public_url", "public_url is the https URL exactly as typed at the vendor, without a fragment")
 		}
+	}
+	if p.Policy != nil {
+		if err := p.Policy.check(); err != nil {
+			return i, err
+		}
+		i.Policy = i.Policy.merge(*p.Policy)
 	}
 	config := webhook.Config{}
 	for name, vs := range i.Config {

@@ -18,6 +18,7 @@ type View struct {
 	State       State                   `json:"state"`
 	Config      map[string]any          `json:"config"`
 	PublicURL   string                  `json:"public_url,omitempty"`
+	Policy      Policy                  `json:"policy"`
 	CallbackURL string                  `json:"callback_url"`
 	Secrets     map[string][]SecretView `json:"secrets"`
 	// Missing names what a draft still needs.
@@ -43,7 +44,7 @@ func (s *Service) View(i Install, now time.Time) View {
 		e = declared(i, e)
 	}
 	v := View{ID: i.ID, Provider: i.Provider, Mode: i.Mode, App: i.App, Label: i.Label, State: i.State, Config: map[string]any{},
-		PublicURL: i.PublicURL, CallbackURL: CallbackURL(s.PublicURL, i), Secrets: map[string][]SecretView{},
+		PublicURL: i.PublicURL, Policy: i.Policy.effective(), CallbackURL: CallbackURL(s.PublicURL, i), Secrets: map[string][]SecretView{},
 		CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt}
 	for _, f := range e.Config {
 		switch vs := i.Config[f.Name]; {

@@ -95,6 +95,8 @@ type Session struct {
 	Pin Pin
 	// Summary stands for the oldest messages.
 	Summary Summary
+	// Loop is what the guard against loops keeps, see session/loop.
+	Loop string
 }
 
 // Summary is what was written down of the messages with a sequence number below
@@ -132,6 +134,9 @@ type Message struct {
 	At        time.Time `json:"at"`
 	// Pin of an answer that is stored becomes the session's. It is not read back.
 	Pin Pin `json:"-"`
+	// Loop of a user's message becomes the session's, unless it is empty. It is not
+	// read back.
+	Loop string `json:"-"`
 }
 
 // Reader reads conversations for people.

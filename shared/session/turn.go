@@ -178,11 +178,27 @@ type Transcript interface {
 	Append(ctx context.Context, t Turn, m Message) error
 	// Recent returns the newest messages from a sequence number on, oldest first.
 	Recent(ctx context.Context, org, id string, from int64, limit int) ([]Message, error)
+	// Quiet stores what the guard against loops found about a message that is not
+	// answered.
+	Quiet(ctx context.Context, org, id, loop string) error
 	// Fold replaces the session's summary, if it is still old, and stores the
 	// turn's step that made the new one, all or nothing; [ErrFenced] if a later
 	// claim of the turn exists, the step is stored already or the summary changed.
 	Fold(ctx context.Context, t Turn, s Step, old, next Summary) error
 }
+
+// Rooms keep what the guard against loops knows of a whole room, for bots that begin
+// a conversation of their own with every message.
+type Rooms interface {
+	// Room returns what is kept of a room, empty if nothing is.
+	Room(ctx context.Context, org, id string) (string, error)
+	// KeepRoom replaces what is kept; [ErrChanged] if it is not was any more. It may
+	// be forgotten after until.
+	KeepRoom(ctx context.Context, org, id, was, next string, until time.Time) error
+}
+
+// ErrChanged says that somebody else was faster: read again.
+var ErrChanged = errors.New("session: it was changed meanwhile")
 
 // ErrFenced says that a later claim of the turn exists: stop, change nothing.
 var ErrFenced = errors.New("session: another claim of the turn exists")

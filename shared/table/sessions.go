@@ -18,6 +18,9 @@ func Message(org, hash string, seq int64) Key {
 // OrgSession lists the sessions of an organisation.
 func OrgSession(org, hash string) Key { return Key{"SESSIONS#" + org, hash} }
 
+// Room is what the guard against loops keeps of a room.
+func Room(org, hash string) Key { return Key{"ROOM#" + org + "#" + hash, "ROOM"} }
+
 // Dedupe is the inbound dedupe row of one event of one install.
 func Dedupe(install, event string) Key { return Key{"DEDUP#" + install, event} }
 

@@ -38,8 +38,9 @@ type end struct {
 	detail string
 	retry  bool
 	after  time.Duration
-	// pause says that the vendor asked to wait for after.
-	pause bool
+	// pause says that the vendor asked to wait for after, quiet that the end of the
+	// turn is no news.
+	pause, quiet bool
 }
 
 // Run handles one reception of a queue message.
@@ -166,17 +167,23 @@ func (x *run) answer(ctx context.Context) *end {
 	if err != nil {
 		return again(err)
 	}
-	if stop := x.listen(ctx); stop != nil || x.turn.Planned {
-		return stop
-	}
-	x.voice = x.voiceOf(a)
 	j, now := x.job, x.d.Now()
 	conversation, err := x.d.Transcript.Open(ctx, session.Session{Org: j.Org, ID: x.turn.Session, Key: j.Key().String(), Install: j.Install, AgentID: j.AgentID,
 		PersonaID: j.PersonaID, Provider: string(j.Envelope.Provider), Space: j.Envelope.Space, Thread: j.Envelope.Thread}, now)
 	if err != nil {
 		return again(err)
 	}
-	if err := x.d.Transcript.Append(ctx, x.turn, x.message(session.User, x.said(), now)); err != nil {
+	counted, stop := x.bots(ctx, conversation)
+	if stop != nil {
+		return stop
+	}
+	if stop := x.listen(ctx); stop != nil || x.turn.Planned {
+		return stop
+	}
+	x.voice = x.voiceOf(a)
+	heard := x.message(session.User, x.said(), x.d.Now())
+	heard.Loop = counted
+	if err := x.d.Transcript.Append(ctx, x.turn, heard); err != nil {
 		return again(err)
 	}
 	x.turn.Appended = true
@@ -297,7 +304,9 @@ func (x *run) finish(ctx context.Context, stop *end) Result {
 	if err := note(session.TurnEnded, detail); err != nil {
 		return x.retry(ctx, again(err))
 	}
-	x.record(ctx, stop.code, stop.detail)
+	if !stop.quiet {
+		x.record(ctx, stop.code, stop.detail)
+	}
 	return Result{}
 }
 

@@ -180,6 +180,8 @@ const (
 	AgentMissing    Code = "turn.agent_missing"
 	AnswerEmpty     Code = "turn.answer_empty"
 	Ended           Code = "turn.ended"
+	BotIgnored      Code = "turn.bot_ignored"
+	LoopSuppressed  Code = "turn.loop_suppressed"
 	TenantGuard     Code = "reply.tenant_guard"
 	ReplyUnknown    Code = "reply.unknown"
 	ReplyRefused    Code = "reply.refused"
@@ -221,6 +223,7 @@ type Deps struct {
 	Agents     Agents
 	Turns      session.Turns
 	Transcript session.Transcript
+	Rooms      session.Rooms
 	Model      Model
 	Speech     Speech
 	Tools      Tools

@@ -128,6 +128,9 @@ func message(in channel.Inbound, o, e channel.Object, cfg webhook.Config) (chann
 	if app == "" {
 		app = e.Obj("bot_profile").Str("app_id")
 	}
+	if env.IsBot && env.Actor == "" && plainID(e.Str("bot_id")) {
+		env.Actor = e.Str("bot_id") // posts of a bare webhook have no user
+	}
 	env.SelfAuthored = bot != "" && env.Actor == bot || env.IsBot && app != "" && app == in.Identity[appID]
 	text := e.Str("text")
 	env.Mention = e.Str("type") == "app_mention" || bot != "" && (strings.Contains(text, "<@"+bot+">") || strings.Contains(text, "<@"+bot+"|"))

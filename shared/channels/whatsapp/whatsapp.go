@@ -77,7 +77,7 @@ func Entry() channel.Entry {
 		Tenant: func(c webhook.Config) (app, tenant string) {
 			return "waba", "P:" + c.Get(phoneNumberID)
 		},
-		Scheme: profile.Scheme, Adapter: Adapter{}, RetryHorizon: retryHorizon, Setup: setup,
+		Anonymous: true, Scheme: profile.Scheme, Adapter: Adapter{}, RetryHorizon: retryHorizon, Setup: setup,
 		APIBase: apiBase, Hosts: []string{apiHost}, MediaHosts: []string{mediaHost},
 		Shared: &channel.Shared{Locate: func(id channel.Identity) string {
 			if id[phoneNumberID] == "" {

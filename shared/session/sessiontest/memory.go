@@ -24,6 +24,7 @@ type Memory struct {
 	messages   map[string][]session.Message
 	turns      map[string]*turn
 	aliases    map[string]session.Alias
+	rooms      map[string]string
 	// Fail, if set, is asked before every call with the method's name.
 	Fail func(method string) error
 }
@@ -45,7 +46,7 @@ type turn struct {
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
 	return &Memory{receipts: map[string]*receipt{}, deliveries: map[string]session.Delivery{}, sessions: map[string]session.Session{},
-		messages: map[string][]session.Message{}, turns: map[string]*turn{}, aliases: map[string]session.Alias{}}
+		messages: map[string][]session.Message{}, turns: map[string]*turn{}, aliases: map[string]session.Alias{}, rooms: map[string]string{}}
 }
 
 func (m *Memory) lock(ctx context.Context, method string) (func(), error) {
@@ -158,6 +159,9 @@ func (m *Memory) add(t session.Turn, msg session.Message) {
 	s := m.sessions[k]
 	msg.Seq = s.Next
 	s.Next, s.UpdatedAt = s.Next+1, msg.At
+	if msg.Loop != "" {
+		s.Loop, msg.Loop = msg.Loop, ""
+	}
 	if msg.Pin != (session.Pin{}) {
 		s.Pin, msg.Pin = msg.Pin, session.Pin{}
 	}
@@ -183,6 +187,46 @@ func (m *Memory) Append(ctx context.Context, t session.Turn, msg session.Message
 		}
 		m.add(t, msg)
 	}
+	return nil
+}
+
+// Quiet implements [session.Transcript].
+func (m *Memory) Quiet(ctx context.Context, org, id, loop string) error {
+	unlock, err := m.lock(ctx, "Quiet")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	x, ok := m.sessions[org+"#"+id]
+	if !ok {
+		return fault.New(fault.Unavailable, "sessiontest.Quiet", "there is no such session")
+	}
+	x.Loop = loop
+	m.sessions[org+"#"+id] = x
+	return nil
+}
+
+// Room implements [session.Rooms].
+func (m *Memory) Room(ctx context.Context, org, id string) (string, error) {
+	unlock, err := m.lock(ctx, "Room")
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	return m.rooms[org+"#"+id], nil
+}
+
+// KeepRoom implements [session.Rooms].
+func (m *Memory) KeepRoom(ctx context.Context, org, id, was, next string, _ time.Time) error {
+	unlock, err := m.lock(ctx, "KeepRoom")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if m.rooms[org+"#"+id] != was {
+		return session.ErrChanged
+	}
+	m.rooms[org+"#"+id] = next
 	return nil
 }
 

@@ -19,6 +19,7 @@ type Store struct {
 	session.Transcript
 	session.Reader
 	session.Aliases
+	session.Rooms
 }
 
 // All makes a Store of one implementation.
@@ -28,8 +29,9 @@ func All[T interface {
 	session.Transcript
 	session.Reader
 	session.Aliases
+	session.Rooms
 }](s T) Store {
-	return Store{s, s, s, s, s}
+	return Store{s, s, s, s, s, s}
 }
 
 func start() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC) }
@@ -48,6 +50,7 @@ func Run(t *testing.T, s Store) {
 	t.Run("spoken", func(t *testing.T) { spoken(t, s) })
 	t.Run("sessions", func(t *testing.T) { sessions(t, s) })
 	t.Run("aliases", func(t *testing.T) { aliasRows(t, s) })
+	t.Run("rooms", func(t *testing.T) { rooms(t, s) })
 	t.Run("people", func(t *testing.T) { people(t, s) })
 }
 
@@ -256,6 +259,7 @@ func transcript(t *testing.T, s Store) {
 		open(t, s, "o3").Pin != (session.Pin{Model: "p/m9"}) {
 		t.Fatal(err, open(t, s, "o3").Pin)
 	}
+	loops(t, s)
 	recent, err := s.Recent(ctx, "o3", "s", 0, 3)
 	if err != nil || len(recent) != 3 || recent[0].Text != "a2" || recent[2].Text != "a9" || recent[1].Text != "u9" || recent[1].Role != session.User {
 		t.Fatalf("%+v %v", recent, err)

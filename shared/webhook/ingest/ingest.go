@@ -319,7 +319,11 @@ func (c *call) one(ctx context.Context) Response {
 	if job.Envelope.Integrity = channel.ByChannel; c.result.BodySigned {
 		job.Envelope.Integrity = channel.Signed
 	}
-	switch c.in.Kind {
+	kind := c.in.Kind
+	if kind == channel.Ignored && c.in.Reason == channel.BotIgnored && c.inst.Policy.Admits(c.in.Envelope) {
+		kind = channel.Message
+	}
+	switch kind {
 	case channel.Renamed:
 		return c.renamed(ctx)
 	case channel.Revoked:

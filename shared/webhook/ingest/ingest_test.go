@@ -447,3 +447,43 @@ func TestLogFailureChangesNoDecision(t *testing.T) {
 	failOn(e, "Log")
 	e.want(e.request(hello, "key one", now), 200, webhook.Accepted)
 }
+
+// TestBotPolicy: whether another bot's message starts a turn is the install's choice;
+// its own never does. (matrix rows 33 and 34)
+func TestBotPolicy(t *testing.T) {
+	say := func(more string) string {
+		return body(`{"type":"message","channel":"C1","ts":"1.2","bot_id":"B1"`+more+`}`, "Ev1", "T1")
+	}
+	plain, mention := say(`,"user":"U1","text":"x"`), say(`,"user":"U1","text":"<@UBOT> x"`)
+	bare, own, empty := say(`,"subtype":"bot_message","text":"x"`), say(`,"user":"UBOT","text":"<@UBOT> x"`), say(`,"user":"U1","text":""`)
+	for name, c := range map[string]struct {
+		policy install.BotMessages
+		body   string
+		code   webhook.Reason
+	}{
+		"default": {"", plain, channel.BotIgnored}, "none": {install.BotsNone, mention, channel.BotIgnored},
+		"mentions, not addressed": {install.BotsMentions, plain, channel.BotIgnored}, "mentions, addressed": {install.BotsMentions, mention, webhook.Accepted},
+		"all": {install.BotsAll, plain, webhook.Accepted}, "all, bare webhook": {install.BotsAll, bare, webhook.Accepted},
+		"own, all": {install.BotsAll, own, channel.SelfIgnored}, "without text": {install.BotsAll, empty, channel.BotIgnored},
+		"unknown value": {"yes", mention, channel.BotIgnored},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t)
+			i, _, _ := e.installs.Install(t.Context(), "i1")
+			next := i
+			next.Policy.BotMessages, next.Version = c.policy, i.Version+1
+			if err := e.installs.UpdateInstall(t.Context(), i, next, audit.Row{}); err != nil {
+				t.Fatal(err)
+			}
+			e.want(e.request(c.body, "key one", now), 200, c.code)
+			if (len(e.queue.jobs) == 1) != (c.code == webhook.Accepted) {
+				t.Errorf("%+v", e.queue.jobs)
+			}
+			for _, j := range e.queue.jobs {
+				if !j.Envelope.IsBot || j.Envelope.Actor == "" {
+					t.Errorf("%+v", j.Envelope)
+				}
+			}
+		})
+	}
+}

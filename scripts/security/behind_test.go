@@ -340,3 +340,33 @@ func (c *cell) once(a *app, code string, within time.Duration) {
 		newest[r.process] = r.At
 	}
 }
+
+// botLoop: another bot writes whenever it is answered. Where the install lets bots in
+// it is answered a few times, then one record says that it is not, and a person ends
+// that. WhatsApp does not say who is a bot: there it is one text again and again.
+func botLoop(c *cell) {
+	a := c.app()
+	answers := 7
+	if c.provider != taxonomy.WhatsApp {
+		answers = 3
+		c.need(a.call(c, http.MethodPatch, "/installs/"+a.install, map[string]any{"policy": map[string]any{"bot_messages": "all"}}, nil))
+	}
+	bot := said{text: spoken + " out of office", bot: true}
+	for range answers {
+		c.accepted(a, a.signed(a.message(bot)))
+		c.answered(a)
+	}
+	for n := range 3 {
+		c.accepted(a, a.signed(a.message(bot)))
+		if a.replies--; n == 0 {
+			c.turned(a, http.StatusOK, c.want.Audit)
+		}
+	}
+	for _, s := range []said{{}, bot} { // a person, and the bot again
+		c.accepted(a, a.signed(a.message(s)))
+		c.answered(a)
+	}
+	if n := len(c.turns.having(func(r record) bool { return r.Install == a.install && r.Code == c.want.Audit })); n != 1 {
+		c.bad("%d records of %s", n, c.want.Audit)
+	}
+}

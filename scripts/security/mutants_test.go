@@ -196,7 +196,7 @@ func doorMutants() []mutant {
 	notFound, down := "\t\treturn got, webhook.NoSecret\n", "\t\treturn got, webhook.SecretUnavailable\n"
 	return []mutant{
 		hook(1, "unknown installs are told", recordFile, "\tcase webhook.Method:\n\t\treturn http.StatusMethodNotAllowed\n",
-			"\tcase webhook.InstallUnknown:\n\t\treturn http.StatusNotFound\n\tcase webhook.Method:\n\t\treturn http.StatusMethodNotAllowed\n").saying(`404 "hook.install_unknown"`),
+			"\tcase webhook.InstallUnknown:\n\t\treturn http.StatusNotFound\n\tcase webhook.Method:\n\t\treturn http.StatusMethodNotAllowed\n").saying(`200 "hook.install_unknown"`),
 		hook(2, "any provider's path", ingestFile, "case inst.Provider != c.entry.ID:", `case inst.Provider == "":`).saying(`401 "hook.no_secret"`),
 		hook(3, "inactive installs verify", ingestFile, "case !inst.State.Verifies():", "case inst.State == install.Draft:").saying(`200 "hook.install_verifying"`),
 		hook(4, "a default secret", ingestFile, notFound, "\t\treturn "+decoyValues).saying(`401 "hook.sig_mismatch"`),
@@ -244,11 +244,14 @@ func bodyMutants() []mutant {
 func turnMutants() []mutant {
 	console, turn := []string{"console"}, []string{"turn"}
 	kind := func(reason string) []string {
-		return []string{"\tswitch c.in.Kind {\n", "\tif c.in.Reason == channel." + reason + " {\n\t\tc.in.Kind = channel.Message\n\t}\n\tswitch c.in.Kind {\n"}
+		return []string{"\tswitch kind {\n", "\tif c.in.Reason == channel." + reason + " {\n\t\tkind = channel.Message\n\t}\n\tswitch kind {\n"}
 	}
 	return []mutant{
 		hook(33, "own messages are answered", ingestFile, kind("SelfIgnored")...).saying(passed),
 		hook(34, "bots are answered", ingestFile, kind("BotIgnored")...).saying(passed),
+		build(35, "bots have no budget", "shared/session/loop/loop.go", turn, "\tcase s.Row >= InARow:\n", "\tcase s.Row >= 1000*InARow:\n").saying(`no new record "turn.loop_suppressed"`),
+		build(35, "each of a pause is recorded", "shared/agent/turn/bots.go", turn, "quiet: why == loop.Pause}", "quiet: why == loop.Answer}").saying("3 records of turn.loop_suppressed"),
+		build(35, "a person ends no pause", "shared/session/loop/loop.go", turn, "\tif !e.Bot && !suspect {\n\t\treturn State{", "\tif !e.Bot && !suspect && at < s.Quiet {\n\t\treturn s, Pause\n\t}\n\tif !e.Bot && !suspect {\n\t\treturn State{").saying("replies, want"),
 		build(37, "a selector for each agent", "shared/install/bindings.go", console, "b := Binding{ID: BindingID(i.ID, n.Selector),", "b := Binding{ID: BindingID(i.ID, Selector{Channel: n.Selector.Channel, Peer: n.AgentID}),").saying("0 new rows of binding.ambiguous"),
 		build(38, "tokens are not claimed", "shared/install/service.go", console, "\tif !f.Unique {\n\t\treturn i, nil\n", "\tif f.Unique {\n\t\treturn i, nil\n").saying("0 new rows of install.token_in_use"),
 		build(41, "a turn for each try", "shared/agent/turn/run.go", turn, "session.TurnID(j.Install, j.EventID), Install:", "session.TurnID(j.Install, j.EventID+x.del.Owner), Install:").saying("the turn: retried"),

@@ -122,11 +122,10 @@ func inTheBody() []Row {
 
 // behindTheQueue are the rows of settings, of dispatch and of turns.
 func behindTheQueue() []Row {
-	loops := pending("budgets against loops of bots")
 	return []Row{
 		all("the bot's own message", is(200, "turn.self_ignored")),
 		row("another bot's message", is(200, "turn.bot_ignored"), is(200, "turn.bot_ignored"), none(likePeople)),
-		all("loop of bots above its budget", loops),
+		all("loop of bots above its budget", is(200, "turn.loop_suppressed")),
 		row("one post delivered as two events", is(200, "hook.duplicate_content"), none(onePost), none(onePost)),
 		all("two agents bound to one selector", is(409, "binding.ambiguous")),
 		all("one token in two installs", is(409, "install.token_in_use")),

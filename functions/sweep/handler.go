@@ -123,8 +123,8 @@ func (h *Handler) Handle(ctx context.Context, ev events.CloudWatchEvent) (Answer
 	return a, nil
 }
 
-// close closes months and reviews organisations. What fails is tried again by the next run and never fails
-// this one.
+// close closes months and reviews organisations. What fails is tried again by a later
+// run and never fails this one.
 func (h *Handler) close(ctx context.Context, now time.Time) int {
 	r, err := h.Ledger.CloseMonths(ctx, now)
 	switch {

@@ -1,6 +1,6 @@
-// Command sweep ends what was abandoned: overdue holds, usage that the stream
-// lost, vault jobs whose worker is gone, and legacy token counters that are drained; and hands over the connections whose
-// keys are due to be checked. It runs every minute.
+// Command sweep ends what was abandoned: overdue holds, usage that the stream lost,
+// vault jobs whose worker is gone, and legacy token counters that are drained; and
+// hands over the connections whose keys are due to be checked. It runs every minute.
 package main
 
 import (

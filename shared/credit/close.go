@@ -50,7 +50,7 @@ const (
 	// in which they are repaired.
 	closeAtLatest = maxHoldLife + closeAfter
 	// closeAgain is when an organisation whose attempts are still open is looked at
-	// again.
+	// again, or one whose month did not add up within a run.
 	closeAgain = 10 * time.Minute
 	// fenceRest stands between the refusal of further entries and adding up: a
 	// transaction that passed before may be seen in part for a moment, and the
@@ -84,8 +84,9 @@ type CloseReport struct {
 // write them, and settlement then writes them into the current month; some minutes
 // after that its entries are added up, from then on they cannot change, and the
 // balance is reconciled. In between each organisation is reviewed once a day, some of
-// them in a run. Runs may be cut short, repeated and overlap. It ends early when ctx does. The error is
-// that of storage.
+// them in a run. An organisation that takes more than a run is put behind the others
+// before it is begun. Runs may be cut short, repeated and overlap. It ends early when
+// ctx does. The error is that of storage.
 func (l *Ledger) CloseMonths(ctx context.Context, now time.Time) (CloseReport, error) {
 	var r CloseReport
 	for _, bucket := range table.AllCloseBuckets() {
@@ -150,6 +151,10 @@ func (l *Ledger) closeMonths(ctx context.Context, r *CloseReport, org string, no
 	}
 	if rested := acc.FencedAt.Add(fenceRest); now.Before(rested) {
 		return 0, true, l.store.CloseNext(ctx, org, rested)
+	}
+	// What is added up is kept as a draft; a run that is cut short lets others before it.
+	if err := l.store.CloseNext(ctx, org, now.Add(closeAgain)); err != nil {
+		return 0, false, err
 	}
 	for last.Month.Before(target) {
 		if last, err = l.addUp(ctx, last, now); err != nil || ctx.Err() != nil {

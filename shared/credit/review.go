@@ -13,7 +13,7 @@ const (
 	// reviewEvery is how often an organisation is reviewed.
 	reviewEvery = 24 * time.Hour
 	// reviewSoon is when one is reviewed that the stream failed for, reviewAgain when
-	// one whose balance did not stand still is.
+	// one is whose review did not get to its end, or whose balance did not stand still.
 	reviewSoon  = 10 * time.Minute
 	reviewAgain = time.Hour
 	// reviewMost bounds the reviews of a run, reviewRestless those that end without a
@@ -47,6 +47,11 @@ func (l *Ledger) ReviewSoon(ctx context.Context, org string, now time.Time) erro
 func (l *Ledger) review(ctx context.Context, r *CloseReport, a Account, closing, now time.Time) error {
 	if r.Reviewed >= reviewMost || r.Restless >= reviewRestless {
 		return l.store.CloseNext(ctx, a.Org, earlier(closing, now.Add(reviewLater)))
+	}
+	// One that is cut short must not stand before the others again, nor one that
+	// cannot be told.
+	if err := l.store.CloseNext(ctx, a.Org, earlier(closing, now.Add(reviewAgain))); err != nil {
+		return err
 	}
 	caught, err := l.catchUp(ctx, a, now)
 	r.Caught += caught
@@ -154,11 +159,16 @@ func (l *Ledger) missed(ctx context.Context, entries []Entry, now time.Time) (n 
 			return n, err
 		}
 		for _, v := range l.store.Project(ctx, unseen, now) {
-			if v.Result == Undecided {
+			switch v.Result {
+			case Undecided:
 				return n, errNotProjected()
+			case Poisoned:
+				// Gets no mark, so it is met again until it is too old, and told again
+				// under the same id; it was not caught.
+			default:
+				n++
 			}
 		}
-		n += len(unseen)
 	}
 	return n, nil
 }

@@ -69,6 +69,7 @@ func reviewed(t *testing.T, e *env) {
 	e.pass(24 * time.Hour)
 	untold = fault.New(fault.LedgerUnavailable, "test", "down")
 	reviews(0, 1)
+	e.pass(time.Hour)
 	if unseen, err := e.Clean.Unseen(e.ctx, list); err != nil || len(unseen) != len(list)-4 {
 		t.Fatalf("%d are not marked, %v", len(unseen), err)
 	}

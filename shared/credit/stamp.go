@@ -48,9 +48,10 @@ func (s Stamp) Legacy() bool {
 
 // Legacy reports whether the attempt is one that the legacy counter pays for. What
 // an organisation does on its own keys was never counted in tokens, but a fee for
-// it must not be taken from credits either.
+// it must not be taken from credits either, held or not: what settlement finds of the
+// month's allowance is known too late.
 func (r ReserveRequest) Legacy() bool {
-	return r.Stamp.Legacy() && r.Draw == nil && (r.Source == taxonomy.Platform || r.Hold > 0)
+	return r.Stamp.Legacy() && r.Draw == nil && (r.Source == taxonomy.Platform || r.Hold > 0 || r.Fee.Due())
 }
 
 // Tokens is what the attempt counts on a legacy token counter: the vendor's totals

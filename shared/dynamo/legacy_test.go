@@ -517,6 +517,20 @@ func TestLegacyActions(t *testing.T) {
 	if v, err := r.service.View(t.Context(), legacytest.Org, r.now); err != nil || v.Open != 0 || v.Used["202603"] != 0 {
 		t.Errorf("an own key was counted: %+v, %v", v.Counter, err)
 	}
+	// Nor is the fee for one taken from credits, whether it was held or not because the
+	// month's allowance had many left.
+	before := r.raw()
+	for id, hold := range map[string]credit.Micro{"held": 5, "free": 0} {
+		q := own
+		q.Request, q.Owner, q.Hold, q.Fee = id, "own"+id, hold, billing.Fee{Flat: 5, Free: 1000, Held: hold > 0}
+		h, err := r.ledger.Reserve(t.Context(), q)
+		r.must(err)
+		r.must(r.ledger.Used(t.Context(), h, credit.Outcome{Kind: credit.Completed, Amount: 5, At: r.now, Usage: billing.Usage{InputTokens: 9, Source: billing.FromProvider}}))
+		r.must(r.settle(r.now))
+		if v, err := r.service.View(t.Context(), legacytest.Org, r.now); err != nil || v.Open != 0 || v.Used["202603"] != 0 || r.raw() != before {
+			t.Errorf("%s: a fee touched the balance, %+v, %v:\n%s%s", id, v.Counter, err, before, r.raw())
+		}
+	}
 }
 
 // split gives the balance shards and spreads the credit over them.

@@ -61,9 +61,7 @@ func (k *seeker) next(ctx context.Context, r refusedBy, now time.Time, stamp cre
 	rd := read(r.shard)
 	switch {
 	case r.shard == nil || k.fixed:
-	case !k.stamped && rd.str(aMode) != credit.ModeCredit:
-		return 0, notCharged()
-	case k.stamped && !onShard(r.shard, stamp):
+	case !k.stamped && rd.str(aMode) != credit.ModeCredit, k.stamped && !onShard(r.shard, stamp):
 		if rd.has(aShards) {
 			return 0, notCharged()
 		}

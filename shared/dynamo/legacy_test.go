@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -433,6 +435,84 @@ func TestLegacyRunningAtRollback(t *testing.T) {
 	}
 }
 
+// meanwhile runs something between the reading and the writing of a change.
+type meanwhile struct {
+	dynamo.Legacy
+	do func(*legacytokens.Change)
+}
+
+func (m meanwhile) Change(ctx context.Context, ch legacytokens.Change) error {
+	m.do(&ch)
+	return m.Legacy.Change(ctx, ch)
+}
+
+// TestLegacyAdmittedDuringRollback: a call that credits admit while a rollback is on its
+// way is not paid with what was bought either.
+func TestLegacyAdmittedDuringRollback(t *testing.T) {
+	r := openLegacy(t)
+	r.to(org.LedgerLegacy, org.LedgerShadow, org.LedgerDraining, org.LedgerCredit)
+	var h credit.Hold
+	r.service.Store = meanwhile{r.db.Legacy(), func(ch *legacytokens.Change) {
+		if ch.Switches {
+			var err error
+			h, err = r.begin("meanwhile")
+			r.must(err)
+		}
+	}}
+	v, err := r.service.View(t.Context(), legacytest.Org, r.now)
+	r.must(err)
+	if want := (legacytokens.Step{To: org.LedgerRolledBack, Grant: -2_000_000}); len(v.Steps) != 2 || !reflect.DeepEqual(v.Steps[1], want) {
+		t.Errorf("what could be done: %+v, want %+v", v.Steps, want)
+	}
+	r.to(org.LedgerRolledBack)
+	for _, want := range []credit.Micro{100_000_000 + 5000, 100_000_000} {
+		b, err := r.ledger.Balance(t.Context(), legacytest.Org)
+		r.must(err)
+		if b.Posted != want {
+			t.Fatalf("posted %d with grants %+v, want %d", b.Posted, b.Grants, want)
+		}
+		if b.Held > 0 {
+			r.finish(h, 50)
+			r.must(r.settle(r.now))
+			r.to(org.LedgerRolledBack)
+		}
+	}
+	v, err = r.service.View(t.Context(), legacytest.Org, r.now)
+	r.must(err)
+	if h.Stamp.Legacy() || v.Used["202603"] != 100 || v.Epoch != 3 {
+		t.Errorf("admitted as %+v, counter %+v", h.Stamp, v.Counter)
+	}
+	rows, _, err := r.db.Audit().Audit(t.Context(), legacytest.Org, "", 3, r.now)
+	r.must(err)
+	var amounts []string
+	for _, row := range rows {
+		amounts = append(amounts, row.Detail["state"]+" "+row.Detail["amount"])
+	}
+	// The latest first, in the order of their ids where the time is the same.
+	slices.Sort(amounts)
+	if want := []string{"credit ", "rolled_back -1995000", "rolled_back -4850"}; !slices.Equal(amounts, want) {
+		t.Errorf("audited %q, want %q", amounts, want)
+	}
+}
+
+// TestLegacyGrantNotTwice: what an earlier opening grant kept for a call that ran at the
+// rollback is taken back before there is another one.
+func TestLegacyGrantNotTwice(t *testing.T) {
+	r := openLegacy(t)
+	r.to(org.LedgerLegacy, org.LedgerShadow, org.LedgerDraining, org.LedgerCredit)
+	h, err := r.begin("running")
+	r.must(err)
+	r.to(org.LedgerRolledBack, org.LedgerShadow)
+	r.finish(h, 50)
+	r.must(r.settle(r.now))
+	v := r.to(org.LedgerDraining)
+	b, err := r.ledger.Balance(t.Context(), legacytest.Org)
+	r.must(err)
+	if want := credit.Micro(2 * (1_000_000 - 100)); v.Opening.Amount != want || b.Posted != 100_000_000+want {
+		t.Errorf("an opening grant of %d, posted %d, want %d and %d", v.Opening.Amount, b.Posted, want, 100_000_000+want)
+	}
+}
+
 // TestLegacyGuard: no write reaches the counter while credits pay, whoever makes it
 // and whatever it believes; the limit of a month is kept.
 func TestLegacyGuard(t *testing.T) {
@@ -577,6 +657,25 @@ func TestLegacyManyShards(t *testing.T) {
 	r.to(org.LedgerShadow, org.LedgerDraining)
 	r.must(r.settle(r.now))
 	// More than all shards but the last four have: those must be found, too.
+	// Callers that cannot be stamped find their way, too.
+	far := func(prefix string, st credit.Stamp) {
+		t.Helper()
+		for i := 0; ; i++ {
+			q := r.request(prefix+strconv.Itoa(i), st)
+			if q.Shards = shards; credit.Pick(q.Owner, 1, 0, shards) <= 90 {
+				continue
+			}
+			h, err := r.ledger.Reserve(t.Context(), q)
+			r.must(err)
+			if h.Stamp.Legacy() {
+				t.Fatalf("%s admitted as %+v", prefix, h.Stamp)
+			}
+			r.must(r.ledger.Used(t.Context(), h, credit.Outcome{Kind: credit.Refused, At: r.now, Usage: billing.Usage{Source: billing.NoUsage}}))
+			r.must(r.settle(r.now))
+			return
+		}
+	}
+	far("action", credit.Stamp{})
 	big := r.request("big", credit.Stamp{Mode: credit.ModeCredit, Epoch: 2})
 	b, err := r.ledger.Balance(t.Context(), legacytest.Org)
 	r.must(err)
@@ -585,7 +684,29 @@ func TestLegacyManyShards(t *testing.T) {
 	r.must(err)
 	r.finish(h, 5)
 	r.must(r.settle(r.now))
-	if v := r.to(org.LedgerCredit, org.LedgerRolledBack); v.Used["202603"] != 16 || v.Epoch != 3 {
+	r.to(org.LedgerCredit)
+	// A rollback that was lost after its first writes leaves the last shards ahead of home,
+	// which still pays with credits.
+	tries := 0
+	lost := *r.service
+	lost.Wait = func(context.Context, time.Duration) error { return nil }
+	lost.Store = meanwhile{r.db.Legacy(), func(ch *legacytokens.Change) {
+		if ch.Counter.Version--; tries > 0 {
+			ch.Account.Shards = ch.Account.Shards[:1]
+		}
+		tries++
+	}}
+	if _, err := lost.Change(t.Context(), r.op(), legacytest.Org, org.LedgerRolledBack); fault.CodeOf(err) != fault.LedgerUnavailable {
+		t.Fatalf("a change that is always lost: %v", err)
+	}
+	acc, err = r.ledger.Balance(t.Context(), legacytest.Org)
+	r.must(err)
+	if last := acc.Shards[shards-1]; acc.Epoch != 2 || last.Mode != credit.ModeLegacy || last.Epoch != 3 {
+		t.Fatalf("home is of epoch %d, the last shard %s of %d", acc.Epoch, last.Mode, last.Epoch)
+	}
+	far("ahead", credit.Stamp{Mode: credit.ModeCredit, Epoch: 2})
+	far("unstamped", credit.Stamp{})
+	if v := r.to(org.LedgerRolledBack); v.Used["202603"] != 16 || v.Epoch != 3 {
 		t.Fatalf("rolled back: %+v", v.Counter)
 	}
 	rec, err := r.ledger.Reconcile(t.Context(), legacytest.Org, r.now)
@@ -675,6 +796,12 @@ func legacyConcurrent(t *testing.T, shards, rounds int) {
 	wg.Wait()
 	r.must(r.settle(r.now))
 	v := r.to(org.LedgerRolledBack)
+	b, err := r.ledger.Balance(ctx, legacytest.Org)
+	r.must(err)
+	// A call that still ran when the second round began kept its part of the first grant.
+	if b.Posted < 100_000_000 || rounds == 1 && b.Posted > 100_000_000 || b.Held != 0 {
+		t.Errorf("posted %d, held %d: calls were paid with what was bought, or the opening grant was kept: %+v", b.Posted, b.Held, b.Grants)
+	}
 	entries, err := r.world().Entries(r.now)
 	r.must(err)
 	var counted, paid int64

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/billing"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/legacytokens"
@@ -172,6 +173,47 @@ func (m *memory) Change(_ context.Context, ch legacytokens.Change) error {
 		m.post(*ch.Posting)
 	}
 	return nil
+}
+
+// late lets a call in between the reading and the writing of a rollback.
+type late struct {
+	*memory
+	hold credit.Hold
+}
+
+func (l *late) Change(ctx context.Context, ch legacytokens.Change) error {
+	if ch.Switches && ch.Effect == legacytokens.Restore {
+		l.hold, _ = l.Reserve(credit.ReserveRequest{Org: legacytest.Org, Request: "late", Attempt: 1, Owner: "own", Hold: 5000, Now: ch.Next.Since,
+			Expires: ch.Next.Since.Add(time.Minute), Source: taxonomy.Platform})
+	}
+	return l.memory.Change(ctx, ch)
+}
+
+// TestRollbackMeetsCalls: a call that credits admit while a rollback is on its way is
+// paid with the opening grant, and what was bought stays whole.
+func TestRollbackMeetsCalls(t *testing.T) {
+	m := newMemory()
+	m.counter = legacytokens.Counter{Org: legacytest.Org, Mode: org.LedgerCredit, Epoch: 2, Version: 1, Terms: legacytest.Terms(),
+		Opening: legacytokens.Opening{ID: "lo_1", Amount: 2_000_000}, Used: map[string]int64{}, Seeded: map[string]int64{}}
+	m.post(credit.Posting{ID: "lo_1", Org: legacytest.Org, Origin: credit.GrantEntry, Kind: taxonomy.Monthly, Amount: 2_000_000, At: legacytest.Start()})
+	l := &late{memory: m}
+	s := m.world().Service
+	s.Store = l
+	back := func(id string, posted credit.Micro) {
+		t.Helper()
+		v, err := s.Change(t.Context(), audit.Op{Actor: "operator:test", ID: id, At: legacytest.Start()}, legacytest.Org, org.LedgerRolledBack)
+		if err != nil || v.Mode != org.LedgerRolledBack || m.acc.Posted != posted {
+			t.Fatalf("%s: %s, posted %d, want %d: %v", id, v.Mode, m.acc.Posted, posted, err)
+		}
+	}
+	back("a", 10_000_000+5000)
+	if err := m.Used(l.hold, credit.Outcome{Kind: credit.Completed, Amount: 3, At: legacytest.Start(), Usage: billing.Usage{InputTokens: 1}}); err != nil || m.Settle(legacytest.Start()) != nil {
+		t.Fatal(err)
+	}
+	back("b", 10_000_000)
+	if period := credit.CountPeriod(legacytest.Start()); m.counter.Used[period] != 1 || l.hold.Stamp.Legacy() {
+		t.Errorf("counted %v, admitted as %+v", m.counter.Used, l.hold.Stamp)
+	}
 }
 
 func (m *memory) Import(context.Context, string, []legacytokens.Row, audit.Op) (int, error) {

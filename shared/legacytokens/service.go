@@ -86,7 +86,10 @@ func (s *Service) View(ctx context.Context, orgID string, now time.Time) (View, 
 	for _, t := range Next(f.counter.Mode) {
 		ch, reasons := plan(t, f)
 		step := Step{To: t.To, Reasons: reasons, Seed: ch.Seed}
-		if ch.Posting != nil {
+		switch {
+		case t.Effect == Restore:
+			step.Grant = -f.takesBack()
+		case ch.Posting != nil:
 			step.Grant = ch.Posting.Amount
 		}
 		v.Steps = append(v.Steps, step)
@@ -140,8 +143,9 @@ func (s *Service) Parity(ctx context.Context, orgID, from, to string) (Report, e
 const changeTries = 24
 
 // Change brings an organisation into a mode. It is the same to ask again: a mode
-// that it has is success, and for rolled_back counts what calls in flight have used
-// since. Errors: conflict with what stands in the way; ledger_unavailable, after
+// that it has is success, and while the counter pays counts what calls in flight have
+// used since. A rollback is two changes, of which the second one takes back what is
+// left of the opening grant; if it fails, asking again makes up for it. Errors: conflict with what stands in the way; ledger_unavailable, after
 // which the same call may be repeated.
 func (s *Service) Change(ctx context.Context, op audit.Op, orgID string, to Mode) (View, error) {
 	const name = "legacytokens.Change"
@@ -172,9 +176,20 @@ func (s *Service) Change(ctx context.Context, op audit.Op, orgID string, to Mode
 		if ch.idle() {
 			return s.View(ctx, orgID, op.At)
 		}
+		if again, _ := plan(Transition{From: t.From, To: t.From, Effect: Restore}, f); t.Effect == Grant && !again.idle() {
+			// A call that ran at a rollback has ended since: what it used is counted, and what
+			// it left of that grant taken back, before there is another one.
+			if _, err := s.Change(ctx, op.Part("restore", strconv.Itoa(try)), orgID, t.From); err != nil {
+				return View{}, err
+			}
+			continue
+		}
 		ch.Row = op.Row(orgID, "ledger_mode.set", orgID, "mode", string(to), "state", string(t.From), "version", strconv.FormatInt(ch.Next.Epoch, 10),
 			"amount", amount(ch.Posting))
-		if err = s.Store.Change(ctx, ch); err == nil {
+		if err = s.Store.Change(ctx, ch); err == nil && t.Switches && t.Effect == Restore {
+			return s.Change(ctx, op.Part("restore"), orgID, to)
+		}
+		if err == nil {
 			return s.View(ctx, orgID, op.At)
 		}
 		if fault.CodeOf(err) != fault.Conflict {

@@ -29,7 +29,7 @@ type Effect string
 
 // Effects. Grant posts the opening grant, Correct takes off it what was counted
 // during the drain, Restore counts what credits paid for and takes back what is left
-// of the opening grant.
+// of the opening grant; with a switch it only counts, and another one follows.
 const (
 	Grant   Effect = "grant"
 	Correct Effect = "correct"
@@ -193,21 +193,29 @@ func (ch *Change) correct(f facts) {
 }
 
 // restore counts what credits paid for, and takes back what is left of the opening
-// grant. As much as running calls hold stays, so that none of them is paid with what
-// the organisation bought because the grant is gone; a later restore takes it.
+// grant, unless credits still admit calls: what those hold is known when they no
+// longer do, so a rollback takes it back after it has switched.
 func (ch *Change) restore(f facts) {
 	ch.Seed = f.counter.unseeded(ch.Period, f.balance.Account)
 	if ch.From == ch.To {
 		ch.Next.Since, ch.Next.ShadowUntil = f.counter.Since, f.counter.ShadowUntil
 	}
+	if n := f.takesBack(); n > 0 && !ch.Switches {
+		ch.Posting = ch.posting("lb_", credit.AdjustmentEntry, -n, f)
+	}
+}
+
+// takesBack is what is left of the opening grant. As much as running calls hold stays,
+// so that none of them is paid with what the organisation bought because the grant is
+// gone; a later restore takes it. What a call costs beyond what it holds by then is
+// paid with whatever is there.
+func (f facts) takesBack() credit.Micro {
 	for _, g := range f.balance.Grants {
-		if g.ID != f.counter.Opening.ID || g.ID == "" {
-			continue
-		}
-		if n := min(g.Remaining-f.balance.Held, f.balance.Available); n > 0 {
-			ch.Posting = ch.posting("lb_", credit.AdjustmentEntry, -n, f)
+		if g.ID != "" && g.ID == f.counter.Opening.ID {
+			return max(min(g.Remaining-f.balance.Held, f.balance.Available), 0)
 		}
 	}
+	return 0
 }
 
 // idle reports whether a change of nothing but the version would be left.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +25,8 @@ type till struct {
 	charged  map[string]topup.Charge // by top-up
 	asked    int
 	declined bool
+	gone     bool // the means of payment
+	refusal  error
 	// lose makes the answer of the next calls get lost; before runs ahead of one.
 	lose   int
 	before func(topup.Charge)
@@ -35,6 +38,12 @@ func (v *till) Charge(_ context.Context, c topup.Charge) (topup.Charged, error) 
 	v.asked++
 	if old, ok := v.charged[c.TopUp]; ok && (old.Cents != c.Cents || old.Customer != c.Customer || old.Method != c.Method || !maps.Equal(old.Metadata, c.Metadata)) {
 		return topup.Charged{}, fault.New(fault.Internal, "t", "another payment under the same key")
+	}
+	if v.refusal != nil {
+		return topup.Charged{}, v.refusal
+	}
+	if v.gone {
+		return topup.Charged{NoMethod: true}, nil
 	}
 	if v.declined {
 		return topup.Charged{Declined: true}, nil
@@ -342,6 +351,43 @@ func TestReplenishDeclined(t *testing.T) {
 	x.step(topup.Off)
 	if r := x.get(); r.Reason != topup.NoMethod {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestReplenishRefused: what the platform has to mend is no failure of the customer's,
+// whatever its code: the same payment is asked for until it is mended. A card that is
+// gone is the customer's, and another one ends it.
+func TestReplenishRefused(t *testing.T) {
+	x := newStanding(t, 0)
+	for _, code := range []fault.Code{fault.Internal, fault.Unavailable, fault.NotFound, fault.Internal, fault.Internal} {
+		x.till.refusal = fault.New(code, "t", "refused")
+		if _, err := x.Run(t.Context(), "acme", x.now); fault.CodeOf(err) != code {
+			t.Fatalf("%v, want %s", err, code)
+		}
+		if r := x.get(); !r.Enabled || r.Failures != 0 || r.Reason != "" || r.Current == "" || len(x.events()) != 0 {
+			t.Fatalf("%s: %+v, %v", code, r, x.events())
+		}
+		x.now = x.now.Add(time.Hour)
+	}
+	x.till.refusal = nil
+	x.step(topup.Begun)
+	if r := x.get(); r.Serial != 1 || len(x.till.charged) != 1 {
+		t.Errorf("%+v, %d payments", r, len(x.till.charged))
+	}
+	y := newStanding(t, 0)
+	y.till.gone = true
+	y.step(topup.Failing)
+	if r := y.get(); !r.Enabled || r.Reason != topup.NoMethod || r.Failures != 1 || r.Spent != 0 || r.Current != "" || len(y.events()) != 1 || !strings.Contains(y.events()[0], "no_payment_method") {
+		t.Errorf("%+v, %v", r, y.events())
+	}
+	y.till.gone = false
+	if err := y.Payers.WritePayer(t.Context(), topup.Payer{Org: "acme", Customer: "cus_1", Method: "pm_2", Rev: 2}); err != nil {
+		t.Fatal(err)
+	}
+	y.now = y.now.Add(time.Hour)
+	y.step(topup.Begun)
+	if c := y.till.charged[y.get().Current]; c.Method != "pm_2" {
+		t.Errorf("%+v", c)
 	}
 }
 

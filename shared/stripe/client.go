@@ -70,7 +70,8 @@ const offSession = "off_session"
 
 // Charge implements [topup.Charger]: an intent that is confirmed at once, with the
 // top-up as key of idempotency. A card that was refused, or wants its owner, is
-// declined.
+// declined. Every other refusal is unavailable: it is the platform's to mend, and of a
+// key of idempotency that is refused for other words than before the outcome is open.
 func (c *Client) Charge(ctx context.Context, o topup.Charge) (topup.Charged, error) {
 	const op = "stripe.Charge"
 	form := url.Values{
@@ -85,13 +86,16 @@ func (c *Client) Charge(ctx context.Context, o topup.Charge) (topup.Charged, err
 	}
 	var i intent
 	err := c.call(ctx, http.MethodPost, "/v1/payment_intents", form, "charge-"+o.TopUp, &i)
-	if errors.Is(err, errDeclined) {
+	switch {
+	case errors.Is(err, errDeclined):
 		return topup.Charged{Declined: true}, nil
-	}
-	if err != nil {
+	case errors.Is(err, errNoMethod):
+		return topup.Charged{NoMethod: true}, nil
+	case fault.CodeOf(err) == fault.Internal:
+		return topup.Charged{}, fault.Wrap(fault.Unavailable, op, "the payment service refused this request; the operator has to look into it", err)
+	case err != nil:
 		return topup.Charged{}, err
-	}
-	if !validID(i.ID) {
+	case !validID(i.ID):
 		return topup.Charged{}, malformed(op)
 	}
 	switch i.Status {
@@ -103,8 +107,29 @@ func (c *Client) Charge(ctx context.Context, o topup.Charge) (topup.Charged, err
 	return topup.Charged{}, malformed(op)
 }
 
-// errDeclined is wrapped by the refusal of a card.
-var errDeclined = errors.New("stripe: declined")
+// errDeclined is wrapped by the refusal of a card, errNoMethod by that of a means of
+// payment that is gone.
+var (
+	errDeclined = errors.New("stripe: declined")
+	errNoMethod = errors.New("stripe: no such means of payment")
+)
+
+// refused is what is looked at of a refusal.
+type refused struct {
+	Error struct {
+		Type, Param string
+	}
+}
+
+// noMethod reports whether a request was refused for the means of payment it names,
+// which its owner detached, for example. The parameter says so
+// (docs.stripe.com/api/errors, 2026-11-22; stripe-go v86.1.0 has the names); the code
+// is not looked at: a detached card has been seen without one. A customer that is
+// missing is the platform's matter, nobody else deletes one or takes another account's key.
+func noMethod(answer []byte) bool {
+	var r refused
+	return json.Unmarshal(answer, &r) == nil && r.Error.Type == "invalid_request_error" && r.Error.Param == "payment_method"
+}
 
 // IntentTopUp implements [topup.Vendor].
 func (c *Client) IntentTopUp(ctx context.Context, id string) (string, error) {
@@ -138,7 +163,8 @@ func malformed(op string) error {
 	return fault.New(fault.Unavailable, op, "the payment service gave an answer that cannot be read, try again")
 }
 
-// call makes one request. Only Stripe's status is looked at when it refuses.
+// call makes one request. Of a refusal the status is looked at, and whose matter it is;
+// Stripe's text never is.
 func (c *Client) call(ctx context.Context, method, path string, form url.Values, idempotencyKey string, into any) error {
 	const op = "stripe.call"
 	key, err := c.Key(ctx)
@@ -146,7 +172,7 @@ func (c *Client) call(ctx context.Context, method, path string, form url.Values,
 		return err
 	}
 	if key.IsZero() {
-		return fault.New(fault.Internal, op, "internal error, try again later")
+		return fault.New(fault.Unavailable, op, "the platform has no payment key; the operator has to set it")
 	}
 	var body io.Reader
 	if form != nil {
@@ -187,6 +213,8 @@ func (c *Client) call(ctx context.Context, method, path string, form url.Values,
 		return fault.New(fault.Unavailable, op, "the payment service refuses the platform's key; the operator has to replace it")
 	case resp.StatusCode == http.StatusConflict || resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500:
 		return fault.New(fault.Unavailable, op, "the payment service is busy, try again")
+	case resp.StatusCode == http.StatusBadRequest && noMethod(answer):
+		return fault.Wrap(fault.Internal, op, "the payment service cannot use the saved means of payment; nothing was charged", errNoMethod)
 	}
 	return fault.New(fault.Internal, op, "the payment service refused this request; nothing was charged")
 }

@@ -2,6 +2,7 @@ package stripe
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -187,13 +188,48 @@ func TestClientErrors(t *testing.T) {
 		return secret.Text{}, fault.New(fault.Unavailable, "t", "not set up")
 	}
 	empty := func(context.Context) (secret.Text, error) { return secret.Text{}, nil }
-	for want, key := range map[fault.Code]func(context.Context) (secret.Text, error){fault.Unavailable: none, fault.Internal: empty} {
+	for want, key := range map[string]func(context.Context) (secret.Text, error){"not set up": none, "the platform has no payment key": empty} {
 		called := false
 		srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true }))
 		_, err := (&Client{HTTP: srv.Client(), Base: srv.URL, Key: key}).Checkout(t.Context(), topup.Checkout{TopUp: "t1", Cents: 500})
 		srv.Close()
-		if fault.CodeOf(err) != want || called {
+		if fault.CodeOf(err) != fault.Unavailable || !strings.Contains(err.Error(), want) || called {
 			t.Errorf("%v, the vendor was called: %v", err, called)
+		}
+	}
+}
+
+// TestChargeRefused: what the platform did wrong is never the customer's card.
+func TestChargeRefused(t *testing.T) {
+	gone := topup.Charged{NoMethod: true}
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		want   topup.Charged
+		code   fault.Code
+	}{
+		"declined":           {402, `{"error":{"type":"card_error","code":"card_declined"}}`, topup.Charged{Declined: true}, ""},
+		"card missing":       {400, `{"error":{"type":"invalid_request_error","code":"resource_missing","param":"payment_method","message":"SECRETTEXT"}}`, gone, ""},
+		"card detached":      {400, `{"error":{"type":"invalid_request_error","param":"payment_method","message":"SECRETTEXT"}}`, gone, ""},
+		"customer missing":   {400, `{"error":{"type":"invalid_request_error","code":"resource_missing","param":"customer"}}`, topup.Charged{}, fault.Unavailable},
+		"unknown parameter":  {400, `{"error":{"type":"invalid_request_error","code":"parameter_unknown","param":"x"}}`, topup.Charged{}, fault.Unavailable},
+		"other words":        {400, `{"error":{"type":"idempotency_error","param":"payment_method","message":"SECRETTEXT"}}`, topup.Charged{}, fault.Unavailable},
+		"no parameter":       {400, `{"error":{"type":"invalid_request_error","message":"SECRETTEXT"}}`, topup.Charged{}, fault.Unavailable},
+		"not an error":       {400, `[`, topup.Charged{}, fault.Unavailable},
+		"nothing":            {400, ``, topup.Charged{}, fault.Unavailable},
+		"refused key":        {401, `{}`, topup.Charged{}, fault.Unavailable},
+		"not for this key":   {403, `{"error":{"type":"invalid_request_error","param":"payment_method"}}`, topup.Charged{}, fault.Unavailable},
+		"an answer as error": {422, `{"error":{"type":"invalid_request_error","param":"payment_method"}}`, topup.Charged{}, fault.Unavailable},
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(c.status)
+			_, _ = w.Write([]byte(c.body))
+		}))
+		client := &Client{HTTP: srv.Client(), Base: srv.URL, Key: func(context.Context) (secret.Text, error) { return secret.FromString("sk_test_1"), nil }}
+		got, err := client.Charge(t.Context(), topup.Charge{TopUp: "t1", Cents: 500, Customer: "cus_1", Method: "pm_1"})
+		srv.Close()
+		if got != c.want || fault.CodeOf(err) != c.code || err != nil && strings.Contains(fmt.Sprintf("%v %+v", err, fault.As(err).Unwrap()), "SECRETTEXT") {
+			t.Errorf("%s: %+v, %v, want %+v %s", name, got, err, c.want, c.code)
 		}
 	}
 }

@@ -51,6 +51,8 @@ type Reason string
 const (
 	NoReason Reason = ""
 	Declined Reason = "declined"
+	// NoMethod: none is saved, or the saved one is gone at the vendor's; a checkout
+	// with save_payment_method saves one.
 	NoMethod Reason = "no_payment_method"
 	// Unknown: the vendor never told the end of a payment. It may have succeeded.
 	Unknown  Reason = "unknown_outcome"
@@ -111,10 +113,14 @@ type Charged struct {
 	// Declined says that it failed, for good; otherwise it succeeded or is still
 	// on its way.
 	Declined bool
+	// NoMethod says that it failed, for good, because the means of payment is gone at
+	// the vendor's: the customer has to save one again.
+	NoMethod bool
 }
 
 // Charger pays without the customer; shared/stripe implements it. The same top-up
-// is paid once, however often it is asked for within a day.
+// is paid once, however often it is asked for within a day. Errors: unavailable, also
+// for what only the platform can mend; nothing is known of the payment then.
 type Charger interface {
 	Charge(ctx context.Context, c Charge) (Charged, error)
 }
@@ -300,7 +306,7 @@ func (s *Replenisher) follow(ctx context.Context, r Replenish, now time.Time) (S
 	case t.State == Paid:
 		return s.finish(ctx, r, t, now)
 	case t.State == Failed:
-		return s.failed(ctx, r, t, nil, now)
+		return s.failed(ctx, r, t, nil, Declined, now)
 	case t.Intent == "" && now.Sub(r.Begun) < askAgain:
 		return s.charge(ctx, r, t, now)
 	case t.Intent != "" && now.Sub(r.Begun) < awaitEnd:
@@ -313,18 +319,20 @@ func (s *Replenisher) follow(ctx context.Context, r Replenish, now time.Time) (S
 // charge asks the vendor, for the same payment however often it is called.
 func (s *Replenisher) charge(ctx context.Context, r Replenish, t TopUp, now time.Time) (Step, error) {
 	c, err := s.Charger.Charge(ctx, Charge{TopUp: t.ID, Org: t.Org, Cents: t.Cents, Customer: r.Customer, Method: r.Method, Metadata: t.Terms})
-	if fault.CodeOf(err) == fault.Internal {
-		// Refused as it stands, for example because the customer is gone.
-		c, err = Charged{Declined: true}, nil
-	}
 	if err != nil {
+		// No error is the customer's: a wrong key or request of ours must not look like a
+		// refused card, nor switch orders off.
 		return "", err
 	}
 	next := t
 	next.Rev++
-	if c.Declined {
+	if c.Declined || c.NoMethod {
 		next.State = Failed
-		return s.failed(ctx, r, next, &next, now)
+		why := Declined
+		if c.NoMethod {
+			why = NoMethod
+		}
+		return s.failed(ctx, r, next, &next, why, now)
 	}
 	next.Intent = c.Intent
 	// The vendor's message may have been faster; it names the payment, too.
@@ -351,13 +359,13 @@ func (s *Replenisher) finish(ctx context.Context, r Replenish, t TopUp, now time
 
 // failed ends a payment that failed; write is its record if that does not say so
 // yet.
-func (s *Replenisher) failed(ctx context.Context, r Replenish, t TopUp, write *TopUp, now time.Time) (Step, error) {
+func (s *Replenisher) failed(ctx context.Context, r Replenish, t TopUp, write *TopUp, why Reason, now time.Time) (Step, error) {
 	r.Failures++
 	r.Spent -= t.Cents
 	if r.Failures >= maxFailures {
-		return s.off(ctx, r, Declined, write, now)
+		return s.off(ctx, r, why, write, now)
 	}
-	r.Current, r.Reason, r.NotBefore = "", Declined, now.Add(pause(r.Failures))
+	r.Current, r.Reason, r.NotBefore = "", why, now.Add(pause(r.Failures))
 	ev := s.event(r, now)
 	return s.end(ctx, r, Changes{TopUp: write, Event: &ev}, Failing)
 }

@@ -284,7 +284,8 @@ func wrongMethod(c *cell) {
 
 func tooLarge(c *cell) {
 	a := c.app()
-	c.hit(a, a.signed(a.message(said{text: strings.Repeat("x", 1<<20)})))
+	c.hit(a, a.signed(append(a.message(said{}), strings.Repeat(" ", 1<<20)...)))
+	c.hit(a, a.signed(a.message(said{text: spoken + strings.Repeat("x", 1<<20)})))
 	c.accepted(a, a.signed(append(a.message(said{}), strings.Repeat(" ", 1<<19)...)))
 }
 

@@ -8,7 +8,8 @@
 // later, as vendors do, so that messages overtake each other; webhook and
 // turn processes are killed with SIGKILL, turn processes are frozen while their
 // messages are delivered again and then go on; the queue refuses messages; vendors
-// answer sends with errors, with nothing or too late. TestAgents lets agents with
+// answer sends with errors, with nothing or too late; every tenth answer takes two
+// messages. TestAgents lets agents with
 // personas talk in shared rooms and looks for anything of one conversation in
 // another.
 //

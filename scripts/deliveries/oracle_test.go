@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
@@ -124,12 +125,17 @@ func (r *run) checkTalk(t *talk, messages []messageView) []answered {
 	place, answers := map[string]int{}, map[string]int{}
 	var out []answered
 	for i, m := range messages {
-		found := words.FindAllStringSubmatch(m.Text, -1)
-		if len(found) != 1 || found[0][1] != fmt.Sprint(t.n) {
+		found := words.FindStringSubmatch(m.Text)
+		want := 1
+		if found != nil && m.Role == "assistant" {
+			want = partsOf(found[0])
+		}
+		all := words.FindAllString(m.Text, -1)
+		if found == nil || found[1] != fmt.Sprint(t.n) || len(all) != want || slices.ContainsFunc(all, func(w string) bool { return w != found[0] }) {
 			r.wrong("conversation %d holds %q", t.n, m.Text)
 			continue
 		}
-		word := found[0][0]
+		word := found[0]
 		if m.Role == "assistant" {
 			answers[word]++
 			continue
@@ -213,33 +219,52 @@ func (r *run) checkTurns(ctx context.Context, o *org, a *app, all []answered, vi
 	return requests, nil
 }
 
+// checkOutbox holds the parts of a turn against what was seen of each.
 func (r *run) checkOutbox(a *app, word string, t turnView, posts []mockvendor.Post) {
-	if t.State != "done" && t.State != "ended" || len(t.Outbox) != 1 {
+	if t.State != "done" && t.State != "ended" || len(t.Outbox) != partsOf(word) {
 		r.wrong("the turn of %s is %s %s with the parts %v", word, t.State, t.Code, t.Outbox)
 		return
 	}
 	r.c.visible += len(posts)
+	seen := make([][]mockvendor.Post, 2)
 	for _, p := range posts {
 		if p.KeyHash != mockvendor.Hash(a.token) || !r.place(a, word, p) {
 			r.wrong("%s was answered in %s %s with the key %s", word, p.Channel, p.ThreadTS, p.KeyHash)
 		}
+		k := 0
+		if strings.Contains(p.Text, secondPart) {
+			k = 1
+		} else if len(seen[1]) > 0 {
+			r.wrong("%s: the second part was seen before the first", word)
+		}
+		seen[k] = append(seen[k], p)
 	}
-	r.w.vendor.mu.Lock()
-	did := r.w.vendor.did[word]
-	r.w.vendor.mu.Unlock()
-	state, receives := t.Outbox[0].State, r.w.receives(word)
-	switch state {
-	case "sent":
-		r.c.sent++
-	case "unknown":
-		r.c.unknown++
-		r.c.visibleUnknown += len(posts)
-	case "failed":
-		r.c.failed++
-	}
-	if !explained(state, did, receives, len(posts)) || state == "failed" && t.State != "ended" ||
-		state == "sent" && posts[0].TS != t.Outbox[0].ProviderMessageID {
-		r.wrong("%s: the outbox says %s (turn %s), %d replies were seen, %d receptions, the vendor: %q", word, state, t.State, len(posts), receives, did)
+	gone := false
+	for k, part := range t.Outbox {
+		posts, receives := seen[k], r.w.receives(word)
+		r.w.vendor.mu.Lock()
+		did := r.w.vendor.did[sent{word, k > 0}]
+		r.w.vendor.mu.Unlock()
+		switch part.State {
+		case "sent":
+			r.c.sent++
+		case "unknown":
+			r.c.unknown++
+			r.c.visibleUnknown += len(posts)
+		case "failed":
+			r.c.failed++
+		}
+		ok := explained(part.State, did, receives, len(posts)) && (part.State != "sent" || posts[0].TS == part.ProviderMessageID)
+		if gone {
+			// Nothing goes out behind a part that was refused.
+			ok = part.State == "failed" && len(posts) == 0
+		}
+		if gone = gone || part.State == "failed"; gone && t.State != "ended" {
+			ok = false
+		}
+		if !ok {
+			r.wrong("%s, part %d: the outbox says %s (turn %s), %d replies were seen, %d receptions, the vendor: %q", word, k+1, part.State, t.State, len(posts), receives, did)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 )
@@ -104,6 +105,7 @@ func newPlan(ctx context.Context, w *world, seed uint64, s size) (*plan, error) 
 	}
 	p.say(w.Clock.Now())
 	p.misbehave(w.vendor)
+	w.vendor.parts = partsOf
 	return p, nil
 }
 
@@ -155,6 +157,14 @@ func (p *plan) say(from time.Time) {
 			e.late++
 		}
 	}
+}
+
+// partsOf: every tenth answer of a conversation takes two messages.
+func partsOf(word string) int {
+	if strings.HasSuffix(word, "3") {
+		return 2
+	}
+	return 1
 }
 
 // misbehave says which answers meet which vendor's failure. Vendors ask to wait in

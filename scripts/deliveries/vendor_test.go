@@ -28,6 +28,12 @@ const (
 	killsAll misbehaviour = "posted, every turn process killed"
 )
 
+// sent is one message of an answer: a word's first or second.
+type sent struct {
+	word   string
+	second bool
+}
+
 // vendor is the simulated vendors behind what they are told to do wrong.
 type vendor struct {
 	*mockvendor.Server
@@ -36,13 +42,15 @@ type vendor struct {
 	mu      sync.Mutex
 	planned map[string]misbehaviour // by word, taken by the first send
 	met     map[misbehaviour]int
-	did     map[string]misbehaviour // by word, what its send met
+	did     map[sent]misbehaviour
 	// foreign are prompts that hold words of two conversations, or marks that do
 	// not belong to them.
 	foreign []string
 	asked   map[string]int
 	marks   map[string]string // "agent persona" that a conversation's prompts showed
 	kill    func() bool
+	// parts is how many messages the answer to a word takes, 1 or 2.
+	parts func(word string) int
 	// answers has one element while the model has answered since it was last taken.
 	answers chan struct{}
 }
@@ -55,7 +63,8 @@ var (
 
 func newVendor(w *world) *vendor {
 	v := &vendor{Server: mockvendor.New(), w: w, planned: map[string]misbehaviour{}, met: map[misbehaviour]int{},
-		did: map[string]misbehaviour{}, asked: map[string]int{}, marks: map[string]string{},
+		did:   map[sent]misbehaviour{},
+		parts: func(string) int { return 1 }, asked: map[string]int{}, marks: map[string]string{},
 		answers: make(chan struct{}, 1)}
 	v.Respond(v.answer)
 	return v
@@ -105,8 +114,15 @@ func (v *vendor) answer(conversation []mockvendor.Said) string {
 	case v.answers <- struct{}{}:
 	default:
 	}
-	return "This is " + marks + " and I heard " + word[0]
+	answer := "This is " + marks + " and I heard " + word[0]
+	if v.parts(word[0]) > 1 {
+		answer += ". " + strings.Repeat("and so on ", 440) + secondPart + word[0]
+	}
+	return answer
 }
+
+// secondPart stands in what a vendor's limit puts into a second message.
+const secondPart = "so much for "
 
 // sends reports whether a request makes a message visible.
 func sends(r *http.Request) bool {
@@ -125,7 +141,7 @@ func (v *vendor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	what := v.take(string(words.Find(body)))
+	what := v.take(sent{string(words.Find(body)), bytes.Contains(body, []byte(secondPart))})
 	switch what {
 	case drops500:
 		http.Error(w, `{"ok":false}`, http.StatusInternalServerError)
@@ -161,9 +177,10 @@ func (v *vendor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(kept.Body.Bytes())
 }
 
-// take is what happens to a send of an answer with this word. A vendor asks to
-// wait, and processes are killed, only while the message has receptions left.
-func (v *vendor) take(word string) misbehaviour {
+// take is what happens to a send of an answer. A vendor asks to wait, and processes
+// are killed, only while the message has receptions left.
+func (v *vendor) take(s sent) misbehaviour {
+	word := s.word
 	v.mu.Lock()
 	what, planned := v.planned[word]
 	v.mu.Unlock()
@@ -178,7 +195,7 @@ func (v *vendor) take(word string) misbehaviour {
 	}
 	v.mu.Lock()
 	v.met[what]++
-	v.did[word] = what
+	v.did[s] = what
 	v.mu.Unlock()
 	return what
 }

@@ -59,7 +59,7 @@ var listeners = map[string]func(*testing.T) *listener{
 		w := newWorkspace(t)
 		l := &listener{tenant: w.tenant, provider: "slack", install: w.install, posts: w.posts}
 		l.send = func(ctx context.Context, body []byte) (answer, error) {
-			return event{body: body, secret: w.secret, at: time.Now(), path: "/webhooks/slack/" + w.install}.trySend(ctx)
+			return event{body: body, secret: w.secret, at: world.Clock.Now(), path: "/webhooks/slack/" + w.install}.trySend(ctx)
 		}
 		l.note = func(id int, file string, recording []byte) []byte {
 			var e map[string]any

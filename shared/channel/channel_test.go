@@ -50,17 +50,6 @@ func TestObjectMatchesExactly(t *testing.T) {
 	}
 }
 
-func FuzzStrictJSON(f *testing.F) {
-	for _, s := range []string{`{}`, `{"a":[{"a":1}]}`, `{"a":1,"a":2}`, "{\"a\":\"\xff\"}", `[[[[`} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if o, err := channel.StrictJSON(b); (o == nil) == (err == nil) {
-			t.Fatal("neither object nor error")
-		}
-	})
-}
-
 func TestSameTenant(t *testing.T) {
 	e := channel.Entry{Identity: [][]string{{"app"}, {"team", "enterprise"}}}
 	cfg := func(kv ...string) webhook.Config {

@@ -1,10 +1,9 @@
 package channel
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -48,12 +47,10 @@ func (o Object) Has(name string) bool { return o[name] != nil }
 // that disagree about a body are a way around verification. Unknown members
 // are kept, because vendors add them. The caller bounds the size.
 func StrictJSON(b []byte) (Object, error) {
-	if !utf8.Valid(b) {
+	if !utf8.Valid(b) || !json.Valid(b) {
 		return nil, ErrJSON
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	v, err := value(d, 1)
+	v, err := (&walk{b: b}).value(1)
 	if err != nil {
 		return nil, ErrJSON
 	}
@@ -61,62 +58,109 @@ func StrictJSON(b []byte) (Object, error) {
 	if !ok {
 		return nil, ErrJSON
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, ErrJSON
-	}
 	return o, nil
 }
 
-// value reads one value whose containers may nest from depth on.
-func value(d *json.Decoder, depth int) (any, error) {
-	t, err := d.Token()
-	if err != nil {
-		return nil, err
-	}
-	delim, ok := t.(json.Delim)
-	if !ok {
-		return t, nil
-	}
-	if depth > MaxDepth {
-		return nil, ErrJSON
-	}
-	if delim == '{' {
-		return object(d, depth)
-	}
-	return array(d, depth)
+// walk reads text that is known to be valid JSON, which the standard library has
+// checked: its own reader of tokens makes an error value for each name it meets.
+type walk struct {
+	b []byte
+	i int
 }
 
-func object(d *json.Decoder, depth int) (Object, error) {
+// next skips space and returns the byte that begins what follows.
+func (w *walk) next() byte {
+	for w.b[w.i] == ' ' || w.b[w.i] == '\t' || w.b[w.i] == '\n' || w.b[w.i] == '\r' {
+		w.i++
+	}
+	return w.b[w.i]
+}
+
+// value reads one value whose containers may nest from depth on.
+func (w *walk) value(depth int) (any, error) {
+	switch c := w.next(); c {
+	case '{', '[':
+		if depth > MaxDepth {
+			return nil, ErrJSON
+		}
+		w.i++
+		if c == '{' {
+			return w.object(depth)
+		}
+		return w.array(depth)
+	case '"':
+		return w.text()
+	case 't':
+		w.i += len("true")
+		return true, nil
+	case 'f':
+		w.i += len("false")
+		return false, nil
+	case 'n':
+		w.i += len("null")
+		return nil, nil
+	}
+	from := w.i
+	for w.i < len(w.b) && strings.IndexByte("+-.0123456789eE", w.b[w.i]) >= 0 {
+		w.i++
+	}
+	return json.Number(w.b[from:w.i]), nil
+}
+
+// text reads a string. Only one with escapes needs more than a copy.
+func (w *walk) text() (string, error) {
+	from, plain := w.i, true
+	for w.i++; w.b[w.i] != '"'; w.i++ {
+		if w.b[w.i] == '\\' {
+			plain = false
+			w.i++
+		}
+	}
+	w.i++
+	if plain {
+		return string(w.b[from+1 : w.i-1]), nil
+	}
+	var s string
+	err := json.Unmarshal(w.b[from:w.i], &s)
+	return s, err
+}
+
+func (w *walk) object(depth int) (Object, error) {
 	out := Object{}
-	for d.More() {
-		t, err := d.Token()
+	for w.next() != '}' {
+		if w.b[w.i] == ',' {
+			w.i++
+			w.next()
+		}
+		name, err := w.text()
 		if err != nil {
 			return nil, err
-		}
-		name, ok := t.(string)
-		if !ok {
-			return nil, ErrJSON
 		}
 		if _, seen := out[name]; seen {
 			return nil, ErrJSON
 		}
-		if out[name], err = value(d, depth+1); err != nil {
+		w.next() // the colon
+		w.i++
+		if out[name], err = w.value(depth + 1); err != nil {
 			return nil, err
 		}
 	}
-	_, err := d.Token()
-	return out, err
+	w.i++
+	return out, nil
 }
 
-func array(d *json.Decoder, depth int) ([]any, error) {
+func (w *walk) array(depth int) ([]any, error) {
 	out := []any{}
-	for d.More() {
-		v, err := value(d, depth+1)
+	for w.next() != ']' {
+		if w.b[w.i] == ',' {
+			w.i++
+		}
+		v, err := w.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, v)
 	}
-	_, err := d.Token()
-	return out, err
+	w.i++
+	return out, nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/latchkey/latchkey/scripts/internal/localsqs"
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
 	"github.com/latchkey/latchkey/scripts/internal/rig"
 	"github.com/latchkey/latchkey/scripts/internal/stack"
@@ -39,8 +40,13 @@ const (
 type hookReport struct {
 	Verify []goRow   `json:"verify"`
 	Path   []hookRow `json:"path"`
-	// Calls are the function's calls to tables and key service per request.
-	Calls map[string]float64 `json:"aws_calls_per_request"`
+	// Calls are the function's calls to tables and key service per first delivery,
+	// Millis how long one takes, Rounds how many do not overlap, Queued the messages
+	// that reached the queue.
+	Calls  map[string]float64 `json:"aws_calls_per_request"`
+	Millis map[string]float64 `json:"aws_call_ms"`
+	Rounds float64            `json:"aws_rounds_per_request"`
+	Queued float64            `json:"queued_per_request"`
 	// OfPut is the time of a request over that of a bare conditional write, one
 	// client, by rounds.
 	OfPut   rig.Spread `json:"x_bare_put"`
@@ -87,49 +93,74 @@ func hooks(ctx context.Context, o options, p plan, w *world, r *report) (err err
 func (h *hook) rounds(ctx context.Context, p plan, r *report) error {
 	all := []*hookSeries{
 		{name: "one conditional PutItem", clients: 1, do: h.put},
-		{name: "signed request, first delivery", clients: 1, do: h.first},
+		{name: "refused before any call to AWS", clients: 1, do: h.floor},
+		{name: "signed request, first delivery", clients: 1, do: h.first, queues: 1},
 		{name: "signed request, repeat", clients: 1, do: h.again},
-		{name: "signed request, first delivery", clients: manyClients, do: h.first},
+		{name: "signed request, first delivery", clients: manyClients, do: h.first, queues: 1},
 	}
+	put, first := all[0], all[2]
 	for _, s := range all {
-		if _, err := s.slice(ctx, p.warm); err != nil {
+		if _, err := h.measured(ctx, s, p.warm); err != nil {
 			return err
 		}
 	}
 	var of []float64
+	var calls callsSeen
+	queued := 0
 	for range p.rounds {
-		var medians []float64
+		medians := map[*hookSeries]float64{}
 		for _, s := range all {
-			before, err := h.w.hookCalls(ctx)
-			if err != nil {
-				return err
-			}
-			took, err := s.slice(ctx, p.slice)
+			took, err := h.measured(ctx, s, p.slice)
 			if err != nil {
 				return err
 			}
 			s.add(took)
-			medians = append(medians, rig.Quantile(took.each, 0.5))
-			if s == all[1] {
-				after, err := h.w.hookCalls(ctx)
-				if err != nil {
-					return err
-				}
-				h.count(before, after, len(took.each))
+			medians[s] = rig.Quantile(took.each, 0.5)
+			if s == first {
+				calls.sum(took.calls)
+				queued += took.queued
 			}
 		}
-		of = append(of, medians[1]/medians[0])
+		of = append(of, medians[first]/medians[put])
 	}
-	r.Hooks.Calls = map[string]float64{}
-	for name, n := range h.calls {
-		r.Hooks.Calls[name] = round2(float64(n) / float64(max(h.counted, 1)))
-	}
+	r.Hooks.say(calls, queued, len(first.each))
 	for _, s := range all {
 		r.Hooks.Path = append(r.Hooks.Path, s.row())
 	}
 	r.Hooks.OfPut = rig.SpreadOf(of)
 	r.Hooks.Reached = r.Hooks.OfPut.Median > 0 && r.Hooks.OfPut.Median <= hookBar
 	return nil
+}
+
+// measured takes a slice and holds what the queue got against what was answered.
+func (h *hook) measured(ctx context.Context, s *hookSeries, length time.Duration) (took hookSlice, err error) {
+	before, err := h.w.hookSeen(ctx)
+	if err != nil {
+		return took, err
+	}
+	if took, err = s.slice(ctx, length); err != nil {
+		return took, err
+	}
+	after, err := h.w.hookSeen(ctx)
+	if err != nil {
+		return took, err
+	}
+	took.queued = after.queued - before.queued
+	if took.queued != s.queues*len(took.each) {
+		return took, fmt.Errorf("%s, %d clients: %d requests were answered as they should be, but %d messages reached the queue", s.name, s.clients, len(took.each), took.queued)
+	}
+	took.calls = after.calls.since(before.calls)
+	return took, nil
+}
+
+// say writes down what a first delivery calls.
+func (r *hookReport) say(c callsSeen, queued, requests int) {
+	n := float64(max(requests, 1))
+	r.Calls, r.Millis = map[string]float64{}, map[string]float64{}
+	for name, count := range c.Count {
+		r.Calls[name], r.Millis[name] = round2(float64(count)/n), round2(c.Millis[name]/float64(max(count, 1)))
+	}
+	r.Rounds, r.Queued = round2(float64(c.Rounds)/n), round2(float64(queued)/n)
 }
 
 // hook is a channel app of an organisation.
@@ -140,9 +171,6 @@ type hook struct {
 	table          string
 	db             *dynamodb.Client
 	serial, latest atomic.Int64
-	// calls and counted add up over the slices of first deliveries.
-	calls   map[string]int64
-	counted int
 }
 
 // newHook makes an app with an agent, and a client with the function's rights.
@@ -151,7 +179,7 @@ func newHook(ctx context.Context, w *world) (*hook, error) {
 		return nil, err
 	}
 	t := w.tenants[0]
-	h := &hook{w: w, secret: "bench-signing-secret-00000000000", team: "TBENCH", app: "ABENCH", table: w.ready.SessionsTable, calls: map[string]int64{}}
+	h := &hook{w: w, secret: "bench-signing-secret-00000000000", team: "TBENCH", app: "ABENCH", table: w.ready.SessionsTable}
 	call := func(path string, in, out any) error {
 		return t.admin.Call(ctx, http.MethodPost, "/api/orgs/"+t.id+path, in, out)
 	}
@@ -196,10 +224,22 @@ func (h *hook) again(ctx context.Context, c *http.Client) error {
 }
 
 func (h *hook) deliver(ctx context.Context, c *http.Client, n int64) error {
+	return h.send(ctx, c, h.url, n, http.StatusOK)
+}
+
+// floor is a request to an install that cannot exist, of a sender that is limited:
+// front, Runtime API and a verification, and no call to AWS but for one in two
+// seconds that the limit lets be recorded.
+func (h *hook) floor(ctx context.Context, c *http.Client) error {
+	return h.send(ctx, c, h.w.ready.BaseURL+"/webhooks/slack/none~", h.serial.Add(1), http.StatusTooManyRequests, http.StatusUnauthorized)
+}
+
+// send sends a signed message and wants one of the statuses.
+func (h *hook) send(ctx context.Context, c *http.Client, url string, n int64, want ...int) error {
 	now := time.Now()
 	body := mockvendor.SlackCallback(fmt.Sprintf("EvBENCH%d", n), h.team, h.app, "", now,
 		map[string]any{"type": "message", "channel": "DBENCH", "channel_type": "im", "user": "UBENCH", "text": "hello", "ts": fmt.Sprintf("1772600767.%06d", n)})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -213,27 +253,53 @@ func (h *hook) deliver(ctx context.Context, c *http.Client, n int64) error {
 	if _, err := io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<16)); err != nil {
 		return err
 	}
-	if resp.StatusCode != http.StatusOK {
+	if !slices.Contains(want, resp.StatusCode) {
 		return fmt.Errorf("a signed request was answered %d", resp.StatusCode)
 	}
 	return nil
 }
 
-// count adds the calls of a slice of first deliveries.
-func (h *hook) count(before, after map[string]int64, requests int) {
-	h.counted += requests
-	for name, n := range after {
-		h.calls[name] += n - before[name]
-	}
+// hookSeen is what was called and queued until now.
+type hookSeen struct {
+	calls  callsSeen
+	queued int
 }
 
-// hookCalls are the function's calls until now.
-func (w *world) hookCalls(ctx context.Context) (map[string]int64, error) {
-	var out struct {
-		Webhook map[string]int64 `json:"webhook"`
+func (w *world) hookSeen(ctx context.Context) (hookSeen, error) {
+	var out struct{ Webhook callsSeen }
+	if err := (stack.Client{Base: w.ready.KeyCallsURL}).Call(ctx, http.MethodGet, "/", nil, &out); err != nil {
+		return hookSeen{}, err
 	}
-	err := stack.Client{Base: w.ready.KeyCallsURL}.Call(ctx, http.MethodGet, "/", nil, &out)
-	return out.Webhook, err
+	var queues []localsqs.QueueView
+	if err := (stack.Client{Base: w.ready.BaseURL}).Call(ctx, http.MethodGet, "/_local/queues", nil, &queues); err != nil {
+		return hookSeen{}, err
+	}
+	seen := hookSeen{calls: out.Webhook}
+	for _, q := range queues {
+		// Also those that were tried too often: nothing leaves while turns wait.
+		seen.queued += q.Visible + q.InFlight + q.Delayed
+	}
+	return seen, nil
+}
+
+// since is what came after b, sum adds o.
+func (c callsSeen) since(b callsSeen) callsSeen {
+	out := callsSeen{map[string]int64{}, map[string]float64{}, c.Rounds - b.Rounds}
+	for name, n := range c.Count {
+		out.Count[name], out.Millis[name] = n-b.Count[name], c.Millis[name]-b.Millis[name]
+	}
+	return out
+}
+
+func (c *callsSeen) sum(o callsSeen) {
+	if c.Count == nil {
+		c.Count, c.Millis = map[string]int64{}, map[string]float64{}
+	}
+	for name, n := range o.Count {
+		c.Count[name] += n
+		c.Millis[name] += o.Millis[name]
+	}
+	c.Rounds += o.Rounds
 }
 
 // hookSeries is one figure over the rounds.
@@ -241,13 +307,16 @@ type hookSeries struct {
 	name    string
 	clients int
 	do      func(context.Context, *http.Client) error
+	queues  int // messages that each request adds
 	rates   []float64
 	each    []time.Duration
 }
 
 type hookSlice struct {
-	each []time.Duration
-	over time.Duration
+	each   []time.Duration
+	over   time.Duration
+	calls  callsSeen
+	queued int
 }
 
 // slice calls for a while; one failure ends it.
@@ -270,7 +339,7 @@ func (s *hookSeries) slice(ctx context.Context, length time.Duration) (hookSlice
 		})
 	}
 	group.Wait()
-	return hookSlice{slices.Concat(parts...), time.Since(began)}, errors.Join(append(errs, ctx.Err())...)
+	return hookSlice{each: slices.Concat(parts...), over: time.Since(began)}, errors.Join(append(errs, ctx.Err())...)
 }
 
 func (s *hookSeries) add(x hookSlice) {
@@ -308,8 +377,8 @@ func (r *report) printHooks(out io.Writer) {
 	var calls []string
 	for _, name := range slices.Sorted(maps.Keys(h.Calls)) {
 		if n := h.Calls[name]; n >= 0.005 {
-			calls = append(calls, fmt.Sprintf("%s %s", number(n), name))
+			calls = append(calls, fmt.Sprintf("%s %s (%s ms)", number(n), name, number(h.Millis[name])))
 		}
 	}
-	fmt.Fprintf(out, "  calls of a first delivery: %s; and one message to the queue\n", strings.Join(calls, ", "))
+	fmt.Fprintf(out, "  a first delivery: %s, in %s rounds; and %s messages in the queue\n", strings.Join(calls, ", "), number(h.Rounds), number(h.Queued))
 }

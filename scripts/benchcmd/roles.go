@@ -129,7 +129,7 @@ func runStack(args []string) error {
 		return err
 	}
 	srv := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(map[string]any{"calls": keyCalls.Load(), "webhook": hookCalls.all()})
+		_ = json.NewEncoder(w).Encode(map[string]any{"calls": keyCalls.Load(), "webhook": hookCalls.seen()})
 	})}
 	go func() { _ = srv.Serve(counts) }()
 	defer srv.Close()
@@ -140,7 +140,7 @@ func runStack(args []string) error {
 				keyCalls.Add(1)
 			}
 			if c.Function == topology.Webhook {
-				hookCalls.add(c.Service + " " + c.Operation)
+				hookCalls.add(c)
 			}
 		},
 		Env: map[string]string{
@@ -171,23 +171,40 @@ func runStack(args []string) error {
 		SessionsTable: s.Tables[table.Sessions]})
 }
 
+// callsSeen are the calls of a function until now. A round is a run of calls that
+// overlap in time, which means something for one request after the other only.
+type callsSeen struct {
+	Count  map[string]int64   `json:"count"`
+	Millis map[string]float64 `json:"ms"`
+	Rounds int64              `json:"rounds"`
+}
+
 // callCounter counts calls by name. It is safe for concurrent use.
 type callCounter struct {
-	mu sync.Mutex
-	n  map[string]int64
+	mu  sync.Mutex
+	n   callsSeen
+	end time.Time
 }
 
-func (c *callCounter) add(name string) {
+func (c *callCounter) add(call stack.AWSCall) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.n == nil {
-		c.n = map[string]int64{}
+	if c.n.Count == nil {
+		c.n.Count, c.n.Millis = map[string]int64{}, map[string]float64{}
 	}
-	c.n[name]++
+	name := call.Service + " " + call.Operation
+	c.n.Count[name]++
+	c.n.Millis[name] += float64(call.End.Sub(call.Start)) / float64(time.Millisecond)
+	if !call.Start.Before(c.end) {
+		c.n.Rounds++
+	}
+	if call.End.After(c.end) {
+		c.end = call.End
+	}
 }
 
-func (c *callCounter) all() map[string]int64 {
+func (c *callCounter) seen() callsSeen {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return maps.Clone(c.n)
+	return callsSeen{maps.Clone(c.n.Count), maps.Clone(c.n.Millis), c.n.Rounds}
 }

@@ -34,11 +34,17 @@ func (c *clock) Exact(at time.Time) { c.at = at }
 
 type keys struct{}
 
-func (keys) Verifying(context.Context, install.Install, string, time.Time) (vault.Accepted, error) {
+func (keys) Verifier(context.Context, install.Install) (vault.Credential, error) {
+	return vault.Credential{}, nil
+}
+
+func (keys) Verifying(context.Context, vault.Credential, string, time.Time) (vault.Accepted, error) {
 	return vault.Accepted{Values: []secret.Text{secret.FromString("signing secret")}, Versions: []int{1}, Complete: true}, nil
 }
 
-func (keys) Retired(context.Context, install.Install, string) ([]secret.Text, error) { return nil, nil }
+func (keys) Retired(context.Context, vault.Credential, string) ([]secret.Text, error) {
+	return nil, nil
+}
 
 type queue struct{ sent map[string][]byte }
 

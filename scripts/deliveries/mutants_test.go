@@ -21,8 +21,8 @@ type mutant struct {
 func mutants() []mutant {
 	return []mutant{
 		{mutate.Change{Name: "dedupe swallows what was not enqueued", Functions: []string{"webhook"}, File: "shared/webhook/ingest/people.go", Edits: [][2]string{
-			{"receipt, _, dedupe = c.d.Dedupe.Receive(", "var fresh bool\n\treceipt, fresh, dedupe = c.d.Dedupe.Receive("},
-			{"return receipt, dedupe, person", "receipt.Enqueued = receipt.Enqueued || dedupe == nil && !fresh\n\treturn receipt, dedupe, person"}}}, "accepted true, stored false", "plain"},
+			{"receipt, _, err = c.d.Dedupe.Receive(", "var fresh bool\n\treceipt, fresh, err = c.d.Dedupe.Receive("},
+			{"\treturn receipt, err\n}", "\treceipt.Enqueued = receipt.Enqueued || err == nil && !fresh\n\treturn receipt, err\n}"}}}, "accepted true, stored false", "plain"},
 		{mutate.Change{Name: "a part is claimed without fence and state", Functions: []string{"turn"}, File: "shared/dynamo/turns.go", Edits: [][2]string{
 			{`ConditionExpression: aws.String("#fc = :fc"), ExpressionAttributeNames: names, ExpressionAttributeValues: values}},` + "\n\t\t\t{Update: update},",
 				`ConditionExpression: aws.String("#fc = :fc OR #fc <> :fc"), ExpressionAttributeNames: names, ExpressionAttributeValues: values}},` + "\n\t\t\t{Update: update},"},

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -293,5 +294,62 @@ func shift(t testing.TB, by time.Duration) {
 	t.Helper()
 	if a := local(t, "/clock", map[string]any{"offset_seconds": int(by.Seconds())}); a.Status != http.StatusOK {
 		t.Fatalf("clock: %d %s", a.Status, a.Body)
+	}
+}
+
+// TestCallsOfADelivery counts what the webhook function asks of AWS, beside one
+// message to the queue.
+func TestCallsOfADelivery(t *testing.T) {
+	w := newWorkspace(t)
+	deliver := func(n int) map[string]int {
+		t.Helper()
+		callsMu.Lock()
+		awsCalls = nil
+		callsMu.Unlock()
+		if a := w.message(fmt.Sprintf("EvCalls%d", n), "hello", fmt.Sprintf("1760000123.%06d", n)).send(t); a.Status != http.StatusOK {
+			t.Fatalf("%d %s", a.Status, a.Body)
+		}
+		out := map[string]int{}
+		// The last of all is told after its answer has gone.
+		eventually(t, "the log's write", func() bool {
+			callsMu.Lock()
+			defer callsMu.Unlock()
+			clear(out)
+			for _, c := range awsCalls {
+				if c.Function == "webhook" {
+					out[c.Service+"."+c.Operation]++
+				}
+			}
+			return out["dynamodb.UpdateItem"] > 0
+		})
+		return out
+	}
+	first := map[string]int{"dynamodb.Query": 1, "dynamodb.PutItem": 1, "dynamodb.UpdateItem": 1}
+	repeat := map[string]int{"dynamodb.Query": 1, "dynamodb.PutItem": 1, "dynamodb.GetItem": 1, "dynamodb.UpdateItem": 1}
+	// A process that has not met the install reads and opens its secret.
+	alone := func(calls map[string]int) map[string]int {
+		calls = maps.Clone(calls)
+		calls["dynamodb.Query"], calls["kms.Decrypt"] = 2, 1
+		return calls
+	}
+	if got, want := deliver(1), alone(first); !maps.Equal(got, want) {
+		t.Errorf("the first of an install: %v, want %v", got, want)
+	}
+	for name, c := range map[string]struct {
+		want map[string]int
+		n    func(try int) int
+	}{"another": {first, func(try int) int { return 2 + try }}, "a repeat": {repeat, func(int) int { return 1 }}} {
+		met := false
+		for try := 0; !met && try < 20; try++ {
+			// The host may give the request to another process.
+			if got := deliver(c.n(try)); maps.Equal(got, c.want) {
+				met = true
+			} else if !maps.Equal(got, alone(c.want)) {
+				t.Fatalf("%s: %v, want %v", name, got, c.want)
+			}
+		}
+		if !met {
+			t.Errorf("%s: no process remembers the install", name)
+		}
 	}
 }

@@ -303,8 +303,7 @@ func leakMutants() []mutant {
 	out := []mutant{
 		hook(31, "bodies are logged", "functions/webhook/handler.go", "\tprovider, install := target(e)\n", "\tprovider, install := target(e)\n\tfmt.Fprintln(os.Stderr, e.Body)\n", "\t\"net/netip\"\n", "\t\"net/netip\"\n\t\"os\"\n").saying("webhook.log: message"),
 		build(31, "what was said is audited", "shared/agent/turn/run.go", []string{"turn"}, "\t\tx.record(ctx, Done, \"\")\n", "\t\tx.record(ctx, Done, x.said())\n").saying("turn.log: message"),
-		hook(31, "deliveries keep what was said", ingestFile, "\tjob.EventID = receipt.EventID\n", "\tjob.EventID = receipt.EventID\n\tc.turn = c.in.Envelope.Text\n",
-			"\tif job.Kind == session.JobMessage {\n\t\tc.turn = session.TurnID(c.inst.ID, job.EventID)\n\t}\n", "").saying("table sessions, attribute turn").of(taxonomy.Slack), // it stays in the table
+		hook(31, "deliveries keep what was said", ingestFile, "\t\td.TurnID = session.TurnID(c.inst.ID, job.EventID)\n", "\t\td.TurnID = c.in.Envelope.Text\n").saying("table sessions, attribute turn").of(taxonomy.Slack), // it stays in the table
 	}
 	for i := range out {
 		out[i].leaks = true

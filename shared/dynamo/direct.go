@@ -26,8 +26,8 @@ import (
 // What it leaves out is the stack of middleware that the SDK's client puts
 // together anew for each call, about 250 allocations and more processor time than
 // everything else that happens to a request of ours (measured 2026-11, dynamodb
-// v1.73.1). It serves the reads and writes of metered calls; all others use the
-// client.
+// v1.73.1). It serves the reads and writes of metered calls and of the webhook
+// path; all others use the client.
 //
 // It differs from the client in this: parameters are not validated before they
 // are sent (the service does), a missing ClientRequestToken is not made up, the
@@ -38,7 +38,7 @@ type direct struct {
 	url *url.URL
 	err error // why there is no url
 
-	get, batchGet, query, transact, update *smithy.OperationSchema
+	get, batchGet, query, transact, update, put *smithy.OperationSchema
 }
 
 func newDirect(client *dynamodb.Client) *direct {
@@ -47,7 +47,8 @@ func newDirect(client *dynamodb.Client) *direct {
 		batchGet: smithy.NewOperationSchema(schemas.BatchGetItem, schemas.BatchGetItemInput, schemas.BatchGetItemOutput),
 		query:    smithy.NewOperationSchema(schemas.Query, schemas.QueryInput, schemas.QueryOutput),
 		transact: smithy.NewOperationSchema(schemas.TransactWriteItems, schemas.TransactWriteItemsInput, schemas.TransactWriteItemsOutput),
-		update:   smithy.NewOperationSchema(schemas.UpdateItem, schemas.UpdateItemInput, schemas.UpdateItemOutput)}
+		update:   smithy.NewOperationSchema(schemas.UpdateItem, schemas.UpdateItemInput, schemas.UpdateItemOutput),
+		put:      smithy.NewOperationSchema(schemas.PutItem, schemas.PutItemInput, schemas.PutItemOutput)}
 	params := dynamodb.EndpointParameters{Region: aws.String(d.o.Region), Endpoint: d.o.BaseEndpoint,
 		UseDualStack: aws.Bool(d.o.EndpointOptions.UseDualStackEndpoint == aws.DualStackEndpointStateEnabled),
 		UseFIPS:      aws.Bool(d.o.EndpointOptions.UseFIPSEndpoint == aws.FIPSEndpointStateEnabled)}

@@ -72,6 +72,8 @@ func TestDirectSendsWhatTheClientSends(t *testing.T) {
 		ExpressionAttributeNames: map[string]string{"#pk": "pk"}, ExpressionAttributeValues: item{":pk": bin([]byte("x")), ":l": list(num(1), boolean(true))}}
 	transact := &dynamodb.TransactWriteItemsInput{ClientRequestToken: aws.String("token"), TransactItems: []types.TransactWriteItem{ledgerPut(aws.String("t"), key, ifAbsent)}}
 	update := &dynamodb.UpdateItemInput{TableName: aws.String("t"), Key: key, UpdateExpression: aws.String("SET #a = :a")}
+	put := &dynamodb.PutItemInput{TableName: aws.String("t"), Item: key, ConditionExpression: aws.String("attribute_not_exists(#a)"),
+		ExpressionAttributeNames: map[string]string{"#a": "pk"}, ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld}
 	about := regexp.MustCompile(`^(Amz-Sdk-.*|User-Agent|Authorization|X-Amz-Date|Content-Length)$`)
 	for name, run := range map[string]struct {
 		client func(*dynamodb.Client) error
@@ -89,6 +91,8 @@ func TestDirectSendsWhatTheClientSends(t *testing.T) {
 			}},
 		"update": {func(c *dynamodb.Client) error { _, err := c.UpdateItem(ctx, update); return err },
 			func(d *direct) error { return d.once(ctx, d.update, update, new(dynamodb.UpdateItemOutput)) }},
+		"put": {func(c *dynamodb.Client) error { _, err := c.PutItem(ctx, put); return err },
+			func(d *direct) error { return d.read(ctx, d.put, put, new(dynamodb.PutItemOutput)) }},
 	} {
 		a := &answering{script: []string{"200 {}"}}
 		c := a.client()

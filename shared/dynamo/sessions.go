@@ -30,46 +30,59 @@ func sessionsDown(op string, err error) error {
 	return fault.Wrap(fault.Unavailable, op, "the session store did not answer, try again", err)
 }
 
-// Receive implements [session.Dedupe].
+// Receive implements [session.Dedupe]. Whether a receipt is marked is read beside
+// it; rows of before bear the mark themselves.
 func (s Sessions) Receive(ctx context.Context, install, key, eventID string, now time.Time, ttl time.Duration) (session.Receipt, bool, error) {
+	const op = "dynamo.Receive"
+	now = now.UTC().Truncate(time.Millisecond)
 	expires := now.Add(ttl)
 	it := keyItem(table.Dedupe(install, key))
-	it["ev"], it["exp"], it[table.TTL] = str(eventID), millis(expires), num(expires.Unix())
-	_, err := s.db.api.PutItem(ctx, &dynamodb.PutItemInput{
+	it["ev"], it["at"], it["exp"], it[table.TTL] = str(eventID), millis(now), millis(expires), num(expires.Unix())
+	err := s.db.direct.read(ctx, s.db.direct.put, &dynamodb.PutItemInput{
 		TableName: s.db.name(table.Sessions), Item: it,
 		ConditionExpression:                 aws.String("attribute_not_exists(#pk) OR #exp <= :now"),
 		ExpressionAttributeNames:            map[string]string{"#pk": table.PK, "#exp": "exp"},
 		ExpressionAttributeValues:           item{":now": millis(now)},
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-	})
+	}, new(dynamodb.PutItemOutput))
 	if err == nil {
-		return session.Receipt{EventID: eventID}, true, nil
+		return session.Receipt{EventID: eventID, At: now, Until: expires}, true, nil
 	}
 	old, lost := conditionFailed(err)
 	if !lost {
-		return session.Receipt{}, false, sessionsDown("dynamo.Receive", err)
+		return session.Receipt{}, false, sessionsDown(op, err)
 	}
 	r := read(old)
-	found := session.Receipt{EventID: r.str("ev"), Enqueued: r.bool("enq")}
+	found := session.Receipt{EventID: r.str("ev"), At: r.time("at"), Until: r.time("exp"), Enqueued: r.bool("enq")}
 	if r.err != nil || found.EventID == "" {
-		return session.Receipt{}, false, storedBadly("dynamo.Receive", errors.Join(r.err, errItem))
+		return session.Receipt{}, false, storedBadly(op, errors.Join(r.err, errItem))
+	}
+	if found.At.IsZero() {
+		found.At = found.Until // a row of before
+	}
+	if !found.Enqueued {
+		mark, err := s.db.get(ctx, table.Sessions, queuedKey(install, key, found), true)
+		if err != nil {
+			return session.Receipt{}, false, sessionsDown(op, err)
+		}
+		found.Enqueued = mark != nil
 	}
 	return found, false, nil
 }
 
-// Enqueued implements [session.Dedupe].
-func (s Sessions) Enqueued(ctx context.Context, install, key string) error {
-	_, err := s.db.api.UpdateItem(ctx, &dynamodb.UpdateItemInput{
-		TableName: s.db.name(table.Sessions), Key: keyItem(table.Dedupe(install, key)),
-		UpdateExpression: aws.String("SET #enq = :yes"), ConditionExpression: aws.String("attribute_exists(#pk)"),
-		ExpressionAttributeNames:  map[string]string{"#pk": table.PK, "#enq": "enq"},
-		ExpressionAttributeValues: item{":yes": boolean(true)},
-	})
-	if _, gone := conditionFailed(err); gone || err == nil {
-		// A row that time to live has taken needs no mark.
-		return nil
+// queuedKey is the row of the log that marks a receipt. The receipt's time is in
+// it, so that an event that is received anew after its time has no mark.
+func queuedKey(install, key string, r session.Receipt) table.Key {
+	return table.Delivery(install, r.At, key+"#queued")
+}
+
+// Queued implements [session.Dedupe]. The mark outlives the receipt.
+func (s Sessions) Queued(ctx context.Context, key string, r session.Receipt, d session.Delivery) error {
+	end := d.At.Add(session.DeliveryTTL)
+	if r.Until.After(end) {
+		end = r.Until
 	}
-	return sessionsDown("dynamo.Enqueued", err)
+	return s.deliver(ctx, "dynamo.Queued", queuedKey(d.Install, key, r), d, end)
 }
 
 // Log implements [session.Dedupe]. Equal rows of one minute share an item.
@@ -80,16 +93,21 @@ func (s Sessions) Log(ctx context.Context, d session.Delivery) error {
 		// The vendor's id may hold anything; the dedupe key of it may not.
 		event = session.DedupeKey(d.EventID, "")
 	}
-	_, err := s.db.api.UpdateItem(ctx, &dynamodb.UpdateItemInput{
-		TableName: s.db.name(table.Sessions), Key: keyItem(table.Delivery(d.Install, minute, event+"#"+d.Code)),
+	return s.deliver(ctx, "dynamo.Log", table.Delivery(d.Install, minute, event+"#"+d.Code), d, d.At.Add(session.DeliveryTTL))
+}
+
+// deliver writes or counts a row of the log.
+func (s Sessions) deliver(ctx context.Context, op string, k table.Key, d session.Delivery, end time.Time) error {
+	err := s.db.direct.read(ctx, s.db.direct.update, &dynamodb.UpdateItemInput{
+		TableName: s.db.name(table.Sessions), Key: keyItem(k),
 		UpdateExpression: aws.String("SET #ev = if_not_exists(#ev, :ev), #out = if_not_exists(#out, :out), #code = if_not_exists(#code, :code), " +
 			"#at = if_not_exists(#at, :at), #turn = if_not_exists(#turn, :turn), #ttl = if_not_exists(#ttl, :ttl) ADD #n :one"),
 		ExpressionAttributeNames: map[string]string{"#ev": "ev", "#out": "out", "#code": "code", "#at": "at", "#turn": "turn", "#ttl": table.TTL, "#n": "n"},
 		ExpressionAttributeValues: item{":ev": str(d.EventID), ":out": str(string(d.Outcome)), ":code": str(d.Code), ":at": millis(d.At),
-			":turn": str(d.TurnID), ":ttl": num(d.At.Add(session.DeliveryTTL).Unix()), ":one": num(1)},
-	})
+			":turn": str(d.TurnID), ":ttl": num(end.Unix()), ":one": num(1)},
+	}, new(dynamodb.UpdateItemOutput))
 	if err != nil {
-		return sessionsDown("dynamo.Log", err)
+		return sessionsDown(op, err)
 	}
 	return nil
 }

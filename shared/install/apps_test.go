@@ -49,10 +49,10 @@ func TestAppHoldsWhatVerifies(t *testing.T) {
 	if err != nil || found.ID != "i1" {
 		t.Fatal(found, err)
 	}
-	if _, err := e.opener.Verifying(t.Context(), i, "signing_secret", e.now); fault.CodeOf(err) != fault.NotFound {
+	if _, err := e.open(i, e.now); fault.CodeOf(err) != fault.NotFound {
 		t.Error(err)
 	}
-	if got, err := e.opener.Verifying(t.Context(), app, "signing_secret", e.now); err != nil || !got.Values[0].Equal(secret.FromString("signing-secret-of-app1")) {
+	if got, err := e.open(app, e.now); err != nil || !got.Values[0].Equal(secret.FromString("signing-secret-of-app1")) {
 		t.Error(err)
 	}
 	if head, err := e.vault.Head(t.Context(), org.Operator, taxonomy.ChannelVerify, app.ID); err != nil || head.Status != vault.Active {

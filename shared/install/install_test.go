@@ -95,9 +95,17 @@ func (e *env) want(err error, code fault.Code, param string) {
 	}
 }
 
+func (e *env) open(i install.Install, at time.Time) (vault.Accepted, error) {
+	cred, err := e.opener.Verifier(e.Context(), i)
+	if err != nil {
+		return vault.Accepted{}, err
+	}
+	return e.opener.Verifying(e.Context(), cred, "signing_secret", at)
+}
+
 func (e *env) verifying(i install.Install) []string {
 	e.Helper()
-	open, err := e.opener.Verifying(e.Context(), i, "signing_secret", e.now)
+	open, err := e.open(i, e.now)
 	if err != nil || !open.Complete || len(open.Versions) != len(open.Values) {
 		e.Fatal(err)
 	}
@@ -219,7 +227,7 @@ func TestStates(t *testing.T) {
 	step(e.s.Activate, "", fault.Conflict)
 	step(e.s.Suspend, "", fault.Conflict)
 	i, _, _ := e.store.Install(t.Context(), "i1")
-	if _, err := e.opener.Verifying(t.Context(), i, "signing_secret", e.now); fault.CodeOf(err) != fault.NotFound {
+	if _, err := e.open(i, e.now); fault.CodeOf(err) != fault.NotFound {
 		t.Fatalf("a revoked install's secret opened: %v", err)
 	}
 	_, err := e.s.Suspend(t.Context(), e.op(), "o2", "i1")
@@ -277,7 +285,7 @@ func TestRotate(t *testing.T) {
 		t.Fatalf("%+v", view)
 	}
 	// The event's clock alone retires it, whatever the vault's says.
-	open, err := e.opener.Verifying(ctx, i, "signing_secret", start.Add(24*time.Hour))
+	open, err := e.open(i, start.Add(24*time.Hour))
 	if err != nil || len(open.Values) != 1 {
 		t.Fatalf("%d %v", len(open.Values), err)
 	}

@@ -25,23 +25,22 @@ type Opener struct {
 	Purpose string
 }
 
-// Verifying opens the values of a secret that verify at now. Errors:
-// vault_unavailable; not_found if the install has no such secret.
-func (o Opener) Verifying(ctx context.Context, i Install, name string, now time.Time) (vault.Accepted, error) {
-	cred, err := o.Vault.Load(ctx, i.Org, taxonomy.ChannelVerify, i.ID)
-	if err != nil {
-		return vault.Accepted{}, err
-	}
+// Verifier reads, still sealed, what verifies an install's requests. Errors:
+// vault_unavailable; not_found if the install has no such secrets.
+func (o Opener) Verifier(ctx context.Context, i Install) (vault.Credential, error) {
+	return o.Vault.Load(ctx, i.Org, taxonomy.ChannelVerify, i.ID)
+}
+
+// Verifying opens the values of a secret that verify at now. cred is that of
+// [Opener.Verifier]. Errors: vault_unavailable; not_found if there is no such
+// secret.
+func (o Opener) Verifying(ctx context.Context, cred vault.Credential, name string, now time.Time) (vault.Accepted, error) {
 	return vault.Accepting(ctx, o.Vault, cred, vault.Use{Field: name, Purpose: o.Purpose}, now)
 }
 
 // Retired opens the replaced values of a secret that verify no more and are still
 // stored, to tell people that a sender uses an old one. Errors as of Verifying.
-func (o Opener) Retired(ctx context.Context, i Install, name string) (values []secret.Text, err error) {
-	cred, err := o.Vault.Load(ctx, i.Org, taxonomy.ChannelVerify, i.ID)
-	if err != nil {
-		return nil, err
-	}
+func (o Opener) Retired(ctx context.Context, cred vault.Credential, name string) (values []secret.Text, err error) {
 	err = o.Vault.RevealRetired(ctx, cred, vault.Use{Field: name, Purpose: o.Purpose}, func(_ int, plain []byte) error {
 		values = append(values, secret.New(plain))
 		return nil

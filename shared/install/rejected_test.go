@@ -131,7 +131,11 @@ func TestRetiredValues(t *testing.T) {
 	i := e.made("i1")
 	retired := func() (out []string) {
 		t.Helper()
-		vs, err := e.opener.Retired(t.Context(), i, "signing_secret")
+		cred, err := e.opener.Verifier(t.Context(), i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		vs, err := e.opener.Retired(t.Context(), cred, "signing_secret")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +161,7 @@ func TestRetiredValues(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	i.Org = "o2"
-	if _, err := e.opener.Retired(t.Context(), i, "signing_secret"); fault.CodeOf(err) != fault.NotFound {
+	if _, err := e.opener.Verifier(t.Context(), i); fault.CodeOf(err) != fault.NotFound {
 		t.Errorf("%v", err)
 	}
 }

@@ -44,19 +44,28 @@ type Receipt struct {
 	// deliver one post as several events; whoever enqueues it does so under
 	// this id, so that all of them are one turn.
 	EventID string
+	// At is when it was received first, Until when it is forgotten.
+	At, Until time.Time
 	// Enqueued says that the event is durably queued. A row without it
 	// swallows nothing: the first receiver may have died.
 	Enqueued bool
 }
 
-// Dedupe keeps inbound events apart from their repeats.
+// Dedupe keeps inbound events apart from their repeats and logs deliveries. An
+// event is in one of three states:
+//
+//   - unknown: no receipt;
+//   - received: a receipt and no more. It may be queued, if its receiver died
+//     after that; whoever delivers it again queues it again, under the same id;
+//   - queued: the log has a row of it that [Dedupe.Queued] wrote. Repeats end here.
 type Dedupe interface {
-	// Receive writes a row for key if there is none that expires after now,
+	// Receive writes a receipt for key if there is none that expires after now,
 	// and returns the stored one; fresh says that it was written by this call.
 	Receive(ctx context.Context, install, key, eventID string, now time.Time, ttl time.Duration) (r Receipt, fresh bool, err error)
-	// Enqueued marks the row. Marking twice is fine.
-	Enqueued(ctx context.Context, install, key string) error
-	// Log records a delivery.
+	// Queued records a delivery whose event is in the queue: row of the log and
+	// mark of the receipt r of key are one. Repeating it is fine.
+	Queued(ctx context.Context, key string, r Receipt, d Delivery) error
+	// Log records any other delivery.
 	Log(ctx context.Context, d Delivery) error
 }
 

@@ -75,21 +75,22 @@ func (m *Memory) Receive(ctx context.Context, install, key, event string, now ti
 	if r := m.receipts[k]; r != nil && r.expires.After(now) {
 		return r.Receipt, false, nil
 	}
-	r := &receipt{session.Receipt{EventID: event}, now.Add(ttl)}
+	r := &receipt{session.Receipt{EventID: event, At: now.UTC(), Until: now.Add(ttl).UTC()}, now.Add(ttl)}
 	m.receipts[k] = r
 	return r.Receipt, true, nil
 }
 
-// Enqueued implements [session.Dedupe].
-func (m *Memory) Enqueued(ctx context.Context, install, key string) error {
-	unlock, err := m.lock(ctx, "Enqueued")
+// Queued implements [session.Dedupe].
+func (m *Memory) Queued(ctx context.Context, key string, r session.Receipt, d session.Delivery) error {
+	unlock, err := m.lock(ctx, "Queued")
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if r := m.receipts[install+"#"+key]; r != nil {
-		r.Receipt.Enqueued = true
+	if old := m.receipts[d.Install+"#"+key]; old != nil && old.At.Equal(r.At) {
+		old.Enqueued = true
 	}
+	m.count(fmt.Sprintf("%s#%013d#%s#queued", d.Install, r.At.UnixMilli(), key), d)
 	return nil
 }
 
@@ -100,8 +101,11 @@ func (m *Memory) Log(ctx context.Context, d session.Delivery) error {
 		return err
 	}
 	defer unlock()
-	at := d.At.UTC().Truncate(time.Minute)
-	k := fmt.Sprintf("%s#%013d#%s#%s", d.Install, at.UnixMilli(), d.EventID, d.Code)
+	m.count(fmt.Sprintf("%s#%013d#%s#%s", d.Install, d.At.UTC().Truncate(time.Minute).UnixMilli(), d.EventID, d.Code), d)
+	return nil
+}
+
+func (m *Memory) count(k string, d session.Delivery) {
 	old, ok := m.deliveries[k]
 	if !ok {
 		old = d
@@ -109,7 +113,6 @@ func (m *Memory) Log(ctx context.Context, d session.Delivery) error {
 	}
 	old.Count++
 	m.deliveries[k] = old
-	return nil
 }
 
 // Deliveries implements [session.Reader].

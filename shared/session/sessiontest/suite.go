@@ -64,22 +64,38 @@ func dedupe(t *testing.T, s Store) {
 		}
 		return r, fresh
 	}
-	if r, fresh := must("i1", "k", "e1", start()); !fresh || r.Enqueued || r.EventID != "e1" {
-		t.Fatalf("first: %+v %v", r, fresh)
+	first, fresh := must("i1", "k", "e1", start())
+	if !fresh || first.Enqueued || first.EventID != "e1" || !first.At.Equal(start()) || !first.Until.Equal(start().Add(time.Hour)) {
+		t.Fatalf("first: %+v %v", first, fresh)
 	}
-	if r, fresh := must("i1", "k", "e2", start()); fresh || r.Enqueued || r.EventID != "e1" {
+	if r, fresh := must("i1", "k", "e2", start().Add(time.Second)); fresh || r != first {
 		t.Fatalf("a row that is not enqueued keeps its first event and swallows nothing: %+v %v", r, fresh)
 	}
+	// Everything else that is logged of the event is no mark.
+	queued := session.Delivery{Install: "i1", EventID: "e2", Outcome: session.Enqueued, Code: "hook.accepted", At: start().Add(2 * time.Minute), TurnID: "t1"}
+	if err := s.Log(ctx, session.Delivery{Install: "i1", EventID: "e1", Outcome: session.Failed, Code: "hook.enqueue_failed", At: start()}); err != nil {
+		t.Fatal(err)
+	}
+	if r, _ := must("i1", "k", "e1", start().Add(time.Second)); r.Enqueued {
+		t.Fatal("a failure was taken for a mark")
+	}
 	for range 2 {
-		if err := s.Enqueued(ctx, "i1", "k"); err != nil {
+		if err := s.Queued(ctx, "k", first, queued); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if r, fresh := must("i1", "k", "e1", start().Add(59*time.Minute)); fresh || !r.Enqueued {
+	if r, fresh := must("i1", "k", "e1", start().Add(59*time.Minute)); fresh || !r.Enqueued || r.EventID != "e1" {
 		t.Fatalf("repeat: %+v %v", r, fresh)
+	}
+	page, _, err := s.Deliveries(ctx, "i1", "", 10)
+	if err != nil || len(page) != 2 || page[0].Count != 2 || page[0].EventID != "e2" || page[0].TurnID != "t1" || page[0].Code != "hook.accepted" || !page[0].At.Equal(queued.At) {
+		t.Fatalf("the mark is the row of the log: %+v %v", page, err)
 	}
 	if r, fresh := must("i2", "k", "e1", start()); !fresh || r.Enqueued {
 		t.Fatalf("another install shares the row: %+v %v", r, fresh)
+	}
+	if r, fresh := must("i1", "other", "e1", start()); !fresh || r.Enqueued {
+		t.Fatalf("another key shares the mark: %+v %v", r, fresh)
 	}
 	// Time to live is enforced by comparison, because deletion lags.
 	if r, fresh := must("i1", "k", "e3", start().Add(61*time.Minute)); !fresh || r.Enqueued || r.EventID != "e3" {

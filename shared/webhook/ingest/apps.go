@@ -22,7 +22,7 @@ func (c *call) ofApp(ctx context.Context, all []channel.Inbound) Response {
 	}
 	var resp Response
 	for n := range all {
-		c.inst, c.binds, c.in, c.turn = app, nil, all[n], ""
+		c.inst, c.binds, c.in = app, nil, all[n]
 		if resp = c.ofTenant(ctx, app, n); resp.Status != http.StatusOK {
 			return resp
 		}

@@ -20,6 +20,18 @@
 // [Recorder], never to the sender. A store, vault or queue that does not answer
 // is 503, and the vendor's retry finds a state that does not swallow it.
 //
+// An event is unknown, received or queued ([session.Dedupe]). Whoever dies, or
+// fails, before the message is sent leaves it received: the next delivery queues
+// it. Before it is marked: the next delivery queues it again, under an id that the
+// queue drops for five minutes and the turn's claim for ever. After: a repeat.
+//
+// What an install's requests were verified with is remembered for a minute, sealed,
+// and used while the install that is read has the same version; it lets requests in
+// and refuses none. A request that it lets in asks for its event's receipt while
+// the install is read. So a first delivery makes four calls in three rounds (install
+// with receipt, message, mark), one call more where nothing is remembered; a repeat
+// four in three (install with receipt, mark, log).
+//
 // A sender whose requests to an install are refused again and again is answered
 // 429 and recorded once a minute; a request that verifies is never counted nor
 // limited. Counts are in memory, one set per process, bounded, and need no store.
@@ -55,10 +67,11 @@ type Installs interface {
 	InstallOf(ctx context.Context, provider, app, tenant string) (install.Install, []install.Binding, error)
 }
 
-// Secrets opens what verifies; see [install.Opener].
+// Secrets reads and opens what verifies; see [install.Opener].
 type Secrets interface {
-	Verifying(ctx context.Context, i install.Install, name string, now time.Time) (vault.Accepted, error)
-	Retired(ctx context.Context, i install.Install, name string) ([]secret.Text, error)
+	Verifier(ctx context.Context, i install.Install) (vault.Credential, error)
+	Verifying(ctx context.Context, cred vault.Credential, name string, now time.Time) (vault.Accepted, error)
+	Retired(ctx context.Context, cred vault.Credential, name string) ([]secret.Text, error)
 }
 
 // Queue is a first-in-first-out queue per group. It drops a message whose id it
@@ -87,6 +100,7 @@ type Deps struct {
 type Ingest struct {
 	d      Deps
 	floods floods
+	memory memory
 }
 
 // New returns an Ingest.
@@ -126,10 +140,16 @@ type call struct {
 	binds  []install.Binding
 	result webhook.Result
 	in     channel.Inbound
-	turn   string
 	// versions are the numbers of the secret's values that were tried.
 	versions []int
 	retired  bool
+	// cred is what verifies, read at readAt; kept says that it was remembered.
+	cred   vault.Credential
+	readAt time.Time
+	kept   bool
+	// trial says that nothing may be read.
+	trial bool
+	ahead *ahead
 }
 
 // Handle answers one request.
@@ -145,6 +165,9 @@ func (g *Ingest) Handle(ctx context.Context, r Request) Response {
 	}
 	if r.Undecodable {
 		return c.end(ctx, webhook.BadPayload, session.Refused)
+	}
+	if known {
+		c.foresee(ctx)
 	}
 	if why := c.resolve(ctx, known); why != "" {
 		if why != webhook.InstallLookup && known {
@@ -163,7 +186,7 @@ func (g *Ingest) Handle(ctx context.Context, r Request) Response {
 
 // handshake answers the vendor's unsigned check of the URL.
 func (c *call) handshake(ctx context.Context) Response {
-	tokens, why := c.open(ctx, c.entry.HandshakeSecret)
+	tokens, why := c.open(ctx, c.entry.HandshakeSecret, false)
 	if why != "" {
 		return c.end(ctx, why, session.Refused)
 	}
@@ -174,9 +197,10 @@ func (c *call) handshake(ctx context.Context) Response {
 	return c.challenge(ctx, challenge)
 }
 
-// open opens the values of a secret of the install.
-func (c *call) open(ctx context.Context, name string) (vault.Accepted, webhook.Reason) {
-	got, err := c.d.Secrets.Verifying(ctx, c.inst, name, c.r.Now)
+// open opens the values of a secret of the install, those that are remembered if
+// they may be.
+func (c *call) open(ctx context.Context, name string, remembered bool) (vault.Accepted, webhook.Reason) {
+	got, err := c.accepted(ctx, name, remembered)
 	switch {
 	case fault.CodeOf(err) == fault.NotFound:
 		return got, webhook.NoSecret
@@ -198,7 +222,7 @@ func (c *call) resolve(ctx context.Context, known bool) webhook.Reason {
 	if !known || !table.ValidID(c.r.Install) {
 		return webhook.InstallUnknown
 	}
-	inst, binds, err := c.d.Installs.Install(ctx, c.r.Install)
+	inst, binds, err := c.read(ctx)
 	switch {
 	case fault.CodeOf(err) == fault.NotFound:
 		return webhook.InstallUnknown
@@ -217,12 +241,30 @@ func (c *call) resolve(ctx context.Context, known bool) webhook.Reason {
 	return ""
 }
 
-// verify checks the raw request under the install's own secrets only.
+// verify checks the raw request under the install's own secrets only. What is
+// remembered lets a request in, but refuses none: then it is read again.
 func (c *call) verify(ctx context.Context) webhook.Reason {
+	if a := c.ahead.of(c.inst); a != nil {
+		c.result, c.versions, c.cred, c.readAt = a.call.result, a.call.versions, a.call.cred, a.call.readAt
+		c.remember()
+		return ""
+	}
+	why := c.check(ctx, true)
+	if why != "" && c.kept {
+		why = c.check(ctx, false)
+	}
+	if why == "" {
+		c.remember()
+	}
+	return why
+}
+
+func (c *call) check(ctx context.Context, remembered bool) webhook.Reason {
+	c.kept = false
 	secrets := vault.Accepted{Complete: true}
 	if c.entry.Scheme.NeedsSecret() {
 		var why webhook.Reason
-		if secrets, why = c.open(ctx, c.entry.VerifySecret); why != "" {
+		if secrets, why = c.open(ctx, c.entry.VerifySecret, remembered); why != "" {
 			return why
 		}
 	}
@@ -236,7 +278,7 @@ func (c *call) verify(ctx context.Context) webhook.Reason {
 	switch {
 	case refusal.Reason == webhook.SigMissing && c.unsignedHandshake():
 		return webhook.HandshakeRefused
-	case refusal.Reason != webhook.SigMismatch:
+	case refusal.Reason != webhook.SigMismatch || c.kept:
 		return refusal.Reason
 	case !secrets.Complete:
 		// The value that did not open may be the one that signed.
@@ -271,7 +313,7 @@ func (c *call) signedByRetired(ctx context.Context, in webhook.Input) bool {
 	if !slices.ContainsFunc(c.inst.Secrets, ended) {
 		return false
 	}
-	values, _ := c.d.Secrets.Retired(ctx, c.inst, c.entry.VerifySecret)
+	values, _ := c.d.Secrets.Retired(ctx, c.cred, c.entry.VerifySecret)
 	if len(values) == 0 {
 		return false
 	}
@@ -281,9 +323,7 @@ func (c *call) signedByRetired(ctx context.Context, in webhook.Input) bool {
 
 // dispatch handles a verified request.
 func (c *call) dispatch(ctx context.Context) Response {
-	in := c.r.Input
-	in.Config = c.inst.Config
-	all, err := c.entry.Adapter.Parse(in)
+	all, err := c.parse()
 	if err != nil || len(all) == 0 {
 		return c.end(ctx, webhook.BadPayload, session.Refused)
 	}
@@ -300,7 +340,6 @@ func (c *call) dispatch(ctx context.Context) Response {
 	}
 	var resp Response
 	for _, c.in = range all {
-		c.turn = ""
 		if resp = c.one(ctx); resp.Status != http.StatusOK {
 			return resp
 		}
@@ -340,11 +379,17 @@ func (c *call) one(ctx context.Context) Response {
 	return c.enqueue(ctx, job)
 }
 
+// key is the dedupe key of the event.
+func (c *call) key() string {
+	e := c.in.Envelope
+	return session.DedupeKey(e.EventID, e.ContentKey)
+}
+
 // enqueue makes the event durable exactly once as far as anybody can tell: the
 // queue drops a second message of one event, and so does the turn's claim.
 func (c *call) enqueue(ctx context.Context, job session.Job) Response {
 	e := c.in.Envelope
-	key := session.DedupeKey(e.EventID, e.ContentKey)
+	key := c.key()
 	receipt, err, lost := c.receive(ctx, key, &job.Envelope)
 	switch {
 	case err != nil:
@@ -364,12 +409,13 @@ func (c *call) enqueue(ctx context.Context, job session.Job) Response {
 	if err := c.d.Queue.Send(ctx, job.Key().Hash(), session.QueueID(c.inst.ID, receipt.EventID), body); err != nil {
 		return c.end(ctx, webhook.EnqueueFailed, session.Failed)
 	}
-	if err := c.d.Dedupe.Enqueued(ctx, c.inst.ID, key); err != nil {
+	d := c.delivery(webhook.Accepted, session.Enqueued)
+	if job.Kind == session.JobMessage {
+		d.TurnID = session.TurnID(c.inst.ID, job.EventID)
+	}
+	if err := c.d.Dedupe.Queued(ctx, key, receipt, d); err != nil {
 		// Already queued; the retry that this asks for only repairs the mark.
 		return c.end(ctx, webhook.DedupeUnavailable, session.Failed)
 	}
-	if job.Kind == session.JobMessage {
-		c.turn = session.TurnID(c.inst.ID, job.EventID)
-	}
-	return c.end(ctx, webhook.Accepted, session.Enqueued)
+	return c.tell(ctx, webhook.Accepted, http.StatusOK, 0)
 }

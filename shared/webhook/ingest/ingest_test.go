@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -61,15 +62,31 @@ type secrets struct {
 	asked    atomic.Int32
 }
 
-func (s *secrets) Verifying(_ context.Context, i install.Install, name string, _ time.Time) (vault.Accepted, error) {
+// Verifier takes the values along, as a sealed credential does.
+func (s *secrets) Verifier(_ context.Context, i install.Install) (vault.Credential, error) {
 	s.asked.Add(1)
+	cred := vault.Credential{Head: vault.Head{Ref: i.Ref(taxonomy.ChannelVerify)}}
+	for n, v := range s.values[i.ID] {
+		_ = v.Use(func(b []byte) error {
+			cred.Versions = append(cred.Versions, vault.Version{Number: 3 - n, Fields: map[string]vault.Sealed{"signing_secret": {Ciphertext: slices.Clone(b)}}})
+			return nil
+		})
+	}
+	return cred, s.err
+}
+
+func (s *secrets) Verifying(_ context.Context, cred vault.Credential, name string, _ time.Time) (vault.Accepted, error) {
 	if name != "signing_secret" {
 		return vault.Accepted{}, errors.New("wrong secret name")
 	}
-	return vault.Accepted{Values: s.values[i.ID], Versions: []int{3, 2}[:min(2, len(s.values[i.ID]))], Complete: s.complete}, s.err
+	got := vault.Accepted{Complete: s.complete}
+	for _, v := range cred.Versions {
+		got.Values, got.Versions = append(got.Values, secret.New(v.Fields[name].Ciphertext)), append(got.Versions, v.Number)
+	}
+	return got, s.err
 }
 
-func (s *secrets) Retired(_ context.Context, _ install.Install, name string) ([]secret.Text, error) {
+func (s *secrets) Retired(_ context.Context, _ vault.Credential, name string) ([]secret.Text, error) {
 	if name != "signing_secret" {
 		return nil, errors.New("wrong secret name")
 	}
@@ -241,8 +258,11 @@ func TestFailurePaths(t *testing.T) {
 		"dedupe store down":         {func(e *env) { failOn(e, "Receive") }, sign(hello, "key one", now), 503, webhook.DedupeUnavailable},
 		"queue down":                {func(e *env) { e.queue.fail = errors.New("down") }, sign(hello, "key one", now), 503, webhook.EnqueueFailed},
 	} {
-		t.Run(name, func(t *testing.T) {
+		play := func(t *testing.T, warm bool) {
 			e := newEnv(t)
+			if warm {
+				e.warm()
+			}
 			if c.setup != nil {
 				c.setup(e)
 			}
@@ -258,10 +278,16 @@ func TestFailurePaths(t *testing.T) {
 				id = "_unknown"
 			}
 			page, _, _ := e.store.Deliveries(t.Context(), id, "", 5)
+			page = slices.DeleteFunc(page, func(d session.Delivery) bool { return d.EventID == "EvWarm" })
 			if len(page) != 1 || page[0].Code != string(c.code) {
 				t.Errorf("delivery log: %+v", page)
 			}
-		})
+		}
+		t.Run(name, func(t *testing.T) { play(t, false) })
+		// A credential that vanishes without a trace on the install is TestRememberedSecret's.
+		if name != "no secret" && name != "empty secret" {
+			t.Run(name+", remembered", func(t *testing.T) { play(t, true) })
+		}
 	}
 }
 
@@ -372,7 +398,16 @@ func TestReplay(t *testing.T) {
 }
 
 func TestParallelDeliveries(t *testing.T) {
+	for _, warm := range []bool{false, true} {
+		parallelDeliveries(t, warm)
+	}
+}
+
+func parallelDeliveries(t *testing.T, warm bool) {
 	e := newEnv(t)
+	if warm {
+		e.warm()
+	}
 	var wg sync.WaitGroup
 	for i := range 5 {
 		wg.Go(func() {
@@ -395,15 +430,18 @@ func TestParallelDeliveries(t *testing.T) {
 // event through, once.
 func TestFailureSwallowsNoRetry(t *testing.T) {
 	for name, f := range map[string]func(*env){
-		"receive":  func(e *env) { failOn(e, "Receive") },
-		"queue":    func(e *env) { e.queue.fail = errors.New("down") },
-		"enqueued": func(e *env) { failOn(e, "Enqueued") },
+		"receive": func(e *env) { failOn(e, "Receive") },
+		"queue":   func(e *env) { e.queue.fail = errors.New("down") },
+		"queued":  func(e *env) { failOn(e, "Queued") },
 	} {
-		t.Run(name, func(t *testing.T) {
+		for _, warm := range []bool{false, true} {
 			e := newEnv(t)
+			if warm {
+				e.warm()
+			}
 			f(e)
 			if resp := e.in.Handle(t.Context(), e.request(hello, "key one", now)); resp.Status != 503 {
-				t.Fatalf("status %d", resp.Status)
+				t.Fatalf("%s: status %d", name, resp.Status)
 			}
 			e.store.Fail, e.queue.fail = nil, nil
 			// The retry may be the other event of the same post.
@@ -415,30 +453,33 @@ func TestFailureSwallowsNoRetry(t *testing.T) {
 			}
 			e.want(e.request(hello, "key one", now), 200, code)
 			if len(e.queue.jobs) != 1 || e.queue.jobs[0].EventID != owner {
-				t.Fatalf("%+v", e.queue.jobs)
+				t.Fatalf("%s: %+v", name, e.queue.jobs)
 			}
-		})
+		}
 	}
 }
 
 func TestOwnRetryAfterAFailure(t *testing.T) {
 	for name, f := range map[string]func(*env){
-		"queue":    func(e *env) { e.queue.fail = errors.New("down") },
-		"enqueued": func(e *env) { failOn(e, "Enqueued") },
+		"queue":  func(e *env) { e.queue.fail = errors.New("down") },
+		"queued": func(e *env) { failOn(e, "Queued") },
 	} {
-		t.Run(name, func(t *testing.T) {
+		for _, warm := range []bool{false, true} {
 			e := newEnv(t)
+			if warm {
+				e.warm()
+			}
 			f(e)
 			if resp := e.in.Handle(t.Context(), e.request(hello, "key one", now)); resp.Status != 503 {
-				t.Fatalf("status %d", resp.Status)
+				t.Fatalf("%s: status %d", name, resp.Status)
 			}
 			e.store.Fail, e.queue.fail = nil, nil
 			e.want(e.request(hello, "key one", now), 200, webhook.Accepted)
 			e.want(e.request(hello, "key one", now), 200, webhook.Duplicate)
 			if len(e.queue.jobs) != 1 {
-				t.Fatalf("%+v", e.queue.jobs)
+				t.Fatalf("%s: %+v", name, e.queue.jobs)
 			}
-		})
+		}
 	}
 }
 

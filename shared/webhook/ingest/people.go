@@ -18,7 +18,7 @@ func (c *call) receive(ctx context.Context, key string, e *channel.Envelope) (re
 	if c.entry.ManyIDs && e.Direct {
 		group.Go(func() { space, person = c.d.People.Space(ctx, c.inst.ID, e.Space, e.Beside) })
 	}
-	receipt, _, dedupe = c.d.Dedupe.Receive(ctx, c.inst.ID, key, c.in.Envelope.EventID, c.r.Now, c.entry.RetryHorizon)
+	receipt, dedupe = c.take(ctx, key)
 	group.Wait()
 	if space != e.Space && person == nil {
 		if e.ReplyTo == "" {
@@ -27,6 +27,15 @@ func (c *call) receive(ctx context.Context, key string, e *channel.Envelope) (re
 		e.Space = space
 	}
 	return receipt, dedupe, person
+}
+
+// take asks for the receipt of the event, once for each event of a request.
+func (c *call) take(ctx context.Context, key string) (receipt session.Receipt, err error) {
+	if receipt, err, asked := c.ahead.take(key, c.in.Envelope.EventID); asked {
+		return receipt, err
+	}
+	receipt, _, err = c.d.Dedupe.Receive(ctx, c.inst.ID, key, c.in.Envelope.EventID, c.r.Now, c.entry.RetryHorizon)
+	return receipt, err
 }
 
 // renamed takes a person's conversation to their new ids. Repeating it is

@@ -53,16 +53,24 @@ func (c *call) end(ctx context.Context, code webhook.Reason, outcome session.Out
 		}
 		suppressed = v.suppressed
 	}
+	// The log is for people; it must not turn a decision around.
+	_ = c.d.Dedupe.Log(ctx, c.delivery(code, outcome))
+	return c.tell(ctx, code, status, suppressed)
+}
+
+// delivery is the row of the log for an end.
+func (c *call) delivery(code webhook.Reason, outcome session.Outcome) session.Delivery {
 	id := c.inst.ID
 	if id == "" {
 		id = unknownInstall
 	}
-	event := c.in.Envelope.EventID
-	d := session.Delivery{Install: id, EventID: event, Outcome: outcome, Code: string(code), At: c.r.Now, TurnID: c.turn}
-	// The log is for people; it must not turn a decision around.
-	_ = c.d.Dedupe.Log(ctx, d)
+	return session.Delivery{Install: id, EventID: c.in.Envelope.EventID, Outcome: outcome, Code: string(code), At: c.r.Now}
+}
+
+// tell records an end that is logged and makes its answer.
+func (c *call) tell(ctx context.Context, code webhook.Reason, status int, suppressed int64) Response {
 	sum := sha256.Sum256(c.r.Input.Body)
-	c.d.Recorder.Record(ctx, Event{At: c.r.Now, Org: c.inst.Org, Install: c.inst.ID, Provider: c.entry.ID, Code: code, EventID: event,
+	c.d.Recorder.Record(ctx, Event{At: c.r.Now, Org: c.inst.Org, Install: c.inst.ID, Provider: c.entry.ID, Code: code, EventID: c.in.Envelope.EventID,
 		RequestID: c.r.RequestID, Source: c.r.Source, BodySHA256: hex.EncodeToString(sum[:]), SecretVersions: c.versions,
 		RetiringSecret: c.result.SecretIndex > 0, RetiredSecret: c.retired, Suppressed: suppressed})
 	return c.answer(code, status)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/connection"
+	"github.com/latchkey/latchkey/shared/consent"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/probe"
 )
@@ -17,15 +18,21 @@ type Station interface {
 	Batch(ctx context.Context, refs []probe.Ref) (int, error)
 }
 
+// Counter is what the handler needs of package consent.
+type Counter interface {
+	Trade(ctx context.Context, t consent.Trade) (consent.Answer, error)
+}
+
 // Clock takes the time of events.
 type Clock interface {
 	Exact(at time.Time)
 	AtLeast(at time.Time)
 }
 
-// Handler makes probes.
+// Handler makes probes, and trades the codes of authorisation pages.
 type Handler struct {
 	Station Station
+	Counter Counter
 	Clock   Clock
 	Log     *slog.Logger
 }
@@ -33,7 +40,27 @@ type Handler struct {
 // Handle answers one event. Whoever waits for a probe gets the reason it was not
 // made as an answer; a batch fails, because nobody waits and the failure must be
 // seen. What a failed batch did not get to is handed over again by the next sweep.
-func (h *Handler) Handle(ctx context.Context, raw json.RawMessage) (probe.Answer, error) {
+func (h *Handler) Handle(ctx context.Context, raw json.RawMessage) (any, error) {
+	if consent.Mine(raw) {
+		return h.trade(ctx, raw)
+	}
+	return h.probe(ctx, raw)
+}
+
+// trade answers why there is no token; it fails if that is not known, because the
+// code may be used up then.
+func (h *Handler) trade(ctx context.Context, raw json.RawMessage) (consent.Answer, error) {
+	t, at, err := consent.ParseEvent(raw)
+	if err != nil {
+		return consent.Answer{}, err
+	}
+	h.Clock.Exact(at)
+	a, err := h.Counter.Trade(ctx, t)
+	h.Log.InfoContext(ctx, "code traded", "provider", string(t.Provider), "credential", t.App, "reason", string(a.Failure), "code", string(fault.CodeOf(err)))
+	return a, err
+}
+
+func (h *Handler) probe(ctx context.Context, raw json.RawMessage) (probe.Answer, error) {
 	ev, err := probe.ParseEvent(raw)
 	if err != nil {
 		return probe.Answer{}, err

@@ -9,9 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/connection"
+	"github.com/latchkey/latchkey/shared/consent"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/probe"
+	"github.com/latchkey/latchkey/shared/secret"
 )
 
 type fakeStation struct {
@@ -73,6 +76,47 @@ func TestHandle(t *testing.T) {
 		}
 		if strings.Contains(log.String(), `"m"`) {
 			t.Errorf("%s: the log names what was asked: %s", name, log.String())
+		}
+	}
+}
+
+type fakeCounter struct {
+	asked []consent.Trade
+	a     consent.Answer
+	err   error
+}
+
+func (f *fakeCounter) Trade(_ context.Context, t consent.Trade) (consent.Answer, error) {
+	f.asked = append(f.asked, t)
+	return f.a, f.err
+}
+
+// TestTrade: a code is traded at the asker's time; neither it nor the token is
+// logged, and what is not known fails.
+func TestTrade(t *testing.T) {
+	const event = `{"consent":{"provider":"slack","app":"app_1","code":"the-code","verifier":"v","redirect_uri":"https://x","at":"2026-11-21T12:00:00Z"}}`
+	for name, c := range map[string]struct {
+		event, answer string
+		f             fakeCounter
+		code          fault.Code
+	}{
+		"a token":  {event, `{"config":null,"scopes":["a"],"token":"the-token"}`, fakeCounter{a: consent.Answer{Granted: channel.Granted{Token: secret.FromString("the-token"), Scopes: []string{"a"}}}}, ""},
+		"none":     {event, `{"failure":"code_refused"}`, fakeCounter{a: consent.Answer{Failure: channel.CodeRefused}}, ""},
+		"no vault": {event, "", fakeCounter{err: fault.New(fault.VaultUnavailable, "op", "down")}, fault.VaultUnavailable},
+		"no event": {`{"consent":{"app":"../x"}}`, "", fakeCounter{}, fault.InvalidRequest},
+	} {
+		var log bytes.Buffer
+		clock := &fakeClock{}
+		h := &Handler{Counter: &c.f, Clock: clock, Log: slog.New(slog.NewJSONHandler(&log, nil))}
+		a, err := h.Handle(t.Context(), json.RawMessage(c.event))
+		if fault.CodeOf(err) != c.code {
+			t.Errorf("%s: %v", name, err)
+		}
+		if raw, merr := json.Marshal(a); err == nil && (merr != nil || string(raw) != c.answer || len(c.f.asked) != 1 || clock.exact.IsZero()) {
+			t.Errorf("%s: %s %v", name, raw, merr)
+		}
+		if strings.Contains(log.String(), "the-code") || strings.Contains(log.String(), "the-token") {
+			t.Errorf("%s: %s", name, log.String())
 		}
 	}
 }

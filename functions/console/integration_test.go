@@ -21,6 +21,7 @@ import (
 	"github.com/latchkey/latchkey/shared/commercial"
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/connection/connectiontest"
+	"github.com/latchkey/latchkey/shared/consent"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/dynamo"
 	"github.com/latchkey/latchkey/shared/dynamo/dynamotest"
@@ -75,14 +76,17 @@ func stackOver(t *testing.T, client *dynamodb.Client, tables dynamo.Tables) *sta
 	}
 	ledger := credit.New(db.Ledger(), credit.Options{})
 	orgs := &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Sharing: db.Orgs(), Random: boot.Rand()}
-	s.h = &Handler{Clock: &clock{}, Log: slog.New(slog.DiscardHandler), API: admin.New(admin.Services{
+	installs := &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys, Catalog: catalog.New(catalog.Entries()),
+		Agents: db.Agents(), PublicURL: "https://latchkey.example"}
+	pages := &consent.Service{Store: db.Consents(), Installs: installs, Orgs: db.Orgs(), Rows: db.Audit(), Hasher: keys, Catalog: installs.Catalog,
+		PublicURL: "https://latchkey.example", Random: boot.Rand(), NewID: boot.NewID}
+	s.h = &Handler{Consent: pages, Clock: &clock{}, Log: slog.New(slog.DiscardHandler), API: admin.New(admin.Services{
 		Orgs: orgs,
 		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Drains: keys, Limits: db.Connections(), Keys: &connectiontest.Vendor{},
 			Prober: &connectiontest.Vendor{}, Providers: connectable(vendors.Entries(), out, nil)},
-		Agents: &agent.Service{Store: db.Agents()},
-		Tools:  &tool.Service{Store: db.Tools(), Vault: keys, CheckURL: vault.OriginOf, NewID: boot.NewID},
-		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys, Catalog: catalog.New(catalog.Entries()),
-			Agents: db.Agents(), PublicURL: "https://latchkey.example"},
+		Agents:   &agent.Service{Store: db.Agents()},
+		Tools:    &tool.Service{Store: db.Tools(), Vault: keys, CheckURL: vault.OriginOf, NewID: boot.NewID},
+		Installs: installs, Consent: pages,
 		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Books: ledger, Alerts: db.Alerts(), Commercial: &commercial.Service{Store: db.Commercial(), Allowance: ledger}, Rebuild: &usage.Rebuilder{Store: db.Ledger(), Journal: db.Ledger()}, LegacyTokens: &legacytokens.Service{Store: db.Legacy(), Balances: ledger, Usage: db.Ledger()}, Prices: db.Prices(), Fields: vaulttest.Fields(), NewID: boot.NewID,
 		Integrations: &integration.Service{Store: db.Integrations(), Seal: seal, Hash: keys, NewID: boot.NewID},
 		Rotations:    &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(context.Context) error { return nil }},

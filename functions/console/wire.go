@@ -16,6 +16,7 @@ import (
 	"github.com/latchkey/latchkey/shared/commercial"
 	"github.com/latchkey/latchkey/shared/config"
 	"github.com/latchkey/latchkey/shared/connection"
+	"github.com/latchkey/latchkey/shared/consent"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/dynamo"
 	"github.com/latchkey/latchkey/shared/egress"
@@ -69,15 +70,19 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	orgs, installs := db.Orgs(), &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys,
+		Catalog: catalog.New(catalog.Entries()), Agents: agents, PublicURL: env.Config.PublicURL}
+	_, base := env.ChannelAPI(out)
+	pages := &consent.Service{Store: db.Consents(), Installs: installs, Orgs: orgs, Trader: consent.Remote{Invoker: functions, Mask: env.Secrets.Add}, Rows: db.Audit(),
+		Hasher: keys, Catalog: installs.Catalog, Base: base, PublicURL: env.Config.PublicURL, Random: boot.Rand(), NewID: boot.NewID, Mask: env.Secrets.Add}
 	api := admin.New(admin.Services{
-		Orgs: &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Sharing: db.Orgs(), Random: boot.Rand()},
+		Orgs: &org.Service{Orgs: orgs, Keys: db.Keys(), Config: orgs, Ledger: ledger, Sharing: orgs, Random: boot.Rand()},
 		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Drains: keys, Limits: db.Connections(),
 			Keys: prober, Prober: probe.Remote{Invoker: invoker.Open(env)},
 			Providers: connectable(vendors.Entries(), out, env.Config.EndpointAllow)},
-		Agents: &agent.Service{Store: agents},
-		Tools:  &tool.Service{Store: db.Tools(), Vault: keys, CheckURL: out.CheckTenantURL, NewID: boot.NewID},
-		Installs: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys,
-			Catalog: catalog.New(catalog.Entries()), Agents: agents, PublicURL: env.Config.PublicURL},
+		Agents:   &agent.Service{Store: agents},
+		Tools:    &tool.Service{Store: db.Tools(), Vault: keys, CheckURL: out.CheckTenantURL, NewID: boot.NewID},
+		Installs: installs, Consent: pages,
 		Integrations: &integration.Service{Store: db.Integrations(), Seal: seal, Hash: keys, NewID: boot.NewID},
 		Sessions:     db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Books: ledger, Alerts: db.Alerts(), Commercial: &commercial.Service{Store: db.Commercial(), Allowance: ledger}, Rebuild: &usage.Rebuilder{Store: db.Ledger(), Journal: db.Ledger()}, Prices: db.Prices(),
 		LegacyTokens: &legacytokens.Service{Store: db.Legacy(), Balances: ledger, Usage: db.Ledger()},
@@ -88,7 +93,7 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 		Offers:      db.Connections(), Models: supply(env.Config.Platform),
 		Routes: routes, Fields: fields, NewID: boot.NewID, OnError: adminhttp.LogError(env.Log), Redact: env.Secrets,
 	})
-	return &Handler{API: api, Clock: env.Clock, Log: env.Log}, nil
+	return &Handler{API: api, Consent: pages, Clock: env.Clock, Log: env.Log}, nil
 }
 
 // supply says which providers this build serves, and which of them the platform

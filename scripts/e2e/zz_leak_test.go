@@ -17,7 +17,7 @@ import (
 // canaries are the planted secrets. Only a window of each is searched for, so
 // that a shortened leak is found, too.
 var canaries = map[string]string{
-	"platform key": "CNRYa41f09c2", "own key": "CNRYb7720d11", "signing secret": "CNRYc5530e88", "bot token": "CNRYd66104f3", "rotated secret": "CNRYe7700a11", "echoed key": "CNRYf1902b7a",
+	"platform key": "CNRYa41f09c2", "own key": "CNRYb7720d11", "signing secret": "CNRYc5530e88", "bot token": "CNRYd66104f3", "rotated secret": "CNRYe7700a11", "client secret": "CNRY6be20f93", "authorisation code": "CNRYcode", "echoed key": "CNRYf1902b7a",
 	"integration": "CNRYf2e91c07", "tool header": "CNRY3ad905be", "legacy cipher key": "CNRY1d84b3a6", "AWS secret": "CNRYb9d03a5e", "payment key": "CNRY5b1c77d2", "payment secret": "CNRY90e2f4a1", "retiring payment secret": "CNRY17c3b8d6", "Bedrock key": "CNRYc0a7714f",
 }
 

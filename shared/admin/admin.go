@@ -70,6 +70,7 @@ type Services struct {
 	Agents      *agent.Service
 	Tools       *tool.Service
 	Installs    *install.Service
+	Consent     Consents
 	// Integrations opens nothing.
 	Integrations *integration.Service
 	Sessions     session.Reader

@@ -46,7 +46,9 @@ func rowsOf() map[string][]string {
 		"POST " + one + "/rotate/rollback": {"connection.rollback", "credential.rollback"},
 		"POST " + one + "/test":            nil, // what it saw is nobody's decision
 
-		"POST " + base + "/installs":        {"credential.create", "credential.create", "install.create"},
+		"POST " + base + "/installs":         {"credential.create", "credential.create", "install.create"},
+		"POST " + base + "/installs/consent": {"oauth.begin"},
+
 		"PATCH " + inst:                     {"install.update"},
 		"DELETE " + inst:                    {"credential.revoke", "credential.revoke", "install.revoke"},
 		"POST " + inst + "/activate":        {"install.activate"},

@@ -47,7 +47,8 @@ type fieldJSON struct {
 }
 
 // listCatalog lists what can be connected. Internal fields are not told: nobody
-// enters or sees them. The payment vendor is the platform's.
+// enters or sees them. The payment vendor and apps of channels that serve many
+// organisations are the platform's.
 func listCatalog(c *call) (any, error) {
 	p, err := c.page()
 	if err != nil {
@@ -59,7 +60,7 @@ func listCatalog(c *call) (any, error) {
 }
 
 func catalogOut(m credential.Manifest) catalogJSON {
-	out := catalogJSON{Kind: m.Kind, ID: m.ID, Title: m.Title, Classes: append([]taxonomy.CredentialClass{}, m.Classes()...),
+	out := catalogJSON{Kind: m.Kind, ID: m.ID, Title: m.Title, Classes: slices.DeleteFunc(append([]taxonomy.CredentialClass{}, m.Classes()...), func(c taxonomy.CredentialClass) bool { return c == taxonomy.ChannelApp }),
 		PublicURLRequired: m.NeedsPublicURL, Fields: []fieldJSON{}}
 	if m.Kind == credential.Provider {
 		caps := capabilitiesOut(m.Capabilities)
@@ -67,7 +68,7 @@ func catalogOut(m credential.Manifest) catalogJSON {
 		out.BaseURL = &baseURLJSON{Default: m.BaseURL.Default, Required: m.BaseURL.Default == "", Hosts: append([]string{}, m.BaseURL.Hosts...)}
 	}
 	for _, f := range m.Fields {
-		if f.Sensitivity == credential.Internal {
+		if f.Sensitivity == credential.Internal || f.Class == taxonomy.ChannelApp {
 			continue
 		}
 		out.Fields = append(out.Fields, fieldJSON{Name: f.Field, Label: f.Label, Class: f.Class, Sensitivity: f.Sensitivity, Required: f.Required,

@@ -22,6 +22,7 @@ import (
 	"github.com/latchkey/latchkey/shared/commercial/commercialtest"
 	"github.com/latchkey/latchkey/shared/connection"
 	"github.com/latchkey/latchkey/shared/connection/connectiontest"
+	"github.com/latchkey/latchkey/shared/consent"
 	"github.com/latchkey/latchkey/shared/credit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
@@ -75,6 +76,14 @@ type fakePayments struct{}
 
 func (fakePayments) Start(_ context.Context, o topup.Order) (topup.Started, error) {
 	return topup.Started{TopUp: topup.TopUp{ID: "top1", Org: o.Org, State: topup.Pending, Cents: int64(o.Amount / topup.PerCent), Created: o.Now}, URL: "https://pay.example/top1"}, nil
+}
+
+// fakeConsents leads to a page that does not exist.
+type fakeConsents struct{ rows *orgtest.Memory }
+
+func (f fakeConsents) Begin(ctx context.Context, op audit.Op, orgID string, r consent.Request) (consent.Begun, error) {
+	err := f.rows.PutAudit(ctx, op.Row(orgID, "oauth.begin", "i9", "provider", r.Provider))
+	return consent.Begun{URL: "https://latchkey.example/oauth/begin", Provider: taxonomy.Channel(r.Provider), App: r.App, Install: "i9", Expires: op.At.Add(consent.Lifetime)}, err
 }
 
 // fakeOrders keeps nothing.
@@ -138,6 +147,7 @@ func newWorld(t *testing.T) *world {
 		Tools:  &tool.Service{Store: &fakeTools{m: map[string]tool.Tool{}, rows: w.rows}, Vault: w.vault, CheckURL: vault.OriginOf, NewID: w.newID},
 		Installs: &install.Service{Store: w.installs, Bindings: w.installs, Vault: w.vault, Index: w.vault, Catalog: catalog.New(catalog.Entries()),
 			Agents: agents, PublicURL: "https://latchkey.example"},
+		Consent:      fakeConsents{w.rows},
 		Integrations: &integration.Service{Store: w.integrations, Seal: seal, Hash: w.vault, NewID: w.newID},
 		Sessions:     sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Books: w.ledger, Alerts: w.alerts, Commercial: w.terms, Rebuild: fakeRebuild{}, LegacyTokens: w.legacyTokens(), Prices: &fakePrices{rows: w.rows},
 		Offers: w.conns, Models: ModelSupply{Served: []taxonomy.Provider{taxonomy.OpenRouter, taxonomy.OpenAI, taxonomy.OpenAICompatible}, Platform: []taxonomy.Provider{taxonomy.OpenRouter}},

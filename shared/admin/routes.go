@@ -103,6 +103,7 @@ func installRoutes() []route {
 	one := base + "/installs/{id}"
 	return []route{
 		create(base+"/installs", orgAdmin, "Add a channel app; draft until every required secret is there, then verifying", newInstall{}, install.View{}, with(createInstall)),
+		create(base+"/installs/consent", orgAdmin, "Begin to install an app of the platform on the vendor's own page: the address to open in a browser, within ten minutes", consentBody{}, consentJSON{}, with(beginConsent)),
 		lists(base+"/installs", orgRead, "The channel apps", install.View{}, listInstalls),
 		get(one, orgRead, "A channel app", install.View{}, getInstall),
 		change(http.MethodPatch, one, orgAdmin, "Change settings or add missing secrets", patchInstall{}, install.View{}, with(updateInstall)),

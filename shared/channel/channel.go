@@ -290,10 +290,13 @@ type Shared struct {
 	// Locate gives the tenant that a verified request is about, as Entry.Tenant
 	// names it; "" if it names none.
 	Locate func(Identity) string
+	// Consent is the vendor's authorisation page; nil: tenants are added by the
+	// operator.
+	Consent *Consent
 }
 
-// OfApp is what the app itself holds of an entry: what verifies, and its own
-// settings. One live record may hold a given vendor app.
+// OfApp is what the app itself holds of an entry: what verifies, what its vendor
+// knows it by on the authorisation page, and its own settings. One live record may hold a given vendor app.
 func (e Entry) OfApp() Entry {
 	mine := func(name string) bool { return slices.Contains(e.Shared.Settings, name) }
 	whole := e
@@ -301,6 +304,10 @@ func (e Entry) OfApp() Entry {
 	e.Config = slices.DeleteFunc(slices.Clone(e.Config), func(f ConfigField) bool { return !mine(f.Name) })
 	e.Identity = slices.DeleteFunc(slices.Clone(e.Identity), func(group []string) bool { return !slices.ContainsFunc(group, mine) })
 	e.Tenant, e.Told = nil, nil
+	if page := e.Shared.Consent; page != nil {
+		e.Secrets = append(e.Secrets, page.Secret)
+		e.Config = append(e.Config, page.Settings...)
+	}
 	if len(e.Identity) > 0 {
 		e.Tenant = func(c webhook.Config) (app, tenant string) { app, _ = whole.Tenant(c); return app, "-" }
 	}

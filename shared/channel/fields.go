@@ -45,5 +45,8 @@ func (e Entry) Manifest() credential.Manifest {
 	for _, f := range e.Config {
 		m.Fields = append(m.Fields, f.Spec())
 	}
+	if e.Shared != nil && e.Shared.Consent != nil {
+		m.Fields = append(m.Fields, e.Shared.Consent.Secret.Spec())
+	}
 	return m
 }

@@ -45,7 +45,7 @@ func KindOf(class taxonomy.CredentialClass) Kind {
 	switch class {
 	case taxonomy.AIKey, taxonomy.VoiceKey:
 		return Provider
-	case taxonomy.ChannelVerify, taxonomy.ChannelSend:
+	case taxonomy.ChannelVerify, taxonomy.ChannelSend, taxonomy.ChannelApp:
 		return Channel
 	case taxonomy.Integration:
 		return Integration

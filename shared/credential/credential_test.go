@@ -38,6 +38,7 @@ func TestWhoMayOpen(t *testing.T) {
 		taxonomy.VoiceKey:      {"conform", "rotate", "stt", "tts", "turn"},
 		taxonomy.ChannelVerify: {"rotate", "webhook"},
 		taxonomy.ChannelSend:   {"rotate", "turn"},
+		taxonomy.ChannelApp:    {"conform", "rotate"},
 		taxonomy.Integration:   {"rotate"},
 		taxonomy.Payment:       {"billing", "rotate"},
 		taxonomy.Tool:          {"rotate", "turn"},
@@ -73,10 +74,14 @@ func TestEveryManifestIsCovered(t *testing.T) {
 	}
 	for _, e := range channels.Entries() {
 		m, ok := r.Find(credential.Channel, string(e.ID))
-		if !ok || len(m.Fields) != len(e.Secrets)+len(e.Config) {
+		secrets := slices.Clone(e.Secrets)
+		if e.Shared != nil && e.Shared.Consent != nil {
+			secrets = append(secrets, e.Shared.Consent.Secret)
+		}
+		if !ok || len(m.Fields) != len(secrets)+len(e.Config) {
 			t.Errorf("%s: %+v", e.ID, m)
 		}
-		for _, f := range e.Secrets {
+		for _, f := range secrets {
 			if spec, ok := r.Secret(f.Class, string(e.ID), f.Name); !ok || spec.Required != f.Required || spec.Label != f.Title {
 				t.Errorf("%s %s: %+v", e.ID, f.Name, spec)
 			}

@@ -165,7 +165,10 @@ func (s *Service) discard(ctx context.Context, op audit.Op, i Install) {
 }
 
 // classes lists the credential classes that the install may have.
-func classes(Install) []taxonomy.CredentialClass {
+func classes(i Install) []taxonomy.CredentialClass {
+	if i.Mode == App {
+		return []taxonomy.CredentialClass{taxonomy.ChannelVerify, taxonomy.ChannelApp}
+	}
 	return []taxonomy.CredentialClass{taxonomy.ChannelVerify, taxonomy.ChannelSend}
 }
 

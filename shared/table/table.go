@@ -169,6 +169,10 @@ func Tenant(channel, app, tenant string) Key {
 // TokenUse makes one live install per sending token, by keyed hash.
 func TokenUse(hash string) Key { return Key{"TOKEN#" + hash, "TOKEN"} }
 
+// Consent is one installation that was begun on a vendor's page, by the hash of its
+// state.
+func Consent(hash string) Key { return Key{"OAUTH#" + hash, "STATE"} }
+
 // Audit is one audit row; t orders it.
 func Audit(org string, t time.Time, id string) Key {
 	return Key{"AUDIT#" + org + "#" + t.UTC().Format("200601"), fmt.Sprintf("%013d#%s", t.UnixMilli(), id)}

@@ -206,6 +206,9 @@ const (
 	ChannelVerify CredentialClass = "channel_verify"
 	ChannelSend   CredentialClass = "channel_send"
 	Integration   CredentialClass = "integration"
+	// ChannelApp is what an app of the platform proves itself with to its vendor
+	// when a tenant has authorised it.
+	ChannelApp CredentialClass = "channel_app"
 	// Payment is the platform's own access to its payment vendor.
 	Payment CredentialClass = "payment"
 	// Tool is what an organisation's own HTTP tools are called with.
@@ -214,7 +217,7 @@ const (
 
 // CredentialClasses lists all classes.
 func CredentialClasses() []CredentialClass {
-	return []CredentialClass{AIKey, VoiceKey, ChannelVerify, ChannelSend, Integration, Payment, Tool}
+	return []CredentialClass{AIKey, VoiceKey, ChannelVerify, ChannelSend, ChannelApp, Integration, Payment, Tool}
 }
 
 // GrantKind is where credits came from.

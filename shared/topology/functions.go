@@ -75,15 +75,17 @@ func conform() Function {
 			{Table: table.Config, Actions: []string{"GetItem", "UpdateItem"}, Keys: []string{"ORG#*", "OFFERS#*"}},
 			{Table: table.Vault, Actions: []string{"Query"}},
 		},
-		KMS:         []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{taxonomy.AIKey, taxonomy.VoiceKey}}},
-		Environment: Environment{Tables: true, Vault: true, Providers: true},
+		// It is asked to trade what a tenant's authorisation brought for a token, with
+		// the secret of the platform's app.
+		KMS:         []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{taxonomy.AIKey, taxonomy.VoiceKey, taxonomy.ChannelApp}}},
+		Environment: Environment{Tables: true, Vault: true, Providers: true, Channels: true},
 	}
 }
 
 func console() Function {
 	return Function{
 		Name: Console, MemoryMB: 256, Timeout: 29 * time.Second,
-		Routes:  []string{"ANY /api/{proxy+}"},
+		Routes:  []string{"ANY /api/{proxy+}", "GET /oauth/{provider}/begin", "POST /oauth/{provider}/begin", "GET /oauth/{provider}/callback"},
 		Invokes: []string{Conform, Rotate},
 		Tables: []TableAccess{
 			// BatchGetItem plans a request as the callers do, to explain it.

@@ -34,7 +34,8 @@ const (
 	BeforeHeaders Point = "before_headers"
 	AfterChunk    Point = "after_chunk" // after the first content chunk
 	BeforeUsage   Point = "before_usage"
-	AfterLast     Point = "after_last" // every byte was sent, the connection is still open
+	AfterLast     Point = "after_last"  // every byte was sent, the connection is still open
+	AfterTrade    Point = "after_trade" // a code is used up, its token not yet told
 )
 
 // Call is one journalled request.
@@ -122,6 +123,7 @@ type Server struct {
 	fetched map[string]int
 	uploads map[string]upload
 	respond func([]Said) string
+	apps    map[string]*consentApp // by client id
 }
 
 // New returns a vendor that accepts any key and answers every chat by repeating
@@ -141,6 +143,8 @@ func New() *Server {
 	s.mux.HandleFunc("POST /telegram/{bot}/sendMessage", s.telegramMessage)
 	s.mux.HandleFunc("POST /telegram/{bot}/sendChatAction", s.telegramAction)
 	s.mux.HandleFunc("POST /meta/{number}/messages", s.whatsappMessage)
+	s.mux.HandleFunc("GET /oauth/v2/authorize", s.authorize)
+	s.mux.HandleFunc("POST /api/oauth.v2.access", s.access)
 	s.registerMedia()
 	return s
 }

@@ -203,6 +203,7 @@ func TestTheMatrixIsTheDesigns(t *testing.T) {
 		topology.Turn:    {taxonomy.AIKey, taxonomy.VoiceKey, taxonomy.ChannelSend, taxonomy.Tool},
 		topology.Webhook: {taxonomy.ChannelVerify},
 		topology.Billing: {taxonomy.Payment},
+		topology.Conform: {taxonomy.AIKey, taxonomy.VoiceKey, taxonomy.ChannelApp},
 		topology.Rotate:  taxonomy.CredentialClasses(),
 		topology.Console: nil, topology.Settle: nil, topology.Sweep: nil,
 	} {

@@ -82,7 +82,7 @@ func Entry() channel.Entry {
 		Tenant:   tenant,
 		Scheme:   Scheme(), Adapter: Adapter{}, RetryHorizon: retryHorizon, Setup: setup,
 		APIBase: apiBase, Hosts: []string{apiHost}, MediaHosts: []string{filesHost},
-		Shared: &channel.Shared{Settings: []string{appID}, Locate: locate},
+		Shared: &channel.Shared{Settings: []string{appID}, Locate: locate, Consent: consent()},
 	}
 }
 

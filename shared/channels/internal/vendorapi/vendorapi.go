@@ -16,6 +16,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -58,6 +59,14 @@ func Post(ctx context.Context, c channel.Call, path string, body any, put Token)
 		return Reply{}, &channel.Failure{Certainty: channel.NotSent, Code: "not_started"}
 	}
 	return send(ctx, c, http.MethodPost, path, "application/json; charset=utf-8", payload, put)
+}
+
+// PostForm sends a form to c.BaseURL + path.
+func PostForm(ctx context.Context, c channel.Call, path string, form url.Values, put Token) (Reply, *channel.Failure) {
+	if ctx.Err() != nil {
+		return Reply{}, &channel.Failure{Certainty: channel.NotSent, Code: "not_started"}
+	}
+	return send(ctx, c, http.MethodPost, path, "application/x-www-form-urlencoded", []byte(form.Encode()), put)
 }
 
 // Get asks for c.BaseURL + path, whose query is the caller's.

@@ -324,6 +324,25 @@ func TestOnlyOneOfManyWins(t *testing.T) {
 	}
 }
 
+// TestWhoLosesTheWriteTradesNothing: between reading a state and using it up another
+// callback may have won.
+func TestWhoLosesTheWriteTradesNothing(t *testing.T) {
+	for code, want := range map[fault.Code]consent.Outcome{fault.Conflict: consent.Refused, fault.Unavailable: consent.Unavailable} {
+		e := newEnv(t)
+		address, state := e.begin("o1")
+		cookie, _ := e.press(address)
+		e.states.Fail = func(method string) error {
+			if method == "UseConsent" {
+				return fault.New(code, "", "lost")
+			}
+			return nil
+		}
+		if p := e.visit("GET", callback(state, "&code=c"), []string{cookie}, ""); p.Outcome != want || len(e.trader.asked) != 0 {
+			t.Errorf("%s: %+v, %d trades", code, p, len(e.trader.asked))
+		}
+	}
+}
+
 // TestWhatComesAfterTheState: it is used up whatever comes, nothing is installed,
 // and the log says why.
 func TestWhatComesAfterTheState(t *testing.T) {

@@ -7,7 +7,7 @@
 // their own) -> draining (new calls are paid with credits, those that were admitted
 // before finish on the counter) -> credit -> rolled_back (the counter pays again,
 // with what was used meanwhile counted). Each change is one transaction over
-// counter, balance, organisation and audit row.
+// counter, balance, organisation and audit row; a rollback is two of them.
 //
 // Guarantees. A call is paid once, by one of the two: who pays is stamped on the
 // attempt ([credit.Stamp]) in the transaction that checks mode and epoch on the
@@ -16,9 +16,9 @@
 // leaves the balance as it is, to the byte. The opening grant is written with the
 // change that makes credits pay, under an id made of organisation and epoch; what
 // calls still counted on the counter after it is taken off when the drain ends, and
-// what is left of it when the change is rolled back. Credits pay only after seven
-// whole days on which [Compare] found requests and tokens equal and the money within
-// a tenth of a percent or a cent, every difference explained.
+// what is left of it, and no running call holds, after a rollback. Credits pay only
+// after seven whole days on which [Compare] found requests and tokens equal and the
+// money within a tenth of a percent or a cent, every difference explained.
 //
 // Limits. An organisation on a counter gets what one item takes, about ten calls a
 // second, and its limit admits while the month's count is below it, so running calls

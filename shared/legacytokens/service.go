@@ -145,8 +145,9 @@ const changeTries = 24
 // Change brings an organisation into a mode. It is the same to ask again: a mode
 // that it has is success, and while the counter pays counts what calls in flight have
 // used since. A rollback is two changes, of which the second one takes back what is
-// left of the opening grant; if it fails, asking again makes up for it. Errors: conflict with what stands in the way; ledger_unavailable, after
-// which the same call may be repeated.
+// left of the opening grant; if it fails, asking again makes up for it. Errors: conflict
+// with what stands in the way; ledger_unavailable, after which the same call may be
+// repeated.
 func (s *Service) Change(ctx context.Context, op audit.Op, orgID string, to Mode) (View, error) {
 	const name = "legacytokens.Change"
 	if !op.Valid() {

@@ -575,6 +575,18 @@ func TestLegacyGuard(t *testing.T) {
 	}
 }
 
+// TestLegacyStaleMode: shadow is known to the counter alone; a call that does not know of
+// it is stamped anew, or its comparison would be missing.
+func TestLegacyStaleMode(t *testing.T) {
+	r := openLegacy(t)
+	v := r.to(org.LedgerLegacy, org.LedgerShadow)
+	h, err := r.ledger.Reserve(t.Context(), r.request("stale", credit.Stamp{Mode: credit.ModeLegacy, Epoch: v.Epoch}))
+	r.must(err)
+	if want := (credit.Stamp{Mode: credit.ModeShadow, Epoch: v.Epoch}); h.Stamp != want {
+		t.Errorf("admitted as %+v, want %+v", h.Stamp, want)
+	}
+}
+
 // TestLegacyActions: what is priced in credits only is refused while a counter pays.
 func TestLegacyActions(t *testing.T) {
 	r := openLegacy(t)

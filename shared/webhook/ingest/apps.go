@@ -11,8 +11,18 @@ import (
 	"github.com/latchkey/latchkey/shared/webhook"
 )
 
+// held is the install of a tenant of the request, with the events as it reads them.
+type held struct {
+	inst   install.Install
+	binds  []install.Binding
+	lookup error
+	all    []channel.Inbound
+	parse  error
+}
+
 // ofApp handles the events of a verified request of a platform app. All must be the
-// app's own before one is dispatched; each then goes to the install of its tenant.
+// app's own before one is dispatched; each then goes to the install of its tenant,
+// which is looked up once for all its events.
 func (c *call) ofApp(ctx context.Context, all []channel.Inbound) Response {
 	app, own := c.inst, c.entry.OfApp()
 	for _, c.in = range all {
@@ -21,17 +31,24 @@ func (c *call) ofApp(ctx context.Context, all []channel.Inbound) Response {
 		}
 	}
 	var resp Response
+	tenants := map[string]*held{}
+	enough, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
 	for n := range all {
 		c.inst, c.binds, c.in = app, nil, all[n]
-		if resp = c.ofTenant(ctx, app, n); resp.Status != http.StatusOK {
+		if enough.Err() != nil {
+			return c.later(ctx)
+		}
+		if resp = c.ofTenant(ctx, app, tenants, n, len(all) > 1); resp.Status != http.StatusOK {
 			return resp
 		}
 	}
 	return resp
 }
 
-// ofTenant handles event n of the request.
-func (c *call) ofTenant(ctx context.Context, app install.Install, n int) Response {
+// ofTenant handles event n of the request. What is wrong with one tenant's install
+// does not keep the events of others of the same request from them.
+func (c *call) ofTenant(ctx context.Context, app install.Install, tenants map[string]*held, n int, several bool) Response {
 	if app.State != install.Active {
 		return c.end(ctx, webhook.NotDispatched, session.Ignored)
 	}
@@ -39,7 +56,13 @@ func (c *call) ofTenant(ctx context.Context, app install.Install, n int) Respons
 	if tenant == "" {
 		return c.end(ctx, webhook.Unbound, session.Unbound)
 	}
-	inst, binds, err := c.d.Installs.InstallOf(ctx, string(c.entry.ID), app.ID, tenant)
+	h := tenants[tenant]
+	if h == nil {
+		h = new(held)
+		h.inst, h.binds, h.lookup = c.d.Installs.InstallOf(ctx, string(c.entry.ID), app.ID, tenant)
+		tenants[tenant] = h
+	}
+	inst, binds, err := h.inst, h.binds, h.lookup
 	switch {
 	case fault.CodeOf(err) == fault.NotFound:
 		return c.end(ctx, webhook.Unbound, session.Unbound)
@@ -51,15 +74,30 @@ func (c *call) ofTenant(ctx context.Context, app install.Install, n int) Respons
 		return c.end(ctx, webhook.InstallInactive, session.Ignored)
 	}
 	c.inst, c.binds = inst, binds
-	// Some of what is read depends on the install's settings, such as its bot's name.
-	in := c.r.Input
-	in.Config = inst.Config
-	again, err := c.entry.Adapter.Parse(in)
-	if err != nil || len(again) <= n {
+	if h.all == nil && h.parse == nil {
+		// Some of what is read depends on the install's settings, such as its bot's name.
+		in := c.r.Input
+		in.Config = inst.Config
+		for _, o := range tenants {
+			o.all = nil // a body for each of many tenants would be too much to hold
+		}
+		h.all, h.parse = c.entry.Adapter.Parse(in)
+	}
+	if h.parse != nil || len(h.all) <= n {
 		return c.end(ctx, webhook.BadPayload, session.Refused)
 	}
-	if c.in = again[n]; !c.entry.SameTenant(inst.Config, c.in.Identity) {
+	c.in = h.all[n]
+	switch same := c.entry.SameTenant(c.inst.Config, c.in.Identity); {
+	case !same && several:
+		_ = c.d.Dedupe.Log(ctx, c.delivery(webhook.TenantMismatch, session.Refused))
+		return c.tell(ctx, webhook.TenantMismatch, http.StatusOK, 0)
+	case !same:
 		return c.end(ctx, webhook.TenantMismatch, session.Refused)
 	}
 	return c.one(ctx)
+}
+
+// later leaves an event, and those behind it, to the vendor's retry.
+func (c *call) later(ctx context.Context) Response {
+	return c.end(ctx, webhook.EnqueueFailed, session.Failed)
 }

@@ -1,12 +1,19 @@
 package ingest_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/channels/catalog"
+	"github.com/latchkey/latchkey/shared/channels/slack"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/secret"
@@ -156,5 +163,95 @@ func TestPlatformAppFailures(t *testing.T) {
 	}
 	if len(e.queue.jobs) != 0 {
 		t.Errorf("%+v", e.queue.jobs)
+	}
+}
+
+// batchOfApp is an app whose requests hold an event on each line, and the number
+// of times that a body was read.
+func batchOfApp(t *testing.T) (*env, *atomic.Int32) {
+	e, n := newAppEnv(t), new(atomic.Int32)
+	entry := slack.Entry()
+	entry.Adapter = counted{lines{}, n}
+	e.in = ingest.New(ingest.Deps{Installs: e.installs, Secrets: e.secrets, Catalog: catalog.New([]channel.Entry{entry}), Dedupe: e.store, People: session.People{Store: e.store}, Queue: e.queue, Recorder: e.audit})
+	return e, n
+}
+
+type counted struct {
+	lines
+	n *atomic.Int32
+}
+
+func (c counted) Parse(in webhook.Input) ([]channel.Inbound, error) {
+	c.n.Add(1)
+	return c.lines.Parse(in)
+}
+
+// TestTenantIsLookedUpOnce: however many of its events a request has.
+func TestTenantIsLookedUpOnce(t *testing.T) {
+	e, parsed := batchOfApp(t)
+	reads := 0
+	e.installs.Fail = func(string) error { reads++; return nil }
+	var all []string
+	for n := range 200 {
+		all = append(all, event(fmt.Sprint("Ev", n), fmt.Sprint("1.", n), "T7"))
+	}
+	e.want(e.atApp(strings.Join(all, "\n"), "the app's key"), http.StatusOK, webhook.Accepted)
+	if len(e.queue.jobs) != 200 || reads != 2 || parsed.Load() != 2 {
+		t.Fatalf("%d jobs, %d installs read, body read %d times", len(e.queue.jobs), reads, parsed.Load())
+	}
+}
+
+// TestWrongTenantHoldsUpNoOther: an install whose settings do not fit its claim
+// loses its events, and nobody else's.
+func TestWrongTenantHoldsUpNoOther(t *testing.T) {
+	e, _ := batchOfApp(t)
+	i := install.Install{ID: "p4", Org: "o4", Provider: taxonomy.Slack, Mode: install.Platform, App: "app_1", State: install.Active, Version: 1,
+		Config: webhook.Config{"app_id": {"A1"}, "team_id": {"T5"}}, Claims: []install.Claim{{Field: "config.team_id", App: "app_1", Tenant: "T:T4"}}}
+	if err := e.installs.CreateInstall(t.Context(), i, audit.Row{}); err != nil {
+		t.Fatal(err)
+	}
+	e.bind("p4", install.Selector{})
+	e.want(e.atApp(event("Ev1", "1.1", "T7")+"\n"+event("Ev2", "1.2", "T4")+"\n"+event("Ev3", "1.3", "T7"), "the app's key"), http.StatusOK, webhook.Accepted)
+	if len(e.queue.jobs) != 2 || e.queue.jobs[0].Org != "o7" || e.queue.jobs[1].EventID != "Ev3" {
+		t.Fatalf("%+v", e.queue.jobs)
+	}
+	page, _, err := e.store.Deliveries(t.Context(), "p4", "", 5)
+	if err != nil || len(page) != 1 || page[0].Code != string(webhook.TenantMismatch) || page[0].EventID != "Ev2" {
+		t.Fatalf("%+v %v", page, err)
+	}
+	e.want(e.atApp(event("Ev2", "1.2", "T4"), "the app's key"), http.StatusForbidden, webhook.TenantMismatch)
+}
+
+// ending ends the request's time with its first event.
+type ending struct {
+	ingest.Recorder
+	end context.CancelFunc
+}
+
+func (r ending) Record(ctx context.Context, e ingest.Event) {
+	r.Recorder.Record(ctx, e)
+	r.end()
+}
+
+// TestLongBatchIsGoneOnWith: what is left when the time is over is asked for again.
+func TestLongBatchIsGoneOnWith(t *testing.T) {
+	for name, own := range map[string]bool{"own app": true, "the platform's": false} {
+		e, _ := batchOfApp(t)
+		entry := slack.Entry()
+		entry.Adapter = lines{}
+		ctx, end := context.WithCancel(t.Context())
+		e.in = ingest.New(ingest.Deps{Installs: e.installs, Secrets: e.secrets, Catalog: catalog.New([]channel.Entry{entry}), Dedupe: e.store,
+			People: session.People{Store: e.store}, Queue: e.queue, Recorder: ending{e.audit, end}})
+		r := e.atApp(event("Ev1", "1.1", "T7")+"\n"+event("Ev2", "1.2", "T7"), "the app's key")
+		if own {
+			r = e.request(event("Ev1", "1.1", "T1")+"\n"+event("Ev2", "1.2", "T1"), "key one", now)
+		}
+		if resp := e.in.Handle(ctx, r); resp.Status != http.StatusServiceUnavailable || e.audit.last() != webhook.EnqueueFailed || len(e.queue.jobs) != 1 {
+			t.Fatalf("%s: %+v %s %d", name, resp, e.audit.last(), len(e.queue.jobs))
+		}
+		e.want(r, http.StatusOK, webhook.Accepted)
+		if len(e.queue.jobs) != 2 || e.queue.jobs[1].EventID != "Ev2" {
+			t.Fatalf("%s: %+v", name, e.queue.jobs)
+		}
 	}
 }

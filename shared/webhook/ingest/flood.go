@@ -40,7 +40,8 @@ func (s *sender) hit(now time.Time, burst int, every time.Duration) bool {
 }
 
 // tell reports whether one that is not recorded singly is to be recorded, and how
-// many were not since the last time.
+// many were not since the last time. What follows the last record of a flood is
+// never told.
 func (s *sender) tell(now time.Time) (bool, int64) {
 	if s.told.IsZero() || now.Sub(s.told) >= tellEvery || now.Before(s.told) {
 		n := s.suppressed

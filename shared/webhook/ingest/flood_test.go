@@ -115,3 +115,42 @@ func TestRetiredSecretIsTold(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestFloodBeforeAnInstall: what is refused before an install is looked for is
+// limited like what has none.
+func TestFloodBeforeAnInstall(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*ingest.Request)
+		status int
+		code   webhook.Reason
+	}{
+		"method":    {func(r *ingest.Request) { r.Input.Method = "GET" }, http.StatusMethodNotAllowed, webhook.Method},
+		"too large": {func(r *ingest.Request) { r.TooLarge = true }, http.StatusRequestEntityTooLarge, webhook.TooLarge},
+		"base64":    {func(r *ingest.Request) { r.Undecodable = true }, http.StatusBadRequest, webhook.BadPayload},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t)
+			logged := 0
+			e.store.Fail = func(m string) error { logged++; return nil }
+			for n := range 200 {
+				r := e.request(hello, "key one", now)
+				c.change(&r)
+				want := c.status
+				if n >= 60 {
+					want = http.StatusTooManyRequests
+				}
+				if resp := e.in.Handle(t.Context(), r); resp.Status != want {
+					t.Fatalf("request %d: %d, want %d", n, resp.Status, want)
+				}
+				if n == 0 && e.audit.last() != c.code {
+					t.Fatalf("%s", e.audit.last())
+				}
+			}
+			// Thirty, and one that tells of others, twice.
+			if logged != 32 {
+				t.Errorf("%d writes", logged)
+			}
+			e.want(e.request(hello, "key one", now), http.StatusOK, webhook.Accepted)
+		})
+	}
+}

@@ -3,9 +3,10 @@
 // Order: find the install that the path names → verify the raw bytes with that
 // install's secrets → parse → answer a handshake → compare the identity in the
 // body with the install → pick the binding → dedupe → enqueue → acknowledge.
-// Nothing is parsed before it is verified, no secret is searched across
-// installs, and 200 is only said after every event of the request is durably
-// queued or known to need nothing. One event of another tenant refuses the whole
+// Nothing unverified is acted on (a small body without a signature is looked at,
+// to name its record), no secret is searched across installs, and 200 is only said after every event of the request is durably
+// queued or known to need nothing; after seven seconds the rest is left to the
+// vendor's retry. One event of another tenant refuses the whole
 // request. The first event that cannot be stored ends it with 503, so that the
 // order holds; the vendor's retry finds the earlier ones done.
 //
@@ -59,6 +60,10 @@ import (
 
 // MaxBody bounds a webhook body.
 const MaxBody = 1 << 20
+
+// longest is after what time no further event of a request is begun: the vendor's
+// retry goes on with it, which a process that is ended in the middle would not say.
+const longest = 7 * time.Second
 
 // Installs reads installs; not_found if absent.
 type Installs interface {
@@ -339,7 +344,12 @@ func (c *call) dispatch(ctx context.Context) Response {
 		}
 	}
 	var resp Response
+	enough, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
 	for _, c.in = range all {
+		if enough.Err() != nil {
+			return c.later(ctx)
+		}
 		if resp = c.one(ctx); resp.Status != http.StatusOK {
 			return resp
 		}

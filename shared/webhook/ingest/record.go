@@ -35,16 +35,17 @@ type Event struct {
 	Suppressed int64
 }
 
-// unknownInstall collects what is refused before an install is known, so that
-// the refusal costs as much as any other.
+// unknownInstall collects what is refused before an install is known: written as
+// any other refusal is, until a sender has more of them than are recorded.
 const unknownInstall = "_unknown"
 
 // end records why the request ends and makes its answer.
 func (c *call) end(ctx context.Context, code webhook.Reason, outcome session.Outcome) Response {
 	status := statusOf(code, outcome, c.r.Input.Method)
 	var suppressed int64
-	if outcome == session.Refused && (status == http.StatusUnauthorized || code == webhook.HandshakeRefused) {
-		v := c.floods.hit(c.r.Source, c.r.Install, code == webhook.InstallUnknown, c.r.Now)
+	unknown := c.inst.ID == "" || code == webhook.InstallUnknown
+	if outcome == session.Refused && status < 500 && (status == http.StatusUnauthorized || code == webhook.HandshakeRefused || unknown) {
+		v := c.floods.hit(c.r.Source, c.r.Install, unknown, c.r.Now)
 		if v.limited {
 			code, status = webhook.Flood, http.StatusTooManyRequests
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
 	"github.com/latchkey/latchkey/scripts/internal/stack"
+	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
@@ -274,7 +275,11 @@ type auditRow struct{ ID, Action, Target string }
 // audits are the organisation's newest audit rows about a target, the newest first.
 func (t *tenant) audits(c *cell, target string) []auditRow {
 	var page struct{ Items []auditRow }
-	c.need(t.call(c, http.MethodGet, "/audit?limit=100", nil, &page))
+	path := "/api/orgs/" + t.id
+	if t.id == org.Operator {
+		path = "/api/operator"
+	}
+	c.need(t.admin.Call(c.ctx, http.MethodGet, path+"/audit?limit=100", nil, &page))
 	return slices.DeleteFunc(page.Items, func(r auditRow) bool { return target != "" && !strings.HasPrefix(r.Target, target) })
 }
 

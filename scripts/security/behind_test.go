@@ -42,15 +42,15 @@ func boundTwice(c *cell) {
 	c.need(a.call(c, http.MethodPost, "/agents", map[string]any{"name": "Other", "instructions": "x", "model": simChat}, &other))
 	c.need(a.bind(map[string]any{"channel": "C9"}, a.agent))
 	for _, selector := range []map[string]any{{}, {"channel": "C9"}} {
-		c.refused(a.tenant, "binding.ambiguous", func() error { return a.bind(selector, other.ID) })
+		c.refused(a.tenant, "binding.ambiguous", func() int { return stack.Status(a.bind(selector, other.ID)) })
 	}
 }
 
-// refused notes how saving something was refused and the row that tells of it,
+// refused notes with what status something was refused and the row that tells of it,
 // which must be a new one.
-func (c *cell) refused(org *tenant, code string, save func() error) {
+func (c *cell) refused(org *tenant, code string, try func() (status int)) {
 	before := org.audits(c, "")
-	status, audit := stack.Status(save()), ""
+	status, audit := try(), ""
 	var newest string
 	if len(before) > 0 {
 		newest = before[0].ID
@@ -80,7 +80,7 @@ func tokenTwice(c *cell) {
 		if c.provider == taxonomy.Telegram {
 			b.application = a.application
 		}
-		c.refused(org, "install.token_in_use", func() error { return b.call(c, http.MethodPost, "/installs", b.settings(), nil) })
+		c.refused(org, "install.token_in_use", func() int { return stack.Status(b.call(c, http.MethodPost, "/installs", b.settings(), nil)) })
 	}
 	c.accepted(a, a.signed(a.message(said{})))
 	c.answered(a)

@@ -21,7 +21,7 @@ func attacks() map[int]func(*cell) {
 		9: otherSecret, 10: atTime(-10 * time.Minute), 11: atTime(10 * time.Minute), 12: twice, 13: weaker,
 		19: replay, 20: replayWithHeader, 21: otherTenant, 22: unboundTenant, 23: crossedApps, 24: handshakeUnproven, 25: handshakeWrongToken, 26: draft, 27: wrongMethod, 28: tooLarge,
 		29: notJSON, 30: ambiguousJSON, 31: forgedHost, 33: ownMessage, 34: otherBot, 35: botLoop, 36: twoEvents, 37: boundTwice, 38: tokenTwice,
-		39: queueDown, 40: dedupeDown, 41: workerDies, 42: replyLost, 43: foreignReply, 44: tokenRejected, 45: retiredSecret, 47: removed, 48: mediaElsewhere, 49: mediaIsPage, 50: flood,
+		39: queueDown, 40: dedupeDown, 41: workerDies, 42: replyLost, 43: foreignReply, 44: tokenRejected, 45: retiredSecret, 46: refusedStates, 47: removed, 48: mediaElsewhere, 49: mediaIsPage, 50: flood,
 	}
 }
 

@@ -77,7 +77,7 @@ func TestARefusalHasItsOwnRow(t *testing.T) {
 			defer s.Close()
 			c, a := bare(t, rollout.Cell{Status: 409, Audit: code})
 			a.admin = stack.Client{Base: s.URL}
-			c.refused(a.tenant, code, func() error { return a.call(c, http.MethodPost, "/bindings", map[string]any{}, nil) })
+			c.refused(a.tenant, code, func() int { return stack.Status(a.call(c, http.MethodPost, "/bindings", map[string]any{}, nil)) })
 			if good := len(c.problems) == 0; good != tc.good {
 				t.Errorf("%q", c.problems)
 			}

@@ -4,20 +4,24 @@ import (
 	"net/http"
 
 	"github.com/latchkey/latchkey/scripts/internal/stack"
+	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
-// platformApp is an active app of the platform, which holds what verifies. Its team
-// is one that nobody has bound.
-func (c *cell) platformApp() *app {
+// platformApp is an active app of the platform, which holds what verifies, and what
+// change adds. Its team is one that nobody has bound.
+func (c *cell) platformApp(change func(in map[string]any)) *app {
 	a := c.newApp()
-	a.tenant = &tenant{id: "operator", admin: c.operator}
+	a.tenant = &tenant{id: org.Operator, admin: c.operator}
 	in := a.settings()
 	_, sends := a.secretNames()
 	delete(in["secrets"].(map[string]any), sends)
 	delete(in, "mode")
 	if in["config"] = map[string]any{}; c.provider == taxonomy.Slack {
 		in["config"] = map[string]any{"app_id": a.application}
+	}
+	if change != nil {
+		change(in)
 	}
 	var out struct{ ID string }
 	c.need(c.operator.Call(c.ctx, http.MethodPost, "/api/operator/apps", in, &out))
@@ -53,7 +57,7 @@ func (a *app) workspace() *app {
 // unboundTenant: the platform's app hears of a workspace that nobody has bound to it,
 // and of one that an organisation has bound to an app of its own with the same names.
 func unboundTenant(c *cell) {
-	ours := c.platformApp()
+	ours := c.platformApp(nil)
 	bound := ours.workspace()
 	own := c.newApp()
 	if c.provider == taxonomy.Slack {
@@ -83,7 +87,7 @@ func crossedApps(c *cell) {
 		c.hit(own, at("app_"+own.install, own.signed(own.message(said{}))))
 		return
 	}
-	ours := c.platformApp()
+	ours := c.platformApp(nil)
 	bound := ours.workspace()
 	for _, of := range []*app{own, bound} {
 		c.hit(ours, at(ours.install, own.signed(of.message(said{}))))

@@ -136,7 +136,7 @@ func behindTheQueue() []Row {
 		all("reply for another tenant", is(0, "reply.tenant_guard")),
 		all("vendor rejects the token, three times", is(0, "install.token_rejected")),
 		all("secret used after its rotation ended", is(401, "hook.sig_mismatch")),
-		row("OAuth state missing, used or another organisation's", pending("OAuth installs"), none(noConsent), pending("OAuth installs")),
+		row("OAuth state missing, used or another organisation's", is(400, "oauth.state_refused"), none(noConsent), pending("an authorisation page of Meta's that leads back with a state")),
 		all("app removed or token revoked at the vendor", is(200, "install.revoked_by_provider")),
 		all("media at a private address or behind a redirect", is(0, "media.ssrf_refused")),
 		all("media download answers a login page", is(0, "media.not_media")),

@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
+	"github.com/latchkey/latchkey/shared/agent/approval/approvaltest"
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/dynamo"
 	"github.com/latchkey/latchkey/shared/dynamo/dynamotest"
@@ -161,7 +163,9 @@ type step struct {
 	// apart is what may be written without a row: preparation that is nothing
 	// without the write that follows it.
 	apart string
-	keep  func(answer map[string]any)
+	// before makes what the call needs and no route makes.
+	before func()
+	keep   func(answer map[string]any)
 }
 
 // rotationSteps start a change of the vault's key and roll it back after its
@@ -193,6 +197,30 @@ func rotationSteps(s *stack, fx dynamotest.Fixture, ids map[string]string) []ste
 	}
 }
 
+// approvalSteps decide about two calls that wait.
+func approvalSteps(s *stack, fx dynamotest.Fixture, ids map[string]string) []step {
+	const one = "/api/orgs/{org}/approvals/"
+	decide := func(turn, name, decision string) step {
+		return step{route: "POST " + one + "{id}", target: one + "{" + name + "}", body: `{"decision":"` + decision + `","reason":"why not"}`, status: 200, rows: []string{"approval." + decision},
+			apart: table.ApprovalsDue, before: func() {
+				db, err := dynamo.New(fx.Client, fx.Tables)
+				if err != nil {
+					s.Fatal(err)
+				}
+				a := approvaltest.Call(ids["{org}"], turn, s.now)
+				ids["{"+name+"}"] = a.ID
+				if err := db.Approvals().Ask(s.Context(), a, audit.Op{Actor: "function:turn", ID: boot.NewID(s.now), At: s.now}.Row(a.Org, "approval.ask", a.ID)); err != nil {
+					s.Fatal(err)
+				}
+			}, keep: func(map[string]any) {
+				if s.queued == 0 {
+					s.Error("nothing was queued")
+				}
+			}}
+	}
+	return []step{decide("t-1", "approval", "approve"), decide("t-2", "approval2", "refuse")}
+}
+
 // TestEveryChangeIsOneTransactionWithItsRow walks through every changing route
 // of the document on real tables. First no audit row can be written: then the
 // call fails and not one item of any table is another than before. Then it
@@ -218,9 +246,12 @@ func TestEveryChangeIsOneTransactionWithItsRow(t *testing.T) {
 		// Needs a copy that was compared a week ago; the suite of integrations has it.
 		"POST /api/orgs/{org}/integrations/{id}/purge": true,
 	}
-	for _, st := range append(steps(ids), rotationSteps(s, fx, ids)...) {
+	for _, st := range slices.Concat(steps(ids), approvalSteps(s, fx, ids), rotationSteps(s, fx, ids)) {
 		covered[st.route] = true
 		method, _, _ := strings.Cut(st.route, " ")
+		if st.before != nil {
+			st.before()
+		}
 		fill := strings.NewReplacer(slices.Concat([]string{}, pairs(ids))...)
 		target, body := fill.Replace(st.target), fill.Replace(st.body)
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/admin"
 	"github.com/latchkey/latchkey/shared/agent"
+	"github.com/latchkey/latchkey/shared/agent/approval"
 	"github.com/latchkey/latchkey/shared/agent/tool"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/boot"
@@ -47,6 +48,8 @@ type stack struct {
 	keys map[string]string
 	now  time.Time
 	kek  *vaulttest.KEK
+	// queued counts jobs of turns.
+	queued int
 }
 
 func openStack(t *testing.T) *stack {
@@ -84,9 +87,10 @@ func stackOver(t *testing.T, client *dynamodb.Client, tables dynamo.Tables) *sta
 		Orgs: orgs,
 		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Drains: keys, Limits: db.Connections(), Keys: &connectiontest.Vendor{},
 			Prober: &connectiontest.Vendor{}, Providers: connectable(vendors.Entries(), out, nil)},
-		Agents:   &agent.Service{Store: db.Agents()},
-		Tools:    &tool.Service{Store: db.Tools(), Vault: keys, CheckURL: vault.OriginOf, NewID: boot.NewID},
-		Installs: installs, Consent: pages,
+		Agents:    &agent.Service{Store: db.Agents()},
+		Tools:     &tool.Service{Store: db.Tools(), Vault: keys, CheckURL: vault.OriginOf, NewID: boot.NewID},
+		Approvals: &approval.Service{Store: db.Approvals(), Queue: s},
+		Installs:  installs, Consent: pages,
 		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Books: ledger, Alerts: db.Alerts(), Commercial: &commercial.Service{Store: db.Commercial(), Allowance: ledger}, Rebuild: &usage.Rebuilder{Store: db.Ledger(), Journal: db.Ledger()}, LegacyTokens: &legacytokens.Service{Store: db.Legacy(), Balances: ledger, Usage: db.Ledger()}, Prices: db.Prices(), Fields: vaulttest.Fields(), NewID: boot.NewID,
 		Integrations: &integration.Service{Store: db.Integrations(), Seal: seal, Hash: keys, NewID: boot.NewID},
 		Rotations:    &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(context.Context) error { return nil }},
@@ -100,6 +104,12 @@ func stackOver(t *testing.T, client *dynamodb.Client, tables dynamo.Tables) *sta
 	}
 	_ = text.Use(func(b []byte) error { s.keys["operator"] = string(b); return nil })
 	return s
+}
+
+// Send is the queue of turns.
+func (s *stack) Send(context.Context, string, string, []byte) error {
+	s.queued++
+	return nil
 }
 
 func (s *stack) do(status int, who, method, target, body string) map[string]any {

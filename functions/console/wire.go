@@ -8,6 +8,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/admin"
 	"github.com/latchkey/latchkey/shared/agent"
+	"github.com/latchkey/latchkey/shared/agent/approval"
 	"github.com/latchkey/latchkey/shared/agent/tool"
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/boot/adminhttp"
@@ -80,9 +81,10 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 		Connections: &connection.Service{Store: db.Connections(), Vault: keys, Drains: keys, Limits: db.Connections(),
 			Keys: prober, Prober: probe.Remote{Invoker: invoker.Open(env)},
 			Providers: connectable(vendors.Entries(), out, env.Config.EndpointAllow)},
-		Agents:   &agent.Service{Store: agents},
-		Tools:    &tool.Service{Store: db.Tools(), Vault: keys, CheckURL: out.CheckTenantURL, NewID: boot.NewID},
-		Installs: installs, Consent: pages,
+		Agents:    &agent.Service{Store: agents},
+		Tools:     &tool.Service{Store: db.Tools(), Vault: keys, CheckURL: out.CheckTenantURL, NewID: boot.NewID},
+		Approvals: &approval.Service{Store: db.Approvals(), Queue: env.TurnQueue()},
+		Installs:  installs, Consent: pages,
 		Integrations: &integration.Service{Store: db.Integrations(), Seal: seal, Hash: keys, NewID: boot.NewID},
 		Sessions:     db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Books: ledger, Alerts: db.Alerts(), Commercial: &commercial.Service{Store: db.Commercial(), Allowance: ledger}, Rebuild: &usage.Rebuilder{Store: db.Ledger(), Journal: db.Ledger()}, Prices: db.Prices(),
 		LegacyTokens: &legacytokens.Service{Store: db.Legacy(), Balances: ledger, Usage: db.Ledger()},

@@ -42,6 +42,11 @@ type Handler struct {
 	Drains interface {
 		Finish(ctx context.Context, now time.Time) (int, error)
 	}
+	// Approvals expires calls that nobody approved, and sends decisions on that were
+	// not sent.
+	Approvals interface {
+		Finish(ctx context.Context, now time.Time) (int, error)
+	}
 	// Events tells what was found, and sends what the event bus did not take before.
 	Events interface {
 		Send(ctx context.Context, events []outbox.Event) error
@@ -62,6 +67,7 @@ type Answer struct {
 	Unbilled      int `json:"unbilled"`
 	Poison        int `json:"poison"`
 	Drained       int `json:"drained"`
+	Approvals     int `json:"approvals"`
 }
 
 const (
@@ -109,6 +115,10 @@ func (h *Handler) Handle(ctx context.Context, ev events.CloudWatchEvent) (Answer
 		h.Log.ErrorContext(ctx, "probes not handed over", "code", string(fault.CodeOf(probeErr)), "op", fault.As(probeErr).Op)
 	}
 	h.flush(ctx)
+	var waitErr error
+	if a.Approvals, waitErr = h.Approvals.Finish(ctx, ev.Time.UTC()); waitErr != nil {
+		h.Log.ErrorContext(ctx, "decisions not sent on", "code", string(fault.CodeOf(waitErr)), "op", fault.As(waitErr).Op)
+	}
 	h.Replenish.Wake(ctx, ev.Time.UTC())
 	var drainErr error
 	if a.Drained, drainErr = h.Drains.Finish(ctx, ev.Time.UTC()); drainErr != nil {

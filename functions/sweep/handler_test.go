@@ -112,7 +112,8 @@ func TestHandle(t *testing.T) {
 		Found: []credit.Poison{{PK: "R#o#r", SK: "REQ", Reason: "balance_refused", At: ev.Time}}}, ended: 5, closed: credit.CloseReport{Closed: 6}}
 	probes, woken, orders, kept := &fakeProber{n: 4}, &fakeWake{}, &fakeWake{}, &fakeEvents{err: fault.New(fault.LedgerUnavailable, "test", "down")}
 	drains := &fakeDrains{n: 9}
-	h := &Handler{Ledger: f, Drains: drains, Probes: probes, Rotations: woken, Replenish: orders, Events: kept, Log: slog.New(slog.DiscardHandler)}
+	waiting := &fakeDrains{n: 10}
+	h := &Handler{Ledger: f, Drains: drains, Approvals: waiting, Probes: probes, Rotations: woken, Replenish: orders, Events: kept, Log: slog.New(slog.DiscardHandler)}
 	a, err := h.Handle(t.Context(), ev)
 	if err != nil || !f.now.Equal(time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)) {
 		t.Fatalf("%v at %v", err, f.now)
@@ -126,7 +127,7 @@ func TestHandle(t *testing.T) {
 	if !woken.at.Equal(f.now) || !orders.at.Equal(f.now) {
 		t.Errorf("jobs were woken at %v, standing orders at %v", woken.at, orders.at)
 	}
-	if raw, _ := json.Marshal(a); string(raw) != `{"expired":1,"settled":2,"released":3,"grants_expired":5,"probes":4,"months_closed":6,"unbilled":7,"poison":8,"drained":9}` {
+	if raw, _ := json.Marshal(a); string(raw) != `{"expired":1,"settled":2,"released":3,"grants_expired":5,"probes":4,"months_closed":6,"unbilled":7,"poison":8,"drained":9,"approvals":10}` {
 		t.Errorf("answer: %s", raw)
 	}
 	if _, err := h.Handle(t.Context(), events.CloudWatchEvent{}); fault.CodeOf(err) != fault.InvalidRequest {
@@ -136,6 +137,10 @@ func TestHandle(t *testing.T) {
 	drains.n, drains.err = 1, fault.New(fault.LedgerUnavailable, "test", "down")
 	if a, err := h.Handle(t.Context(), ev); err != nil || a.Drained != 1 || !drains.at.Equal(f.now) {
 		t.Errorf("drains down: %+v %v at %v", a, err, drains.at)
+	}
+	waiting.n, waiting.err = 1, fault.New(fault.Unavailable, "test", "down")
+	if a, err := h.Handle(t.Context(), ev); err != nil || a.Approvals != 1 || !waiting.at.Equal(f.now) {
+		t.Errorf("decisions down: %+v %v at %v", a, err, waiting.at)
 	}
 	// Probes that cannot be handed over do not undo what the ledger did.
 	probes.n, probes.err = 1, fault.New(fault.Unavailable, "test", "down")
@@ -172,7 +177,7 @@ func TestMetricsAreLogged(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
 	report := credit.SweepReport{Left: 3, Poisoned: 4, Unbilled: 5, UnbilledAtMost: 6}
 	means := map[string]float64{topology.PoisonMetric: 3, topology.UnbilledMetric: 6}
-	h := &Handler{Ledger: &fakeSweeper{report: report, closed: credit.CloseReport{Mismatches: []credit.Mismatch{{Org: "o", What: "posted"}}}}, Probes: &fakeProber{}, Rotations: &fakeWake{}, Replenish: &fakeWake{}, Drains: &fakeDrains{},
+	h := &Handler{Ledger: &fakeSweeper{report: report, closed: credit.CloseReport{Mismatches: []credit.Mismatch{{Org: "o", What: "posted"}}}}, Probes: &fakeProber{}, Rotations: &fakeWake{}, Replenish: &fakeWake{}, Drains: &fakeDrains{}, Approvals: &fakeDrains{},
 		Events: &fakeEvents{}, Log: slog.New(slog.NewJSONHandler(&log, nil))}
 	if _, err := h.Handle(t.Context(), events.CloudWatchEvent{Time: at}); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 
+	"github.com/latchkey/latchkey/shared/agent/approval"
 	"github.com/latchkey/latchkey/shared/alert"
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/boot/bus"
@@ -40,7 +41,8 @@ func main() {
 	drains := legacytokens.Finisher{Service: &legacytokens.Service{Store: db.Legacy(), Balances: ledger, Usage: store},
 		Drains: db.Legacy(), Actor: "function:" + topology.Sweep, NewID: boot.NewID}
 	h := &Handler{Ledger: ledger, Drains: drains, Rotations: rotations, Replenish: orders, Stage: env.Config.Stage, Log: env.Log,
-		Events: events,
-		Probes: probe.Dispatcher{Queue: db.Connections(), Invoker: functions}}
+		Events:    events,
+		Approvals: &approval.Service{Store: db.Approvals(), Queue: env.TurnQueue()},
+		Probes:    probe.Dispatcher{Queue: db.Connections(), Invoker: functions}}
 	boot.Start(env, h.Handle)
 }

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/agent"
+	"github.com/latchkey/latchkey/shared/agent/approval"
 	"github.com/latchkey/latchkey/shared/agent/tool"
 	"github.com/latchkey/latchkey/shared/alert"
 	"github.com/latchkey/latchkey/shared/audit"
@@ -69,6 +70,7 @@ type Services struct {
 	Connections *connection.Service
 	Agents      *agent.Service
 	Tools       *tool.Service
+	Approvals   *approval.Service
 	Installs    *install.Service
 	Consent     Consents
 	// Integrations opens nothing.

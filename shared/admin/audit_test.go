@@ -37,6 +37,8 @@ func rowsOf() map[string][]string {
 		"PATCH " + base + "/tools/{id}":  {"tool.update"},
 		"DELETE " + base + "/tools/{id}": {"credential.revoke", "tool.delete"},
 
+		"POST " + base + "/approvals/{id}": {"approval.approve"},
+
 		"POST " + base + "/connections": {"connection.create", "credential.create"},
 		"PATCH " + one:                  {"connection.update", "credential.rotate"},
 		"DELETE " + one:                 {"connection.delete", "connection.revoke", "credential.revoke"},

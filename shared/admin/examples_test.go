@@ -36,7 +36,7 @@ func examples(w *world) map[string]example {
 	}
 	get("/api/health", "/api/openapi.json", "/api/catalog", "/api/models", "/api/orgs", base, base+"/keys", base+"/settings", base+"/agents", base+"/agents/{id}", base+"/tools", base+"/tools/{id}", base+"/audit",
 		base+"/connections", base+"/connections/{id}", base+"/installs", base+"/installs/{id}", base+"/installs/{id}/setup", base+"/bindings",
-		base+"/bindings/{id}", base+"/sessions", base+"/sessions/{id}", base+"/sessions/{id}/messages", base+"/turns/{id}", base+"/credits",
+		base+"/bindings/{id}", base+"/approvals", base+"/approvals/{id}", base+"/sessions", base+"/sessions/{id}", base+"/sessions/{id}/messages", base+"/turns/{id}", base+"/credits",
 		base+"/entries", base+"/holds", base+"/legacy-tokens", base+"/legacy-tokens/parity", base+"/alerts", base+"/alerts/settings", base+"/requests/{id}", base+"/billing", base+"/billing/replenish", "/api/operator/billing", "/api/operator/tiers", "/api/operator/prices", "/api/operator/prices/{version}",
 		"/api/operator/audit", "/api/operator/audit/verify", "/api/operator/poison", "/api/operator/unbilled", base+"/audit/verify", base+"/integrations", base+"/integrations/{id}",
 		"/api/operator/rotations", "/api/operator/rotations/{id}", "/api/operator/payments",
@@ -56,7 +56,8 @@ func examples(w *world) map[string]example {
 	add("DELETE", base+"/agents/{id}", "", "")
 
 	add("POST", base+"/tools", "", `{"name":"cancel","description":"Cancels an order","url":"https://shop.example/orders/{id}/cancel?dry={dry}","method":"POST","parameters":{"type":"object","properties":{"id":{"type":"string"},"dry":{"type":"boolean"},"why":{"type":"string"}},"required":["id","dry"]},`+
-		`"headers":{"Authorization":"Bearer `+w.canary()+`"},"timeout_seconds":5,"max_bytes":4096,"integrity":"signed","action":"tool_cancel"}`)
+		`"headers":{"Authorization":"Bearer `+w.canary()+`"},"timeout_seconds":5,"max_bytes":4096,"integrity":"signed","approval":"required","approval_hours":2,"action":"tool_cancel"}`)
+	add("POST", base+"/approvals/{id}", "", `{"decision":"approve","reason":"as agreed"}`)
 	add("PATCH", base+"/tools/{id}", "", `{"description":"Finds an order","timeout_seconds":3}`)
 	add("DELETE", base+"/tools/{id}", "", "")
 

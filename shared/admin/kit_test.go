@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/agent"
+	"github.com/latchkey/latchkey/shared/agent/approval"
+	"github.com/latchkey/latchkey/shared/agent/approval/approvaltest"
 	"github.com/latchkey/latchkey/shared/agent/tool"
 	"github.com/latchkey/latchkey/shared/alert"
 	"github.com/latchkey/latchkey/shared/audit"
@@ -49,19 +51,22 @@ import (
 // and one of everything in acme.
 type world struct {
 	*testing.T
-	api      *API
-	rows     *orgtest.Memory
-	ledger   *fakeLedger
-	alerts   *fakeAlerts
-	terms    *commercial.Service
-	vault    *vault.Vault
-	kek      *vaulttest.KEK
-	jobs     *rotationtest.Memory
-	woken    int
-	sealed   *vaulttest.Store
-	installs *installtest.Memory
-	conns    *connectiontest.Memory
-	vendor   *connectiontest.Vendor
+	api    *API
+	rows   *orgtest.Memory
+	ledger *fakeLedger
+	alerts *fakeAlerts
+	terms  *commercial.Service
+	vault  *vault.Vault
+	kek    *vaulttest.KEK
+	jobs   *rotationtest.Memory
+	woken  int
+	queued int
+	// approvals holds one call that waits.
+	approvals *approvaltest.Memory
+	sealed    *vaulttest.Store
+	installs  *installtest.Memory
+	conns     *connectiontest.Memory
+	vendor    *connectiontest.Vendor
 	// integrations holds the credentials of all kinds too.
 	integrations *integrationtest.Memory
 	keys         map[string]string // by the names of keyNames
@@ -119,6 +124,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{T: t, rows: orgtest.NewMemory(), ledger: &fakeLedger{postings: map[string]credit.Posting{}}, installs: installtest.NewMemory(), integrations: integrationtest.NewMemory(),
 		keys: map[string]string{}, ids: map[string]string{}, now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
 	w.ledger.rows = w.rows
+	w.approvals = &approvaltest.Memory{Rows: w.rows}
 	w.alerts = &fakeAlerts{rows: w.rows}
 	terms := commercialtest.New(w.rows)
 	w.terms = &commercial.Service{Store: terms, Allowance: terms}
@@ -143,8 +149,9 @@ func newWorld(t *testing.T) *world {
 				Capabilities: []taxonomy.Capability{taxonomy.CapText}, CheckKey: func(secret.Text) error { return nil }, CheckURL: func(string) error { return nil }},
 			{ID: taxonomy.OpenAICompatible, DefaultBilling: taxonomy.Private,
 				CheckKey: func(secret.Text) error { return nil }, CheckURL: func(string) error { return nil }}}},
-		Agents: &agent.Service{Store: agents},
-		Tools:  &tool.Service{Store: &fakeTools{m: map[string]tool.Tool{}, rows: w.rows}, Vault: w.vault, CheckURL: vault.OriginOf, NewID: w.newID},
+		Agents:    &agent.Service{Store: agents},
+		Tools:     &tool.Service{Store: &fakeTools{m: map[string]tool.Tool{}, rows: w.rows}, Vault: w.vault, CheckURL: vault.OriginOf, NewID: w.newID},
+		Approvals: &approval.Service{Store: w.approvals, Queue: w},
 		Installs: &install.Service{Store: w.installs, Bindings: w.installs, Vault: w.vault, Index: w.vault, Catalog: catalog.New(catalog.Entries()),
 			Agents: agents, PublicURL: "https://latchkey.example"},
 		Consent:      fakeConsents{w.rows},
@@ -159,6 +166,12 @@ func newWorld(t *testing.T) *world {
 	})
 	w.bootstrap()
 	return w
+}
+
+// Send is the queue of turns.
+func (w *world) Send(context.Context, string, string, []byte) error {
+	w.queued++
+	return nil
 }
 
 func (w *world) newID(time.Time) string { w.n++; return fmt.Sprintf("id%06d", w.n) }
@@ -250,6 +263,11 @@ func (w *world) populate() {
 		w.Fatal(err)
 	}
 	w.ids["sessions"], w.ids["turns"], w.ids["requests"] = "s1", "t1", "r1"
+	waiting := approvaltest.Call("acme", "t1", w.now)
+	if err := w.approvals.Ask(w.Context(), waiting, audit.Op{Actor: "function:turn", ID: "ask1", At: w.now.Add(-time.Minute)}.Row("acme", "approval.ask", waiting.ID)); err != nil {
+		w.Fatal(err)
+	}
+	w.ids["approvals"] = waiting.ID
 	keys := w.kek.Keys()
 	if err := w.jobs.Write(w.Context(), rotation.Write{Job: rotation.Job{ID: "rot1", Kind: rotation.KEK, From: keys[1], To: keys[0], State: rotation.Failed,
 		Pass: 2, Done: 7, FailedCount: 1, Failures: []rotation.Failure{{Org: "acme", Class: taxonomy.AIKey, Credential: "c1", Version: 1, Reason: vault.TagMismatch}},

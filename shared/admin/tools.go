@@ -29,18 +29,24 @@ type toolJSON struct {
 	Method      string         `json:"method"`
 	URL         string         `json:"url"`
 	// Headers are the names of the stored headers.
-	Headers        []string  `json:"headers"`
-	TimeoutSeconds int64     `json:"timeout_seconds"`
-	MaxBytes       int64     `json:"max_bytes"`
-	Integrity      string    `json:"integrity"`
-	Action         string    `json:"action"`
-	CreatedAt      time.Time `json:"created_at"`
-	Version        int64     `json:"version"`
+	Headers        []string `json:"headers"`
+	TimeoutSeconds int64    `json:"timeout_seconds"`
+	MaxBytes       int64    `json:"max_bytes"`
+	Integrity      string   `json:"integrity"`
+	// Approval is none or required; a call waits for ApprovalHours then.
+	Approval      string    `json:"approval"`
+	ApprovalHours int64     `json:"approval_hours,omitempty"`
+	Action        string    `json:"action"`
+	CreatedAt     time.Time `json:"created_at"`
+	Version       int64     `json:"version"`
 }
 
 func toolOut(t tool.Tool) toolJSON {
 	out := toolJSON{ID: t.Name, Name: t.Name, Description: t.Description, Parameters: map[string]any{}, Method: t.Method, URL: t.URL, Headers: orEmpty(t.Headers),
-		TimeoutSeconds: int64(t.Timeout / time.Second), MaxBytes: t.MaxBytes, Integrity: string(t.Integrity), Action: t.Action, CreatedAt: t.CreatedAt.UTC(), Version: t.Version}
+		TimeoutSeconds: int64(t.Timeout / time.Second), MaxBytes: t.MaxBytes, Integrity: string(t.Integrity), Approval: "none", Action: t.Action, CreatedAt: t.CreatedAt.UTC(), Version: t.Version}
+	if t.Approval > 0 {
+		out.Approval, out.ApprovalHours = "required", int64(t.Approval/time.Hour)
+	}
 	_ = json.Unmarshal(t.Parameters, &out.Parameters) // was checked when it was stored
 	return out
 }
@@ -68,6 +74,8 @@ type toolSettings struct {
 	TimeoutSeconds *int64                 `json:"timeout_seconds"`
 	MaxBytes       *int64                 `json:"max_bytes"`
 	Integrity      *string                `json:"integrity"`
+	Approval       *string                `json:"approval"`
+	ApprovalHours  *int64                 `json:"approval_hours"`
 	Action         *string                `json:"action"`
 }
 
@@ -80,6 +88,10 @@ func (b toolSettings) in(c *call, p tool.Patch, parameters *map[string]any) (too
 		// What is out of range stays so, whatever a duration can hold.
 		timeout := time.Duration(min(max(*b.TimeoutSeconds, 0), 1_000)) * time.Second
 		p.Timeout = &timeout
+	}
+	var err error
+	if p.Approval, err = approvalIn(b.Approval, b.ApprovalHours); err != nil {
+		return p, err
 	}
 	if b.Headers != nil {
 		p.NoHeaders, p.Headers = len(*b.Headers) == 0, map[string]secret.Text{}
@@ -96,6 +108,25 @@ func (b toolSettings) in(c *call, p tool.Patch, parameters *map[string]any) (too
 	}
 	p.Parameters = schema
 	return p, nil
+}
+
+// approvalIn is how long calls wait for approval, nil for unchanged.
+func approvalIn(approval *string, hours *int64) (*time.Duration, error) {
+	var wait time.Duration
+	switch {
+	case approval == nil && hours == nil:
+		return nil, nil
+	case approval == nil || *approval == "none" && hours != nil:
+		return nil, malformed("approval_hours", "approval_hours goes with approval: required")
+	case *approval == "required" && hours == nil:
+		wait = tool.DefaultApproval
+	case *approval == "required":
+		// What is out of range stays so, and 0 must not become none.
+		wait = max(time.Duration(min(max(*hours, 0), 1_000))*time.Hour, 1)
+	case *approval != "none":
+		return nil, malformed("approval", "approval is none or required")
+	}
+	return &wait, nil
 }
 
 func createTool(c *call, b newTool) (any, error) {

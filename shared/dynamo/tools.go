@@ -23,14 +23,14 @@ func (db *DB) Tools() Tools { return Tools{db} }
 func encodeTool(t tool.Tool) item {
 	return item{"org": str(t.Org), "name": str(t.Name), "desc": str(t.Description), "par": str(string(t.Parameters)), "meth": str(t.Method), "url": str(t.URL),
 		"hdr": strs(t.Headers), "cred": str(t.Credential), "to": num(int64(t.Timeout / time.Second)), "max": num(t.MaxBytes), "integ": str(string(t.Integrity)),
-		"act": str(t.Action), "at": millis(t.CreatedAt), "v": num(t.Version)}
+		"act": str(t.Action), "apr": num(int64(t.Approval / time.Second)), "at": millis(t.CreatedAt), "v": num(t.Version)}
 }
 
 func decodeTool(it item) (tool.Tool, error) {
 	r := read(it)
 	return tool.Tool{Org: r.str("org"), Name: r.str("name"), Description: r.str("desc"), Parameters: json.RawMessage(r.str("par")), Method: r.str("meth"), URL: r.str("url"),
 		Headers: r.strs("hdr"), Credential: r.str("cred"), Timeout: time.Duration(r.num("to")) * time.Second, MaxBytes: r.num("max"), Integrity: channel.Integrity(r.str("integ")),
-		Action: r.str("act"), CreatedAt: r.time("at"), Version: r.num("v")}, r.err
+		Action: r.str("act"), Approval: time.Duration(r.num("apr")) * time.Second, CreatedAt: r.time("at"), Version: r.num("v")}, r.err
 }
 
 // Tool implements [tool.Store].

@@ -28,7 +28,7 @@ func TestTools(t *testing.T) {
 		return audit.Op{Actor: "key:k", ID: id, At: at}.Row("o1", "tool.test", "look")
 	}
 	one := tool.Tool{Org: "o1", Name: "look", Description: "Looks", Parameters: json.RawMessage(`{"type":"object"}`), Method: "GET", URL: "https://x.example/{a}",
-		Headers: []string{"X-A"}, Credential: "c1", Timeout: 5 * time.Second, MaxBytes: 300, Integrity: channel.Signed, Action: "tool_x", CreatedAt: at, Version: 1}
+		Headers: []string{"X-A"}, Credential: "c1", Timeout: 5 * time.Second, MaxBytes: 300, Integrity: channel.Signed, Action: "tool_x", Approval: 2 * time.Hour, CreatedAt: at, Version: 1}
 	if err := s.CreateTool(t.Context(), one, row("op1")); err != nil {
 		t.Fatal(err)
 	}

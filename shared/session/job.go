@@ -18,6 +18,9 @@ type JobKind string
 const (
 	JobMessage JobKind = "message"
 	JobRevoked JobKind = "revoked"
+	// JobApproval goes on with a conversation after the decision about a call; its
+	// envelope says where, its text what was decided.
+	JobApproval JobKind = "approval"
 )
 
 // jobVersion is the format of queued jobs; another one is refused.
@@ -45,6 +48,8 @@ type Job struct {
 	Envelope   channel.Envelope `json:"envelope"`
 	ReceivedAt time.Time        `json:"received_at"`
 	RequestID  string           `json:"request_id,omitempty"`
+	// Approval is the decided call of a [JobApproval].
+	Approval string `json:"approval,omitempty"`
 }
 
 // Key is the routing key of the job's conversation.
@@ -77,8 +82,8 @@ func DecodeJob(b []byte) (Job, error) {
 	}
 	ok := j.Version == jobVersion && table.ValidID(j.Org) && table.ValidID(j.Install) && j.EventID != ""
 	switch j.Kind {
-	case JobMessage:
-		ok = ok && table.ValidID(j.AgentID) && j.Envelope.Space != "" && !j.Envelope.Empty()
+	case JobMessage, JobApproval:
+		ok = ok && (j.Kind == JobApproval) == (j.Approval != "") && (j.Approval == "" || table.ValidID(j.Approval)) && table.ValidID(j.AgentID) && j.Envelope.Space != "" && !j.Envelope.Empty()
 	case JobRevoked:
 	default:
 		ok = false

@@ -120,6 +120,8 @@ type Role string
 const (
 	User      Role = "user"
 	Assistant Role = "assistant"
+	// Notice is what happened beside the talk, such as the decision about a call.
+	Notice Role = "notice"
 )
 
 // Message is one message of a session.

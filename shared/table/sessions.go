@@ -40,6 +40,20 @@ func Outbox(org, turn string, part int) Key {
 	return Key{"TURN#" + org + "#" + turn, fmt.Sprintf("OUT#%03d", part)}
 }
 
+// Approval is a call of a tool that waits for a person, or waited.
+func Approval(org, id string) Key { return Key{"APPROVALS#" + org, id} }
+
+// Approvals matches the partitions of all calls that wait.
+const Approvals = "APPROVALS#*"
+
+// ApprovalDue says when something has to be done about such a call.
+func ApprovalDue(at time.Time, org, id string) Key {
+	return Key{ApprovalsDue, fmt.Sprintf("%013d#%s#%s", at.UnixMilli(), org, id)}
+}
+
+// ApprovalsDue is the partition of what is to be done about calls that wait.
+const ApprovalsDue = "APPROVALSDUE"
+
 // Step is something stored on the way to a turn's answer.
 func Step(org, turn string, n int) Key {
 	return Key{"TURN#" + org + "#" + turn, fmt.Sprintf("STEP#%03d", n)}

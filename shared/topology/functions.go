@@ -87,11 +87,14 @@ func console() Function {
 		Name: Console, MemoryMB: 256, Timeout: 29 * time.Second,
 		Routes:  []string{"ANY /api/{proxy+}", "GET /oauth/{provider}/begin", "POST /oauth/{provider}/begin", "GET /oauth/{provider}/callback"},
 		Invokes: []string{Conform, Rotate},
+		Sends:   []string{TurnQueue},
 		Tables: []TableAccess{
 			// BatchGetItem plans a request as the callers do, to explain it.
 			{Table: table.Config, Actions: []string{"BatchGetItem", "BatchWriteItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"}},
 			{Table: table.Vault, Actions: []string{"BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query"}},
 			{Table: table.Sessions, Actions: []string{"GetItem", "Query"}},
+			// Decisions about calls that wait.
+			{Table: table.Sessions, Actions: []string{"DeleteItem", "PutItem"}, Keys: []string{table.Approvals, table.ApprovalsDue}},
 			// BatchGetItem reads open holds, and what clients of an agency drew.
 			{Table: table.Ledger, Actions: []string{"BatchGetItem", "ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
 			{Table: table.Usage, Actions: []string{"GetItem", "Query"}},
@@ -102,7 +105,7 @@ func console() Function {
 			{Actions: []string{"GenerateDataKey"}, Classes: taxonomy.CredentialClasses()},
 			{Actions: []string{"GenerateMac"}},
 		},
-		Environment: Environment{Tables: true, Vault: true, PublicURL: true, Providers: true, Channels: true},
+		Environment: Environment{Tables: true, Vault: true, TurnQueue: true, PublicURL: true, Providers: true, Channels: true},
 	}
 }
 
@@ -173,7 +176,11 @@ func sweep() Function {
 		Name: Sweep, MemoryMB: 256, Timeout: 55 * time.Second, Schedule: time.Minute,
 		// Billing looks after standing orders to buy credits: it has the keys.
 		Invokes: []string{Billing, Conform, Rotate},
+		// Decisions about calls that wait.
+		Sends: []string{TurnQueue},
 		Tables: []TableAccess{
+			{Table: table.Sessions, Actions: []string{"DeleteItem", "PutItem", "Query"}, Keys: []string{table.ApprovalsDue}},
+			{Table: table.Sessions, Actions: []string{"GetItem", "PutItem"}, Keys: []string{table.Approvals}},
 			// Of the configuration it sees only which probes are due.
 			{Table: table.Config, Actions: []string{"Query"}, Index: true, Keys: []string{table.ProbesDue}},
 			// It tells callers how many balance shards to use.
@@ -190,7 +197,7 @@ func sweep() Function {
 			{Table: table.Vault, Actions: []string{"GetItem", "Query"}, Keys: []string{"ROT"}},
 		},
 		Events:      true,
-		Environment: Environment{Tables: true},
+		Environment: Environment{Tables: true, TurnQueue: true},
 	}
 }
 

@@ -51,6 +51,10 @@ func (in *invocation) operation(c *client) (operation, error) {
 	if err != nil {
 		return op, err
 	}
+	for field, value := range in.cmd.sets {
+		setField(body, field, value)
+		takesBody = true
+	}
 	fields := len(body)
 	for i := range in.cmd.flags {
 		o := &in.cmd.flags[i]

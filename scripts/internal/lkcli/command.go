@@ -58,6 +58,8 @@ type command struct {
 	list, paged bool
 	field       string
 	columns     []string
+	// sets are fields of the body that the command's name says.
+	sets map[string]string
 	// wrap makes a body file that is an array into an object with this field.
 	wrap string
 	// documents are fields that people copy, shown as JSON.

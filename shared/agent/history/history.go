@@ -146,8 +146,11 @@ func Transcript(summary string, fold []session.Message, budget int64) string {
 }
 
 func speaker(r session.Role) string {
-	if r == session.Assistant {
+	switch r {
+	case session.Assistant:
 		return "Assistant"
+	case session.Notice:
+		return "Notice"
 	}
 	return "Person"
 }

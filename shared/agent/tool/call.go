@@ -38,6 +38,8 @@ const (
 	NoCredits        Status = "insufficient_credits"
 	Denied           Status = "billing_denied"
 	TooMany          Status = "too_many_calls"
+	NotApproved      Status = "not_approved"
+	TooManyWaiting   Status = "too_many_waiting"
 )
 
 // Result is what a model is told of a call.
@@ -67,17 +69,9 @@ type Caller struct {
 // Call calls a tool once. The context bounds it beside the tool's own timeout; key
 // is the Idempotency-Key.
 func (c Caller) Call(ctx context.Context, t Tool, arguments, key string) Result {
-	schema, err := ParseSchema(t.Parameters)
-	if err != nil {
-		return Result{BadArguments, "The tool's declaration cannot be read."}
-	}
-	args, wrong := schema.Check(arguments)
-	if wrong != "" {
-		return Result{BadArguments, "The tool was not called: " + wrong + "."}
-	}
-	link, body, ok := t.request(args)
-	if !ok {
-		return Result{BadArguments, "The tool was not called: an argument cannot be part of its address."}
+	link, body, bad := t.prepare(arguments)
+	if bad != "" {
+		return Result{BadArguments, bad}
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
@@ -105,6 +99,30 @@ func (c Caller) Call(ctx context.Context, t Tool, arguments, key string) Result 
 	}
 	defer func() { _ = resp.Body.Close() }()
 	return t.read(ctx, resp, values)
+}
+
+// Accepts reports whether the tool can be called with these arguments, else the result
+// that such a call has.
+func (t Tool) Accepts(arguments string) (Result, bool) {
+	_, _, bad := t.prepare(arguments)
+	return Result{BadArguments, bad}, bad == ""
+}
+
+// prepare makes the request's address and body; bad says why there is none.
+func (t Tool) prepare(arguments string) (link string, body []byte, bad string) {
+	schema, err := ParseSchema(t.Parameters)
+	if err != nil {
+		return "", nil, "The tool's declaration cannot be read."
+	}
+	args, wrong := schema.Check(arguments)
+	if wrong != "" {
+		return "", nil, "The tool was not called: " + wrong + "."
+	}
+	link, body, ok := t.request(args)
+	if !ok {
+		return "", nil, "The tool was not called: an argument cannot be part of its address."
+	}
+	return link, body, ""
 }
 
 // sign adds the stored headers and returns their values, to be masked.

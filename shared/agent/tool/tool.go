@@ -65,7 +65,10 @@ type Tool struct {
 	// Integrity is the least that the message must have been verified by.
 	Integrity channel.Integrity
 	// Action is the platform action whose price a call has.
-	Action    string
+	Action string
+	// Approval is how long a call waits for a person to approve it; 0 = a call needs
+	// no approval.
+	Approval  time.Duration
 	CreatedAt time.Time
 	Version   int64
 }
@@ -117,6 +120,9 @@ const (
 	maxHeaders     = 8
 	maxHeaderValue = 4096
 	defaultTimeout = 10 * time.Second
+	// DefaultApproval is how long a call waits unless the tool says otherwise.
+	DefaultApproval = 24 * time.Hour
+	maxApproval     = 7 * 24 * time.Hour
 	// MaxTimeout bounds one call.
 	MaxTimeout      = 20 * time.Second
 	defaultMaxBytes = 16 << 10
@@ -135,6 +141,8 @@ type Patch struct {
 	MaxBytes    *int64
 	Integrity   *string
 	Action      *string
+	// Approval is 0 for none.
+	Approval *time.Duration
 }
 
 // Create makes a tool. Errors: invalid_request, conflict, vault_unavailable.
@@ -225,6 +233,7 @@ func (s *Service) apply(ctx context.Context, op audit.Op, t Tool, oldOrigin stri
 	set(&t.Timeout, p.Timeout)
 	set(&t.MaxBytes, p.MaxBytes)
 	set(&t.Action, p.Action)
+	set(&t.Approval, p.Approval)
 	if p.Integrity != nil {
 		t.Integrity = channel.Integrity(*p.Integrity)
 	}
@@ -305,6 +314,8 @@ func (t Tool) check() error {
 		return invalid("max_bytes", "max_bytes is 256 to 65536")
 	case t.Integrity != "" && t.Integrity != channel.Signed:
 		return invalid("integrity", "integrity is signed, or empty for any verified message")
+	case t.Approval != 0 && (t.Approval < time.Hour || t.Approval > maxApproval):
+		return invalid("approval_hours", "a call waits 1 to 168 hours for its approval")
 	case !strings.HasPrefix(t.Action, "tool_") || !table.ValidID(t.Action):
 		return invalid("action", "the action is the name of a priced platform action that begins with tool_")
 	}

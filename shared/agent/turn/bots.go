@@ -17,8 +17,8 @@ const roomTries = 6
 // not want it or the conversation has had enough of them. What it counts is stored
 // with said, in the same write; only the beginning of a pause costs one of its own.
 func (x *run) bots(ctx context.Context, conversation session.Session) (counted string, stop *end) {
-	if x.turn.Appended {
-		return "", nil // an earlier run of the turn counted it
+	if x.turn.Appended || x.job.Kind == session.JobApproval {
+		return "", nil // an earlier run of the turn counted it; nobody spoke
 	}
 	e := x.job.Envelope
 	if e.IsBot && !x.install.Policy.Admits(e) {

@@ -49,7 +49,7 @@ func (x *run) converse(ctx context.Context, q AnswerRequest) (Answer, error) {
 // rounds are the stored answers with calls and their results, and what the last
 // one was served with.
 func (x *run) rounds() (out []Round, pin session.Pin, err error) {
-	for _, s := range x.turn.Steps {
+	for _, s := range x.allSteps() {
 		switch s.Kind {
 		case session.StepCalls:
 			var c calling
@@ -73,7 +73,7 @@ func callsOf(m model.Message) []model.ToolCall {
 	return r.ToolCalls()
 }
 
-// firstCalls is the first stored answer with calls, zero if there is none.
+// firstCalls is the turn's own first stored answer with calls, zero if there is none.
 func (x *run) firstCalls() session.Step {
 	k := slices.IndexFunc(x.turn.Steps, func(s session.Step) bool { return s.Kind == session.StepCalls })
 	if k < 0 {
@@ -84,7 +84,7 @@ func (x *run) firstCalls() session.Step {
 
 // results counts the calls that were dealt with.
 func (x *run) results() (n int) {
-	for _, s := range x.turn.Steps {
+	for _, s := range x.allSteps() {
 		if s.Kind == session.StepResult {
 			n++
 		}
@@ -161,6 +161,13 @@ func (x *run) callTool(ctx context.Context, offered []tool.Tool, c model.ToolCal
 	case !offered[k].Allows(x.job.Envelope.Integrity):
 		x.record(ctx, IntegrityRefused, offered[k].Name)
 		return tool.Result{Status: tool.IntegrityRefused, Text: "The tool was not called: it may not be used from this channel, whose messages are not signed."}, nil, nil
+	}
+	if offered[k].Approval > 0 {
+		if r, ok, err := x.approved(ctx, offered[k], c, n); !ok {
+			return r, nil, err
+		}
+	}
+	switch {
 	case !timeFor(ctx, offered[k].Timeout):
 		return tool.Result{}, nil, fault.New(fault.Unavailable, "turn.callTool", "no time is left to call a tool")
 	}

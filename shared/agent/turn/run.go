@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/latchkey/latchkey/shared/agent/approval"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/fault"
@@ -28,6 +29,10 @@ type run struct {
 	// voice is what an answer is to be spoken with, mute that this run does not.
 	voice string
 	mute  bool
+	// approval is the decided call that the turn goes on with, before are the steps of
+	// the turns that waited for it.
+	approval *approval.Approval
+	before   []session.Step
 	// paused is how long the run has waited for the vendor.
 	paused time.Duration
 }
@@ -87,6 +92,9 @@ func (x *run) steps(ctx context.Context) *end {
 			return again(err)
 		}
 		if _, stop := x.guard(ctx); stop != nil {
+			return stop
+		}
+		if stop := x.decided(ctx); stop != nil {
 			return stop
 		}
 		if stop := x.answer(ctx); stop != nil {
@@ -181,7 +189,7 @@ func (x *run) answer(ctx context.Context) *end {
 		return stop
 	}
 	x.voice = x.voiceOf(a)
-	heard := x.message(session.User, x.said(), x.d.Now())
+	heard := x.message(x.speaks(), x.said(), x.d.Now())
 	heard.Loop = counted
 	if err := x.d.Transcript.Append(ctx, x.turn, heard); err != nil {
 		return again(err)
@@ -208,7 +216,10 @@ func (x *run) refused(ctx context.Context, err error) *end {
 	if f.RequestID != "" {
 		x.turn.RequestIDs = merge(x.turn.RequestIDs, []string{f.RequestID})
 	}
+	var w *waits
 	switch {
+	case errors.As(err, &w):
+		return x.suspend(ctx, w)
 	case errors.Is(err, session.ErrFenced), f.Retryable(), f.Code == fault.Internal:
 		return again(err)
 	case f.Code == fault.InsufficientCredits:

@@ -1,6 +1,7 @@
 package turn_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,6 +25,8 @@ type scripted struct {
 	calls [][]string
 	// insists makes it call tools although it may not any more.
 	insists bool
+	// args are those of its calls, if set.
+	args string
 }
 
 func (m *scripted) Answer(_ context.Context, q turn.AnswerRequest) (turn.Answer, error) {
@@ -36,10 +39,11 @@ func (m *scripted) Answer(_ context.Context, q turn.AnswerRequest) (turn.Answer,
 	}
 	n := len(q.Rounds)
 	a := turn.Answer{RequestIDs: []string{fmt.Sprintf("req%d", n+1)}, Receipt: []byte(fmt.Sprintf("receipt%d", n+1)), Pin: session.Pin{Model: fmt.Sprintf("p/m%d", n)}}
+	args := cmp.Or(m.args, fmt.Sprintf(`{"n":%d}`, n))
 	if n < len(m.calls) && (!q.NoCalls || m.insists) {
 		a.Message.Role = neutral.RoleAssistant
 		for i, name := range m.calls[n] {
-			a.Message.Parts = append(a.Message.Parts, neutral.Part{Kind: neutral.PartToolCall, Call: &neutral.ToolCall{ID: fmt.Sprintf("call%d", i), Name: name, Args: fmt.Sprintf(`{"n":%d}`, n), Signature: "sig"}})
+			a.Message.Parts = append(a.Message.Parts, neutral.Part{Kind: neutral.PartToolCall, Call: &neutral.ToolCall{ID: fmt.Sprintf("call%d", i), Name: name, Args: args, Signature: "sig"}})
 		}
 		a.Text = "let me see"
 		return a, nil

@@ -22,7 +22,9 @@
 // model is asked again, at most 8 times and for at most 16 calls. A later run of the
 // turn goes on behind what is stored, so a tool whose result is stored is never
 // called again; one whose run died in between is, with the same key. A tool that
-// demands a signed message is refused on one that was not.
+// demands a signed message is refused on one that was not. A call that a person has to
+// approve ends the turn with a message that says so; the decision is an event of its
+// own, whose turn goes on with the stored rounds and makes the call, or not.
 //
 // A failure that may pass is returned for another try. One that cannot ends the
 // turn without a reply and is recorded. Where credits or a price are missing, or a
@@ -193,6 +195,8 @@ const (
 	// ToolCalled has the call's status as detail, IntegrityRefused the tool's name.
 	ToolCalled       Code = "tool.called"
 	IntegrityRefused Code = "tool.integrity_refused"
+	// ApprovalAsked has the tool's name as detail.
+	ApprovalAsked Code = "tool.approval_asked"
 )
 
 // Pages reports whether somebody has to look at it at once: something made a job
@@ -227,6 +231,7 @@ type Deps struct {
 	Model      Model
 	Speech     Speech
 	Tools      Tools
+	Approvals  Approvals
 	Secrets    Secrets
 	Catalog    install.Catalog
 	// HTTP is the guarded egress client; BaseURL is a vendor's API, Media the client

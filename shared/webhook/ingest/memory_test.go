@@ -286,3 +286,19 @@ func TestManyInstalls(t *testing.T) {
 		t.Fatalf("%d secrets read", asked)
 	}
 }
+
+// TestRotatedSecretAnswersNoHandshake: nor does it verify what asks for no receipt.
+func TestRotatedSecretAnswersNoHandshake(t *testing.T) {
+	e := newEnv(t)
+	e.warm()
+	e.secrets.values["i1"] = []secret.Text{secret.FromString("key two")}
+	e.set(func(*install.Install) {})
+	e.want(e.request(`{"type":"url_verification","challenge":"c"}`, "key one", now), http.StatusUnauthorized, webhook.SigMismatch)
+}
+
+// TestEventTwiceInARequest: the second finds the first one queued.
+func TestEventTwiceInARequest(t *testing.T) {
+	e := newBatchEnv(t)
+	e.warm()
+	e.want(e.request(event("Ev1", "1.1", "T1")+"\n"+event("Ev1", "1.1", "T1"), "key one", now), http.StatusOK, webhook.Duplicate)
+}

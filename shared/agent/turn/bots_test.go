@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/agent/turn"
 	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/session"
 )
@@ -222,5 +224,26 @@ func TestRoomIsCountedOnce(t *testing.T) {
 	failing, times = "Room", 1000
 	if r := e.deliver(e.rooted(5, false), 2); !r.Retry || len(e.model.asked) != 5 {
 		t.Errorf("%+v, asked %d", r, len(e.model.asked))
+	}
+}
+
+// TestSuspectStaysOne: where the vendor says nothing of bots, what a pause swallows is
+// remembered of its author, so that a clock does not become a person in it.
+func TestSuspectStaysOne(t *testing.T) {
+	e := newEnv(t)
+	entries := catalog.Entries()
+	for k := range entries {
+		entries[k].Anonymous = true
+	}
+	e.deps.Catalog = catalog.New(entries)
+	e.run = turn.New(e.deps)
+	for n := range 24 {
+		j := e.message(fmt.Sprintf("EvC%d", n), fmt.Sprintf("tick %d", n))
+		j.ReceivedAt = start.Add(time.Duration(n) * 30 * time.Second)
+		e.deliver(j, 1)
+	}
+	// Seven until it is regular, three in a row, and after ten minutes three more.
+	if len(e.model.asked) > 13 {
+		t.Errorf("asked %d", len(e.model.asked))
 	}
 }

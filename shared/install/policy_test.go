@@ -1,0 +1,39 @@
+package install
+
+import (
+	"testing"
+
+	"github.com/latchkey/latchkey/shared/channel"
+)
+
+// TestAdmits: what the adapters drop anyway is no turn by policy either.
+func TestAdmits(t *testing.T) {
+	said := channel.Envelope{Space: "C1", Actor: "U1", Text: "x", IsBot: true}
+	with := func(change func(*channel.Envelope)) channel.Envelope {
+		e := said
+		change(&e)
+		return e
+	}
+	for name, c := range map[string]struct {
+		policy BotMessages
+		e      channel.Envelope
+		want   bool
+	}{
+		"default": {"", said, false}, "none": {BotsNone, said, false}, "all": {BotsAll, said, true}, "unknown": {"yes", said, false},
+		"mentions":          {BotsMentions, said, false},
+		"mentions, direct":  {BotsMentions, with(func(e *channel.Envelope) { e.Direct = true }), true},
+		"mentions, by name": {BotsMentions, with(func(e *channel.Envelope) { e.Mention = true }), true},
+		"its own":           {BotsAll, with(func(e *channel.Envelope) { e.SelfAuthored = true }), false},
+		"with a recording":  {BotsAll, with(func(e *channel.Envelope) { e.Media = []channel.Attachment{{}} }), false},
+		"without an author": {BotsAll, with(func(e *channel.Envelope) { e.Actor = "" }), false},
+		"without text":      {BotsAll, with(func(e *channel.Envelope) { e.Text = "" }), false},
+		"without a place":   {BotsAll, with(func(e *channel.Envelope) { e.Space = "" }), false},
+	} {
+		if got := (Policy{BotMessages: c.policy}).Admits(c.e); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if p := (Policy{BotMessages: BotsAll}).merge(Policy{}); p.BotMessages != BotsAll {
+		t.Errorf("what a change leaves out is %q", p.BotMessages)
+	}
+}

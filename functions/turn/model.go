@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/latchkey/latchkey/shared/agent/turn"
@@ -103,8 +104,8 @@ func (m metered) Answer(ctx context.Context, q turn.AnswerRequest) (turn.Answer,
 	if err != nil {
 		return turn.Answer{}, err
 	}
-	answer, err := m.gateway.Complete(ctx, caller, gateway.Query{RequestID: id, Agent: q.Agent.ID, Body: []byte(id),
-		Pin: route.Pin{Model: q.Pin.Model, Connection: q.Pin.Connection}}, conversation(q))
+	answer, err := m.complete(ctx, caller, q, gateway.Query{RequestID: id, Agent: q.Agent.ID, Body: []byte(id),
+		Pin: route.Pin{Model: q.Pin.Model, Connection: q.Pin.Connection}})
 	if err != nil {
 		if !carried { // what an earlier answer holds is the turn's to give back
 			m.release(ctx, posting)
@@ -124,6 +125,26 @@ func (m metered) Answer(ctx context.Context, q turn.AnswerRequest) (turn.Answer,
 		out.Message = answer.Response.Message
 	}
 	return out, nil
+}
+
+// complete asks for a whole answer, as a stream where its growth is shown.
+func (m metered) complete(ctx context.Context, caller *gateway.Caller, q turn.AnswerRequest, how gateway.Query) (*gateway.Answer, error) {
+	r := conversation(q)
+	if q.Grown == nil {
+		return m.gateway.Complete(ctx, caller, how, r)
+	}
+	r.Stream = true
+	s, err := m.gateway.Stream(ctx, caller, how, r)
+	if err != nil {
+		return nil, err
+	}
+	var text strings.Builder
+	return s.Collect(func(ev model.Event) {
+		if ev.Kind == model.EventText && ev.Text != "" {
+			text.WriteString(ev.Text)
+			q.Grown(text.String())
+		}
+	})
 }
 
 // posting is what is held for posting the answer: by an earlier answer of the turn,

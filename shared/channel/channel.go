@@ -203,6 +203,17 @@ type Adapter interface {
 	Send(ctx context.Context, c Call, out Outgoing) (id string, failure *Failure)
 }
 
+// Editor is an adapter whose vendor lets a posted message be replaced.
+type Editor interface {
+	// Edit replaces a message that Send posted, once. It may be repeated: a message
+	// that reads so already is replaced. Refused with [MessageGone] means that
+	// somebody deleted it.
+	Edit(ctx context.Context, c Call, out Outgoing, id string) *Failure
+}
+
+// MessageGone is the code of an edit of a message that is there no more.
+const MessageGone = "message_gone"
+
 // SecretField is one secret of an install.
 type SecretField struct {
 	Name  string

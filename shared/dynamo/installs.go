@@ -38,7 +38,7 @@ func encodeInstall(i install.Install) item {
 	}
 	return item{
 		"id": str(i.ID), "org": str(i.Org), "prov": str(string(i.Provider)), "mode": str(string(i.Mode)), "app": str(i.App), "label": str(i.Label),
-		"st": str(string(i.State)), "was": str(string(i.Before)), "cfg": mapping(config), "url": str(i.PublicURL), "bots": str(string(i.Policy.BotMessages)),
+		"st": str(string(i.State)), "was": str(string(i.Before)), "cfg": mapping(config), "url": str(i.PublicURL), "bots": str(string(i.Policy.BotMessages)), "strm": str(string(i.Policy.Streaming)),
 		"sec": list(secrets...), "claims": list(claims...), "at": millis(i.CreatedAt), "mod": millis(i.UpdatedAt), "v": num(i.Version), "rej": num(i.Rejections),
 	}
 }
@@ -61,7 +61,7 @@ func decodeInstall(it item) (install.Install, error) {
 	r := read(it)
 	i := install.Install{ID: r.str("id"), Org: r.str("org"), Provider: taxonomy.Channel(r.str("prov")), Mode: install.Mode(r.str("mode")), App: r.str("app"),
 		Label: r.str("label"), State: install.State(r.str("st")), Before: install.State(r.str("was")), Config: webhook.Config{},
-		PublicURL: r.str("url"), Policy: install.Policy{BotMessages: install.BotMessages(r.str("bots"))}, CreatedAt: r.time("at"), UpdatedAt: r.time("mod"), Version: r.num("v"), Rejections: r.num("rej")}
+		PublicURL: r.str("url"), Policy: install.Policy{BotMessages: install.BotMessages(r.str("bots")), Streaming: install.Streaming(r.str("strm"))}, CreatedAt: r.time("at"), UpdatedAt: r.time("mod"), Version: r.num("v"), Rejections: r.num("rej")}
 	errs := []error{}
 	config := read(r.sub("cfg"))
 	for name := range config.it {

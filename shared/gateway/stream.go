@@ -30,6 +30,9 @@ type ChatStream struct {
 	// nothing comes after them.
 	pending []model.Event
 	over    bool
+	// defers: the outcome of a whole answer is kept and not recorded.
+	defers  bool
+	outcome Outcome
 }
 
 // Info describes how the request was served.
@@ -165,8 +168,34 @@ func (s *ChatStream) finish(o Outcome) {
 	}
 	s.finished = true
 	o.Usage, o.ProviderRequestID = s.current(), s.requestID
+	if s.defers && (o.Reason == "" || o.Reason == string(model.FinishCreditExhausted)) {
+		s.meter.join()
+		s.outcome = o
+		return
+	}
 	// The meter reports what could not be written.
 	_ = s.meter.Finish(s.ctx, o)
+}
+
+// Collect reads the answer to its end and hands it over unrecorded, as
+// [Gateway.Complete] does; told hears of each event before the next is read. An answer
+// that breaks off is recorded as far as it came, and the error returned. It closes the
+// stream.
+func (s *ChatStream) Collect(told func(model.Event)) (*Answer, error) {
+	defer func() { _ = s.Close() }()
+	s.defers = true
+	var b model.Builder
+	for {
+		ev, err := s.Next()
+		if err == io.EOF {
+			return &Answer{Response: b.Response(), meter: s.meter, outcome: s.outcome}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		b.Add(ev)
+		told(ev)
+	}
 }
 
 // current is what has been used so far.

@@ -17,22 +17,45 @@ const (
 // default.
 type Policy struct {
 	BotMessages BotMessages `json:"bot_messages"`
+	Streaming   Streaming   `json:"streaming"`
 }
+
+// Streaming says how an answer is shown while it is made.
+type Streaming string
+
+// Choices.
+const (
+	StreamOff   Streaming = "off"
+	StreamEdits Streaming = "edits" // one message that grows
+)
 
 // effective is the policy with its defaults written out.
 func (p Policy) effective() Policy {
 	if p.BotMessages == "" {
 		p.BotMessages = BotsNone
 	}
+	if p.Streaming == "" {
+		p.Streaming = StreamOff
+	}
 	return p
 }
 
-func (p Policy) check() error {
-	switch p.effective().BotMessages {
+func (p Policy) check(e channel.Entry) error {
+	p = p.effective()
+	switch p.BotMessages {
 	case BotsNone, BotsMentions, BotsAll:
-		return nil
+	default:
+		return invalid("policy.bot_messages", "bot_messages is none, mentions or all")
 	}
-	return invalid("policy.bot_messages", "bot_messages is none, mentions or all")
+	_, edits := e.Adapter.(channel.Editor)
+	switch {
+	case p.Streaming == StreamOff:
+	case p.Streaming != StreamEdits:
+		return invalid("policy.streaming", "streaming is off or edits")
+	case !edits:
+		return invalid("policy.streaming", "messages of this channel cannot be edited, so streaming stays off")
+	}
+	return nil
 }
 
 // Bots reports whether any message of another bot may start a turn.
@@ -42,6 +65,9 @@ func (p Policy) Bots() bool { return p.BotMessages == BotsAll || p.BotMessages =
 func (p Policy) merge(q Policy) Policy {
 	if q.BotMessages != "" {
 		p.BotMessages = q.BotMessages
+	}
+	if q.Streaming != "" {
+		p.Streaming = q.Streaming
 	}
 	return p
 }

@@ -1,6 +1,8 @@
 package install
 
 import (
+	"context"
+	"strings"
 	"testing"
 
 	"github.com/latchkey/latchkey/shared/channel"
@@ -35,5 +37,34 @@ func TestAdmits(t *testing.T) {
 	}
 	if p := (Policy{BotMessages: BotsAll}).merge(Policy{}); p.BotMessages != BotsAll {
 		t.Errorf("what a change leaves out is %q", p.BotMessages)
+	}
+}
+
+type plain struct{ channel.Adapter }
+
+type editor struct{ channel.Adapter }
+
+func (editor) Edit(context.Context, channel.Call, channel.Outgoing, string) *channel.Failure {
+	return nil
+}
+
+// TestStreamingNeedsEdits: what a channel cannot do is refused when it is wished for.
+func TestStreamingNeedsEdits(t *testing.T) {
+	for _, c := range []struct {
+		adapter channel.Adapter
+		policy  Streaming
+		want    string
+	}{
+		{plain{}, "", ""}, {plain{}, StreamOff, ""}, {editor{}, StreamEdits, ""},
+		{plain{}, StreamEdits, "messages of this channel cannot be edited, so streaming stays off"},
+		{editor{}, "chunks", "streaming is off or edits"},
+	} {
+		err := Policy{Streaming: c.policy}.check(channel.Entry{Adapter: c.adapter})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%T %q: %v", c.adapter, c.policy, err)
+		}
+	}
+	if p := (Policy{Streaming: StreamEdits, BotMessages: BotsAll}).merge(Policy{Streaming: StreamOff}); p.Streaming != StreamOff || p.BotMessages != BotsAll {
+		t.Errorf("%+v", p)
 	}
 }

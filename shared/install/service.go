@@ -217,7 +217,7 @@ func (s *Service) apply(i Install, e channel.Entry, p Patch) (Install, error) {
 		}
 	}
 	if p.Policy != nil {
-		if err := p.Policy.check(); err != nil {
+		if err := p.Policy.check(e); err != nil {
 			return i, err
 		}
 		i.Policy = i.Policy.merge(*p.Policy)

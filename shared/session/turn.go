@@ -70,6 +70,8 @@ const (
 	StepSummary StepKind = "summary"
 	// StepCalls is an answer of the model that calls tools; Data holds it.
 	StepCalls StepKind = "calls"
+	// StepDraft says where the growing answer is shown; the last one counts.
+	StepDraft StepKind = "draft"
 	// StepResult is what became of one call; Data holds what the model is told.
 	StepResult StepKind = "result"
 )

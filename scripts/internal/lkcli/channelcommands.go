@@ -7,6 +7,7 @@ func installFlags() []option {
 		opt(text, "label", ""), opt(secrets, "secrets", "NAME=- (standard input) or NAME=@FILE, repeated").as("secret"),
 		opt(pairs, "config", "NAME=VALUE, repeated; a name given twice is a list"), opt(text, "public_url", "as configured at the vendor"),
 		opt(text, "policy.bot_messages", "which messages of other bots start a turn: none (default), mentions or all"),
+		opt(text, "policy.streaming", "how an answer is shown while it is made: off (default) or edits, one message that grows (Slack, Telegram)"),
 	}
 }
 

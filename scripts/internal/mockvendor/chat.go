@@ -209,8 +209,8 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *Call, q *chat
 		send(map[string]any{"tool_calls": []any{toolCall(q, 0)}}, nil)
 	} else {
 		for i, part := range parts {
-			if i > 0 && pause > 0 {
-				time.Sleep(pause)
+			if i > 0 && max(pause, sc.Pace) > 0 {
+				time.Sleep(max(pause, sc.Pace))
 			}
 			if r.Context().Err() != nil {
 				return

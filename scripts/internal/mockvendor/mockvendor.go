@@ -66,6 +66,8 @@ type Post struct {
 	Voice int `json:"voice,omitempty"`
 	// Entities are a Telegram message's.
 	Entities json.RawMessage `json:"entities,omitempty"`
+	// Before are the texts that were replaced by edits, oldest first.
+	Before []string `json:"before,omitempty"`
 }
 
 // Sign is a sign that an answer is being made.
@@ -110,6 +112,7 @@ type Server struct {
 	calls   []*Call
 	checks  []*Call
 	posts   []Post
+	limited int // edits to refuse
 	signs   []Sign
 	fail    *Failure
 	failGet *Failure
@@ -139,6 +142,8 @@ func New() *Server {
 	s.mux.HandleFunc("POST /v1/audio/speech", s.speak)
 	s.mux.HandleFunc("/tool/{name}", s.tool)
 	s.mux.HandleFunc("POST /api/chat.postMessage", s.postMessage)
+	s.mux.HandleFunc("POST /api/chat.update", s.slackUpdate)
+	s.mux.HandleFunc("POST /telegram/{bot}/editMessageText", s.telegramEdit)
 	s.mux.HandleFunc("POST /api/assistant.threads.setStatus", s.slackStatus)
 	s.mux.HandleFunc("POST /telegram/{bot}/sendMessage", s.telegramMessage)
 	s.mux.HandleFunc("POST /telegram/{bot}/sendChatAction", s.telegramAction)

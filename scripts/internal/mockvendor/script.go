@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Declare says how a chat answer tells its usage.
@@ -34,6 +35,8 @@ type Script struct {
 	// per word.
 	Text   string
 	Chunks int
+	// Pace is the time between the parts of a stream.
+	Pace time.Duration
 	// Barrier holds the call, at AfterChunk after At chunks (1 if 0).
 	Barrier *Barrier
 	At      int

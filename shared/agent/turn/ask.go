@@ -21,7 +21,7 @@ func (x *run) resume(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return x.redraft()
 }
 
 // committed records what a receipt is for. Another outcome that was recorded first
@@ -52,7 +52,12 @@ func (x *run) request(a agent.Agent, pin session.Pin, step string) AnswerRequest
 
 // call asks the model.
 func (x *run) call(ctx context.Context, q AnswerRequest) (Answer, error) {
-	got, err := x.d.Model.Answer(ctx, q)
+	grown, leave := x.growing(ctx, q)
+	q.Grown = grown
+	got, err := func() (Answer, error) {
+		defer leave()
+		return x.d.Model.Answer(ctx, q)
+	}()
 	if err == nil && len(got.Receipt) > MaxReceipt {
 		return got, fault.New(fault.Internal, "turn.call", "internal error, try again later")
 	}

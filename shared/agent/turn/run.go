@@ -33,6 +33,8 @@ type run struct {
 	// the turns that waited for it.
 	approval *approval.Approval
 	before   []session.Step
+	// draft is the message that the growing answer is shown in.
+	draft draft
 	// paused is how long the run has waited for the vendor.
 	paused time.Duration
 }
@@ -148,22 +150,30 @@ func (x *run) posted(ctx context.Context) error {
 // guard reads the install again and refuses unless it is the active one that
 // the message was verified with.
 func (x *run) guard(ctx context.Context) (install.Install, *end) {
+	i, entry, stop := x.check(ctx)
+	if stop == nil {
+		x.entry, x.install = entry, i
+	}
+	return i, stop
+}
+
+// check is guard for what runs beside the turn.
+func (x *run) check(ctx context.Context) (i install.Install, entry channel.Entry, stop *end) {
 	i, _, err := x.d.Installs.Install(ctx, x.job.Install)
 	if fault.CodeOf(err) == fault.NotFound {
-		return i, &end{code: InstallInactive}
+		return i, entry, &end{code: InstallInactive}
 	}
 	if err != nil {
-		return i, again(err)
+		return i, entry, again(err)
 	}
 	entry, ok := x.d.Catalog.Find(i.Provider)
 	if !ok || i.Org != x.job.Org || i.Provider != x.job.Envelope.Provider || !entry.SameTenant(i.Config, x.job.Identity) {
-		return i, &end{code: TenantGuard}
+		return i, entry, &end{code: TenantGuard}
 	}
 	if i.State != install.Active {
-		return i, &end{code: InstallInactive}
+		return i, entry, &end{code: InstallInactive}
 	}
-	x.entry, x.install = entry, i
-	return i, nil
+	return i, entry, nil
 }
 
 // answer asks the model and stores what it said.
@@ -232,6 +242,11 @@ func (x *run) refused(ctx context.Context, err error) *end {
 		return x.plan(ctx, NoticeSetup, "", session.Pin{})
 	}
 	x.unheld(ctx)
+	if x.draft.State == draftPosted {
+		// Half an answer must not stand there as if it were one.
+		x.turn.Notice = string(f.Code)
+		return x.plan(ctx, NoticeBroken, "", session.Pin{})
+	}
 	return &end{code: Ended, detail: string(f.Code)}
 }
 
@@ -248,6 +263,7 @@ func (x *run) plan(ctx context.Context, text string, role session.Role, pin sess
 		}
 		parts = append(parts, session.Part{Part: i + 1, State: session.Planned, Text: p.Text, Format: p.Format, Spoken: p.Plain})
 	}
+	x.redirect(parts)
 	m := session.Message{}
 	if role != "" {
 		x.aloud(parts)
@@ -259,6 +275,9 @@ func (x *run) plan(ctx context.Context, text string, role session.Role, pin sess
 		return again(err)
 	}
 	x.turn.Planned, x.turn.State, x.parts = true, session.TurnAnswered, parts
+	if len(parts) > 0 && parts[0].State == session.Unknown {
+		x.record(ctx, ReplyUnknown, interrupted)
+	}
 	return nil
 }
 

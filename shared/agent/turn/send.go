@@ -36,6 +36,16 @@ func (x *run) sendParts(ctx context.Context) *end {
 	for k := range x.parts {
 		switch p := x.parts[k]; p.State {
 		case session.Claimed:
+			if p.ProviderMessageID != "" {
+				// A message that is replaced twice reads the same.
+				if err := x.move(ctx, k, session.Planned, "", interrupted, p.Fence); err != nil {
+					return again(err)
+				}
+				if stop := x.sendWhole(ctx, k); stop != nil {
+					return stop
+				}
+				continue
+			}
 			if err := x.move(ctx, k, session.Unknown, "", interrupted, p.Fence); err != nil {
 				return again(err)
 			}
@@ -44,16 +54,21 @@ func (x *run) sendParts(ctx context.Context) *end {
 			// An earlier run was stopped here and did not come to its end.
 			return x.drop(ctx, k+1, stopped(x.parts[k]))
 		case session.Planned:
-			stop := x.sendPart(ctx, k)
-			for stop != nil && stop.pause && x.pause(ctx, stop.after) {
-				stop = x.sendPart(ctx, k)
-			}
-			if stop != nil {
+			if stop := x.sendWhole(ctx, k); stop != nil {
 				return stop
 			}
 		}
 	}
 	return nil
+}
+
+// sendWhole sends one planned part and waits for the vendor where that asks for it.
+func (x *run) sendWhole(ctx context.Context, k int) *end {
+	stop := x.sendPart(ctx, k)
+	for stop != nil && stop.pause && x.pause(ctx, stop.after) {
+		stop = x.sendPart(ctx, k)
+	}
+	return stop
 }
 
 // stopped is the end that an earlier run had come to when it gave up a part.
@@ -79,7 +94,10 @@ func (x *run) pause(ctx context.Context, d time.Duration) bool {
 // move changes part k in the store and then here.
 func (x *run) move(ctx context.Context, k int, to session.PartState, id, code string, fence int64) error {
 	next := x.parts[k]
-	next.State, next.ProviderMessageID, next.Code, next.Fence = to, id, code, fence
+	next.State, next.Code, next.Fence = to, code, fence
+	if id != "" {
+		next.ProviderMessageID = id
+	}
 	if err := x.d.Turns.Move(ctx, x.turn, x.parts[k], next); err != nil {
 		return err
 	}
@@ -107,12 +125,9 @@ func (x *run) sendPart(ctx context.Context, k int) *end {
 	if err := x.claimPart(ctx, k, voice.Receipt); err != nil {
 		return again(err)
 	}
-	to := x.job.Envelope.ReplyTo
-	if to == "" {
-		to = x.job.Envelope.Space
-	}
-	out := channel.Outgoing{To: to, Thread: x.job.Envelope.Thread, Text: x.parts[k].Text, Format: x.parts[k].Format, TurnID: x.turn.ID, Part: x.parts[k].Part, Voice: voice.Audio}
-	id, failure := x.entry.Adapter.Send(sending, channel.Call{HTTP: x.d.HTTP, Media: x.d.Media(i.Provider), BaseURL: x.d.BaseURL(i.Provider), Token: token, Config: i.Config}, out)
+	out := x.outgoing(x.parts[k])
+	out.Voice = voice.Audio
+	id, failure := x.post(sending, channel.Call{HTTP: x.d.HTTP, Media: x.d.Media(i.Provider), BaseURL: x.d.BaseURL(i.Provider), Token: token, Config: i.Config}, x.parts[k], out)
 	// What happened must be stored although the run's own time is up.
 	storing, stopStoring := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer stopStoring()

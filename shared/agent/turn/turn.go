@@ -26,6 +26,10 @@
 // approve ends the turn with a message that says so; the decision is an event of its
 // own, whose turn goes on with the stored rounds and makes the call, or not.
 //
+// Where the install wants it, one message shows the answer while the model writes it
+// and then is its first part: that it may be there is stored before it is posted, its
+// id behind it, so whoever continues the turn edits it and posts no second one.
+//
 // A failure that may pass is returned for another try. One that cannot ends the
 // turn without a reply and is recorded. Where credits or a price are missing, or a
 // recording was not understood, people get one short notice instead of silence,
@@ -83,6 +87,9 @@ type AnswerRequest struct {
 	NoCalls bool
 	// Rounds are the answers with calls that the turn has had, with their results.
 	Rounds []Round
+	// Grown hears the text so far whenever more has come, and returns at once; nil
+	// where nobody looks.
+	Grown func(text string)
 	// Held is the receipt of the first of them: what it holds for posting goes over
 	// to this answer.
 	Held []byte
@@ -187,6 +194,7 @@ const (
 	TenantGuard     Code = "reply.tenant_guard"
 	ReplyUnknown    Code = "reply.unknown"
 	ReplyRefused    Code = "reply.refused"
+	EditFailed      Code = "reply.edit_failed"
 	TokenRejected   Code = "install.token_rejected"
 	Uncounted       Code = "install.rejection_uncounted"
 	Revoked         Code = "install.revoked_by_provider"
@@ -275,6 +283,12 @@ const (
 	lease = 150 * time.Second
 	// reserve is kept of the deadline to store and send the answer.
 	reserve = 20 * time.Second
+	// editEvery is the least time between two states of a growing answer (Telegram:
+	// about one message a second per chat; Slack: chat.update 50 a minute and more;
+	// core.telegram.org/bots/faq, docs.slack.dev/apis/web-api/rate-limits, read
+	// 2026-11), maxEdits how many are shown.
+	editEvery = 1200 * time.Millisecond
+	maxEdits  = 60
 	// sendTime is how much time one send may take.
 	sendTime = 10 * time.Second
 	// maxPause is how long a vendor that asks for a pause is waited for within the
@@ -301,6 +315,9 @@ const (
 	maxAnswer = 100_000
 	maxParts  = 25
 )
+
+// NoticeBroken replaces an answer that was shown while it grew and has no end.
+const NoticeBroken = "I couldn't finish this answer. Please ask me again."
 
 // NoticeSetup is sent when something has no price that needs one.
 const NoticeSetup = "I can't answer right now: this service is not set up completely. Please tell whoever runs it, then ask me again."

@@ -22,6 +22,9 @@ var certainty = map[string]channel.Certainty{
 	"is_archived":                 channel.Refused,
 	"msg_too_long":                channel.Refused,
 	"no_text":                     channel.Refused,
+	channel.MessageGone:           channel.Refused,
+	"cant_update_message":         channel.Refused,
+	"edit_window_closed":          channel.Refused,
 	"restricted_action":           channel.Refused,
 	"thread_not_found":            channel.Refused,
 	"cannot_reply_to_message":     channel.Refused,
@@ -53,17 +56,12 @@ func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (
 	if out.Voice != nil {
 		return sendVoice(ctx, c, out)
 	}
-	text, marked := shown(out)
-	body := map[string]any{
-		"channel": out.To, "text": text, "mrkdwn": marked, "link_names": false,
-		"unfurl_links": false, "unfurl_media": false,
-		"metadata": map[string]any{"event_type": "latchkey_reply",
-			"event_payload": map[string]any{"turn_id": out.TurnID, "part": out.Part}},
-	}
+	q := body(out)
+	q["unfurl_links"], q["unfurl_media"] = false, false
 	if out.Thread != "" {
-		body["thread_ts"] = out.Thread
+		q["thread_ts"] = out.Thread
 	}
-	o, f := call(ctx, c, "chat.postMessage", body)
+	o, f := call(ctx, c, "chat.postMessage", q)
 	if f != nil {
 		return "", f
 	}
@@ -72,6 +70,26 @@ func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (
 		return "", &channel.Failure{Certainty: channel.Ambiguous, Code: "answer_without_ts"}
 	}
 	return ts, nil
+}
+
+// body is what posting and editing a message have in common.
+func body(out channel.Outgoing) map[string]any {
+	text, marked := shown(out)
+	return map[string]any{
+		"channel": out.To, "text": text, "mrkdwn": marked, "link_names": false,
+		"metadata": map[string]any{"event_type": "latchkey_reply",
+			"event_payload": map[string]any{"turn_id": out.TurnID, "part": out.Part}},
+	}
+}
+
+// Edit implements [channel.Editor] with chat.update, which takes the bot's own
+// messages and needs no scope beside chat:write (docs.slack.dev/reference/methods/chat.update,
+// read 2026-11). Slack tells of it in a message_changed event, which starts nothing.
+func (Adapter) Edit(ctx context.Context, c channel.Call, out channel.Outgoing, id string) *channel.Failure {
+	q := body(out)
+	q["ts"] = id
+	_, f := call(ctx, c, "chat.update", q)
+	return f
 }
 
 // call makes one Web API call. Slack answers 200 with ok and error.
@@ -91,12 +109,16 @@ func answered(r vendorapi.Reply) (channel.Object, *channel.Failure) {
 	if r.Body.Bool("ok") {
 		return r.Body, nil
 	}
-	if _, said := r.Body["ok"].(bool); !said {
+	if _, told := r.Body["ok"].(bool); !told {
 		return nil, &channel.Failure{Certainty: channel.Ambiguous, Code: "answer_malformed"}
 	}
 	f = &channel.Failure{Certainty: channel.Refused, Code: "refused"}
-	if k, known := certainty[r.Body.Str("error")]; known {
-		f.Certainty, f.Code = k, r.Body.Str("error")
+	said := r.Body.Str("error")
+	if said == "message_not_found" {
+		said = channel.MessageGone
+	}
+	if k, known := certainty[said]; known {
+		f.Certainty, f.Code = k, said
 	}
 	f.TokenRejected = tokenErrors[f.Code]
 	if f.Certainty == channel.RateLimited {

@@ -18,28 +18,51 @@ func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (
 	if out.Voice != nil {
 		return sendVoice(ctx, c, out)
 	}
-	chat, ok := number(out.To)
-	if !ok {
-		return "", &channel.Failure{Certainty: channel.Refused, Code: "chat_malformed"}
-	}
-	body := map[string]any{"chat_id": chat, "text": out.Text, "link_preview_options": map[string]any{"is_disabled": true}}
+	more := map[string]any{}
 	if out.Thread != "" {
-		if body["message_thread_id"], ok = number(out.Thread); !ok {
+		var ok bool
+		if more["message_thread_id"], ok = number(out.Thread); !ok {
 			return "", &channel.Failure{Certainty: channel.Refused, Code: "topic_malformed"}
 		}
 	}
-	if out.Format != "" {
-		body["entities"] = json.RawMessage(out.Format)
-	}
-	o, f := call(ctx, c, "sendMessage", body)
-	if f != nil && f.Code == entitiesRefused && out.Format != "" {
-		delete(body, "entities")
-		o, f = call(ctx, c, "sendMessage", body)
-	}
+	o, f := text(ctx, c, "sendMessage", out, more)
 	if f != nil {
 		return "", f
 	}
 	return posted(o)
+}
+
+// Edit implements [channel.Editor] with editMessageText. A text that stands there
+// already is answered with an error, which is success here
+// (core.telegram.org/bots/api#editmessagetext, read 2026-11).
+func (Adapter) Edit(ctx context.Context, c channel.Call, out channel.Outgoing, id string) *channel.Failure {
+	message, ok := number(id)
+	if !ok {
+		return &channel.Failure{Certainty: channel.Refused, Code: "message_malformed"}
+	}
+	_, f := text(ctx, c, "editMessageText", out, map[string]any{"message_id": message})
+	if f != nil && f.Code == notModified {
+		return nil
+	}
+	return f
+}
+
+// text makes a call that shows a text; body holds what is the call's own.
+func text(ctx context.Context, c channel.Call, method string, out channel.Outgoing, body map[string]any) (channel.Object, *channel.Failure) {
+	chat, ok := number(out.To)
+	if !ok {
+		return nil, &channel.Failure{Certainty: channel.Refused, Code: "chat_malformed"}
+	}
+	body["chat_id"], body["text"], body["link_preview_options"] = chat, out.Text, map[string]any{"is_disabled": true}
+	if out.Format != "" {
+		body["entities"] = json.RawMessage(out.Format)
+	}
+	o, f := call(ctx, c, method, body)
+	if f != nil && f.Code == entitiesRefused && out.Format != "" {
+		delete(body, "entities")
+		o, f = call(ctx, c, method, body)
+	}
+	return o, f
 }
 
 func posted(o channel.Object) (string, *channel.Failure) {
@@ -70,6 +93,9 @@ const tokenMark = "{token}"
 // their like (github.com/tdlib/telegram-bot-api/issues/165, read 2026-11).
 const entitiesRefused = "entities_refused"
 
+// notModified is our word for "message is not modified".
+const notModified = "not_modified"
+
 // call makes one Bot API call. Errors have ok false, error_code, a text and
 // parameters (core.telegram.org/bots/api#making-requests, read 2026-11).
 func call(ctx context.Context, c channel.Call, method string, body map[string]any) (channel.Object, *channel.Failure) {
@@ -93,8 +119,8 @@ func answered(r vendorapi.Reply) (channel.Object, *channel.Failure) {
 		return nil, &channel.Failure{Certainty: channel.Refused, Code: "forbidden"}
 	}
 	if f := r.Failure(); f != nil {
-		if r.Status == http.StatusBadRequest && strings.Contains(strings.ToLower(r.Body.Str("description")), "entit") {
-			f.Code = entitiesRefused
+		if r.Status == http.StatusBadRequest {
+			f.Code = badRequest(strings.ToLower(r.Body.Str("description")), f.Code)
 		}
 		return nil, f
 	}
@@ -102,4 +128,17 @@ func answered(r vendorapi.Reply) (channel.Object, *channel.Failure) {
 		return nil, &channel.Failure{Certainty: channel.Ambiguous, Code: "answer_malformed"}
 	}
 	return r.Body, nil
+}
+
+// badRequest finds the words that mean something to us in Telegram's text.
+func badRequest(said, otherwise string) string {
+	switch {
+	case strings.Contains(said, "message is not modified"):
+		return notModified
+	case strings.Contains(said, "message to edit not found"):
+		return channel.MessageGone
+	case strings.Contains(said, "entit"):
+		return entitiesRefused
+	}
+	return otherwise
 }

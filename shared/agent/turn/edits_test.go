@@ -344,6 +344,11 @@ func TestInstallIsAskedBeforeItGrows(t *testing.T) {
 		i, _, _ := e.installs.Install(e.Context(), "i1")
 		_ = revoker{e.installs}.RevokedByVendor(e.Context(), audit.Op{}, i)
 		e.model.asked[0].Grown("the")
+		select {
+		case <-b.ended:
+			t.Error("it was shown")
+		case <-time.After(200 * time.Millisecond):
+		}
 	}
 	e.deliver(e.job, 1)
 	e.said(b, nil, nil)

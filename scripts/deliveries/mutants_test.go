@@ -28,7 +28,7 @@ func mutants() []mutant {
 				`ConditionExpression: aws.String("#fc = :fc OR #fc <> :fc"), ExpressionAttributeNames: names, ExpressionAttributeValues: values}},` + "\n\t\t\t{Update: update},"},
 			{`aws.String("#st = :was AND #fc = :wasfc")`, `aws.String("(#st = :was AND #fc = :wasfc) OR #st <> :was OR #fc <> :wasfc")`}}}, "2 replies were seen", "plain"},
 		{mutate.Change{Name: "nothing is sent and its outcome unknown", Functions: []string{"turn"}, File: "shared/agent/turn/send.go", Edits: [][2]string{
-			{"id, failure := x.entry.Adapter.Send(sending, ", "id, failure := func(context.Context, channel.Call, channel.Outgoing) (string, *channel.Failure) {\n" +
+			{"id, failure := x.post(sending, ", "id, failure := func(context.Context, channel.Call, session.Part, channel.Outgoing) (string, *channel.Failure) {\n" +
 				"\t\treturn \"\", &channel.Failure{Certainty: channel.Ambiguous}\n\t}(sending, "}}}, "the outbox says unknown", "plain"},
 		{mutate.Change{Name: "every message has a group of its own", Functions: []string{"webhook"}, File: "shared/webhook/ingest/ingest.go", Edits: [][2]string{
 			{"c.d.Queue.Send(ctx, job.Key().Hash(), ", "c.d.Queue.Send(ctx, session.QueueID(c.inst.ID, receipt.EventID), "}}}, " groups", "plain"},

@@ -41,7 +41,7 @@ func (s *suite) want(err error, code fault.Code, param string) {
 func sample(id, org string) install.Install {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 8e6, time.UTC)
 	return install.Install{ID: id, Org: org, Provider: "chat", Mode: install.Platform, App: "app_1", Label: "L", State: install.Verifying, Before: install.Draft,
-		Config: webhook.Config{"app": {"A"}, "keys": {"k1", "k2"}}, PublicURL: "https://x.example/h", CreatedAt: at, UpdatedAt: at, Version: 1,
+		Config: webhook.Config{"app": {"A"}, "keys": {"k1", "k2"}}, PublicURL: "https://x.example/h", Policy: install.Policy{BotMessages: install.BotsAll, Streaming: install.StreamEdits}, CreatedAt: at, UpdatedAt: at, Version: 1,
 		Secrets: []install.Secret{{Name: "sign", Fingerprint: "f", Hint: "h"}, {Name: "sign", RetireAt: at}},
 		Claims:  []install.Claim{{Field: "config.team", App: "A" + id, Tenant: "T"}, {Field: "secrets.token", Token: "h" + id}}}
 }

@@ -97,10 +97,13 @@ func refusedStates(c *cell) {
 	if n := mine.installs(c) + theirs.installs(c); n > 0 {
 		c.bad("%d installs by refused states", n)
 	}
+	// A browser that does not forget the state when it is told to.
+	kept, ours := c.browser(), &url.URL{Scheme: "http", Host: strings.TrimPrefix(c.BaseURL, "http://"), Path: "/"}
+	kept.Jar.SetCookies(ours, here.Jar.Cookies(ours))
 	if got := here.open(http.MethodGet, back); got.status != http.StatusOK || mine.installs(c) != 1 {
 		c.bad("the state that counts: %d %s", got.status, got.body)
 	}
-	refused(mine, here, back)
+	refused(mine, kept, back)
 	c.need(c.advance(11 * time.Minute))
 	refused(theirs, there, foreign)
 	if n := mine.installs(c) + theirs.installs(c); n != 1 {

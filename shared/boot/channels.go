@@ -38,6 +38,18 @@ func (e *Env) ChannelAPI(out *egress.Egress) (client *http.Client, base func(tax
 	return out.Vendor(hosts...), func(c taxonomy.Channel) string { return bases[c] }
 }
 
+// ChannelData returns where each channel's vendor is asked for files, empty where
+// that is its API.
+func (e *Env) ChannelData() func(taxonomy.Channel) string {
+	bases := map[taxonomy.Channel]string{}
+	for _, c := range catalog.Entries() {
+		if bases[c.ID] = c.DataBase; e.Config.DataBases[c.ID] != "" {
+			bases[c.ID] = e.Config.DataBases[c.ID]
+		}
+	}
+	return func(c taxonomy.Channel) string { return bases[c] }
+}
+
 // ChannelMedia returns, for each channel, the client that reaches where the files of
 // its vendor lie and nothing else: an address that a vendor's answer names must not
 // get another vendor's token.

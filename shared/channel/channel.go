@@ -122,12 +122,14 @@ type Envelope struct {
 }
 
 // Call is what an adapter gets for one call to the vendor. HTTP is the guarded
-// egress client without transport retries; BaseURL has no trailing slash. Media is
-// the same for the vendor's [Entry.MediaHosts] only.
+// egress client without transport retries; BaseURL and DataURL, that of
+// [Entry.DataBase], have no trailing slash. Media is the same for the vendor's
+// [Entry.MediaHosts] only.
 type Call struct {
 	HTTP    *http.Client
 	Media   *http.Client
 	BaseURL string
+	DataURL string
 	Token   secret.Text
 	// Config holds the install's settings.
 	Config webhook.Config
@@ -278,6 +280,8 @@ type Entry struct {
 	// names that a token may be sent to.
 	APIBase string
 	Hosts   []string
+	// DataBase is where its files are asked for, if that is not the API.
+	DataBase string
 	// MediaHosts are the exact host names that its files lie at, and that the token
 	// may be sent to for them.
 	MediaHosts []string

@@ -58,6 +58,11 @@ func APIVar(c taxonomy.Channel) string {
 	return "LATCHKEY_" + strings.ToUpper(c.API()) + "_API_URL"
 }
 
+// DataAPIVar is the variable that moves where a vendor's files are asked for.
+func DataAPIVar(c taxonomy.Channel) string {
+	return "LATCHKEY_" + strings.ToUpper(c.API()) + "_DATA_API_URL"
+}
+
 // Needs says what one function reads beyond the stage.
 type Needs struct {
 	Tables    bool
@@ -96,6 +101,7 @@ type Config struct {
 	Functions     map[string]string // name in the topology -> deployed name
 	Platform      map[taxonomy.Provider]PlatformCredential
 	APIBases      map[taxonomy.Channel]string // only those that differ from the vendor's
+	DataBases     map[taxonomy.Channel]string // the same, of files
 	EndpointAllow []string                    // host:port
 	Payments      Payments
 }
@@ -198,7 +204,7 @@ func (l *loader) payments(c *Config) {
 
 func (l *loader) egress(c *Config, needs Needs) {
 	c.Platform = map[taxonomy.Provider]PlatformCredential{}
-	c.APIBases = map[taxonomy.Channel]string{}
+	c.APIBases, c.DataBases = map[taxonomy.Channel]string{}, map[taxonomy.Channel]string{}
 	for _, p := range needs.Providers {
 		pc := PlatformCredential{
 			VaultRef: l.optional(PlatformVar(p, "SECRET")),
@@ -217,9 +223,11 @@ func (l *loader) egress(c *Config, needs Needs) {
 		}
 	}
 	for _, ch := range needs.Channels {
-		if base := l.localOnly(c.Stage, APIVar(ch)); base != "" {
-			c.APIBases[ch] = strings.TrimRight(base, "/")
-			l.allowHost(c, APIVar(ch), base)
+		for name, bases := range map[string]map[taxonomy.Channel]string{APIVar(ch): c.APIBases, DataAPIVar(ch): c.DataBases} {
+			if base := l.localOnly(c.Stage, name); base != "" {
+				bases[ch] = strings.TrimRight(base, "/")
+				l.allowHost(c, name, base)
+			}
 		}
 	}
 	if len(needs.Providers)+len(needs.Channels) == 0 {

@@ -80,6 +80,7 @@ type Channel string
 
 // Channels that are implemented.
 const (
+	LINE     Channel = "line"
 	Slack    Channel = "slack"
 	Telegram Channel = "telegram"
 	WhatsApp Channel = "whatsapp"

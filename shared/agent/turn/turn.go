@@ -242,11 +242,13 @@ type Deps struct {
 	Approvals  Approvals
 	Secrets    Secrets
 	Catalog    install.Catalog
-	// HTTP is the guarded egress client; BaseURL is a vendor's API, Media the client
-	// that reaches where a vendor's files lie, and nothing else.
+	// HTTP is the guarded egress client; BaseURL is a vendor's API, DataURL where its
+	// files are asked for if that is another; Media is the client that reaches where
+	// a vendor's files lie, and nothing else.
 	HTTP     *http.Client
 	Media    func(taxonomy.Channel) *http.Client
 	BaseURL  func(taxonomy.Channel) string
+	DataURL  func(taxonomy.Channel) string
 	Recorder Recorder
 	Now      func() time.Time
 	// Wait returns after d, or with false as soon as ctx ends.

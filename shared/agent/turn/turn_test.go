@@ -200,7 +200,7 @@ func newEnv(t *testing.T) *env {
 		t.Fatal(err)
 	}
 	e.deps = turn.Deps{Installs: e.installs, Revoker: revoker{e.installs}, Agents: e.agents, Turns: e.store, Transcript: e.store, Rooms: e.store, Model: e.model,
-		Secrets: e.tokens, Catalog: catalog.New(catalog.Entries()), HTTP: server.Client(), Media: func(taxonomy.Channel) *http.Client { return nil }, BaseURL: func(taxonomy.Channel) string {
+		Secrets: e.tokens, Catalog: catalog.New(catalog.Entries()), HTTP: server.Client(), Media: func(taxonomy.Channel) *http.Client { return nil }, DataURL: func(taxonomy.Channel) string { return "" }, BaseURL: func(taxonomy.Channel) string {
 			if e.onSend != nil {
 				e.onSend()
 			}

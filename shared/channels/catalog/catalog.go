@@ -3,6 +3,7 @@ package catalog
 
 import (
 	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/channels/line"
 	"github.com/latchkey/latchkey/shared/channels/slack"
 	"github.com/latchkey/latchkey/shared/channels/telegram"
 	"github.com/latchkey/latchkey/shared/channels/whatsapp"
@@ -12,6 +13,7 @@ import (
 // Entries returns all channels, sorted by ID.
 func Entries() []channel.Entry {
 	return []channel.Entry{
+		line.Entry(),
 		slack.Entry(),
 		telegram.Entry(),
 		whatsapp.Entry(),

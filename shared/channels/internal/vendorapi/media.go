@@ -95,6 +95,8 @@ func fetched(resp *http.Response, from *url.URL, limit int64) *channel.MediaFail
 	case status == http.StatusTooManyRequests, status >= 500:
 		r := Reply{Status: status, Header: resp.Header}
 		return &channel.MediaFailure{Code: channel.MediaUnavailable, Retry: true, RetryAfter: r.RateLimited(0).RetryAfter}
+	case status == http.StatusAccepted:
+		return &channel.MediaFailure{Code: channel.MediaUnavailable, Retry: true} // being prepared
 	case status == http.StatusRequestEntityTooLarge:
 		return failed(channel.MediaTooLarge)
 	case status != http.StatusOK:

@@ -107,6 +107,7 @@ func start(ctx context.Context, functions string) (*world, error) {
 		OnDelivery: w.delivered, Env: map[string]string{
 			"LATCHKEY_PLATFORM_OPENROUTER_KEY": platformKey, "LATCHKEY_PLATFORM_OPENROUTER_BASE_URL": l.URL + "/v1",
 			"LATCHKEY_SLACK_API_URL": l.URL + "/api", "LATCHKEY_TELEGRAM_API_URL": l.URL + "/telegram", "LATCHKEY_META_API_URL": l.URL + "/meta",
+			"LATCHKEY_LINE_API_URL": l.URL + "/line", "LATCHKEY_LINE_DATA_API_URL": l.URL + "/linedata",
 			"LATCHKEY_ENDPOINT_ALLOW": strings.TrimPrefix(l.URL, "http://"),
 		}})
 	if err == nil {

@@ -27,12 +27,17 @@ func newPhone(t *testing.T, provider string) *phone {
 	n := serial.Add(1)
 	p := &phone{tenant: newTenant(t, "enterprise", 1_000_000), provider: provider, secret: fmt.Sprintf("CNRYphone%dsecret%06d", len(provider), n)}
 	in := map[string]any{"provider": provider, "mode": "byoa"}
-	if provider == "telegram" {
+	switch provider {
+	case "telegram":
 		p.number = fmt.Sprintf("70%08d", n)
 		p.token = p.number + ":CNRYtelegrambottoken"
 		in["secrets"] = map[string]any{"secret_token": p.secret, "bot_token": p.token}
 		in["config"] = map[string]any{"bot_username": "Helper_bot"}
-	} else {
+	case "line":
+		p.number, p.token = fmt.Sprintf("U%032x", 0xb0000000+n), fmt.Sprintf("CNRYlinetoken%06d", n)
+		in["secrets"] = map[string]any{"channel_secret": p.secret, "channel_access_token": p.token}
+		in["config"] = map[string]any{"destination": p.number}
+	default:
 		p.number, p.account, p.token = fmt.Sprintf("1065%010d", n), fmt.Sprintf("1022%010d", n), fmt.Sprintf("EAACNRYwhatsapptoken%06d", n)
 		in["secrets"] = map[string]any{"app_secret": p.secret, "verify_token": p.secret + "v", "access_token": p.token}
 		in["config"] = map[string]any{"phone_number_id": p.number, "waba_id": p.account}
@@ -59,10 +64,28 @@ func (p *phone) bind(name string, selector map[string]any) (agent string) {
 	return a.ID
 }
 
+// person is the vendor's id of somebody.
+func (p *phone) person(from string) string {
+	if p.provider == "line" {
+		return "U" + strings.Repeat("0", 32-len(from)) + from
+	}
+	return from
+}
+
+// lineEvent is LINE's body for a message of one person, with a reply token that
+// names the chat as the simulated vendor wants it.
+func (p *phone) lineEvent(id int, from, message string) []byte {
+	return []byte(fmt.Sprintf(`{"destination":%q,"events":[{"type":"message","mode":"active","timestamp":1772600767123,"webhookEventId":"01J%d","deliveryContext":{"isRedelivery":false},
+		"source":{"type":"user","userId":%q},"replyToken":"%d%s-%s","message":%s}]}`, p.number, id, p.person(from), id, p.install, p.person(from), message))
+}
+
 // text is a vendor's body for a message from somebody; room is the chat, or empty
 // for a conversation with one person.
 func (p *phone) text(id int, from, room, said string) []byte {
 	said = jsonText(said)
+	if p.provider == "line" {
+		return p.lineEvent(id, from, fmt.Sprintf(`{"id":"%d","type":"text","quoteToken":"q","text":%s}`, id, said))
+	}
 	if p.provider == "telegram" {
 		chat := `{"id":` + from + `,"type":"private"}`
 		if room != "" {
@@ -112,7 +135,7 @@ func (p *phone) posts() []mockvendor.Post {
 // TestPhoneMessageIsAnsweredOnce: five deliveries of one message, one reply to who
 // wrote, charged once; a wrong secret and a changed tenant are refused.
 func TestPhoneMessageIsAnsweredOnce(t *testing.T) {
-	for _, provider := range []string{"telegram", "whatsapp"} {
+	for _, provider := range []string{"telegram", "whatsapp", "line"} {
 		t.Run(provider, func(t *testing.T) {
 			p := newPhone(t, provider)
 			body := p.text(501, "4915112345678", "", "hello agent")
@@ -134,13 +157,13 @@ func TestPhoneMessageIsAnsweredOnce(t *testing.T) {
 			p.post(p.secret, p.text(502, "4915112345678", "", "and now"))
 			eventually(t, "the second reply is posted", func() bool { return len(p.posts()) > 1 })
 			posts := p.posts()
-			if len(posts) != 2 || posts[0].Text != "You said: hello agent" || posts[1].Text != "You said: and now" || posts[0].Channel != "4915112345678" {
+			if len(posts) != 2 || posts[0].Text != "You said: hello agent" || posts[1].Text != "You said: and now" || posts[0].Channel != p.person("4915112345678") {
 				t.Errorf("posts: %+v", posts)
 			}
 			p.settled()
 			p.consistent()
-			if provider == "whatsapp" {
-				foreign := []byte(strings.Replace(string(p.text(503, "4915112345678", "", "x")), p.number, "106540352242922", 1))
+			if other := map[string]string{"whatsapp": "106540352242922", "line": p.person("1")}[provider]; other != "" {
+				foreign := []byte(strings.Replace(string(p.text(503, "4915112345678", "", "x")), p.number, other, 1))
 				if a := p.post(p.secret, foreign); a.Status != http.StatusForbidden {
 					t.Errorf("another number: %d %s", a.Status, a.Body)
 				}

@@ -78,6 +78,8 @@ func run(m *testing.M) int {
 		"LATCHKEY_SLACK_API_URL":                       l.URL + "/api",
 		"LATCHKEY_TELEGRAM_API_URL":                    l.URL + "/telegram",
 		"LATCHKEY_META_API_URL":                        l.URL + "/meta",
+		"LATCHKEY_LINE_API_URL":                        l.URL + "/line",
+		"LATCHKEY_LINE_DATA_API_URL":                   l.URL + "/linedata",
 		"LATCHKEY_ENDPOINT_ALLOW":                      strings.TrimPrefix(l.URL, "http://"),
 	}})
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // answerOf is what a model writes, with everything that vendors show differently.
 const answerOf = "# Plan\n\n**Bold** and *soft*, ~~not~~ `a<b`, [docs](https://x.example/?a=1&b=2) <!channel> <@U012>\n\n- one\n- two\n\n```go\nif a < b {}\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |"
 
-// TestAnswersAreInTheVendorsForm: one answer on three channels, each as its vendor
+// TestAnswersAreInTheVendorsForm: one answer on each channel, each as its vendor
 // shows it; the simulated vendors refuse what the real ones would, and Slack's any
 // mention.
 func TestAnswersAreInTheVendorsForm(t *testing.T) {
@@ -21,6 +21,7 @@ func TestAnswersAreInTheVendorsForm(t *testing.T) {
 	long := "long " + strings.Repeat("**word** and `code`, [x](https://x.example/a) <@U1>\n\n", 300) + "```\n" + strings.Repeat("line <!here>\n", 900) + "```\n\nend of it"
 	vendor.Direct("a long one", mockvendor.Script{Text: long})
 	for provider, want := range map[string][]string{
+		"line":  {"Plan\n\nBold and soft, not a<b, docs (https://x.example/?a=1&b=2) <!channel> <@U012>\n\n• one\n• two\n\nif a < b {}\n\na | b\n--|--\n1 | 2", ""},
 		"slack": {"*Plan*\n\n*Bold* and _soft_, ~not~ `a&lt;b`, <https://x.example/?a=1&amp;b=2|docs> &lt;!channel&gt; &lt;@U012&gt;\n\n• one\n• two\n\n```\nif a &lt; b {}\n```\n\n```\na | b\n--|--\n1 | 2\n```", ""},
 		"telegram": {"Plan\n\nBold and soft, not a<b, docs <!channel> <@U012>\n\n• one\n• two\n\nif a < b {}\n\na | b\n--|--\n1 | 2",
 			`[{"type":"bold","offset":0,"length":4},{"type":"bold","offset":6,"length":4},{"type":"italic","offset":15,"length":4},{"type":"strikethrough","offset":21,"length":3},` +
@@ -58,6 +59,7 @@ func TestAnswersAreInTheVendorsForm(t *testing.T) {
 func TestTypingIsShown(t *testing.T) {
 	for provider, want := range map[string]mockvendor.Sign{
 		"slack": {Channel: "C1:1760000009.000100", Text: "is thinking…"}, "telegram": {Channel: "4915112345678", Text: "typing"}, "whatsapp": {Channel: "wamid.709", Text: "text"},
+		"line": {Channel: "U" + strings.Repeat("0", 19) + "4915112345678", Text: "loading"},
 	} {
 		t.Run(provider, func(t *testing.T) {
 			b := mockvendor.NewBarrier(mockvendor.BeforeHeaders)

@@ -71,6 +71,7 @@ func start(t *testing.T) *world {
 		"LATCHKEY_PLATFORM_OPENROUTER_KEY": "sk-platform-matrix", "LATCHKEY_PLATFORM_OPENROUTER_BASE_URL": l.URL + "/v1",
 		"LATCHKEY_PLATFORM_OPENAI_COMPATIBLE_KEY": "sk-platform-matrix", "LATCHKEY_PLATFORM_OPENAI_COMPATIBLE_BASE_URL": l.URL + "/v1",
 		"LATCHKEY_SLACK_API_URL": l.URL + "/api", "LATCHKEY_TELEGRAM_API_URL": l.URL + "/telegram", "LATCHKEY_META_API_URL": l.URL + "/meta",
+		"LATCHKEY_LINE_API_URL": l.URL + "/line", "LATCHKEY_LINE_DATA_API_URL": l.URL + "/linedata",
 		"LATCHKEY_ENDPOINT_ALLOW": strings.TrimPrefix(l.URL, "http://")}})
 	must(t, err)
 	t.Cleanup(func() { _ = w.Stop() })

@@ -125,8 +125,10 @@ type Server struct {
 	files   map[string]File
 	fetched map[string]int
 	uploads map[string]upload
-	respond func([]Said) string
 	apps    map[string]*consentApp // by client id
+	// lineUsed are the reply tokens and retry keys that LINE has taken.
+	lineUsed map[string]bool
+	respond  func([]Said) string
 }
 
 // New returns a vendor that accepts any key and answers every chat by repeating
@@ -151,6 +153,7 @@ func New() *Server {
 	s.mux.HandleFunc("GET /oauth/v2/authorize", s.authorize)
 	s.mux.HandleFunc("POST /api/oauth.v2.access", s.access)
 	s.registerMedia()
+	s.registerLine()
 	return s
 }
 

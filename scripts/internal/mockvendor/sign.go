@@ -3,6 +3,7 @@ package mockvendor
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
@@ -12,8 +13,8 @@ import (
 
 // SignRequest puts into h what proves to the receiver that a webhook request with
 // this body comes from the provider's vendor: Slack's signature over time and body,
-// Telegram's secret token, for all others Meta's signature over the body. It shares
-// no code with what verifies.
+// Telegram's secret token, LINE's and for all others Meta's signature over the body.
+// It shares no code with what verifies.
 func SignRequest(h http.Header, provider, secret string, at time.Time, body []byte) {
 	switch provider {
 	case "slack":
@@ -22,6 +23,10 @@ func SignRequest(h http.Header, provider, secret string, at time.Time, body []by
 		h.Set("X-Slack-Signature", "v0="+mac(secret, "v0:"+ts+":", body))
 	case "telegram":
 		h.Set("X-Telegram-Bot-Api-Secret-Token", secret)
+	case "line":
+		m := hmac.New(sha256.New, []byte(secret))
+		m.Write(body)
+		h.Set("X-Line-Signature", base64.StdEncoding.EncodeToString(m.Sum(nil)))
 	default:
 		h.Set("X-Hub-Signature-256", "sha256="+mac(secret, "", body))
 	}

@@ -9,12 +9,13 @@ import (
 )
 
 // TestSignRequest: Slack's numbers are those of its documentation ("Verifying
-// requests from Slack", read 2026-11-22), Meta's were made with openssl.
+// requests from Slack", read 2026-11-22), LINE's and Meta's were made with openssl.
 func TestSignRequest(t *testing.T) {
 	body := []byte("token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c")
 	for provider, want := range map[string]http.Header{
 		"slack": {"X-Slack-Request-Timestamp": {"1531420618"},
 			"X-Slack-Signature": {"v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"}},
+		"line":     {"X-Line-Signature": {"YG4jk0GIdRhRRJRa9YJBREHT6zkgK7M/aQmm/w9KJ0c="}},
 		"telegram": {"X-Telegram-Bot-Api-Secret-Token": {"8f742231b10e8888abcd99yyyzzz85a5"}},
 		"whatsapp": {"X-Hub-Signature-256": {"sha256=606e2393418875185144945af582414441d3eb39202bb33f6909a6ff0f4a2747"}},
 	} {

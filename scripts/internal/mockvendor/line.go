@@ -1,0 +1,122 @@
+package mockvendor
+
+import (
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"strings"
+)
+
+// registerLine adds the Messaging API of LINE (developers.line.biz/en/reference/messaging-api,
+// read 2026-11).
+func (s *Server) registerLine() {
+	s.mux.HandleFunc("POST /line/v2/bot/message/reply", s.lineReply)
+	s.mux.HandleFunc("POST /line/v2/bot/message/push", s.linePush)
+	s.mux.HandleFunc("POST /line/v2/bot/chat/loading/start", s.lineLoading)
+	s.mux.HandleFunc("GET /linedata/v2/bot/message/{id}/content", func(w http.ResponseWriter, r *http.Request) {
+		if !s.accepts(bearer(r)) {
+			lineFault(w, http.StatusUnauthorized, "Authentication failed. Confirm that the access token in the authorization header is valid.")
+			return
+		}
+		s.download(w, r, r.PathValue("id"))
+	})
+}
+
+var (
+	lineChat = regexp.MustCompile(`^[UCR][0-9a-f]{32}$`)
+	lineKey  = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+)
+
+func lineFault(w http.ResponseWriter, status int, message string) {
+	answer(w, status, map[string]any{"message": message})
+}
+
+// lineBody is what a call that posts says: to is a chat or a reply token.
+func lineBody(r *http.Request, to string) (where, text string, ok bool) {
+	var q map[string]json.RawMessage
+	var messages []struct{ Type, Text string }
+	if json.NewDecoder(r.Body).Decode(&q) != nil || json.Unmarshal(q[to], &where) != nil || json.Unmarshal(q["messages"], &messages) != nil || len(messages) != 1 {
+		return "", "", false
+	}
+	m := messages[0]
+	return where, m.Text, where != "" && m.Type == "text" && strings.TrimSpace(m.Text) != "" && units(m.Text) <= 5000
+}
+
+// lineReply takes a reply token once. The chat stands in the token, behind a dash,
+// so that the journal can tell it; the vendor's own tokens say nothing.
+func (s *Server) lineReply(w http.ResponseWriter, r *http.Request) {
+	token, text, ok := lineBody(r, "replyToken")
+	if !ok {
+		lineFault(w, http.StatusBadRequest, "The request body has 1 error(s)")
+		return
+	}
+	s.mu.Lock()
+	_, chat, known := strings.Cut(token, "-")
+	if known = known && !s.lineUsed[token]; known && s.keyOf(r) {
+		s.remember(token)
+	}
+	s.mu.Unlock()
+	if !known {
+		lineFault(w, http.StatusBadRequest, "Invalid reply token")
+		return
+	}
+	s.linePost(w, r, Post{Channel: chat, Text: text, ThreadTS: token})
+}
+
+// linePush takes each retry key once.
+func (s *Server) linePush(w http.ResponseWriter, r *http.Request) {
+	chat, text, ok := lineBody(r, "to")
+	key := r.Header.Get("X-Line-Retry-Key")
+	if !ok || !lineChat.MatchString(chat) || key != "" && !lineKey.MatchString(key) {
+		lineFault(w, http.StatusBadRequest, "The request body has 1 error(s)")
+		return
+	}
+	s.mu.Lock()
+	taken := key != "" && s.lineUsed[key]
+	if key != "" && s.keyOf(r) {
+		s.remember(key)
+	}
+	s.mu.Unlock()
+	if taken {
+		w.Header().Set("X-Line-Accepted-Request-Id", "simulated")
+		lineFault(w, http.StatusConflict, "The retry key is already accepted")
+		return
+	}
+	s.linePost(w, r, Post{Channel: chat, Text: text})
+}
+
+// keyOf reports whether a request's key is taken; s.mu is held.
+func (s *Server) keyOf(r *http.Request) bool { return s.keys == nil || s.keys[Hash(bearer(r))] }
+
+func (s *Server) remember(used string) {
+	if s.lineUsed == nil {
+		s.lineUsed = map[string]bool{}
+	}
+	s.lineUsed[used] = true
+}
+
+func (s *Server) linePost(w http.ResponseWriter, r *http.Request, p Post) {
+	p.KeyHash = Hash(bearer(r))
+	switch s.keep(&p, "4612309668420%05d") {
+	case "":
+		answer(w, http.StatusOK, map[string]any{"sentMessages": []any{map[string]any{"id": p.TS, "quoteToken": "q" + p.TS}}})
+	case "invalid_auth":
+		lineFault(w, http.StatusUnauthorized, "Authentication failed. Confirm that the access token in the authorization header is valid.")
+	default:
+		lineFault(w, http.StatusBadRequest, "Failed to send messages")
+	}
+}
+
+// lineLoading shows the sign in a conversation with one person only.
+func (s *Server) lineLoading(w http.ResponseWriter, r *http.Request) {
+	var q struct {
+		Chat    string `json:"chatId"`
+		Seconds int    `json:"loadingSeconds"`
+	}
+	if json.NewDecoder(r.Body).Decode(&q) != nil || !strings.HasPrefix(q.Chat, "U") || !lineChat.MatchString(q.Chat) || q.Seconds < 5 || q.Seconds > 60 || q.Seconds%5 != 0 {
+		lineFault(w, http.StatusBadRequest, "The request body has 1 error(s)")
+		return
+	}
+	s.sign(Sign{KeyHash: Hash(bearer(r)), Channel: q.Chat, Text: "loading"})
+	answer(w, http.StatusAccepted, map[string]any{})
+}

@@ -76,6 +76,8 @@ func (c *cell) newApp() *app {
 	case taxonomy.Telegram:
 		a.application = fmt.Sprintf("70%08d", n)
 		a.token = a.application + ":" + planted + "telegrambottoken"
+	case taxonomy.LINE:
+		a.team, a.token = fmt.Sprintf("U%032x", 0xb00000000000+n), fmt.Sprintf("%sline%08d", planted, n)
 	default:
 		a.application, a.team, a.token = fmt.Sprintf("1022%010d", n), fmt.Sprintf("1065%010d", n), fmt.Sprintf("EAA%s%08d", planted, n)
 	}
@@ -91,6 +93,9 @@ func (a *app) settings() map[string]any {
 	case taxonomy.Telegram:
 		in["secrets"] = map[string]any{"secret_token": a.secret, "bot_token": a.token}
 		in["config"] = map[string]any{"bot_username": "Helper_bot"}
+	case taxonomy.LINE:
+		in["secrets"] = map[string]any{"channel_secret": a.secret, "channel_access_token": a.token}
+		in["config"] = map[string]any{"destination": a.team}
 	default:
 		in["secrets"] = map[string]any{"app_secret": a.secret, "verify_token": a.verify, "access_token": a.token}
 		in["config"] = map[string]any{"phone_number_id": a.team, "waba_id": a.application}
@@ -106,6 +111,8 @@ func (a *app) secretNames() (verifies, sends string) {
 		return "signing_secret", "bot_token"
 	case taxonomy.Telegram:
 		return "secret_token", "bot_token"
+	case taxonomy.LINE:
+		return "channel_secret", "channel_access_token"
 	}
 	return "app_secret", "access_token"
 }
@@ -163,6 +170,13 @@ func (a *app) message(s said) []byte {
 		}
 		return encode(map[string]any{"update_id": n, "message": map[string]any{"message_id": n, "from": from, "date": 1772600767,
 			"chat": map[string]any{"id": 42, "type": "private"}, "text": s.text}})
+	case taxonomy.LINE:
+		from := linePerson
+		if s.own {
+			from = a.team
+		}
+		return a.line(n, s.team, map[string]any{"type": "message", "source": map[string]any{"type": "user", "userId": from}, "replyToken": fmt.Sprintf("%d%s-%s", n, a.install, from),
+			"message": map[string]any{"id": fmt.Sprint(n), "type": "text", "quoteToken": "q", "text": s.text}})
 	}
 	from := "4915112345678"
 	if s.own {
@@ -193,6 +207,14 @@ func (a *app) slack(n int64, team string, event map[string]any) []byte {
 		"authorizations": []any{map[string]any{"team_id": team, "is_bot": true, "is_enterprise_install": false}}, "event": event})
 }
 
+// linePerson is who writes on LINE.
+const linePerson = "U00000000000000000000000000000ada"
+
+func (a *app) line(n int64, team string, event map[string]any) []byte {
+	event["webhookEventId"], event["mode"], event["timestamp"], event["deliveryContext"] = fmt.Sprintf("01J%08d", n), "active", 1772600767123, map[string]any{"isRedelivery": false}
+	return encode(map[string]any{"destination": team, "events": []any{event}})
+}
+
 func (a *app) whatsapp(field string, value map[string]any) []byte {
 	return encode(map[string]any{"object": "whatsapp_business_account", "entry": []any{map[string]any{"id": a.application,
 		"changes": []any{map[string]any{"field": field, "value": value}}}}})
@@ -207,6 +229,8 @@ func (a *app) removed() []byte {
 	case taxonomy.Telegram:
 		return encode(map[string]any{"update_id": n, "my_chat_member": map[string]any{"chat": map[string]any{"id": 42, "type": "private"},
 			"new_chat_member": map[string]any{"status": "kicked", "user": map[string]any{"id": json.Number(a.application)}}}})
+	case taxonomy.LINE:
+		return a.line(n, a.team, map[string]any{"type": "unfollow", "source": map[string]any{"type": "user", "userId": linePerson}})
 	}
 	return a.whatsapp("account_update", map[string]any{"event": "PARTNER_REMOVED"})
 }
@@ -231,6 +255,7 @@ const (
 	slackSignature, slackTime = "X-Slack-Signature", "X-Slack-Request-Timestamp"
 	telegramToken             = "X-Telegram-Bot-Api-Secret-Token"
 	metaSignature             = "X-Hub-Signature-256"
+	lineSignature             = "X-Line-Signature"
 )
 
 // proof is the header that proves a request.
@@ -240,6 +265,8 @@ func (a *app) proof() string {
 		return slackSignature
 	case taxonomy.Telegram:
 		return telegramToken
+	case taxonomy.LINE:
+		return lineSignature
 	}
 	return metaSignature
 }

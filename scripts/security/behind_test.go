@@ -190,14 +190,14 @@ func foreignReply(c *cell) {
 	a := c.app()
 	n := c.serial.Add(1)
 	job := session.Job{Kind: session.JobMessage, Org: a.tenant.id, Install: a.install, EventID: strconv.FormatInt(n, 10), AgentID: a.agent, Tenant: "x",
-		Identity: channel.Identity{"app_id": a.application, "team_id": a.team, "phone_number_id": a.team, "waba_id": a.application},
+		Identity: channel.Identity{"app_id": a.application, "team_id": a.team, "phone_number_id": a.team, "waba_id": a.application, "destination": a.team},
 		Envelope: channel.Envelope{Provider: c.provider, EventID: strconv.FormatInt(n, 10), Space: "C1", Actor: "U1", Text: spoken + " foreign"}, ReceivedAt: c.now()}
 	foreign := job
 	foreign.Org = c.world.tenant(c).id
 	jobs := []session.Job{foreign}
 	if c.provider != taxonomy.Telegram {
 		foreign = job
-		foreign.Identity = channel.Identity{"app_id": a.application, "team_id": "T99999999", "phone_number_id": "99999999", "waba_id": a.application}
+		foreign.Identity = channel.Identity{"app_id": a.application, "team_id": "T99999999", "phone_number_id": "99999999", "waba_id": a.application, "destination": linePerson}
 		jobs = append(jobs, foreign)
 	}
 	for i, j := range jobs {
@@ -275,7 +275,7 @@ func retiredSecret(c *cell) {
 func removed(c *cell) {
 	a := c.app()
 	h := a.signed(a.removed())
-	if c.provider == taxonomy.Telegram {
+	if c.provider == taxonomy.Telegram || c.provider == taxonomy.LINE {
 		// It tells of one chat only, so the install stays.
 		c.hit(a, h)
 		c.accepted(a, a.signed(a.message(said{})))
@@ -343,11 +343,11 @@ func (c *cell) once(a *app, code string, within time.Duration) {
 
 // botLoop: another bot writes whenever it is answered. Where the install lets bots in
 // it is answered a few times, then one record says that it is not, and a person ends
-// that. WhatsApp does not say who is a bot: there it is one text again and again.
+// that. WhatsApp and LINE do not say who is a bot: there it is one text again and again.
 func botLoop(c *cell) {
 	a := c.app()
 	answers := 7
-	if c.provider != taxonomy.WhatsApp {
+	if c.provider == taxonomy.Slack || c.provider == taxonomy.Telegram {
 		answers = 3
 		c.need(a.call(c, http.MethodPatch, "/installs/"+a.install, map[string]any{"policy": map[string]any{"bot_messages": "all"}}, nil))
 	}

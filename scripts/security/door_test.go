@@ -1,6 +1,7 @@
 package security
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/latchkey/latchkey/shared/rollout"
 	"github.com/latchkey/latchkey/shared/table"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -34,7 +36,7 @@ func unknownInstall(c *cell) {
 
 func otherProvider(c *cell) {
 	a := c.app()
-	for _, other := range []taxonomy.Channel{taxonomy.Slack, taxonomy.Telegram, taxonomy.WhatsApp} {
+	for _, other := range rollout.Columns() {
 		if other != c.provider {
 			h := a.signed(a.message(said{}))
 			h.path = "/webhooks/" + string(other) + "/" + a.install
@@ -119,6 +121,7 @@ func malformedSignature(c *cell) {
 	values := map[taxonomy.Channel][]string{
 		taxonomy.Slack:    {"v0=", "v0=zz", "v0=" + strings.Repeat("0", 63), strings.Repeat("0", 64)},
 		taxonomy.Telegram: {"not in the alphabet!", strings.Repeat("x", 300)},
+		taxonomy.LINE:     {"not base64!", base64.StdEncoding.EncodeToString(make([]byte, 31)), strings.Repeat("0", 64)},
 		taxonomy.WhatsApp: {"sha256=", "sha256=zz", "sha256=" + strings.Repeat("0", 63), strings.Repeat("0", 64)},
 	}[c.provider]
 	for _, v := range values {
@@ -224,6 +227,16 @@ func handshakeUnproven(c *cell) {
 		c.hit(a, a.handshake(""))
 		if got := c.do(a.handshake(a.verify)); got.status != http.StatusOK || got.body != "1158201444" || !strings.HasPrefix(got.header.Get("Content-Type"), "text/plain") {
 			c.bad("the check with its token: %d %s", got.status, got.body)
+		}
+		return
+	}
+	if c.provider == taxonomy.LINE { // the console's check has no events
+		body := encode(map[string]any{"destination": a.team, "events": []any{}})
+		h := a.signed(body)
+		h.header.Del(lineSignature)
+		c.hit(a, h)
+		if got := c.do(a.signed(body)); got.status != http.StatusOK || got.body != "" {
+			c.bad("the signed check: %d %s", got.status, got.body)
 		}
 		return
 	}

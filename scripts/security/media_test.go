@@ -63,12 +63,12 @@ type file struct {
 
 func (c *cell) recording() file {
 	n := c.serial.Add(1)
-	return file{fmt.Sprintf("note%d", n), mockvendor.Opus(3, int(2000+n))}
+	return file{fmt.Sprintf("8%09d", n), mockvendor.Opus(3, int(2000+n))}
 }
 
 func (c *cell) loginPage() file {
 	n := c.serial.Add(1)
-	return file{fmt.Sprintf("page%d", n), []byte("<!DOCTYPE html><title>Sign in</title>" + strings.Repeat(" ", int(100_000+n)))}
+	return file{fmt.Sprintf("9%09d", n), []byte("<!DOCTYPE html><title>Sign in</title>" + strings.Repeat(" ", int(100_000+n)))}
 }
 
 // note is the vendor's body for a message that is a recording.
@@ -82,6 +82,10 @@ func (a *app) note(f file) []byte {
 		return encode(map[string]any{"update_id": n, "message": map[string]any{"message_id": n, "from": map[string]any{"id": 42, "is_bot": false, "first_name": "A"}, "date": 1772600767,
 			"chat":  map[string]any{"id": 42, "type": "private"},
 			"voice": map[string]any{"duration": 3, "mime_type": "audio/ogg", "file_id": f.name, "file_unique_id": "u", "file_size": len(f.bytes)}}})
+	}
+	if a.provider == taxonomy.LINE {
+		return a.line(n, a.team, map[string]any{"type": "message", "source": map[string]any{"type": "user", "userId": linePerson}, "replyToken": fmt.Sprintf("%d%s-%s", n, a.install, linePerson),
+			"message": map[string]any{"id": f.name, "type": "audio", "duration": 3000, "contentProvider": map[string]any{"type": "line"}}})
 	}
 	sum := sha256.Sum256(f.bytes)
 	return a.whatsapp("messages", map[string]any{"messaging_product": "whatsapp", "metadata": map[string]any{"display_phone_number": "15550783881", "phone_number_id": a.team},
@@ -159,7 +163,7 @@ func mediaElsewhere(c *cell) {
 		return
 	}
 	files := []file{f}
-	if c.provider != taxonomy.Telegram { // its answer names a path, no address
+	if c.provider == taxonomy.Slack || c.provider == taxonomy.WhatsApp { // the others name no address
 		for _, host := range []string{c.trap.URL, "http://169.254.169.254", "https://files.example.com"} {
 			f := c.recording()
 			c.trap.put(f.name, f.bytes)

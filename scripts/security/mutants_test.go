@@ -221,7 +221,7 @@ func bodyMutants() []mutant {
 		hook(19, "every delivery is new", "shared/dynamo/sessions.go", `aws.String("attribute_not_exists(#pk) OR #exp <= :now"),`, `aws.String("attribute_not_exists(#pk) OR #exp <= :now OR #exp > :now"),`).saying(passed),
 		hook(20, "an unsigned header makes it new", ingestFile, key, `session.DedupeKey(e.EventID+fmt.Sprint(c.r.Input.Header.Values("X-Slack-Retry-Num")), "")`, "\t\"context\"\n", "\t\"context\"\n\t\"fmt\"\n").saying(passed),
 		hook(21, "any tenant", ingestFile, "if !c.entry.SameTenant(c.inst.Config, c.in.Identity) {", "if c.in.Identity == nil {").saying(passed),
-		hook(24, "unsigned handshakes pass", ingestFile, "\t\treturn webhook.HandshakeRefused\n", "\t\treturn \"\"\n").saying(`200 "hook.handshake"`).of(taxonomy.Slack),
+		hook(24, "unsigned handshakes pass", ingestFile, "\t\treturn webhook.HandshakeRefused\n", "\t\treturn \"\"\n").saying(`200 "hook.handshake"`).of(taxonomy.Slack, taxonomy.LINE),
 		hub24.of(taxonomy.WhatsApp), hub,
 		hook(26, "drafts verify", ingestFile, "case !inst.State.Verifies():", "case inst.State == install.Suspended || inst.State == install.Revoked:").saying(`200 "hook.install_verifying"`),
 		hook(27, "any method", ingestFile, "if known && !slices.Contains(c.entry.Methods, r.Input.Method) {", `if known && r.Input.Method == "" {`).saying(passed),
@@ -270,6 +270,7 @@ func turnMutants() []mutant {
 		build(46, "refused states are not told", visits, console, "\tif v.room() {\n", "\tif !v.room() {\n").saying(`0 new rows of oauth.state_refused`).of(taxonomy.Slack),
 		build(47, "removed apps go on", "shared/agent/turn/run.go", turn, "if err := x.d.Revoker.RevokedByVendor(ctx, op, i); err != nil {", "if !op.Valid() {").saying("the install is active").of(taxonomy.Slack, taxonomy.WhatsApp),
 		hook(47, "removals are not told", "shared/channels/telegram/parse.go", "out.Reason = channel.RevokedByVendor", "out.Reason = channel.EventIgnored").saying(`200 "hook.event_ignored"`).of(taxonomy.Telegram),
+		hook(47, "removals are not told", "shared/channels/line/parse.go", "in.Reason = channel.RevokedByVendor", "in.Reason = channel.EventIgnored").saying(`200 "hook.event_ignored"`).of(taxonomy.LINE),
 	}
 }
 
@@ -287,7 +288,7 @@ func tenantMutants() []mutant {
 		hook(23, "any signature at the platform app's path", ingestFile, passes("App")...).saying(passed).of(taxonomy.Slack, taxonomy.WhatsApp),
 		hook(23, "any signature at an own app's path", ingestFile, passes("BYOA")...).saying(passed).of(taxonomy.Slack, taxonomy.WhatsApp),
 		hook(23, "which apps there are is told", ingestFile, "\tcase fault.CodeOf(err) == fault.NotFound:\n\t\treturn webhook.InstallUnknown\n",
-			"\tcase fault.CodeOf(err) == fault.NotFound && !strings.HasPrefix(c.r.Install, install.AppPrefix):\n\t\treturn webhook.InstallUnknown\n").saying(`503 "hook.install_unavailable"`).of(taxonomy.Telegram),
+			"\tcase fault.CodeOf(err) == fault.NotFound && !strings.HasPrefix(c.r.Install, install.AppPrefix):\n\t\treturn webhook.InstallUnknown\n").saying(`503 "hook.install_unavailable"`).of(taxonomy.Telegram, taxonomy.LINE),
 	}
 }
 
@@ -298,7 +299,7 @@ func mediaMutants() []mutant {
 		build(48, "files are fetched from anywhere", media, turn, "\tresp, err := egress.Do(c.Media, req)\n\tif err != nil {\n\t\treturn channel.File{}, unfetched(err)\n",
 			"\tresp, err := http.DefaultClient.Do(req)\n\tif err != nil {\n\t\treturn channel.File{}, unfetched(err)\n").saying("transcribed 1 times"),
 		build(49, "a page is a recording", media, turn, "\tif !ok {\n\t\treturn channel.File{}, failed(channel.NotMedia)\n\t}\n",
-			"\tif !ok {\n\t\tkind, first, n = \"audio/ogg\", append([]byte(\"OggS\"), first[:n]...), n+4\n\t}\n").saying("charged: ").of(taxonomy.Slack, taxonomy.Telegram),
+			"\tif !ok {\n\t\tkind, first, n = \"audio/ogg\", append([]byte(\"OggS\"), first[:n]...), n+4\n\t}\n").saying("charged: ").of(taxonomy.Slack, taxonomy.Telegram, taxonomy.LINE),
 		build(49, "a page with another digest is a recording", "shared/channels/whatsapp/media.go", turn, "\tif failure != nil {\n\t\treturn channel.File{}, failure\n",
 			"\tif failure != nil && failure.Code == channel.NotMedia {\n\t\treturn channel.File{Bytes: []byte(\"OggS\"), MIME: \"audio/ogg\"}, nil\n\t}\n\tif failure != nil {\n\t\treturn channel.File{}, failure\n").saying("charged: ").of(taxonomy.WhatsApp),
 	}

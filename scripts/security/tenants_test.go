@@ -78,9 +78,10 @@ func crossedApps(c *cell) {
 		h.path = "/webhooks/" + string(c.provider) + "/" + address
 		return h
 	}
-	if c.provider == taxonomy.Telegram {
+	if c.provider == taxonomy.Telegram || c.provider == taxonomy.LINE {
 		// There is no app of several bots, so the path is nobody's.
-		in := map[string]any{"provider": c.provider, "secrets": map[string]any{"secret_token": own.secret}}
+		verifies, _ := own.secretNames()
+		in := map[string]any{"provider": c.provider, "secrets": map[string]any{verifies: own.secret}}
 		if err := c.operator.Call(c.ctx, http.MethodPost, "/api/operator/apps", in, nil); stack.Status(err) != http.StatusBadRequest {
 			c.bad("an app for many bots: %v", err)
 		}

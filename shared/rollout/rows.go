@@ -23,13 +23,13 @@ type Row struct {
 
 // Columns are the channels that the matrix is played for.
 func Columns() []taxonomy.Channel {
-	return []taxonomy.Channel{taxonomy.Slack, taxonomy.Telegram, taxonomy.WhatsApp}
+	return []taxonomy.Channel{taxonomy.Slack, taxonomy.Telegram, taxonomy.WhatsApp, taxonomy.LINE}
 }
 
 // NotPlayed are the columns of the reference without a channel to install. They
 // have no verdict, so nothing of theirs can be promoted.
 func NotPlayed() []taxonomy.Profile {
-	return []taxonomy.Profile{taxonomy.ProfileDiscord, taxonomy.ProfileTwilio, taxonomy.ProfileLINE, taxonomy.ProfileTeamsBot,
+	return []taxonomy.Profile{taxonomy.ProfileDiscord, taxonomy.ProfileTwilio, taxonomy.ProfileTeamsBot,
 		taxonomy.ProfileGoogleChat, taxonomy.ProfileGitHub, taxonomy.ProfileStripe, taxonomy.ProfileStandardWebhooks, taxonomy.ProfileElevenLabs,
 		taxonomy.ProfileHubSpot, taxonomy.ProfileZendesk, taxonomy.ProfileIntercom, taxonomy.ProfileShopify}
 }
@@ -45,11 +45,11 @@ func Rows() []Row {
 	return rows
 }
 
-func row(title string, s, t, w Cell) Row {
-	return Row{Title: title, Cells: map[taxonomy.Channel]Cell{taxonomy.Slack: s, taxonomy.Telegram: t, taxonomy.WhatsApp: w}}
+func row(title string, slack, telegram, whatsapp, line Cell) Row {
+	return Row{Title: title, Cells: map[taxonomy.Channel]Cell{taxonomy.Slack: slack, taxonomy.Telegram: telegram, taxonomy.WhatsApp: whatsapp, taxonomy.LINE: line}}
 }
 
-func all(title string, c Cell) Row { return row(title, c, c, c) }
+func all(title string, c Cell) Row { return row(title, c, c, c, c) }
 
 func is(status int, audit string) Cell { return Cell{Status: status, Audit: audit} }
 
@@ -59,17 +59,20 @@ func pending(what string) Cell { return Cell{Pending: what} }
 
 // Why a row does not apply.
 const (
-	unsigned   = "the vendor proves the sender and does not sign the body"
-	timeless   = "the vendor signs no time; repeats are told by their ids"
-	keyless    = "the vendor publishes no keys and signs no token"
-	addressed  = "an update names no bot: the identity is the install's address"
-	noID       = "the vendor sends no id outside the body"
-	noCheck    = "the vendor makes no such check of the URL"
-	noURL      = "the vendor does not sign the URL"
-	noApps     = "a bot belongs to one token; there is no app of several tenants"
-	noConsent  = "a bot is connected by its token, without OAuth"
-	likePeople = "another company's bot looks like a person; row 35 is what bounds it"
-	onePost    = "the vendor delivers a post as one event"
+	unsigned    = "the vendor proves the sender and does not sign the body"
+	timeless    = "the vendor signs no time; repeats are told by their ids"
+	keyless     = "the vendor publishes no keys and signs no token"
+	addressed   = "an update names no bot: the identity is the install's address"
+	noID        = "the vendor sends no id outside the body"
+	signedCheck = "the handshake is signed: rows 6 to 9"
+	noCheck     = "the vendor makes no such check of the URL"
+	noURL       = "the vendor does not sign the URL"
+	noApps      = "a bot belongs to one token; there is no app of several tenants"
+	noConsent   = "a bot is connected by its token, without OAuth"
+	untagged    = "the signature names no algorithm"
+	noBots      = "the vendor does not say who is a bot; row 35 is what bounds it"
+	likePeople  = "another company's bot looks like a person; row 35 is what bounds it"
+	onePost     = "the vendor delivers a post as one event"
 )
 
 // atTheDoor are the rows until the signature is accepted.
@@ -83,12 +86,12 @@ func atTheDoor() []Row {
 		all("key service refuses or does not answer", is(503, "hook.secret_unavailable")),
 		all("signature header missing", is(401, "hook.sig_missing")),
 		all("signature malformed or cut short", is(401, "hook.sig_format")),
-		row("body changed after signing", mismatch, none(unsigned), mismatch),
+		row("body changed after signing", mismatch, none(unsigned), mismatch, mismatch),
 		all("another secret, or another install's", mismatch),
-		row("old timestamp", is(401, "hook.stale"), none(timeless), none(timeless)),
-		row("future timestamp", is(401, "hook.future"), none(timeless), none(timeless)),
+		row("old timestamp", is(401, "hook.stale"), none(timeless), none(timeless), none(timeless)),
+		row("future timestamp", is(401, "hook.future"), none(timeless), none(timeless), none(timeless)),
 		all("signature or timestamp header twice", is(401, "hook.header_duplicate")),
-		row("weaker algorithm or version named", is(401, "hook.alg_refused"), none("the vendor uses no algorithm"), is(401, "hook.alg_refused")),
+		row("weaker algorithm or version named", is(401, "hook.alg_refused"), none("the vendor uses no algorithm"), is(401, "hook.alg_refused"), none(untagged)),
 		all("unknown key id", none(keyless)),
 		all("key set unreachable, none cached", none(keyless)),
 		all("wrong audience or issuer", none(keyless)),
@@ -104,12 +107,12 @@ func inTheBody() []Row {
 	unbound := is(200, "hook.unbound")
 	return []Row{
 		all("exact replay inside the window", is(200, "hook.duplicate")),
-		row("replay with a changed unsigned header", is(200, "hook.duplicate"), none(noID), none(noID)),
-		row("valid signature, another tenant in the body", is(403, "hook.tenant_mismatch"), none(addressed), is(403, "hook.tenant_mismatch")),
-		row("platform app, workspace not bound", unbound, none(noApps), unbound),
-		row("event of an organisation's app on a platform app's path", mismatch, is(401, "hook.install_unknown"), mismatch),
-		row("handshake without its proof", refused, none(noCheck), forbidden),
-		row("handshake with a wrong token", none("the handshake is signed: rows 6 to 9"), none(noCheck), forbidden),
+		row("replay with a changed unsigned header", is(200, "hook.duplicate"), none(noID), none(noID), none(noID)),
+		row("valid signature, another tenant in the body", is(403, "hook.tenant_mismatch"), none(addressed), is(403, "hook.tenant_mismatch"), is(403, "hook.tenant_mismatch")),
+		row("platform app, workspace not bound", unbound, none(noApps), unbound, none(noApps)),
+		row("event of an organisation's app on a platform app's path", mismatch, is(401, "hook.install_unknown"), mismatch, is(401, "hook.install_unknown")),
+		row("handshake without its proof", refused, none(noCheck), forbidden, refused),
+		row("handshake with a wrong token", none(signedCheck), none(noCheck), forbidden, none(signedCheck)),
 		all("request while the install is a draft", is(401, "hook.install_inactive")),
 		all("wrong method", is(405, "hook.method")),
 		all("body above the limit", is(413, "hook.too_large")),
@@ -124,9 +127,9 @@ func inTheBody() []Row {
 func behindTheQueue() []Row {
 	return []Row{
 		all("the bot's own message", is(200, "turn.self_ignored")),
-		row("another bot's message", is(200, "turn.bot_ignored"), is(200, "turn.bot_ignored"), none(likePeople)),
+		row("another bot's message", is(200, "turn.bot_ignored"), is(200, "turn.bot_ignored"), none(likePeople), none(noBots)),
 		all("loop of bots above its budget", is(200, "turn.loop_suppressed")),
-		row("one post delivered as two events", is(200, "hook.duplicate_content"), none(onePost), none(onePost)),
+		row("one post delivered as two events", is(200, "hook.duplicate_content"), none(onePost), none(onePost), none(onePost)),
 		all("two agents bound to one selector", is(409, "binding.ambiguous")),
 		all("one token in two installs", is(409, "install.token_in_use")),
 		all("queue does not take the event", is(503, "hook.enqueue_failed")),
@@ -136,7 +139,7 @@ func behindTheQueue() []Row {
 		all("reply for another tenant", is(0, "reply.tenant_guard")),
 		all("vendor rejects the token, three times", is(0, "install.token_rejected")),
 		all("secret used after its rotation ended", is(401, "hook.sig_mismatch")),
-		row("OAuth state missing, used or another organisation's", is(400, "oauth.state_refused"), none(noConsent), pending("an authorisation page of Meta's that leads back with a state")),
+		row("OAuth state missing, used or another organisation's", is(400, "oauth.state_refused"), none(noConsent), pending("an authorisation page of Meta's that leads back with a state"), none(noConsent)),
 		all("app removed or token revoked at the vendor", is(200, "install.revoked_by_provider")),
 		all("media at a private address or behind a redirect", is(0, "media.ssrf_refused")),
 		all("media download answers a login page", is(0, "media.not_media")),

@@ -12,7 +12,7 @@
 // late, are pushed, which counts towards the account's monthly messages. A push
 // carries a retry key, so that LINE itself takes no message twice.
 //
-// A bot hears of no other bots and of no edits. One that is blocked by a person or
+// LINE tells of no edits, and not who is a machine. One that is blocked by a person or
 // removed from a group stays installed, because LINE tells of one chat only; that is
 // recorded. LINE takes spoken answers only as addresses of files, so answers are
 // text.
@@ -75,7 +75,7 @@ func Entry() channel.Entry {
 				Form: credential.Token, MaxBytes: 1024},
 		},
 		VerifySecret: channelSecret, SendSecret: accessToken,
-		Identity: [][]string{{destination}},
+		Identity: [][]string{{destination}}, Anonymous: true,
 		Tenant:   func(c webhook.Config) (app, tenant string) { return "line", "D:" + c.Get(destination) },
 		Scheme:   profile.Scheme, Adapter: Adapter{}, RetryHorizon: retryHorizon, Setup: setup,
 		APIBase: apiBase, Hosts: []string{apiHost}, DataBase: dataBase, MediaHosts: []string{dataHost},

@@ -77,7 +77,7 @@ func TestAdapter(t *testing.T) {
 			"left":         ev(event("leave", inside, ``), channel.Ignored, channel.RevokedByVendor),
 			"follow":       ev(event("follow", direct, `,"replyToken":"x"`), channel.Ignored, channel.EventIgnored),
 			"not known":    ev(event("newest", direct, ``), channel.Ignored, channel.EventIgnored),
-			"verification": {Body: request(), Kind: channel.Ignored, Reason: channel.EventIgnored},
+			"verification": {Body: request(), Kind: channel.Handshake},
 		},
 		Malformed: map[string]string{
 			"no destination": `{"events":[]}`, "no events": `{"destination":"` + bot + `"}`, "events no list": `{"destination":"` + bot + `","events":{}}`,
@@ -229,7 +229,7 @@ func TestTypingInGroups(t *testing.T) {
 func TestSetup(t *testing.T) {
 	open := setup(channel.SetupInput{CallbackURL: "https://x/webhooks/line/i1"})
 	done := setup(channel.SetupInput{State: "active", Config: config(bot), Bindings: 1, SecretsSet: []string{channelSecret, accessToken},
-		DeliveryCodes: []string{string(channel.EventIgnored), string(webhook.SigMismatch), string(webhook.Accepted)}})
+		DeliveryCodes: []string{string(webhook.Handshake), string(webhook.SigMismatch), string(webhook.Accepted)}})
 	if len(open.Steps) < 5 || open.CallbackURLs[0] != "https://x/webhooks/line/i1" {
 		t.Fatalf("%+v", open)
 	}

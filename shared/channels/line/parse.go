@@ -39,8 +39,8 @@ func (Adapter) Parse(in webhook.Input) ([]channel.Inbound, error) {
 	}
 	rest := channel.Inbound{Kind: channel.Ignored, Reason: channel.EventIgnored, Identity: channel.Identity{destination: bot},
 		Envelope: channel.Envelope{Provider: taxonomy.LINE, Account: bot}}
-	if len(events) == 0 {
-		return []channel.Inbound{rest}, nil
+	if len(events) == 0 { // the console's check of the URL
+		return []channel.Inbound{{Kind: channel.Handshake}}, nil
 	}
 	out := make([]channel.Inbound, 0, len(events))
 	for _, e := range events {

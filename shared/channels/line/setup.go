@@ -43,7 +43,7 @@ func checklist(in channel.SetupInput) []channel.Check {
 		{ID: "inventory", Title: "The old webhook URL is written down for rollback", Result: channel.Manual},
 		{ID: "secrets", Title: "Channel secret and channel access token are stored", Result: tell(stored)},
 		{ID: "identity", Title: "The bot is named", Result: tell(in.Config.Get(destination) != "")},
-		{ID: "verify", Title: "The console's Verify was answered", Result: saw(channel.EventIgnored)},
+		{ID: "verify", Title: "The console's Verify was answered", Result: saw(webhook.Handshake)},
 		{ID: "tampered", Title: "A tampered request was refused", Result: saw(webhook.SigMismatch)},
 		{ID: "tenant", Title: "No request named another bot", Result: foreign},
 		{ID: "binding", Title: "At least one binding names an agent", Result: tell(in.Bindings > 0)},

@@ -76,8 +76,8 @@ func Entry() channel.Entry {
 		},
 		VerifySecret: channelSecret, SendSecret: accessToken,
 		Identity: [][]string{{destination}}, Anonymous: true,
-		Tenant:   func(c webhook.Config) (app, tenant string) { return "line", "D:" + c.Get(destination) },
-		Scheme:   profile.Scheme, Adapter: Adapter{}, RetryHorizon: retryHorizon, Setup: setup,
+		Tenant: func(c webhook.Config) (app, tenant string) { return "line", "D:" + c.Get(destination) },
+		Scheme: profile.Scheme, Adapter: Adapter{}, RetryHorizon: retryHorizon, Setup: setup,
 		APIBase: apiBase, Hosts: []string{apiHost}, DataBase: dataBase, MediaHosts: []string{dataHost},
 	}
 }

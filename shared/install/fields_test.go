@@ -11,12 +11,13 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/webhook"
 )
 
 // redeclare lets change alter a copy of the channel's declarations.
 func (e *env) redeclare(change func(*channel.Entry)) {
-	entry := catalog.Entries()[0]
+	entry, _ := catalog.New(catalog.Entries()).Find(taxonomy.Slack)
 	entry.Secrets = append([]channel.SecretField(nil), entry.Secrets...)
 	entry.Config = append([]channel.ConfigField(nil), entry.Config...)
 	change(&entry)

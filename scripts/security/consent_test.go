@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
+	"github.com/latchkey/latchkey/scripts/internal/stack"
+	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
 // browser keeps cookies and follows no redirect by itself.
@@ -63,6 +65,10 @@ func (t *tenant) installs(c *cell) int {
 // that another organisation, browser or vendor's page belongs to, that was used, or
 // that is too old. The one that counts installs the app, once.
 func refusedStates(c *cell) {
+	if c.provider != taxonomy.Slack {
+		noPage(c)
+		return
+	}
 	n := c.serial.Add(1)
 	known := mockvendor.App{ClientID: fmt.Sprintf("1234.%d", 10_000+n), Secret: fmt.Sprintf("%sclient%d", planted, n), Redirect: c.BaseURL + "/oauth/" + string(c.provider) + "/callback"}
 	app := c.platformApp(func(in map[string]any) {
@@ -108,5 +114,35 @@ func refusedStates(c *cell) {
 	refused(theirs, there, foreign)
 	if n := mine.installs(c) + theirs.installs(c); n != 1 {
 		c.bad("%d installs, want 1", n)
+	}
+}
+
+// noPage: where nobody is led to a page of the vendor's, nothing can be begun, and no
+// state counts that comes back, not even one with which Slack's page led back.
+func noPage(c *cell) {
+	if err := c.org.call(c, http.MethodPost, "/installs/consent", map[string]any{"provider": c.provider}, nil); stack.Status(err) != http.StatusBadRequest {
+		c.bad("begun: %v", err)
+	}
+	slack := *c
+	slack.provider = taxonomy.Slack
+	known := mockvendor.App{ClientID: fmt.Sprintf("1234.%d", 20_000+c.serial.Add(1)), Secret: planted + "clientelsewhere", Redirect: c.BaseURL + "/oauth/slack/callback"}
+	app := slack.platformApp(func(in map[string]any) {
+		in["config"].(map[string]any)["client_id"] = known.ClientID
+		in["secrets"].(map[string]any)["client_secret"] = known.Secret
+	})
+	known.AppID = app.application
+	c.vendor.Authorises(known, mockvendor.Tenant{Team: app.team, BotUser: "U0BOT", Token: app.token})
+	mine, here := c.world.tenant(c), slack.browser()
+	back := here.consents(mine, app)
+	callback := c.BaseURL + "/oauth/" + string(c.provider) + "/callback"
+	refused := func(of *tenant, address string) {
+		c.refused(of, "oauth.state_refused", func() int { return here.open(http.MethodGet, address).status })
+	}
+	refused(app.tenant, callback+"?code=x")
+	refused(app.tenant, callback+"?code=x&state="+url.QueryEscape("<b>"))
+	refused(app.tenant, callback+"?code=x&state="+strings.Repeat("A", 43))
+	refused(mine, strings.Replace(back, "/slack/", "/"+string(c.provider)+"/", 1))
+	if n := mine.installs(c); n > 0 {
+		c.bad("%d installs by refused states", n)
 	}
 }

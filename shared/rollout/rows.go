@@ -55,8 +55,6 @@ func is(status int, audit string) Cell { return Cell{Status: status, Audit: audi
 
 func none(why string) Cell { return Cell{NotApplicable: why} }
 
-func pending(what string) Cell { return Cell{Pending: what} }
-
 // Why a row does not apply.
 const (
 	unsigned    = "the vendor proves the sender and does not sign the body"
@@ -139,7 +137,7 @@ func behindTheQueue() []Row {
 		all("reply for another tenant", is(0, "reply.tenant_guard")),
 		all("vendor rejects the token, three times", is(0, "install.token_rejected")),
 		all("secret used after its rotation ended", is(401, "hook.sig_mismatch")),
-		row("OAuth state missing, used or another organisation's", is(400, "oauth.state_refused"), none(noConsent), pending("an authorisation page of Meta's that leads back with a state"), none(noConsent)),
+		row("OAuth state missing, used or another organisation's", is(400, "oauth.state_refused"), none(noConsent), is(400, "oauth.state_refused"), none(noConsent)),
 		all("app removed or token revoked at the vendor", is(200, "install.revoked_by_provider")),
 		all("media at a private address or behind a redirect", is(0, "media.ssrf_refused")),
 		all("media download answers a login page", is(0, "media.not_media")),

@@ -19,7 +19,8 @@ import (
 
 // requestID names the request of one try. A later try is a request of its own:
 // who made the first one is gone, and what it reserved is given back by the
-// sweep, uncharged, because its usage was never recorded.
+// sweep, uncharged, because its usage was never recorded; of a stream, its last
+// checkpoint is charged.
 func requestID(q turn.AnswerRequest) string {
 	if q.Attempt <= 1 {
 		return q.RequestKey

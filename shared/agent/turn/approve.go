@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/latchkey/latchkey/shared/agent/approval"
 	"github.com/latchkey/latchkey/shared/agent/tool"
@@ -90,7 +91,7 @@ func (x *run) approved(ctx context.Context, t tool.Tool, c model.ToolCall, n int
 			return tool.Result{Status: tool.NotApproved, Text: "The tool was not called: nobody approved the call in time."}, false, nil
 		case a.State != approval.Approved:
 			return tool.Result{Status: tool.NotApproved, Text: strings.TrimSpace("The tool was not called: an administrator refused it. " + a.Reason)}, false, nil
-		case a.Tool != t.Name || a.Version != t.Version || a.Arguments != c.Args:
+		case a.Tool != t.Name || a.Version != t.Version || t.CreatedAt.After(a.AskedAt) || a.Arguments != c.Args:
 			return tool.Result{Status: tool.NotApproved, Text: "The tool was not called: it was changed since the call was approved. The call has to be approved again."}, false, nil
 		}
 		return tool.Result{}, true, nil
@@ -172,7 +173,7 @@ func shown(s string) string {
 		switch {
 		case r == '`':
 			return '\''
-		case r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029':
+		case r < ' ' || r == 0x7f || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp): // marks of direction, and what has no width
 			return ' '
 		}
 		return r

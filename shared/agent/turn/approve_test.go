@@ -136,10 +136,17 @@ func TestRefusal(t *testing.T) {
 		decide func(*approval.Service, *kit)
 		want   string
 	}{
-		"refused": {func(s *approval.Service, _ *kit) { decide(t, s, false) }, "an administrator refused it"},
-		"expired": {func(s *approval.Service, _ *kit) { _, _ = s.Finish(t.Context(), start.Add(24*time.Hour)) }, "nobody approved the call in time"},
-		"changed": {func(s *approval.Service, k *kit) { decide(t, s, true); k.tools[3].Version++ }, "it was changed since"},
-		"gone":    {func(s *approval.Service, k *kit) { decide(t, s, true); k.tools = k.tools[:3] }, "There is no such tool"},
+		"refused":                  {func(s *approval.Service, _ *kit) { decide(t, s, false) }, "an administrator refused it"},
+		"expired":                  {func(s *approval.Service, _ *kit) { _, _ = s.Finish(t.Context(), start.Add(24*time.Hour)) }, "nobody approved the call in time"},
+		"changed":                  {func(s *approval.Service, k *kit) { decide(t, s, true); k.tools[3].Version++ }, "it was changed since"},
+		"refused, and free by now": {func(s *approval.Service, k *kit) { decide(t, s, false); k.tools[3].Approval = 0 }, "an administrator refused it"},
+		"expired, and free by now": {func(s *approval.Service, k *kit) {
+			_, _ = s.Finish(t.Context(), start.Add(24*time.Hour))
+			k.tools[3].Approval = 0
+		}, "nobody approved the call in time"},
+		"changed, and free by now": {func(s *approval.Service, k *kit) { decide(t, s, true); k.tools[3].Version++; k.tools[3].Approval = 0 }, "it was changed since"},
+		"made anew":                {func(s *approval.Service, k *kit) { decide(t, s, true); k.tools[3].CreatedAt = start.Add(time.Minute) }, "it was changed since"},
+		"gone":                     {func(s *approval.Service, k *kit) { decide(t, s, true); k.tools = k.tools[:3] }, "There is no such tool"},
 	} {
 		e, _, k, s, q := newApprovals(t, []string{"refund"})
 		e.deliver(e.job, 1)

@@ -36,12 +36,22 @@ func (x *run) bots(ctx context.Context, conversation session.Session) (counted s
 	if why == loop.Answer {
 		return counted, x.room(ctx, conversation, event)
 	}
-	if counted != "" {
-		if err := x.d.Transcript.Quiet(ctx, conversation.Org, conversation.ID, counted); err != nil {
-			return "", again(err)
-		}
+	if stop := x.quietly(ctx, conversation, counted); stop != nil {
+		return "", stop
 	}
 	return "", suppressed(why)
+}
+
+// quietly stores what was counted of a message that does not become part of the
+// conversation.
+func (x *run) quietly(ctx context.Context, conversation session.Session, counted string) *end {
+	if counted == "" {
+		return nil
+	}
+	if err := x.d.Transcript.Quiet(ctx, conversation.Org, conversation.ID, counted); err != nil {
+		return again(err)
+	}
+	return nil
 }
 
 // room counts the bots that begin a conversation of their own with every message,

@@ -10,6 +10,7 @@ import (
 	"github.com/latchkey/latchkey/shared/agent/turn"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
+	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/session"
 )
@@ -224,6 +225,26 @@ func TestRoomIsCountedOnce(t *testing.T) {
 	failing, times = "Room", 1000
 	if r := e.deliver(e.rooted(5, false), 2); !r.Retry || len(e.model.asked) != 5 {
 		t.Errorf("%+v, asked %d", r, len(e.model.asked))
+	}
+}
+
+// TestVoicesOfAClock: recordings that nobody understands are counted, too.
+func TestVoicesOfAClock(t *testing.T) {
+	e := newVoiceEnv(t)
+	entries := catalog.Entries()
+	for k := range entries {
+		entries[k].Anonymous = true
+	}
+	e.deps.Catalog = catalog.New(entries)
+	e.run = turn.New(e.deps)
+	e.talk.hearErr = fault.New(fault.ModelNotEnabled, "", "")
+	for n := range 24 {
+		j := e.note(fmt.Sprintf("EvV%d", n))
+		j.ReceivedAt = start.Add(time.Duration(n) * 30 * time.Second)
+		e.deliver(j, 1)
+	}
+	if n := len(e.via.texts); n < 3 || n > 13 {
+		t.Errorf("told %d times", n)
 	}
 }
 

@@ -99,7 +99,7 @@ func (x *run) show(ctx, waiting context.Context, editor channel.Editor, news <-c
 		case text = <-news:
 		default:
 		}
-		pieces := x.entry.Adapter.Split(text)
+		pieces := x.entry.Adapter.Split(cut(text, maxAnswer))
 		if len(pieces) == 0 || pieces[0] == last {
 			continue
 		}
@@ -148,6 +148,7 @@ func (x *run) showPiece(ctx context.Context, how channel.Call, editor channel.Ed
 		return max(f.RetryAfter, editEvery), f.Certainty != channel.Refused
 	}
 	if err := x.drafted(ctx, draft{State: draftClaimed}); err != nil {
+		x.draft = draft{State: draftRefused} // certainly not posted
 		return 0, false
 	}
 	id, f := x.entry.Adapter.Send(calling, how, out)

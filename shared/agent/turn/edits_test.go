@@ -131,7 +131,7 @@ func TestAnswerGrowsInOneMessage(t *testing.T) {
 	}
 	e.model.wantPosted(t, true)
 	for _, d := range e.waits.all {
-		if d != time.Second && d < time.Second {
+		if d != time.Second && d < 1200*time.Millisecond { // a second is the sign's
 			t.Errorf("a pause of %v between two states", d)
 		}
 	}
@@ -203,6 +203,46 @@ func TestDraftThatWasNotPosted(t *testing.T) {
 		}
 		e.deliver(e.job, 1)
 		e.said(b, []string{"the", "the answer"}, []string{"the answer"})
+	}
+}
+
+// TestDraftThatWasNotStored: a store that fails before the first post keeps nothing
+// from being answered.
+func TestDraftThatWasNotStored(t *testing.T) {
+	e := newEnv(t)
+	b := e.edits("the")
+	tried := make(chan struct{})
+	e.model.onAnswer = func() {
+		e.model.asked[0].Grown("the")
+		select {
+		case <-tried:
+		case <-time.After(10 * time.Second):
+			t.Error("nothing was shown")
+		}
+	}
+	once := false
+	e.store.Fail = func(m string) error {
+		if m == "Step" && !once {
+			once = true
+			defer close(tried)
+			return fault.New(fault.Unavailable, "", "throttled")
+		}
+		return nil
+	}
+	e.deliver(e.job, 1)
+	e.said(b, []string{"the answer"}, []string{"the answer"})
+}
+
+// TestShownButNoAnswer: a draft of an earlier call does not stand for an answer that
+// the model did not give.
+func TestShownButNoAnswer(t *testing.T) {
+	e := newEnv(t)
+	b := e.edits("Let me look")
+	e.model.answer.Text = " \n"
+	e.deliver(e.job, 1)
+	e.said(b, []string{"Let me look", "m1 " + turn.NoticeBroken}, []string{turn.NoticeBroken})
+	if got, _ := e.state("Ev1"); got.State != session.TurnEnded || got.Code != string(turn.AnswerEmpty) {
+		t.Errorf("%+v", got)
 	}
 }
 

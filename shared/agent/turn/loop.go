@@ -162,7 +162,8 @@ func (x *run) callTool(ctx context.Context, offered []tool.Tool, c model.ToolCal
 		x.record(ctx, IntegrityRefused, offered[k].Name)
 		return tool.Result{Status: tool.IntegrityRefused, Text: "The tool was not called: it may not be used from this channel, whose messages are not signed."}, nil, nil
 	}
-	if offered[k].Approval > 0 {
+	// What was asked about is decided, whatever the tool wants by now.
+	if offered[k].Approval > 0 || x.approval != nil && x.approval.Call == n {
 		if r, ok, err := x.approved(ctx, offered[k], c, n); !ok {
 			return r, nil, err
 		}

@@ -195,8 +195,11 @@ func (x *run) answer(ctx context.Context) *end {
 	if stop != nil {
 		return stop
 	}
-	if stop := x.listen(ctx); stop != nil || x.turn.Planned {
+	if stop := x.listen(ctx); stop != nil {
 		return stop
+	}
+	if x.turn.Planned { // what could not be understood was heard all the same
+		return x.quietly(ctx, conversation, counted)
 	}
 	x.voice = x.voiceOf(a)
 	heard := x.message(x.speaks(), x.said(), x.d.Now())
@@ -213,6 +216,11 @@ func (x *run) answer(ctx context.Context) *end {
 		return x.refused(ctx, err)
 	}
 	x.turn.RequestIDs, x.turn.Receipt = merge(x.turn.RequestIDs, got.RequestIDs), got.Receipt
+	if x.draft.State == draftPosted && len(x.entry.Adapter.Split(cut(got.Text, maxAnswer))) == 0 {
+		// What was shown before the last call of a tool is no answer.
+		x.turn.Notice = string(AnswerEmpty)
+		return x.plan(ctx, NoticeBroken, "", session.Pin{})
+	}
 	return x.plan(ctx, cut(got.Text, maxAnswer), session.Assistant, got.Pin)
 }
 

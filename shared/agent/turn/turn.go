@@ -12,9 +12,9 @@
 //
 // Guarantees: one turn per event, however often the event is delivered; no
 // answer is asked for twice once it is stored; each part is sent at most once,
-// and one whose fate is unknown stays unknown; before each send the install must
-// still be active and still be the tenant that the message came from, else
-// nothing is sent. Messages of one session run in order, because the queue gives
+// and one whose fate is unknown stays unknown; before each send (of a growing answer, before its
+// first state) the install must still be active and still be the tenant that the
+// message came from, else nothing is sent. Messages of one session run in order, because the queue gives
 // them so.
 //
 // Where an agent has tools the model may call them before it answers: its calls are

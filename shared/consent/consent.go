@@ -20,7 +20,7 @@
 // leaves no install, or one that verifies and dispatches nothing: begin again.
 //
 // Limits: rows about refused states are written at most [maxRows] a minute and
-// process; all are logged by the caller. Tokens that must be renewed are refused.
+// process, those that nobody began at most [maxStrange]; all are logged by the caller. Tokens that must be renewed are refused.
 package consent
 
 import (
@@ -127,6 +127,8 @@ type Service struct {
 	mu     sync.Mutex
 	minute time.Time
 	rows   int
+	// strange are those of states that nobody began.
+	strange int
 }
 
 // Request is what an organisation wants to install. An empty App means the only

@@ -170,6 +170,11 @@ func (e *env) press(address string) (cookie string, to *url.URL) {
 	if p.Status != 303 || err != nil || len(p.Cookies) != 1 {
 		e.Fatalf("%+v", p)
 	}
+	for _, want := range []string{"; Path=/", "; Max-Age=600", "; HttpOnly", "; Secure", "; SameSite=Lax"} {
+		if !strings.Contains(p.Cookies[0], want) {
+			e.Errorf("%s: no %s", p.Cookies[0], want)
+		}
+	}
 	cookie, _, _ = strings.Cut(p.Cookies[0], ";")
 	return cookie, to
 }
@@ -192,7 +197,8 @@ func TestWholeFlow(t *testing.T) {
 	e := newEnv(t)
 	address, state := e.begin("o1")
 	page := e.visit("GET", address, nil, "")
-	if !strings.Contains(page.Body, "Acme &lt;b&gt;&amp;") || strings.Contains(page.Body, state) || page.Header["referrer-policy"] != "same-origin" {
+	if !strings.Contains(page.Body, "Acme &lt;b&gt;&amp;") || strings.Contains(page.Body, state) || page.Header["referrer-policy"] != "same-origin" ||
+		page.Header["x-frame-options"] != "DENY" || !strings.Contains(page.Header["content-security-policy"], "frame-ancestors 'none'") {
 		t.Errorf("%+v", page)
 	}
 	cookie, to := e.press(address)
@@ -363,7 +369,7 @@ func TestWhatComesAfterTheState(t *testing.T) {
 		"conform does not answer":       {func(e *env) { e.trader.err = down }, "&code=c", consent.Unavailable, 503, "oauth.failed", ""},
 		"another app's token":           {func(e *env) { e.trader.granted.Config["app_id"] = []string{"A2"} }, "&code=c", consent.Failed, 502, "oauth.failed", "other_app"},
 		"a scope less":                  {func(e *env) { e.trader.granted.Scopes = e.trader.granted.Scopes[1:] }, "&code=c", consent.Failed, 502, "oauth.failed", "scopes_missing"},
-		"the organisation is suspended": {func(e *env) { e.orgs["o1"] = org.Org{ID: "o1", Status: "suspended"} }, "&code=c", consent.Unavailable, 503, "oauth.failed", ""},
+		"the organisation is suspended": {func(e *env) { e.orgs["o1"] = org.Org{ID: "o1", Status: "suspended"} }, "&code=c", consent.Failed, 502, "oauth.failed", "org_not_active"},
 		"the app was suspended": {func(e *env) {
 			if _, err := e.installs.Suspend(e.Context(), e.op(), org.Operator, e.app.ID); err != nil {
 				e.Fatal(err)
@@ -434,12 +440,20 @@ func TestRowsAreBounded(t *testing.T) {
 			t.Fatal(p)
 		}
 	}
-	if n := len(e.rows.all); n != 60 {
+	if n := len(e.rows.all); n != 10 {
 		t.Errorf("%d rows", n)
+	}
+	// One that somebody began has a budget of its own.
+	_, state := e.begin("o1")
+	for range 200 {
+		e.visit("GET", callback(state, "&code=c"), nil, "") // without the cookie
+	}
+	if n := len(e.reasons("o1", "oauth.state_refused")); n != 60 {
+		t.Errorf("%d rows of a state that was begun", n)
 	}
 	e.now = e.now.Add(time.Minute)
 	e.visit("GET", callback("x", ""), nil, "")
-	if n := len(e.rows.all); n != 61 {
+	if n := len(e.reasons(org.Operator, "oauth.state_refused")); n != 11 {
 		t.Errorf("%d rows after a minute", n)
 	}
 }

@@ -27,9 +27,14 @@ const ticket = "ticket"
 // maxCode bounds the code of a vendor.
 const maxCode = 2048
 
-// maxRows bounds the audit rows about refused states, a minute and process: anybody
-// can make up a state.
-const maxRows = 60
+// Bounds of the audit rows about refused states, a minute and process: of those that
+// somebody began, and of those that anybody can make up, which are the operator's. The
+// operator's own changes need the same chain of rows.
+const (
+	maxRows    = 60
+	maxStrange = 10
+	rowTime    = time.Second
+)
 
 // Visit is one request of a browser.
 type Visit struct {
@@ -142,6 +147,8 @@ func (v *visit) find(ctx context.Context, name string) (reason string, err error
 // is for people who look; that it cannot be written changes nothing.
 func (v *visit) refuse(ctx context.Context, reason string) Page {
 	if v.room() {
+		ctx, cancel := context.WithTimeout(ctx, rowTime)
+		defer cancel()
 		of, target := v.st.Org, v.st.Install
 		if of == "" {
 			of, target = org.Operator, "oauth"
@@ -158,7 +165,11 @@ func (v *visit) room() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m := v.Now.Truncate(time.Minute); !m.Equal(s.minute) {
-		s.minute, s.rows = m, 0
+		s.minute, s.rows, s.strange = m, 0, 0
+	}
+	if v.st.Org == "" {
+		s.strange++
+		return s.strange <= maxStrange
 	}
 	s.rows++
 	return s.rows <= maxRows
@@ -289,11 +300,11 @@ func (v *visit) install(ctx context.Context, op audit.Op) Page {
 	v.mask(code)
 	entry, _ := v.page(v.provider)
 	o, err := v.Orgs.Org(ctx, v.st.Org)
-	if err == nil {
-		err = o.Allow()
-	}
 	if err != nil {
 		return v.answer(Unavailable, "", err)
+	}
+	if err := o.Allow(); err != nil {
+		return v.answer(Failed, "org_not_active", err)
 	}
 	app, _, err := v.Installs.Get(ctx, org.Operator, v.st.App)
 	if err != nil {

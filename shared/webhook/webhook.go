@@ -67,6 +67,7 @@ const (
 	PersonUnavailable Reason = "hook.person_unavailable"
 	DedupeUnavailable Reason = "hook.dedupe_unavailable"
 	EnqueueFailed     Reason = "hook.enqueue_failed"
+	Unfinished        Reason = "hook.unfinished" // the time was up within a batch
 	InstallLookup     Reason = "hook.install_unavailable"
 	Handshake         Reason = "hook.handshake"
 	Accepted          Reason = "hook.accepted"

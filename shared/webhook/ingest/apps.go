@@ -46,8 +46,8 @@ func (c *call) ofApp(ctx context.Context, all []channel.Inbound) Response {
 	return resp
 }
 
-// ofTenant handles event n of the request. What is wrong with one tenant's install
-// does not keep the events of others of the same request from them.
+// ofTenant handles event n of the request. Settings that do not fit one tenant's
+// claim do not keep the events of others of the same request from them.
 func (c *call) ofTenant(ctx context.Context, app install.Install, tenants map[string]*held, n int, several bool) Response {
 	if app.State != install.Active {
 		return c.end(ctx, webhook.NotDispatched, session.Ignored)
@@ -99,5 +99,5 @@ func (c *call) ofTenant(ctx context.Context, app install.Install, tenants map[st
 
 // later leaves an event, and those behind it, to the vendor's retry.
 func (c *call) later(ctx context.Context) Response {
-	return c.end(ctx, webhook.EnqueueFailed, session.Failed)
+	return c.end(ctx, webhook.Unfinished, session.Failed)
 }

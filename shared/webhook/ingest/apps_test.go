@@ -246,7 +246,7 @@ func TestLongBatchIsGoneOnWith(t *testing.T) {
 		if own {
 			r = e.request(event("Ev1", "1.1", "T1")+"\n"+event("Ev2", "1.2", "T1"), "key one", now)
 		}
-		if resp := e.in.Handle(ctx, r); resp.Status != http.StatusServiceUnavailable || e.audit.last() != webhook.EnqueueFailed || len(e.queue.jobs) != 1 {
+		if resp := e.in.Handle(ctx, r); resp.Status != http.StatusServiceUnavailable || e.audit.last() != webhook.Unfinished || len(e.queue.jobs) != 1 {
 			t.Fatalf("%s: %+v %s %d", name, resp, e.audit.last(), len(e.queue.jobs))
 		}
 		e.want(r, http.StatusOK, webhook.Accepted)

@@ -4,10 +4,12 @@
 // install's secrets → parse → answer a handshake → compare the identity in the
 // body with the install → pick the binding → dedupe → enqueue → acknowledge.
 // Nothing unverified is acted on (a small body without a signature is looked at,
-// to name its record), no secret is searched across installs, and 200 is only said after every event of the request is durably
-// queued or known to need nothing; after seven seconds the rest is left to the
-// vendor's retry. One event of another tenant refuses the whole
-// request. The first event that cannot be stored ends it with 503, so that the
+// to name its record), no secret is searched across installs, and 200 is only said
+// after every event of the request is durably queued or known to need nothing; after
+// seven seconds the rest is left to the vendor's retry, which goes through what is done
+// again, at three calls an event: a batch of more than some hundred events may end
+// where it ended before. One event of another tenant refuses the whole request; in a
+// batch of a platform's app it is recorded and dropped alone. The first event that cannot be stored ends it with 503, so that the
 // order holds; the vendor's retry finds the earlier ones done.
 //
 // A path that names an app of the platform is verified with the app's secrets and
@@ -61,8 +63,8 @@ import (
 // MaxBody bounds a webhook body.
 const MaxBody = 1 << 20
 
-// longest is after what time no further event of a request is begun: the vendor's
-// retry goes on with it, which a process that is ended in the middle would not say.
+// longest is after what time no further event of a request is begun: the vendor is
+// asked to come again, which a process that is ended in the middle would not do.
 const longest = 7 * time.Second
 
 // Installs reads installs; not_found if absent.

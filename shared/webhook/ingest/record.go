@@ -93,7 +93,7 @@ func statusOf(code webhook.Reason, outcome session.Outcome, method string) int {
 		if method == http.MethodGet {
 			return http.StatusForbidden
 		}
-	case webhook.InstallLookup, webhook.SecretUnavailable, webhook.DedupeUnavailable, webhook.EnqueueFailed, webhook.KeySetUnavailable, webhook.PersonUnavailable:
+	case webhook.InstallLookup, webhook.SecretUnavailable, webhook.DedupeUnavailable, webhook.EnqueueFailed, webhook.Unfinished, webhook.KeySetUnavailable, webhook.PersonUnavailable:
 		return http.StatusServiceUnavailable
 	}
 	if outcome == session.Refused {

@@ -46,14 +46,6 @@ type begun struct {
 	InstallID string `json:"install_id"`
 }
 
-// state is the text that travels.
-func (b begun) state(t testing.TB) string {
-	t.Helper()
-	u, err := url.Parse(b.URL)
-	must(t, err)
-	return u.Query().Get("ticket")
-}
-
 func (x *tenant) beginConsent(app string) begun {
 	x.t.Helper()
 	var b begun

@@ -306,8 +306,9 @@ func raw(t *testing.T, answer string) string {
 // TestErrorsNameNothing breaks calls in every way and looks at everything that
 // can be printed of the error.
 func TestErrorsNameNothing(t *testing.T) {
-	closed := httptest.NewServer(nil)
-	closed.Close()
+	// A port that the system hands out to nobody, so that none of the servers below
+	// can have it.
+	const closed = "http://127.0.0.1:1"
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	late, cancel := context.WithDeadline(t.Context(), time.Unix(1, 0))
@@ -333,7 +334,7 @@ func TestErrorsNameNothing(t *testing.T) {
 	}{
 		"no such name":      {base: "https://nowhere.example.org", reason: NameNotFound, notSent: true},
 		"unreachable":       {base: "https://vendor.example.com", reason: Unreachable, notSent: true},
-		"refused":           {base: closed.URL, reason: ConnectRefused, notSent: true},
+		"refused":           {base: closed, reason: ConnectRefused, notSent: true},
 		"unknown authority": {base: secure.URL, reason: Certificate, notSent: true},
 		"no TLS":            {base: strings.Replace(plainServer.URL, "http", "https", 1), reason: Handshake},
 		"not HTTP":          {base: raw(t, "SSH-2.0-"+botToken+"\r\n"), reason: Malformed},
@@ -345,7 +346,7 @@ func TestErrorsNameNothing(t *testing.T) {
 		"late":              {ctx: late, base: plainServer.URL, reason: TimedOut, timeout: true},
 	} {
 		var d dialled
-		e, err := New(Options{Resolver: dns, roots: x509.NewCertPool(), Allow: []string{host(closed.URL), host(secure.URL), host(plainServer.URL), host(c.base) + map[bool]string{true: ":443"}[strings.Contains(c.base, "example")]}})
+		e, err := New(Options{Resolver: dns, roots: x509.NewCertPool(), Allow: []string{host(closed), host(secure.URL), host(plainServer.URL), host(c.base) + map[bool]string{true: ":443"}[strings.Contains(c.base, "example")]}})
 		if strings.Contains(c.base, "example") {
 			e, err = New(Options{Resolver: dns, connect: d.connect})
 		}

@@ -147,7 +147,7 @@ func TestTwoDecide(t *testing.T) {
 // TestFinish: nobody deciding is a refusal; a decision whose job was not sent is sent
 // by the next run, with the same event.
 func TestFinish(t *testing.T) {
-	s, m, q, rows, a := newService(t)
+	s, _, q, rows, a := newService(t)
 	if n, err := s.Finish(t.Context(), a.ExpiresAt.Add(-time.Second)); n != 0 || err != nil {
 		t.Fatal(n, err)
 	}
@@ -161,7 +161,7 @@ func TestFinish(t *testing.T) {
 		"the queue is down":   func(_ *approvaltest.Memory, q *queue) { q.err = fault.New(fault.Unavailable, "", "") },
 		"the mark is missing": func(m *approvaltest.Memory, _ *queue) { m.Fail = failing("Sent") },
 	} {
-		s, m, q, _, a = newService(t)
+		s, m, q, _, a := newService(t)
 		arm(m, q)
 		if _, err := s.Decide(t.Context(), op("d", a.AskedAt), "o1", a.ID, true, ""); err != nil {
 			t.Fatal(name, err)

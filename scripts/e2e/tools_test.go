@@ -123,18 +123,18 @@ func TestToolWithoutPrice(t *testing.T) {
 // tool that demands signed messages is not called; the same tool is from Slack.
 func TestToolDemandsSignedMessages(t *testing.T) {
 	p := newPhone(t, "telegram")
-	agent := p.declare("payout", map[string]any{"integrity": "signed"})
+	agent := p.declare("moneyback", map[string]any{"integrity": "signed"})
 	p.call(http.MethodPost, "/bindings", map[string]any{"install_id": p.install, "selector": map[string]any{"peer": "4411"}, "agent_id": agent}, nil)
-	p.post(p.secret, p.text(1, "4411", "", "use tool payout"))
+	p.post(p.secret, p.text(1, "4411", "", "use tool moneyback"))
 	eventually(t, "the answer without the tool", func() bool { return len(p.posts()) == 1 && p.lastTurn().State == "done" })
-	if v := p.lastTurn(); len(v.ToolCalls) != 1 || v.ToolCalls[0].Status != "integrity_refused" || len(vendor.ToolCalls("payout")) != 0 {
-		t.Fatalf("%+v, %d calls", v, len(vendor.ToolCalls("payout")))
+	if v := p.lastTurn(); len(v.ToolCalls) != 1 || v.ToolCalls[0].Status != "integrity_refused" || len(vendor.ToolCalls("moneyback")) != 0 {
+		t.Fatalf("%+v, %d calls", v, len(vendor.ToolCalls("moneyback")))
 	}
 	w := newWorkspace(t)
-	slack := w.declare("payout", map[string]any{"integrity": "signed"})
+	slack := w.declare("moneyback", map[string]any{"integrity": "signed"})
 	w.call(http.MethodPost, "/bindings", map[string]any{"install_id": w.install, "selector": map[string]any{"channel": "C1"}, "agent_id": slack}, nil)
-	w.message("EvTool3", "use tool payout", "1760000073.000100").send(t)
-	eventually(t, "the tool is called", func() bool { return len(vendor.ToolCalls("payout")) == 1 && len(w.posts()) == 1 })
+	w.message("EvTool3", "use tool moneyback", "1760000073.000100").send(t)
+	eventually(t, "the tool is called", func() bool { return len(vendor.ToolCalls("moneyback")) == 1 && len(w.posts()) == 1 })
 }
 
 // TestKillBetweenRounds: the process dies while the model is asked for the answer

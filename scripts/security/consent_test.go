@@ -123,17 +123,18 @@ func noPage(c *cell) {
 	if err := c.org.call(c, http.MethodPost, "/installs/consent", map[string]any{"provider": c.provider}, nil); stack.Status(err) != http.StatusBadRequest {
 		c.bad("begun: %v", err)
 	}
-	slack := *c
-	slack.provider = taxonomy.Slack
-	known := mockvendor.App{ClientID: fmt.Sprintf("1234.%d", 20_000+c.serial.Add(1)), Secret: planted + "clientelsewhere", Redirect: c.BaseURL + "/oauth/slack/callback"}
-	app := slack.platformApp(func(in map[string]any) {
+	own := c.provider
+	c.provider = taxonomy.Slack // whose page there is
+	known := mockvendor.App{ClientID: fmt.Sprintf("1234.%d", 20_000+c.serial.Add(1)), Secret: fmt.Sprintf("%selsewhere%d", planted, c.serial.Add(1)), Redirect: c.BaseURL + "/oauth/slack/callback"}
+	app := c.platformApp(func(in map[string]any) {
 		in["config"].(map[string]any)["client_id"] = known.ClientID
 		in["secrets"].(map[string]any)["client_secret"] = known.Secret
 	})
 	known.AppID = app.application
 	c.vendor.Authorises(known, mockvendor.Tenant{Team: app.team, BotUser: "U0BOT", Token: app.token})
-	mine, here := c.world.tenant(c), slack.browser()
+	mine, here := c.world.tenant(c), c.browser()
 	back := here.consents(mine, app)
+	c.provider = own
 	callback := c.BaseURL + "/oauth/" + string(c.provider) + "/callback"
 	refused := func(of *tenant, address string) {
 		c.refused(of, "oauth.state_refused", func() int { return here.open(http.MethodGet, address).status })

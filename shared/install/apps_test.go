@@ -1,6 +1,7 @@
 package install_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -157,4 +158,19 @@ func TestAppKeepsItsIdentity(t *testing.T) {
 		t.Fatal(draft, err)
 	}
 	e.want(rename(draft.ID, "A8"), "", "")
+}
+
+// TestClientSecretOfTwoApps: an app's client secret is one app's, and whoever gives it
+// twice is told so.
+func TestClientSecretOfTwoApps(t *testing.T) {
+	e := newEnv(t)
+	create := func(id string) error {
+		_, err := e.s.CreateApp(t.Context(), e.op(), install.New{ID: id, Provider: "slack", Config: webhook.Config{"app_id": {"A" + id}, "client_id": {"1234.5678"}},
+			Secrets: values("signing_secret", "signing-secret-of-app"+id, "client_secret", "one-client-secret-0123456789")})
+		return err
+	}
+	e.want(create("1"), "", "")
+	if err := create("2"); fault.CodeOf(err) != fault.Conflict || !errors.Is(err, vault.Duplicate) {
+		t.Errorf("%v", err)
+	}
 }

@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -321,7 +322,7 @@ func (s *Service) store(ctx context.Context, op audit.Op, i Install, e channel.E
 func (s *Service) seal(ctx context.Context, op audit.Op, i Install, e channel.Entry, class taxonomy.CredentialClass, fields map[string]secret.Text) (vault.Head, error) {
 	if !slices.ContainsFunc(e.SecretNames(class), i.has) {
 		head, err := s.Vault.Create(ctx, vault.NewCredential{Ref: i.Ref(class), Label: string(i.Provider), Fields: fields, Op: op})
-		if fault.CodeOf(err) != fault.Conflict {
+		if fault.CodeOf(err) != fault.Conflict || errors.Is(err, vault.Duplicate) {
 			return head, err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 // racy are the packages whose code runs concurrently by design.
 var racy = []string{
 	"./shared/gateway/...", "./shared/vault/...", "./shared/rotation/...", "./shared/egress/...", "./shared/billing/...", "./shared/providers/internal/...",
+	"./shared/agent/turn", "./shared/consent", "./shared/webhook/ingest",
 	"./scripts/internal/lambdahost/...", "./scripts/internal/front/...", "./scripts/internal/localsqs/...",
 	"./scripts/internal/streampoll/...", "./scripts/internal/fifopoll/...", "./scripts/internal/localfaults/...",
 }

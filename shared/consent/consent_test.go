@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -79,7 +80,7 @@ type env struct {
 	rows     *rows
 	orgs     orgs
 	now      time.Time
-	ids      int
+	ids      atomic.Int64
 	app      install.Install
 	masked   []string
 }
@@ -103,7 +104,11 @@ func newEnv(t *testing.T) *env {
 			copy(b, bytes.Repeat([]byte{random}, len(b)))
 			return len(b), nil
 		}),
-		Mask: func(b []byte) { e.masked = append(e.masked, string(b)) }}
+		Mask: func(b []byte) {
+			e.trader.mu.Lock() // visits may be at the same time
+			defer e.trader.mu.Unlock()
+			e.masked = append(e.masked, string(b))
+		}}
 	e.app = e.addApp("1")
 	return e
 }
@@ -112,7 +117,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
-func (e *env) newID(time.Time) string { e.ids++; return fmt.Sprintf("id%d", e.ids) }
+func (e *env) newID(time.Time) string { return fmt.Sprintf("id%d", e.ids.Add(1)) }
 
 func (e *env) op() audit.Op { return audit.Op{Actor: "key:k1", ID: e.newID(e.now), At: e.now} }
 

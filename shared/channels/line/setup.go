@@ -1,8 +1,6 @@
 package line
 
 import (
-	"slices"
-
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/webhook"
 )
@@ -25,30 +23,16 @@ func setup(in channel.SetupInput) channel.Setup {
 
 // checklist says what can be told from our own records; the rest is Manual.
 func checklist(in channel.SetupInput) []channel.Check {
-	tell := func(ok bool) channel.CheckResult {
-		if ok {
-			return channel.Passed
-		}
-		return channel.Pending
-	}
-	saw := func(code webhook.Reason) channel.CheckResult {
-		return tell(slices.Contains(in.DeliveryCodes, string(code)))
-	}
-	stored := slices.Contains(in.SecretsSet, channelSecret) && slices.Contains(in.SecretsSet, accessToken)
-	foreign := channel.Passed
-	if slices.Contains(in.DeliveryCodes, string(webhook.TenantMismatch)) {
-		foreign = channel.Failed
-	}
 	return []channel.Check{
 		{ID: "inventory", Title: "The old webhook URL is written down for rollback", Result: channel.Manual},
-		{ID: "secrets", Title: "Channel secret and channel access token are stored", Result: tell(stored)},
-		{ID: "identity", Title: "The bot is named", Result: tell(in.Config.Get(destination) != "")},
-		{ID: "verify", Title: "The console's Verify was answered", Result: saw(webhook.Handshake)},
-		{ID: "tampered", Title: "A tampered request was refused", Result: saw(webhook.SigMismatch)},
-		{ID: "tenant", Title: "No request named another bot", Result: foreign},
-		{ID: "binding", Title: "At least one binding names an agent", Result: tell(in.Bindings > 0)},
-		{ID: "active", Title: "The install is active", Result: tell(in.State == "active")},
-		{ID: "event", Title: "A signed message was accepted and queued", Result: saw(webhook.Accepted)},
+		{ID: "secrets", Title: "Channel secret and channel access token are stored", Result: in.Stored(channelSecret, accessToken)},
+		{ID: "identity", Title: "The bot is named", Result: channel.Told(in.Config.Get(destination) != "")},
+		{ID: "verify", Title: "The console's Verify was answered", Result: in.Saw(webhook.Handshake)},
+		{ID: "tampered", Title: "A tampered request was refused", Result: in.Saw(webhook.SigMismatch)},
+		{ID: "tenant", Title: "No request named another bot", Result: in.OneTenant()},
+		{ID: "binding", Title: "At least one binding names an agent", Result: channel.Told(in.Bindings > 0)},
+		{ID: "active", Title: "The install is active", Result: channel.Told(in.State == "active")},
+		{ID: "event", Title: "A signed message was accepted and queued", Result: in.Saw(webhook.Accepted)},
 		{ID: "auto_reply", Title: "Auto-reply and greeting messages are off", Result: channel.Manual},
 		{ID: "canary", Title: "The account ran for 24 hours or 50 turns without errors or duplicates", Result: channel.Manual},
 		{ID: "rotation", Title: "A reissue of the channel secret was rehearsed", Result: channel.Manual},

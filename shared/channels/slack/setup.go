@@ -1,8 +1,6 @@
 package slack
 
 import (
-	"slices"
-
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/webhook"
 )
@@ -57,33 +55,19 @@ func manifest(in channel.SetupInput) map[string]any {
 
 // checklist says what can be told from our own records; the rest is Manual.
 func checklist(in channel.SetupInput) []channel.Check {
-	tell := func(ok bool) channel.CheckResult {
-		if ok {
-			return channel.Passed
-		}
-		return channel.Pending
-	}
-	saw := func(code webhook.Reason) channel.CheckResult {
-		return tell(slices.Contains(in.DeliveryCodes, string(code)))
-	}
-	verifies, sends := slices.Contains(in.SecretsSet, signingSecret), slices.Contains(in.SecretsSet, botToken)
 	known := in.Config.Get(appID) != "" && (in.Config.Get(teamID) != "" || in.Config.Get(enterpriseID) != "")
-	mismatch := channel.Passed
-	if slices.Contains(in.DeliveryCodes, string(webhook.TenantMismatch)) {
-		mismatch = channel.Failed
-	}
 	return []channel.Check{
 		{ID: "inventory", Title: "The old integration and its URL are written down for rollback", Result: channel.Manual},
-		{ID: "secrets", Title: "Signing secret and bot token are stored", Result: tell(verifies && sends)},
-		{ID: "identity", Title: "App and workspace (or organisation) are named", Result: tell(known)},
+		{ID: "secrets", Title: "Signing secret and bot token are stored", Result: in.Stored(signingSecret, botToken)},
+		{ID: "identity", Title: "App and workspace (or organisation) are named", Result: channel.Told(known)},
 		{ID: "scopes", Title: "The granted scopes are the requested ones", Result: channel.Manual},
-		{ID: "handshake", Title: "Slack's signed URL check was answered", Result: saw(webhook.Handshake)},
-		{ID: "tampered", Title: "A tampered request was refused", Result: saw(webhook.SigMismatch)},
-		{ID: "tenant", Title: "No event named another workspace", Result: mismatch},
-		{ID: "bot_user", Title: "The bot's own user is known, so it never answers itself", Result: tell(in.Config.Get(botUserID) != "")},
-		{ID: "binding", Title: "At least one binding names an agent", Result: tell(in.Bindings > 0)},
-		{ID: "active", Title: "The install is active", Result: tell(in.State == "active")},
-		{ID: "event", Title: "A signed event was accepted and queued", Result: saw(webhook.Accepted)},
+		{ID: "handshake", Title: "Slack's signed URL check was answered", Result: in.Saw(webhook.Handshake)},
+		{ID: "tampered", Title: "A tampered request was refused", Result: in.Saw(webhook.SigMismatch)},
+		{ID: "tenant", Title: "No event named another workspace", Result: in.OneTenant()},
+		{ID: "bot_user", Title: "The bot's own user is known, so it never answers itself", Result: channel.Told(in.Config.Get(botUserID) != "")},
+		{ID: "binding", Title: "At least one binding names an agent", Result: channel.Told(in.Bindings > 0)},
+		{ID: "active", Title: "The install is active", Result: channel.Told(in.State == "active")},
+		{ID: "event", Title: "A signed event was accepted and queued", Result: in.Saw(webhook.Accepted)},
 		{ID: "canary", Title: "One channel ran for 24 hours or 50 turns without errors or duplicates", Result: channel.Manual},
 		{ID: "rotation", Title: "A rotation of the signing secret was rehearsed", Result: channel.Manual},
 		{ID: "sign_off", Title: "The owner signed off", Result: channel.Manual},

@@ -1,8 +1,6 @@
 package telegram
 
 import (
-	"slices"
-
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/webhook"
 )
@@ -34,25 +32,15 @@ func setup(in channel.SetupInput) channel.Setup {
 
 // checklist says what can be told from our own records; the rest is Manual.
 func checklist(in channel.SetupInput) []channel.Check {
-	tell := func(ok bool) channel.CheckResult {
-		if ok {
-			return channel.Passed
-		}
-		return channel.Pending
-	}
-	saw := func(code webhook.Reason) channel.CheckResult {
-		return tell(slices.Contains(in.DeliveryCodes, string(code)))
-	}
-	stored := slices.Contains(in.SecretsSet, secretToken) && slices.Contains(in.SecretsSet, botToken)
 	return []channel.Check{
 		{ID: "inventory", Title: "The old webhook URL (getWebhookInfo) is written down for rollback", Result: channel.Manual},
-		{ID: "secrets", Title: "Secret token and bot token are stored", Result: tell(stored)},
-		{ID: "identity", Title: "The bot is named", Result: tell(in.Config.Get(botID) != "")},
-		{ID: "username", Title: "The bot's username is known, so mentions in groups are seen", Result: tell(in.Config.Get(botUsername) != "")},
-		{ID: "tampered", Title: "A request with a wrong secret token was refused", Result: saw(webhook.SigMismatch)},
-		{ID: "binding", Title: "At least one binding names an agent", Result: tell(in.Bindings > 0)},
-		{ID: "active", Title: "The install is active", Result: tell(in.State == "active")},
-		{ID: "event", Title: "An update was accepted and queued", Result: saw(webhook.Accepted)},
+		{ID: "secrets", Title: "Secret token and bot token are stored", Result: in.Stored(secretToken, botToken)},
+		{ID: "identity", Title: "The bot is named", Result: channel.Told(in.Config.Get(botID) != "")},
+		{ID: "username", Title: "The bot's username is known, so mentions in groups are seen", Result: channel.Told(in.Config.Get(botUsername) != "")},
+		{ID: "tampered", Title: "A request with a wrong secret token was refused", Result: in.Saw(webhook.SigMismatch)},
+		{ID: "binding", Title: "At least one binding names an agent", Result: channel.Told(in.Bindings > 0)},
+		{ID: "active", Title: "The install is active", Result: channel.Told(in.State == "active")},
+		{ID: "event", Title: "An update was accepted and queued", Result: in.Saw(webhook.Accepted)},
 		{ID: "webhook_info", Title: "getWebhookInfo names the callback URL and no error", Result: channel.Manual},
 		{ID: "canary", Title: "One chat ran for 24 hours or 50 turns without errors or duplicates", Result: channel.Manual},
 		{ID: "rotation", Title: "A rotation of the secret token was rehearsed (rotate here, setWebhook, rotate/finish)", Result: channel.Manual},

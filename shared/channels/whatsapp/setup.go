@@ -1,8 +1,6 @@
 package whatsapp
 
 import (
-	"slices"
-
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/webhook"
 )
@@ -31,34 +29,17 @@ func setup(in channel.SetupInput) channel.Setup {
 
 // checklist says what can be told from our own records; the rest is Manual.
 func checklist(in channel.SetupInput) []channel.Check {
-	tell := func(ok bool) channel.CheckResult {
-		if ok {
-			return channel.Passed
-		}
-		return channel.Pending
-	}
-	saw := func(code webhook.Reason) channel.CheckResult {
-		return tell(slices.Contains(in.DeliveryCodes, string(code)))
-	}
-	stored := true
-	for _, name := range []string{appSecret, verifyToken, accessToken} {
-		stored = stored && slices.Contains(in.SecretsSet, name)
-	}
-	foreign := channel.Passed
-	if slices.Contains(in.DeliveryCodes, string(webhook.TenantMismatch)) {
-		foreign = channel.Failed
-	}
 	return []channel.Check{
 		{ID: "inventory", Title: "The old callback URL is written down for rollback", Result: channel.Manual},
-		{ID: "secrets", Title: "App secret, verify token and access token are stored", Result: tell(stored)},
-		{ID: "identity", Title: "Number and account are named", Result: tell(in.Config.Get(phoneNumberID) != "" && in.Config.Get(wabaID) != "")},
+		{ID: "secrets", Title: "App secret, verify token and access token are stored", Result: in.Stored(appSecret, verifyToken, accessToken)},
+		{ID: "identity", Title: "Number and account are named", Result: channel.Told(in.Config.Get(phoneNumberID) != "" && in.Config.Get(wabaID) != "")},
 		{ID: "scopes", Title: "The token has the requested permissions", Result: channel.Manual},
-		{ID: "handshake", Title: "Meta's check of the URL was answered", Result: saw(webhook.Handshake)},
-		{ID: "tampered", Title: "A tampered request was refused", Result: saw(webhook.SigMismatch)},
-		{ID: "tenant", Title: "No notification named another number or account", Result: foreign},
-		{ID: "binding", Title: "At least one binding names an agent", Result: tell(in.Bindings > 0)},
-		{ID: "active", Title: "The install is active", Result: tell(in.State == "active")},
-		{ID: "event", Title: "A signed message was accepted and queued", Result: saw(webhook.Accepted)},
+		{ID: "handshake", Title: "Meta's check of the URL was answered", Result: in.Saw(webhook.Handshake)},
+		{ID: "tampered", Title: "A tampered request was refused", Result: in.Saw(webhook.SigMismatch)},
+		{ID: "tenant", Title: "No notification named another number or account", Result: in.OneTenant()},
+		{ID: "binding", Title: "At least one binding names an agent", Result: channel.Told(in.Bindings > 0)},
+		{ID: "active", Title: "The install is active", Result: channel.Told(in.State == "active")},
+		{ID: "event", Title: "A signed message was accepted and queued", Result: in.Saw(webhook.Accepted)},
 		{ID: "canary", Title: "One number ran for 24 hours or 50 turns without errors or duplicates", Result: channel.Manual},
 		{ID: "rotation", Title: "A reset of the app secret was rehearsed", Result: channel.Manual},
 		{ID: "sign_off", Title: "The owner signed off", Result: channel.Manual},

@@ -1,0 +1,33 @@
+package channel
+
+import (
+	"slices"
+
+	"github.com/latchkey/latchkey/shared/webhook"
+)
+
+// Told is the result of a check that our own records tell.
+func Told(ok bool) CheckResult {
+	if ok {
+		return Passed
+	}
+	return Pending
+}
+
+// Saw tells whether a delivery ended with a code.
+func (in SetupInput) Saw(code webhook.Reason) CheckResult {
+	return Told(slices.Contains(in.DeliveryCodes, string(code)))
+}
+
+// Stored tells whether all of these secrets are stored.
+func (in SetupInput) Stored(names ...string) CheckResult {
+	return Told(!slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(in.SecretsSet, n) }))
+}
+
+// OneTenant fails if a verified request named another tenant than the install's.
+func (in SetupInput) OneTenant() CheckResult {
+	if in.Saw(webhook.TenantMismatch) == Passed {
+		return Failed
+	}
+	return Passed
+}

@@ -61,34 +61,49 @@ func (s *Server) keep(p *Post, id string) string {
 	return ""
 }
 
-// telegramMessage is the Bot API's sendMessage; the token is in the path.
-func (s *Server) telegramMessage(w http.ResponseWriter, r *http.Request) {
-	token, ok := strings.CutPrefix(r.PathValue("bot"), "bot")
-	var q struct {
-		Chat     json.Number     `json:"chat_id"`
-		Text     string          `json:"text"`
-		Thread   json.Number     `json:"message_thread_id"`
-		Entities json.RawMessage `json:"entities"`
-	}
-	fail := func(status int, text string) {
-		answer(w, status, map[string]any{"ok": false, "error_code": status, "description": text})
-	}
+// telegramSaid is what the Bot API's sendMessage and editMessageText are given.
+type telegramSaid struct {
+	Chat     json.Number     `json:"chat_id"`
+	Thread   json.Number     `json:"message_thread_id"`
+	Message  json.Number     `json:"message_id"`
+	Text     string          `json:"text"`
+	Entities json.RawMessage `json:"entities"`
+	token    string
+}
+
+func telegramFault(w http.ResponseWriter, status int, text string) {
+	answer(w, status, map[string]any{"ok": false, "error_code": status, "description": text})
+}
+
+// telegramSays reads it; the token is in the path. If the vendor refuses it, ok is
+// false and the refusal is written.
+func telegramSays(w http.ResponseWriter, r *http.Request) (q telegramSaid, ok bool) {
+	q.token, ok = strings.CutPrefix(r.PathValue("bot"), "bot")
 	if err := json.NewDecoder(r.Body).Decode(&q); err != nil || !ok || q.Text == "" {
-		fail(http.StatusBadRequest, "Bad Request: message text is empty")
-		return
+		telegramFault(w, http.StatusBadRequest, "Bad Request: message text is empty")
+		return q, false
 	}
 	if fault := telegramText(q.Text, q.Entities); fault != "" {
-		fail(http.StatusBadRequest, "Bad Request: "+fault)
+		telegramFault(w, http.StatusBadRequest, "Bad Request: "+fault)
+		return q, false
+	}
+	return q, true
+}
+
+// telegramMessage is the Bot API's sendMessage.
+func (s *Server) telegramMessage(w http.ResponseWriter, r *http.Request) {
+	q, ok := telegramSays(w, r)
+	if !ok {
 		return
 	}
-	p := Post{Channel: q.Chat.String(), Text: q.Text, ThreadTS: q.Thread.String(), KeyHash: Hash(token), Entities: q.Entities}
+	p := Post{Channel: q.Chat.String(), Text: q.Text, ThreadTS: q.Thread.String(), KeyHash: Hash(q.token), Entities: q.Entities}
 	switch s.keep(&p, "%d") {
 	case "":
 		answer(w, http.StatusOK, map[string]any{"ok": true, "result": map[string]any{"message_id": json.Number(p.TS), "date": 1760000000}})
 	case "invalid_auth":
-		fail(http.StatusUnauthorized, "Unauthorized")
+		telegramFault(w, http.StatusUnauthorized, "Unauthorized")
 	default:
-		fail(http.StatusForbidden, "Forbidden: bot was blocked by the user")
+		telegramFault(w, http.StatusForbidden, "Forbidden: bot was blocked by the user")
 	}
 }
 

@@ -77,39 +77,25 @@ func (s *Server) slackUpdate(w http.ResponseWriter, r *http.Request) {
 
 // telegramEdit is the Bot API's editMessageText (core.telegram.org/bots/api#editmessagetext).
 func (s *Server) telegramEdit(w http.ResponseWriter, r *http.Request) {
-	token, ok := strings.CutPrefix(r.PathValue("bot"), "bot")
-	var q struct {
-		Chat     json.Number     `json:"chat_id"`
-		Message  json.Number     `json:"message_id"`
-		Text     string          `json:"text"`
-		Entities json.RawMessage `json:"entities"`
-	}
-	fail := func(status int, text string) {
-		answer(w, status, map[string]any{"ok": false, "error_code": status, "description": text})
-	}
-	if err := json.NewDecoder(r.Body).Decode(&q); err != nil || !ok || q.Text == "" {
-		fail(http.StatusBadRequest, "Bad Request: message text is empty")
-		return
-	}
-	if fault := telegramText(q.Text, q.Entities); fault != "" {
-		fail(http.StatusBadRequest, "Bad Request: "+fault)
+	q, ok := telegramSays(w, r)
+	if !ok {
 		return
 	}
 	id, _ := strconv.Atoi(q.Message.String())
-	switch s.edit(Post{KeyHash: Hash(token), Channel: q.Chat.String(), TS: strconv.Itoa(id), Text: q.Text, Entities: q.Entities}) {
+	switch s.edit(Post{KeyHash: Hash(q.token), Channel: q.Chat.String(), TS: strconv.Itoa(id), Text: q.Text, Entities: q.Entities}) {
 	case "":
 		answer(w, http.StatusOK, map[string]any{"ok": true, "result": map[string]any{"message_id": id, "edit_date": 1760000001}})
 	case "not_modified":
-		fail(http.StatusBadRequest, "Bad Request: message is not modified: specified new message content and reply markup are exactly the same as a current content and reply markup of the message")
+		telegramFault(w, http.StatusBadRequest, "Bad Request: message is not modified: specified new message content and reply markup are exactly the same as a current content and reply markup of the message")
 	case "message_not_found":
-		fail(http.StatusBadRequest, "Bad Request: message to edit not found")
+		telegramFault(w, http.StatusBadRequest, "Bad Request: message to edit not found")
 	case "cant_update_message":
-		fail(http.StatusBadRequest, "Bad Request: message can't be edited")
+		telegramFault(w, http.StatusBadRequest, "Bad Request: message can't be edited")
 	case "limited":
 		answer(w, http.StatusTooManyRequests, map[string]any{"ok": false, "error_code": 429, "description": "Too Many Requests: retry after 1", "parameters": map[string]any{"retry_after": 1}})
 	case "invalid_auth":
-		fail(http.StatusUnauthorized, "Unauthorized")
+		telegramFault(w, http.StatusUnauthorized, "Unauthorized")
 	default:
-		fail(http.StatusForbidden, "Forbidden: bot was blocked by the user")
+		telegramFault(w, http.StatusForbidden, "Forbidden: bot was blocked by the user")
 	}
 }

@@ -63,7 +63,7 @@ func (s *Server) lineReply(w http.ResponseWriter, r *http.Request) {
 	s.linePost(w, r, Post{Channel: chat, Text: text, ThreadTS: token})
 }
 
-// linePush takes each retry key once.
+// linePush takes each retry key once: one whose message was refused is not used up.
 func (s *Server) linePush(w http.ResponseWriter, r *http.Request) {
 	chat, text, ok := lineBody(r, "to")
 	key := r.Header.Get("X-Line-Retry-Key")
@@ -73,21 +73,23 @@ func (s *Server) linePush(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	taken := key != "" && s.lineUsed[key]
-	if key != "" && s.keyOf(r) {
-		s.remember(key)
-	}
 	s.mu.Unlock()
 	if taken {
 		w.Header().Set("X-Line-Accepted-Request-Id", "simulated")
 		lineFault(w, http.StatusConflict, "The retry key is already accepted")
 		return
 	}
-	s.linePost(w, r, Post{Channel: chat, Text: text})
+	if s.linePost(w, r, Post{Channel: chat, Text: text}) && key != "" {
+		s.mu.Lock()
+		s.remember(key)
+		s.mu.Unlock()
+	}
 }
 
 // keyOf reports whether a request's key is taken; s.mu is held.
 func (s *Server) keyOf(r *http.Request) bool { return s.keys == nil || s.keys[Hash(bearer(r))] }
 
+// remember keeps what is used up; s.mu is held.
 func (s *Server) remember(used string) {
 	if s.lineUsed == nil {
 		s.lineUsed = map[string]bool{}
@@ -95,16 +97,19 @@ func (s *Server) remember(used string) {
 	s.lineUsed[used] = true
 }
 
-func (s *Server) linePost(w http.ResponseWriter, r *http.Request, p Post) {
+// linePost posts, and reports whether it did.
+func (s *Server) linePost(w http.ResponseWriter, r *http.Request, p Post) (posted bool) {
 	p.KeyHash = Hash(bearer(r))
 	switch s.keep(&p, "4612309668420%05d") {
 	case "":
 		answer(w, http.StatusOK, map[string]any{"sentMessages": []any{map[string]any{"id": p.TS, "quoteToken": "q" + p.TS}}})
+		return true
 	case "invalid_auth":
 		lineFault(w, http.StatusUnauthorized, "Authentication failed. Confirm that the access token in the authorization header is valid.")
 	default:
 		lineFault(w, http.StatusBadRequest, "Failed to send messages")
 	}
+	return false
 }
 
 // lineLoading shows the sign in a conversation with one person only.

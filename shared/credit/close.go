@@ -2,6 +2,7 @@ package credit
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -90,14 +91,17 @@ type CloseReport struct {
 func (l *Ledger) CloseMonths(ctx context.Context, now time.Time) (CloseReport, error) {
 	var r CloseReport
 	for _, bucket := range table.AllCloseBuckets() {
-		// An organisation that was looked at is not due any more, unless that
-		// failed: then it is left to the next run.
-		for failed, pages := 0, 0; ctx.Err() == nil && pages < maxClosePages; pages++ {
+		// An organisation that was looked at is not due any more, unless that failed
+		// before it was put off: then it is left to the next run.
+		failed := map[string]bool{}
+		for pages := 0; ctx.Err() == nil && pages < maxClosePages; pages++ {
 			due, err := l.store.Closable(ctx, bucket, now, closePage)
 			if err != nil {
 				return r, err
 			}
-			for _, org := range due[min(failed, len(due)):] {
+			listed := len(due)
+			due = slices.DeleteFunc(due, func(org string) bool { return failed[org] })
+			for _, org := range due {
 				if ctx.Err() != nil {
 					return r, nil
 				}
@@ -108,12 +112,12 @@ func (l *Ledger) CloseMonths(ctx context.Context, now time.Time) (CloseReport, e
 				}
 				if err != nil {
 					r.Failed++
-					failed++
+					failed[org] = true
 				} else if waits {
 					r.Waiting++
 				}
 			}
-			if len(due) < closePage || failed >= closePage {
+			if listed < closePage || len(due) == 0 || len(failed) >= closePage {
 				break
 			}
 		}

@@ -3,6 +3,8 @@ package credit
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -23,6 +25,8 @@ type endless struct {
 	over   context.CancelFunc
 	looked []string
 }
+
+var errDown = errors.New("down")
 
 func (e *endless) Closable(_ context.Context, bucket string, now time.Time, limit int) (due []string, err error) {
 	if bucket != table.AllCloseBuckets()[0] {
@@ -53,7 +57,7 @@ func (e *endless) Account(_ context.Context, org string) (Account, error) {
 func (e *endless) Journal(ctx context.Context, org string, _ time.Time, _ int, _ string, _ int) ([]Entry, error) {
 	if org == e.large {
 		e.over()
-		return nil, ctx.Err()
+		return nil, cmp.Or(ctx.Err(), errDown)
 	}
 	return nil, nil
 }
@@ -120,6 +124,23 @@ func TestMonthsThatDoNotFit(t *testing.T) {
 	}
 	if r := e.run(t, now.Add(time.Minute)); r.Failed != 0 || r.Closed != 1 || !e.months["small"].Month.Equal(april) {
 		t.Fatalf("the one behind it is not closed: %+v, %+v", r, e.months)
+	}
+}
+
+// TestFailureAfterItIsPutOff: an organisation that fails when it is not due any more
+// does not take the place of one behind it.
+func TestFailureAfterItIsPutOff(t *testing.T) {
+	now := time.Date(2026, 4, 2, 12, 0, 0, 0, time.UTC)
+	march, april := month(now).AddDate(0, -1, 0), month(now)
+	e := &endless{large: "org000", opened: march, months: map[string]Opening{}, next: map[string]time.Time{}, fenced: april}
+	for i := range closePage + 1 {
+		org := fmt.Sprintf("org%03d", i)
+		e.months[org], e.next[org] = Opening{Org: org, Month: march}, now.Add(time.Duration(i-closePage)*time.Second)
+	}
+	e.over = func() {}
+	r, err := New(e, Options{Wait: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }}).CloseMonths(t.Context(), now)
+	if err != nil || r.Failed != 1 || r.Closed != closePage || len(e.looked) < closePage+1 {
+		t.Fatalf("%+v, %v; looked at %d", r, err, len(e.looked))
 	}
 }
 

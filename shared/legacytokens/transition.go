@@ -193,8 +193,9 @@ func (ch *Change) correct(f facts) {
 }
 
 // restore counts what credits paid for, and takes back what is left of the opening
-// grant, unless credits still admit calls: what those hold is known when they no
-// longer do, so a rollback takes it back after it has switched.
+// grant, unless credits still admit calls of models: what those hold is known when
+// they no longer do, so a rollback takes it back after it has switched. Actions that
+// have a price are paid with credits in every mode, so with that grant, too, until then.
 func (ch *Change) restore(f facts) {
 	ch.Seed = f.counter.unseeded(ch.Period, f.balance.Account)
 	if ch.From == ch.To {

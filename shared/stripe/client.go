@@ -91,7 +91,7 @@ func (c *Client) Charge(ctx context.Context, o topup.Charge) (topup.Charged, err
 		return topup.Charged{Declined: true}, nil
 	case errors.Is(err, errNoMethod):
 		return topup.Charged{NoMethod: true}, nil
-	case fault.CodeOf(err) == fault.Internal:
+	case fault.CodeOf(err) == fault.Internal, fault.CodeOf(err) == fault.NotFound:
 		return topup.Charged{}, fault.Wrap(fault.Unavailable, op, "the payment service refused this request; the operator has to look into it", err)
 	case err != nil:
 		return topup.Charged{}, err

@@ -218,6 +218,7 @@ func TestChargeRefused(t *testing.T) {
 		"not an error":       {400, `[`, topup.Charged{}, fault.Unavailable},
 		"nothing":            {400, ``, topup.Charged{}, fault.Unavailable},
 		"refused key":        {401, `{}`, topup.Charged{}, fault.Unavailable},
+		"no such address":    {404, `{"error":{"type":"invalid_request_error","param":"payment_method","message":"SECRETTEXT"}}`, topup.Charged{}, fault.Unavailable},
 		"not for this key":   {403, `{"error":{"type":"invalid_request_error","param":"payment_method"}}`, topup.Charged{}, fault.Unavailable},
 		"an answer as error": {422, `{"error":{"type":"invalid_request_error","param":"payment_method"}}`, topup.Charged{}, fault.Unavailable},
 	} {

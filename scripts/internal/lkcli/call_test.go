@@ -47,6 +47,8 @@ func TestRequests(t *testing.T) {
 		{"deliveries", "", []string{"install", "deliveries", "i1", "--limit", "3"}, "GET /api/orgs/acme/deliveries?install=i1&limit=3"},
 		{"selector", "", []string{"binding", "create", "--install-id", "i", "--agent-id", "a", "--channel", "C1", "--mention"},
 			`POST /api/orgs/acme/bindings {"agent_id":"a","install_id":"i","selector":{"channel":"C1","mention":true}}`},
+		{"selector by name", "", []string{"binding", "create", "--install-id", "i", "--agent-id", "a", "--named", "sales"},
+			`POST /api/orgs/acme/bindings {"agent_id":"a","install_id":"i","selector":{"mention":"sales"}}`},
 		{"default binding", "", []string{"binding", "create", "--install-id", "i", "--agent-id", "a"}, `POST /api/orgs/acme/bindings {"agent_id":"a","install_id":"i"}`},
 		{"document and JSON", "say <hi> & bye", []string{"agent", "create", "--name", "A", "--instructions", "-", "--personas", `[{"id":"p","name":"P"}]`},
 			`POST /api/orgs/acme/agents {"instructions":"say <hi> & bye","name":"A","personas":[{"id":"p","name":"P"}]}`},

@@ -71,6 +71,10 @@ func (a api) success(op object) object {
 func (a api) leaves(schema object, prefix string, required bool, out map[string]string) {
 	must, _ := schema["required"].([]any)
 	for name, s := range schema["properties"].(object) {
+		// A field that is a text, too, has a flag for that, too.
+		if list, _ := s.(object)["oneOf"].([]any); len(list) > 1 && a.resolve(list[0])["type"] == "boolean" && a.resolve(list[1])["type"] == "string" {
+			out[prefix+name+asText] = "string"
+		}
 		s := a.resolve(s)
 		needed := required && slices.Contains(must, any(name))
 		if s["properties"] != nil {
@@ -84,6 +88,8 @@ func (a api) leaves(schema object, prefix string, required bool, out map[string]
 		out[prefix+name] = kind
 	}
 }
+
+const asText = " as a text"
 
 func (a api) has(schema object, path string) bool {
 	name, rest, nested := strings.Cut(path, ".")
@@ -160,9 +166,13 @@ func (a api) checkBody(c command, op object) {
 		if o.field == "" {
 			continue
 		}
-		kind, ok := want[o.field]
+		field := o.field
+		if want[field+asText] != "" && o.kind == text {
+			field += asText
+		}
+		kind, ok := want[field]
 		if !ok {
-			a.Errorf("the body has no field %s", o.field)
+			a.Errorf("the body has no field %s", field)
 			continue
 		}
 		if base := strings.TrimSuffix(kind, "*"); !slices.Contains(types[base], o.kind) {
@@ -171,7 +181,7 @@ func (a api) checkBody(c command, op object) {
 		if required := strings.HasSuffix(kind, "*"); required != o.required {
 			a.Errorf("--%s required %v, the API says %v", o.name, o.required, required)
 		}
-		delete(want, o.field)
+		delete(want, field)
 	}
 	if !file && len(want) > 0 {
 		a.Errorf("no flag for %v", want)

@@ -66,8 +66,8 @@ func Entry() channel.Entry {
 	return channel.Entry{
 		ID: taxonomy.LINE, Title: "LINE", Methods: profile.Methods,
 		Config: []channel.ConfigField{
-			{Name: destination, Title: "Your user ID (the bot's)", Required: true, Valid: botForm.MatchString,
-				Help: "The bot's own user ID, U and 32 characters: GET /v2/bot/info with the channel access token names it as userId."},
+			{Name: destination, Title: "The bot's user ID", Required: true, Valid: botForm.MatchString,
+				Help: "U and 32 characters: GET /v2/bot/info with the channel access token names it as userId. Not \"Your user ID\" of the console, which is a developer's."},
 		},
 		Secrets: []channel.SecretField{
 			{Name: channelSecret, Title: "Channel secret", Class: taxonomy.ChannelVerify, Required: true, Form: credential.Token, Overlap: overlap},

@@ -11,13 +11,13 @@ func setup(in channel.SetupInput) channel.Setup {
 		Scopes:       []string{},
 		Steps: []string{
 			"Make an Official Account and switch on the Messaging API for it; open its channel in the LINE Developers console.",
-			"Save channel_secret (Basic settings), a long-lived channel_access_token (Messaging API) and destination (Your user ID, Basic settings; or GET /v2/bot/info) here; the install is then verifying.",
+			"Save channel_secret (Basic settings), a long-lived channel_access_token (Messaging API) and destination (userId of GET /v2/bot/info with that token; not \"Your user ID\" of the console, which is a developer's) here; the install is then verifying.",
 			"Write down the webhook URL that is set now for rollback, then set the callback URL, press Verify, and switch on Use webhook and Webhook redelivery.",
 			"In the Official Account Manager switch off auto-reply and greeting messages, or people get two answers. To use the bot in groups, allow it to join them.",
 			"Add a binding that names the agent, then activate the install. Write to the account, and read the delivery here.",
 		},
 		Checklist:    checklist(in),
-		IdentityNote: "destination, the bot's user ID, is compared with every verified request.",
+		IdentityNote: "destination, the bot's user ID, is compared with every verified event; the console's Verify names it and is answered whatever it names.",
 	}
 }
 

@@ -64,7 +64,13 @@ type Inbound struct {
 	Envelope Envelope
 	// Renaming is that of a Renamed one.
 	Renaming Renaming
+	// Ack replaces the entry's for this event; zero: the entry's.
+	Ack Ack
 }
+
+// Ack is the body of a 200: vendors whose requests want an answer of a form. It is
+// made of the request alone, so that a repeat gets what the first delivery got.
+type Ack struct{ ContentType, Body string }
 
 // Integrity says what of a request its verification covered.
 type Integrity string
@@ -287,6 +293,8 @@ type Entry struct {
 	MediaHosts []string
 	// Anonymous says that the vendor never tells which authors are bots.
 	Anonymous bool
+	// Ack acknowledges the vendor's requests; zero: an empty text.
+	Ack Ack
 	// RetryHorizon is how long the vendor may redeliver an event.
 	RetryHorizon   time.Duration
 	NeedsPublicURL bool

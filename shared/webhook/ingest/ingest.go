@@ -126,7 +126,8 @@ type Request struct {
 	Source      string
 }
 
-// Response is the answer. Body is one of a few constants, or a challenge.
+// Response is the answer. Body is one of a few constants, a vendor's [channel.Ack] or
+// a challenge.
 type Response struct {
 	Status      int
 	ContentType string
@@ -220,7 +221,9 @@ func (c *call) open(ctx context.Context, name string, remembered bool) (vault.Ac
 
 func (c *call) challenge(ctx context.Context, text string) Response {
 	resp := c.end(ctx, webhook.Handshake, session.Answered)
-	resp.ContentType, resp.Body = "text/plain; charset=utf-8", text
+	if text != "" {
+		resp.ContentType, resp.Body = contentText, text
+	}
 	return resp
 }
 
@@ -335,6 +338,7 @@ func (c *call) dispatch(ctx context.Context) Response {
 		return c.end(ctx, webhook.BadPayload, session.Refused)
 	}
 	if all[0].Kind == channel.Handshake {
+		c.in.Ack = all[0].Ack
 		return c.challenge(ctx, all[0].Challenge)
 	}
 	if c.inst.Mode == install.App {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -104,6 +105,7 @@ func statusOf(code webhook.Reason, outcome session.Outcome, method string) int {
 
 const (
 	contentJSON = "application/json"
+	contentText = "text/plain; charset=utf-8"
 	head        = `{"error":{"type":"webhook_error","code":"`
 )
 
@@ -132,5 +134,12 @@ func (c *call) answer(code webhook.Reason, status int) Response {
 	case http.StatusUnauthorized:
 		return fail(fault.WebhookUnauthorized, "unauthorized", "false")
 	}
-	return Response{Status: http.StatusOK, ContentType: "text/plain; charset=utf-8"}
+	ack := c.entry.Ack
+	if c.in.Ack != (channel.Ack{}) {
+		ack = c.in.Ack
+	}
+	if ack == (channel.Ack{}) {
+		ack.ContentType = contentText
+	}
+	return Response{Status: http.StatusOK, ContentType: ack.ContentType, Body: ack.Body}
 }

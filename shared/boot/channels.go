@@ -1,17 +1,10 @@
 package boot
 
 import (
-	"context"
 	"net/http"
-	"strconv"
-	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/egress"
-	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
@@ -59,35 +52,4 @@ func (e *Env) ChannelMedia(out *egress.Egress) func(taxonomy.Channel) *http.Clie
 		clients[c.ID] = out.Vendor(c.MediaHosts...)
 	}
 	return func(c taxonomy.Channel) *http.Client { return clients[c] }
-}
-
-// TurnQueue is the queue of agent turns.
-type TurnQueue struct {
-	api *sqs.Client
-	url string
-}
-
-// TurnQueue opens the queue.
-func (e *Env) TurnQueue() *TurnQueue {
-	return &TurnQueue{api: sqs.NewFromConfig(e.AWS), url: e.Config.TurnQueueURL}
-}
-
-// Send enqueues body behind the others of its group. It fails with unavailable.
-func (q *TurnQueue) Send(ctx context.Context, group, id string, body []byte) error {
-	_, err := q.api.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &q.url, MessageBody: aws.String(string(body)),
-		MessageGroupId: &group, MessageDeduplicationId: &id})
-	if err != nil {
-		return fault.Wrap(fault.Unavailable, "boot.TurnQueue.Send", "the queue is not available, try again", err)
-	}
-	return nil
-}
-
-// Change sets when a received message is delivered again.
-func (q *TurnQueue) Change(ctx context.Context, receiptHandle string, after time.Duration) error {
-	seconds := int32(min(max(after, 0), 12*time.Hour) / time.Second)
-	_, err := q.api.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{QueueUrl: &q.url, ReceiptHandle: &receiptHandle, VisibilityTimeout: seconds})
-	if err != nil {
-		return fault.Wrap(fault.Unavailable, "boot.TurnQueue.Change", "visibility could not be set to "+strconv.Itoa(int(seconds))+" s", err)
-	}
-	return nil
 }

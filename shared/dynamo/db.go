@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/latchkey/latchkey/shared/awscall"
 	"github.com/latchkey/latchkey/shared/table"
 )
 
@@ -66,7 +67,7 @@ func (db *DB) name(r table.Role) *string { return aws.String(db.tables[r]) }
 // get reads one item, nil if absent.
 func (db *DB) get(ctx context.Context, r table.Role, k table.Key, consistent bool) (item, error) {
 	var out dynamodb.GetItemOutput
-	err := db.direct.read(ctx, db.direct.get, &dynamodb.GetItemInput{
+	err := db.direct.Insist(ctx, db.direct.get, &dynamodb.GetItemInput{
 		TableName: db.name(r), Key: keyItem(k), ConsistentRead: aws.Bool(consistent),
 	}, &out)
 	return out.Item, err
@@ -101,7 +102,7 @@ func (db *DB) batchGet(ctx context.Context, places []place) (map[place]item, err
 			}
 		}
 		var out dynamodb.BatchGetItemOutput
-		if err := db.direct.read(ctx, db.direct.batchGet, &dynamodb.BatchGetItemInput{RequestItems: ask}, &out); err != nil {
+		if err := db.direct.Insist(ctx, db.direct.batchGet, &dynamodb.BatchGetItemInput{RequestItems: ask}, &out); err != nil {
 			return nil, err
 		}
 		for name, items := range out.Responses {
@@ -163,7 +164,7 @@ func (db *DB) query(ctx context.Context, q query) ([]item, error) {
 	var items []item
 	for {
 		var out dynamodb.QueryOutput
-		if err := db.direct.read(ctx, db.direct.query, in, &out); err != nil {
+		if err := db.direct.Insist(ctx, db.direct.query, in, &out); err != nil {
 			return nil, err
 		}
 		items = append(items, out.Items...)
@@ -203,7 +204,7 @@ const (
 // hopLimit bounds the wait before a try elsewhere.
 const hopLimit = 4 * time.Millisecond
 
-func machinePace() Pace { return Pace{Wait: wait, Chance: rand.N[time.Duration], Each: each} }
+func machinePace() Pace { return Pace{Wait: awscall.Wait, Chance: rand.N[time.Duration], Each: each} }
 
 // AtOnce is how many writes a batch makes at once.
 const AtOnce = 8

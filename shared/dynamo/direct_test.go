@@ -80,19 +80,19 @@ func TestDirectSendsWhatTheClientSends(t *testing.T) {
 		direct func(*direct) error
 	}{
 		"get": {func(c *dynamodb.Client) error { _, err := c.GetItem(ctx, get); return err },
-			func(d *direct) error { return d.read(ctx, d.get, get, new(dynamodb.GetItemOutput)) }},
+			func(d *direct) error { return d.Insist(ctx, d.get, get, new(dynamodb.GetItemOutput)) }},
 		"batch": {func(c *dynamodb.Client) error { _, err := c.BatchGetItem(ctx, batch); return err },
-			func(d *direct) error { return d.read(ctx, d.batchGet, batch, new(dynamodb.BatchGetItemOutput)) }},
+			func(d *direct) error { return d.Insist(ctx, d.batchGet, batch, new(dynamodb.BatchGetItemOutput)) }},
 		"query": {func(c *dynamodb.Client) error { _, err := c.Query(ctx, query); return err },
-			func(d *direct) error { return d.read(ctx, d.query, query, new(dynamodb.QueryOutput)) }},
+			func(d *direct) error { return d.Insist(ctx, d.query, query, new(dynamodb.QueryOutput)) }},
 		"transact": {func(c *dynamodb.Client) error { _, err := c.TransactWriteItems(ctx, transact); return err },
 			func(d *direct) error {
-				return d.once(ctx, d.transact, transact, new(dynamodb.TransactWriteItemsOutput))
+				return d.Once(ctx, d.transact, transact, new(dynamodb.TransactWriteItemsOutput))
 			}},
 		"update": {func(c *dynamodb.Client) error { _, err := c.UpdateItem(ctx, update); return err },
-			func(d *direct) error { return d.once(ctx, d.update, update, new(dynamodb.UpdateItemOutput)) }},
+			func(d *direct) error { return d.Once(ctx, d.update, update, new(dynamodb.UpdateItemOutput)) }},
 		"put": {func(c *dynamodb.Client) error { _, err := c.PutItem(ctx, put); return err },
-			func(d *direct) error { return d.read(ctx, d.put, put, new(dynamodb.PutItemOutput)) }},
+			func(d *direct) error { return d.Insist(ctx, d.put, put, new(dynamodb.PutItemOutput)) }},
 	} {
 		a := &answering{script: []string{"200 {}"}}
 		c := a.client()
@@ -144,7 +144,7 @@ func TestDirectRepeatsOnlyReads(t *testing.T) {
 	} {
 		a := &answering{script: c.script, crc: c.crc}
 		d := newDirect(a.client())
-		err := d.read(t.Context(), d.get, &dynamodb.GetItemInput{}, new(dynamodb.GetItemOutput))
+		err := d.Insist(t.Context(), d.get, &dynamodb.GetItemInput{}, new(dynamodb.GetItemOutput))
 		var api smithy.APIError
 		var lost *smithyhttp.RequestSendError
 		switch {
@@ -157,7 +157,7 @@ func TestDirectRepeatsOnlyReads(t *testing.T) {
 		}
 		a = &answering{script: c.script, crc: c.crc}
 		d = newDirect(a.client())
-		_ = d.once(t.Context(), d.update, &dynamodb.UpdateItemInput{}, new(dynamodb.UpdateItemOutput))
+		_ = d.Once(t.Context(), d.update, &dynamodb.UpdateItemInput{}, new(dynamodb.UpdateItemOutput))
 		if len(a.sent) != c.once {
 			t.Errorf("%s: written %d times", name, len(a.sent))
 		}
@@ -166,7 +166,7 @@ func TestDirectRepeatsOnlyReads(t *testing.T) {
 	d := newDirect(a.client())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := d.read(ctx, d.get, &dynamodb.GetItemInput{}, new(dynamodb.GetItemOutput)); err == nil || len(a.sent) > 1 {
+	if err := d.Insist(ctx, d.get, &dynamodb.GetItemInput{}, new(dynamodb.GetItemOutput)); err == nil || len(a.sent) > 1 {
 		t.Errorf("a cancelled read was repeated: %v, %d", err, len(a.sent))
 	}
 }
@@ -176,13 +176,13 @@ func TestDirectKeepsTypedErrors(t *testing.T) {
 	a := &answering{script: []string{`400 {"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","Message":"m",` +
 		`"CancellationReasons":[{"Code":"None"},{"Code":"ConditionalCheckFailed","Item":{"avail":{"N":"7"}}}]}`}}
 	d := newDirect(a.client())
-	err := d.once(t.Context(), d.transact, &dynamodb.TransactWriteItemsInput{}, new(dynamodb.TransactWriteItemsOutput))
+	err := d.Once(t.Context(), d.transact, &dynamodb.TransactWriteItemsInput{}, new(dynamodb.TransactWriteItemsOutput))
 	reasons := cancellation(err)
 	if len(reasons) != 2 || !failedCondition(reasons, 1) || read(reasons[1].Item).num("avail") != 7 {
 		t.Errorf("%+v, %v", reasons, err)
 	}
 	a.script = []string{`400 {"__type":"x#ConditionalCheckFailedException","message":"m","Item":{"own":{"S":"me"}}}`}
-	err = d.once(t.Context(), d.update, &dynamodb.UpdateItemInput{}, new(dynamodb.UpdateItemOutput))
+	err = d.Once(t.Context(), d.update, &dynamodb.UpdateItemInput{}, new(dynamodb.UpdateItemOutput))
 	if old, lost := conditionFailed(err); !lost || read(old).str("own") != "me" {
 		t.Errorf("%v, %v", old, err)
 	}

@@ -72,7 +72,7 @@ func patience(silent int) time.Duration {
 func (s *LedgerStore) transact(ctx context.Context, in *dynamodb.TransactWriteItemsInput, silent int) (writeOutcome, []types.CancellationReason) {
 	ctx, cancel := context.WithTimeout(ctx, patience(silent))
 	defer cancel()
-	err := s.db.direct.once(ctx, s.db.direct.transact, in, new(dynamodb.TransactWriteItemsOutput))
+	err := s.db.direct.Once(ctx, s.db.direct.transact, in, new(dynamodb.TransactWriteItemsOutput))
 	if reasons := cancellation(err); reasons != nil {
 		for i := range reasons {
 			switch aws.ToString(reasons[i].Code) {
@@ -91,7 +91,7 @@ func (s *LedgerStore) transact(ctx context.Context, in *dynamodb.TransactWriteIt
 func (s *LedgerStore) update(ctx context.Context, in *dynamodb.UpdateItemInput, silent int) (writeOutcome, item) {
 	ctx, cancel := context.WithTimeout(ctx, patience(silent))
 	defer cancel()
-	err := s.db.direct.once(ctx, s.db.direct.update, in, new(dynamodb.UpdateItemOutput))
+	err := s.db.direct.Once(ctx, s.db.direct.update, in, new(dynamodb.UpdateItemOutput))
 	if old, failed := conditionFailed(err); failed {
 		return didFailCondition, old
 	}

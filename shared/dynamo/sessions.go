@@ -38,7 +38,7 @@ func (s Sessions) Receive(ctx context.Context, install, key, eventID string, now
 	expires := now.Add(ttl)
 	it := keyItem(table.Dedupe(install, key))
 	it["ev"], it["at"], it["exp"], it[table.TTL] = str(eventID), millis(now), millis(expires), num(expires.Unix())
-	err := s.db.direct.read(ctx, s.db.direct.put, &dynamodb.PutItemInput{
+	err := s.db.direct.Insist(ctx, s.db.direct.put, &dynamodb.PutItemInput{
 		TableName: s.db.name(table.Sessions), Item: it,
 		ConditionExpression:                 aws.String("attribute_not_exists(#pk) OR #exp <= :now"),
 		ExpressionAttributeNames:            map[string]string{"#pk": table.PK, "#exp": "exp"},
@@ -98,7 +98,7 @@ func (s Sessions) Log(ctx context.Context, d session.Delivery) error {
 
 // deliver writes or counts a row of the log.
 func (s Sessions) deliver(ctx context.Context, op string, k table.Key, d session.Delivery, end time.Time) error {
-	err := s.db.direct.read(ctx, s.db.direct.update, &dynamodb.UpdateItemInput{
+	err := s.db.direct.Insist(ctx, s.db.direct.update, &dynamodb.UpdateItemInput{
 		TableName: s.db.name(table.Sessions), Key: keyItem(k),
 		UpdateExpression: aws.String("SET #ev = if_not_exists(#ev, :ev), #out = if_not_exists(#out, :out), #code = if_not_exists(#code, :code), " +
 			"#at = if_not_exists(#at, :at), #turn = if_not_exists(#turn, :turn), #ttl = if_not_exists(#ttl, :ttl) ADD #n :one"),

@@ -40,6 +40,11 @@ func run(ctx context.Context, w *world, n uint64, size limits) (*seed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seed %d: %w", n, err)
 	}
+	if size.trials > 0 {
+		if err := s.unharmed(ctx); err != nil {
+			return s, fmt.Errorf("seed %d, before anything dies: %w", n, err)
+		}
+	}
 	for _, i := range s.dice.Perm(len(killPoints)) {
 		p := killPoints[i]
 		if size.trials == 0 {
@@ -65,6 +70,23 @@ func run(ctx context.Context, w *world, n uint64, size limits) (*seed, error) {
 		}
 	}
 	return s, nil
+}
+
+// unharmed sends some requests while nothing is killed: the stream gives none of
+// their batches up.
+func (s *seed) unharmed(ctx context.Context) error {
+	for _, o := range []*org{s.own, s.own, s.orgs[0], s.orgs[0]} {
+		a := s.newAsk(o, "nothing dies")
+		a.direct()
+		if r := a.send(ctx); r.status != http.StatusOK {
+			return fmt.Errorf("%s: %d %s %v", a.prompt, r.status, r.code, r.err)
+		}
+	}
+	if err := s.bringToRest(ctx); err != nil {
+		return err
+	}
+	s.redrive(ctx)
+	return s.projected(ctx)
 }
 
 // TestCrash plays seeds of crashes and faults and checks every invariant at rest.

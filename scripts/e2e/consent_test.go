@@ -15,6 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/latchkey/latchkey/scripts/internal/leak"
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
 )
 
@@ -164,17 +168,20 @@ func TestConsent(t *testing.T) {
 	if len(list.Items) != 0 {
 		t.Errorf("%+v", list)
 	}
-	// Neither state, code nor verifier is in a log or a table.
+	// Neither state nor code nor verifier is in a log or a table.
 	u, err := url.Parse(back)
 	must(t, err)
-	for _, name := range []string{"state", "code"} {
-		if found := seenAnywhere(t, u.Query().Get(name)); len(found) > 0 {
-			t.Errorf("the %s is in %v", name, found)
+	for name, text := range map[string]string{"state": u.Query().Get("state"), "code": u.Query().Get("code"), "verifier": vendor.Verifier(app.ClientID)} {
+		if found := seenAnywhere(t, text); len(text) < 16 || len(found) > 0 {
+			t.Errorf("the %s of %d bytes is in %v", name, len(text), found)
 		}
+	}
+	if len(seenAnywhere(t, w.team)) == 0 {
+		t.Error("a workspace's id is found nowhere: this does not search")
 	}
 }
 
-// seenAnywhere looks for a text in the logs.
+// seenAnywhere looks for a text in the logs and tables.
 func seenAnywhere(t testing.TB, text string) (found []string) {
 	t.Helper()
 	must(t, filepath.WalkDir(world.LogDir, func(p string, d os.DirEntry, err error) error {
@@ -187,6 +194,18 @@ func seenAnywhere(t testing.TB, text string) (found []string) {
 		}
 		return err
 	}))
+	for role, name := range world.Tables {
+		pages := dynamodb.NewScanPaginator(world.Dynamo, &dynamodb.ScanInput{TableName: aws.String(name)})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(t.Context())
+			must(t, err)
+			for _, it := range page.Items {
+				if len(leak.In(leak.Flatten(it), map[string]string{"text": text})) > 0 {
+					found = append(found, string(role))
+				}
+			}
+		}
+	}
 	return found
 }
 
@@ -297,7 +316,12 @@ func TestConsentThatComesToNothing(t *testing.T) {
 
 	vendor.Authorises(app.App, mockvendor.Tenant{Team: who.Team, BotUser: who.BotUser, Token: who.Token, Scopes: "chat:write"})
 	nothing("too few scopes", b.open(http.MethodGet, b.press(x.beginConsent(app.id)), ""), http.StatusBadGateway, "Not installed")
-	if got := consentRows(t, "/api/orgs/"+x.ID+"/audit", "oauth.failed"); !slices.Equal(got, []string{"scopes_missing", "app_refused", "code_refused"}) {
+	vendor.Authorises(app.App, mockvendor.Tenant{Team: who.Team, BotUser: who.BotUser, Token: who.Token, AppID: "AOTHER0001"})
+	nothing("another app", b.open(http.MethodGet, b.press(x.beginConsent(app.id)), ""), http.StatusBadGateway, "Not installed")
+
+	vendor.Authorises(app.App, mockvendor.Tenant{Team: who.Team, BotUser: who.BotUser, Token: who.Token, Expires: true})
+	nothing("a token that expires", b.open(http.MethodGet, b.press(x.beginConsent(app.id)), ""), http.StatusBadGateway, "Not installed")
+	if got := consentRows(t, "/api/orgs/"+x.ID+"/audit", "oauth.failed"); !slices.Equal(got, []string{"token_expires", "other_app", "scopes_missing", "app_refused", "code_refused"}) {
 		t.Errorf("rows %v", got)
 	}
 

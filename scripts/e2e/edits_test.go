@@ -110,7 +110,7 @@ func TestOwnEditsStartNothing(t *testing.T) {
 		}
 	}
 	w.call(http.MethodGet, "/deliveries?install="+w.install, nil, &d)
-	if len(d.Items) != 1 || d.Items[0].Outcome != "ignored" || d.Items[0].Turn != "" {
+	if len(d.Items) != 1 || d.Items[0].Outcome != "ignored" || d.Items[0].Turn != "" || d.Items[0].Code != "hook.edit_ignored" {
 		t.Errorf("%+v", d)
 	}
 }

@@ -101,8 +101,14 @@ func migrateLegacyTokens(ctx context.Context, in *invocation) error {
 		return err
 	}
 	var out []receipt
+	unread := false
 	for _, id := range orgs {
 		r, there, err := legacyStep(ctx, c, id, to, apply)
+		if f := new(failure); in.org == "" && errors.As(err, &f) && f.ofOne() {
+			// One organisation must not stand before those behind it.
+			r.OrgID, r.Allowed, r.Reasons = id, false, []string{f.line()}
+			there, unread, err = true, true, nil
+		}
 		if err != nil {
 			// The page is read again by the cursor that led to it.
 			return errors.Join(in.showReceipts(out, in.text("cursor")), err)
@@ -112,7 +118,19 @@ func migrateLegacyTokens(ctx context.Context, in *invocation) error {
 			out = append(out, r)
 		}
 	}
-	return in.finishReceipts(out, next, apply)
+	err = in.finishReceipts(out, next, apply)
+	if err == nil && unread {
+		f := failed("not_read", "an organisation could not be read; the reasons are listed")
+		f.answered = true
+		err = f
+	}
+	return err
+}
+
+// ofOne reports whether a call failed for what it was about; otherwise the next
+// would fail, too.
+func (f *failure) ofOne() bool {
+	return f.Status != 0 && f.Status != http.StatusUnauthorized && f.Status != http.StatusForbidden && f.Status != http.StatusTooManyRequests
 }
 
 func (in *invocation) finishReceipts(out []receipt, next string, apply bool) error {

@@ -11,14 +11,19 @@ import (
 // TestMigrateLegacyTokens: a dry run changes nothing; a run makes the next step of
 // each organisation of a page that has a counter, and says what it could not do.
 func TestMigrateLegacyTokens(t *testing.T) {
-	modes := map[string]string{"a": "legacy", "b": "shadow", "c": "credit", "d": "legacy"}
+	modes := map[string]string{"a": "legacy", "b": "shadow", "c": "credit", "d": "legacy", "f": "legacy"}
 	var posted []string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		id := strings.Split(strings.TrimPrefix(r.URL.Path, "/api/orgs/"), "/")[0]
 		switch {
 		case r.URL.Path == "/api/orgs" && r.URL.Query().Get("cursor") == "Mg":
-			_, _ = w.Write([]byte(`{"items":[{"id":"d"},{"id":"e"}],"next_cursor":null}`))
+			_, _ = w.Write([]byte(`{"items":[{"id":"d"},{"id":"e"},{"id":"f"}],"next_cursor":"Mw"}`))
+		case r.URL.Path == "/api/orgs" && r.URL.Query().Get("cursor") == "Mw":
+			_, _ = w.Write([]byte(`{"items":[{"id":"g"},{"id":"a"}],"next_cursor":null}`))
+		case id == "g":
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = w.Write([]byte(`{"error":{"message":"the key may not","type":"scope_missing","code":"scope_missing"}}`))
 		case r.URL.Path == "/api/orgs" && r.URL.Query().Has("cursor"):
 			w.WriteHeader(http.StatusBadRequest)
 			_, _ = w.Write([]byte(`{"error":{"message":"no such cursor","type":"invalid_request","code":"invalid_request"}}`))
@@ -72,11 +77,24 @@ func TestMigrateLegacyTokens(t *testing.T) {
 	if code, v = run("migrate", "legacy-tokens", "--apply"); code != ExitRefused || strings.Join(posted, ",") != "a=shadow" {
 		t.Errorf("apply: %d %v, posted %v", code, v, posted)
 	}
-	// What cannot be read ends a page: the cursor that leads to this page is told.
+	// What cannot be read stands before nobody, in the page and behind it.
+	for _, mode := range []string{"--apply", "--dry-run"} {
+		posted, modes["d"] = nil, "legacy"
+		code, v = run("migrate", "legacy-tokens", mode, "--cursor", "Mg")
+		items, _ = v["items"].([]any)
+		if code != ExitRefused || len(items) != 3 || v["next"] != "Mw" || strings.Join(posted, ",") != map[string]string{"--apply": "d=shadow,f=shadow"}[mode] {
+			t.Fatalf("second page: %d %v, posted %v", code, v, posted)
+		}
+		if e := items[1].(map[string]any); e["org_id"] != "e" || e["allowed"] != false || e["done"] != false || !strings.Contains(e["reasons"].([]any)[0].(string), "the ledger cannot be read") {
+			t.Errorf("%v", e)
+		}
+		modes["f"] = "legacy"
+	}
+	// A key that is refused would be refused for the next one, too.
 	posted = nil
-	code, v = run("migrate", "legacy-tokens", "--apply", "--cursor", "Mg")
-	if items, _ = v["items"].([]any); code != ExitRefused || len(items) != 1 || v["next"] != "Mg" || strings.Join(posted, ",") != "d=shadow" {
-		t.Errorf("second page: %d %v, posted %v", code, v, posted)
+	code, v = run("migrate", "legacy-tokens", "--apply", "--cursor", "Mw")
+	if items, _ = v["items"].([]any); code != ExitRefused || len(items) != 0 || v["next"] != "Mw" || len(posted) != 0 {
+		t.Errorf("third page: %d %v, posted %v", code, v, posted)
 	}
 	posted = nil
 	modes["c"] = "credit"

@@ -15,9 +15,6 @@ type App struct{ ClientID, Secret, AppID, Redirect string }
 // Tenant is who authorises an app next, and what it gives for that.
 type Tenant struct {
 	Team, BotUser, Token string
-	// Enterprise is set for an installation of a whole organisation, which has no
-	// team.
-	Enterprise string
 	// Scopes replaces those that were asked for.
 	Scopes string
 	// Declines presses the other button.
@@ -32,6 +29,8 @@ type consentApp struct {
 	App
 	next  Tenant
 	codes map[string]*consentCode
+	// verifier is the last that a code was traded with.
+	verifier string
 }
 
 type consentCode struct {
@@ -51,6 +50,13 @@ func (s *Server) Authorises(app App, t Tenant) {
 		s.apps[app.ClientID] = &consentApp{codes: map[string]*consentCode{}}
 	}
 	s.apps[app.ClientID].App, s.apps[app.ClientID].next = app, t
+}
+
+// Verifier is the last code_verifier that an app sent.
+func (s *Server) Verifier(clientID string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.apps[clientID].verifier
 }
 
 // ExpireCodes makes the codes that the app's tenants have worthless.
@@ -99,10 +105,7 @@ func (s *Server) access(w http.ResponseWriter, r *http.Request) {
 	}
 	s.wait(r, AfterTrade)
 	body := map[string]any{"ok": true, "access_token": t.Token, "token_type": "bot", "scope": scopes, "bot_user_id": t.BotUser, "app_id": t.AppID,
-		"is_enterprise_install": t.Enterprise != "", "team": map[string]any{"id": t.Team}, "enterprise": nil, "authed_user": map[string]any{"id": "U1"}}
-	if t.Enterprise != "" {
-		body["team"], body["enterprise"] = nil, map[string]any{"id": t.Enterprise}
-	}
+		"is_enterprise_install": false, "team": map[string]any{"id": t.Team}, "enterprise": nil, "authed_user": map[string]any{"id": "U1"}}
 	if t.Expires {
 		body["expires_in"], body["refresh_token"] = 43200, "xoxe-1-simulated"
 	}
@@ -121,6 +124,7 @@ func (s *Server) trade(id, key string, r *http.Request) (t Tenant, scopes, refus
 		return t, "", "bad_client_secret"
 	}
 	c := app.codes[r.PostForm.Get("code")]
+	app.verifier = r.PostForm.Get("code_verifier")
 	verified := sha256.Sum256([]byte(r.PostForm.Get("code_verifier")))
 	switch {
 	case c == nil || c.expired:

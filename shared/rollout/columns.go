@@ -1,0 +1,100 @@
+package rollout
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/latchkey/latchkey/shared/taxonomy"
+)
+
+// cells are what a channel has to do in some rows, by their number.
+type cells map[int]Cell
+
+// column is a channel of the matrix: the rows in which it has to do something else
+// than what the row says, or has no such case.
+type column struct {
+	channel taxonomy.Channel
+	// profile is how its vendor signs, if that has another name than the channel.
+	profile taxonomy.Profile
+	differs cells
+}
+
+// columns are the channels that the matrix is played for: a file and a line for each.
+func columns() []column {
+	return []column{
+		slackColumn(),
+		telegramColumn(),
+		whatsappColumn(),
+		lineColumn(),
+	}
+}
+
+// together joins cells; of two for a row the later counts.
+func together(sets ...cells) cells {
+	out := cells{}
+	for _, s := range sets {
+		maps.Copy(out, s)
+	}
+	return out
+}
+
+// absent says of rows that the channel has no such case, and why.
+func absent(why string, rows ...int) cells {
+	out := cells{}
+	for _, n := range rows {
+		out[n] = none(why)
+	}
+	return out
+}
+
+// Why a row does not apply to a channel, where several channels say so.
+const (
+	timeless    = "the vendor signs no time; repeats are told by their ids"
+	keyless     = "the vendor publishes no keys and signs no token"
+	noID        = "the vendor sends no id outside the body"
+	signedCheck = "the handshake is signed: rows 6 to 9"
+	noURL       = "the vendor does not sign the URL"
+	noApps      = "a bot belongs to one token; there is no app of several tenants"
+	noConsent   = "a bot is connected by its token, without OAuth"
+	onePost     = "the vendor delivers a post as one event"
+)
+
+// sharedSecret is a vendor that proves itself by a secret that it shares with the
+// install, and signs no URL.
+func sharedSecret() cells {
+	return together(absent(keyless, 14, 15, 16, 17, 18), absent(noURL, 32))
+}
+
+// noTime is a vendor that signs no time.
+func noTime() cells { return absent(timeless, 10, 11) }
+
+// ownAppsOnly is a vendor whose apps have one tenant each: the path of an app of the
+// platform is nobody's.
+func ownAppsOnly() cells {
+	return together(absent(noApps, 22), cells{23: is(401, "hook.install_unknown")}, absent(noConsent, 46))
+}
+
+// Columns are the channels that the matrix is played for.
+func Columns() []taxonomy.Channel {
+	var out []taxonomy.Channel
+	for _, c := range columns() {
+		out = append(out, c.channel)
+	}
+	return out
+}
+
+// withoutChannel are the columns of the reference that had no channel when the first
+// matrix was played, in its order.
+func withoutChannel() []taxonomy.Profile {
+	return []taxonomy.Profile{taxonomy.ProfileDiscord, taxonomy.ProfileTwilio, taxonomy.ProfileTeamsBot,
+		taxonomy.ProfileGoogleChat, taxonomy.ProfileGitHub, taxonomy.ProfileStripe, taxonomy.ProfileStandardWebhooks, taxonomy.ProfileElevenLabs,
+		taxonomy.ProfileHubSpot, taxonomy.ProfileZendesk, taxonomy.ProfileIntercom, taxonomy.ProfileShopify}
+}
+
+// NotPlayed are the columns of the reference without a channel to install. They
+// have no verdict, so nothing of theirs can be promoted.
+func NotPlayed() []taxonomy.Profile {
+	return slices.DeleteFunc(withoutChannel(), func(p taxonomy.Profile) bool {
+		return slices.ContainsFunc(columns(), func(c column) bool { return c.profile == p || taxonomy.Profile(c.channel) == p })
+	})
+}

@@ -244,7 +244,7 @@ func (h *hook) send(ctx context.Context, c *http.Client, url string, n int64, wa
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	mockvendor.SignRequest(req.Header, "slack", h.secret, now, body)
+	mockvendor.SignRequest(req, "slack", mockvendor.Proof{Secret: h.secret, At: now}, body)
 	resp, err := c.Do(req)
 	if err != nil {
 		return err

@@ -130,7 +130,7 @@ func (a *app) deliver(ctx context.Context, body []byte) int {
 		return 0
 	}
 	req.Header.Set("Content-Type", "application/json")
-	mockvendor.SignRequest(req.Header, a.provider, a.secret, a.w.Clock.Now(), body)
+	mockvendor.SignRequest(req, a.provider, mockvendor.Proof{Secret: a.secret, At: a.w.Clock.Now()}, body)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0

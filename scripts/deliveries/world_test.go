@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -103,13 +104,13 @@ func start(ctx context.Context, functions string) (*world, error) {
 		l.Close()
 		_ = os.RemoveAll(dir)
 	}
+	env := mockvendor.Environment(l.URL)
+	maps.Copy(env, map[string]string{
+		"LATCHKEY_PLATFORM_OPENROUTER_KEY": platformKey, "LATCHKEY_PLATFORM_OPENROUTER_BASE_URL": l.URL + "/v1",
+		"LATCHKEY_ENDPOINT_ALLOW": strings.TrimPrefix(l.URL, "http://"),
+	})
 	w.Stack, err = stack.Start(ctx, stack.Options{Root: root(), Data: dir, InMemory: true, Binaries: functions, SkipBuild: true,
-		OnDelivery: w.delivered, Env: map[string]string{
-			"LATCHKEY_PLATFORM_OPENROUTER_KEY": platformKey, "LATCHKEY_PLATFORM_OPENROUTER_BASE_URL": l.URL + "/v1",
-			"LATCHKEY_SLACK_API_URL": l.URL + "/api", "LATCHKEY_TELEGRAM_API_URL": l.URL + "/telegram", "LATCHKEY_META_API_URL": l.URL + "/meta",
-			"LATCHKEY_LINE_API_URL": l.URL + "/line", "LATCHKEY_LINE_DATA_API_URL": l.URL + "/linedata",
-			"LATCHKEY_ENDPOINT_ALLOW": strings.TrimPrefix(l.URL, "http://"),
-		}})
+		OnDelivery: w.delivered, Env: env})
 	if err == nil {
 		var seeded stack.Seeded
 		seeded, err = w.Seed(ctx, false)

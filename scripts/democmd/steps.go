@@ -78,7 +78,7 @@ func (d *demo) webhook(install string, body []byte, secret string) (int, error) 
 		return 0, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	mockvendor.SignRequest(req.Header, "slack", secret, time.Now(), body)
+	mockvendor.SignRequest(req, "slack", mockvendor.Proof{Secret: secret, At: time.Now()}, body)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, err

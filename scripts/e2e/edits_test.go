@@ -15,65 +15,44 @@ const (
 	grownParts  = 8
 )
 
-// growers are channels whose messages can be edited, each with an install that wants
-// that, and what sends one message to it.
-func growers() map[string]func(*testing.T) (*talker, func(id int, text string)) {
-	wants := func(l *talker) {
-		l.call(http.MethodPatch, "/installs/"+l.install, map[string]any{"policy": map[string]any{"streaming": "edits"}}, nil)
-	}
-	return map[string]func(*testing.T) (*talker, func(int, string)){
-		"slack": func(t *testing.T) (*talker, func(int, string)) {
-			l := slackTalker(t, true)
-			wants(l)
-			return l, func(id int, text string) { l.says(id, true, text) }
-		},
-		"telegram": func(t *testing.T) (*talker, func(int, string)) {
-			l := phoneTalker(t, "telegram")
-			wants(l)
-			return l, func(id int, text string) { l.says(id, true, text) }
-		},
-	}
-}
-
 // TestAnswerGrows: people see the answer in one message while the model writes it; at
 // the end that message is the answer. An edit that the vendor refuses for now is made
 // later, a turn that dies goes on in the message that is there.
 func TestAnswerGrows(t *testing.T) {
-	for name, open := range growers() {
-		t.Run(name, func(t *testing.T) {
-			defer shift(t, 0)
-			l, says := open(t)
-			prompt := "grow " + name
-			vendor.Direct(prompt, mockvendor.Script{Text: growingText, Chunks: grownParts, Pace: 600 * time.Millisecond})
-			says(1, prompt)
-			eventually(t, "a part of it is shown", func() bool { return len(l.posts()) == 1 })
-			vendor.LimitEdits(1)
-			eventually(t, "all of it is shown", func() bool { return l.posts()[0].Text == growingText })
-			grew(t, l.posts()[0].Before)
+	eachCase(t, func(c channelCase) bool { return c.grows != nil }, func(t *testing.T, c channelCase) {
+		defer shift(t, 0)
+		l := c.grows(t)
+		l.call(http.MethodPatch, "/installs/"+l.install, map[string]any{"policy": map[string]any{"streaming": "edits"}}, nil)
+		prompt := "grow " + c.id
+		vendor.Direct(prompt, mockvendor.Script{Text: growingText, Chunks: grownParts, Pace: 600 * time.Millisecond})
+		l.says(1, true, prompt)
+		eventually(t, "a part of it is shown", func() bool { return len(l.posts()) == 1 })
+		vendor.LimitEdits(1)
+		eventually(t, "all of it is shown", func() bool { return l.posts()[0].Text == growingText })
+		grew(t, l.posts()[0].Before)
 
-			held := mockvendor.NewBarrier(mockvendor.AfterChunk)
-			defer held.Release()
-			prompt = "die " + name
-			vendor.Direct(prompt, mockvendor.Script{Text: growingText, Chunks: grownParts, Pace: 600 * time.Millisecond, Barrier: held, At: grownParts - 1})
-			says(2, prompt)
-			// An edit proves that the message is known to the store.
-			eventually(t, "it grows", func() bool { p := l.posts(); return len(p) == 2 && len(p[1].Before) > 0 })
-			killBusy(t, "turn")
-			held.Release()
-			shift(t, 5*time.Minute)
-			eventually(t, "another run ends it", func() bool { p := l.posts(); return p[1].Text == growingText })
-			sweep(t, time.Hour)
-			l.consistent()
-			shift(t, 0) // what Slack signs is of this minute
-			// One more message behind it: when that is answered, a second answer of the
-			// killed one would have been, too.
-			says(3, "and now")
-			eventually(t, "the next answer", func() bool { p := l.posts(); return p[len(p)-1].Text == "You said: and now" })
-			if posts := l.posts(); len(posts) != 3 {
-				t.Errorf("posts %+v", posts)
-			}
-		})
-	}
+		held := mockvendor.NewBarrier(mockvendor.AfterChunk)
+		defer held.Release()
+		prompt = "die " + c.id
+		vendor.Direct(prompt, mockvendor.Script{Text: growingText, Chunks: grownParts, Pace: 600 * time.Millisecond, Barrier: held, At: grownParts - 1})
+		l.says(2, true, prompt)
+		// An edit proves that the message is known to the store.
+		eventually(t, "it grows", func() bool { p := l.posts(); return len(p) == 2 && len(p[1].Before) > 0 })
+		killBusy(t, "turn")
+		held.Release()
+		shift(t, 5*time.Minute)
+		eventually(t, "another run ends it", func() bool { p := l.posts(); return p[1].Text == growingText })
+		sweep(t, time.Hour)
+		l.consistent()
+		shift(t, 0) // what Slack signs is of this minute
+		// One more message behind it: when that is answered, a second answer of the
+		// killed one would have been, too.
+		l.says(3, true, "and now")
+		eventually(t, "the next answer", func() bool { p := l.posts(); return p[len(p)-1].Text == "You said: and now" })
+		if posts := l.posts(); len(posts) != 3 {
+			t.Errorf("posts %+v", posts)
+		}
+	})
 }
 
 // grew checks the states that a message had before its last.

@@ -2,8 +2,8 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,43 +22,6 @@ type talker struct {
 	posts   func() []mockvendor.Post
 	// says sends a message of the machine, or of a person.
 	says func(id int, person bool, text string) answer
-}
-
-// slackTalker posts to the thread it is answered in, or where not threaded always to
-// the room, as a bot does that does not know threads.
-func slackTalker(t *testing.T, threaded bool) *talker {
-	w := newWorkspace(t)
-	return &talker{tenant: w.tenant, install: w.install, posts: w.posts, says: func(id int, person bool, text string) answer {
-		ts := fmt.Sprintf("17600000%02d.000100", id)
-		e := w.message(fmt.Sprintf("EvL%d", 9000+id), text, ts)
-		var b map[string]any
-		must(t, json.Unmarshal(e.body, &b))
-		m := b["event"].(map[string]any)
-		m["channel"], m["channel_type"] = "C9", "channel"
-		if threaded {
-			m["thread_ts"] = "1760000000.000100"
-		}
-		if !person {
-			m["user"], m["bot_id"], m["app_id"] = "U0OTHER", "B0OTHER", "A0OTHER"
-		}
-		e.body, _ = json.Marshal(b)
-		return e.send(t)
-	}}
-}
-
-func phoneTalker(t *testing.T, provider string) *talker {
-	p := newPhone(t, provider)
-	return &talker{tenant: p.tenant, install: p.install, posts: p.posts, says: func(id int, person bool, text string) answer {
-		from, room := "491700900", ""
-		if provider == "telegram" {
-			room = "-1009"
-		}
-		body := p.text(9000+id, from, room, text)
-		if provider == "telegram" && !person {
-			body = bytes.Replace(body, []byte(`"is_bot":false`), []byte(`"is_bot":true`), 1)
-		}
-		return p.post(p.secret, body)
-	}}
 }
 
 // outcome sends a message and returns how its turn ended: empty when it was answered,
@@ -122,11 +85,11 @@ func (l *talker) suppressions() int {
 // answered and one record says why, until a person writes. In a Slack room it makes no
 // difference whether the bot stays in the thread.
 func TestTwoBotsStop(t *testing.T) {
-	for name, open := range map[string]func(*testing.T) *talker{
-		"slack thread": func(t *testing.T) *talker { return slackTalker(t, true) },
-		"slack room":   func(t *testing.T) *talker { return slackTalker(t, false) },
-		"telegram":     func(t *testing.T) *talker { return phoneTalker(t, "telegram") },
-	} {
+	bots := map[string]func(*testing.T) *talker{}
+	for _, c := range channelCases() {
+		maps.Copy(bots, c.bots)
+	}
+	for name, open := range bots {
 		t.Run(name, func(t *testing.T) {
 			l := open(t)
 			if code := l.outcome(0, false, "hello"); code != "turn.bot_ignored" {
@@ -163,7 +126,7 @@ func TestTwoBotsStop(t *testing.T) {
 // TestAutoReplyStops is the same where the vendor does not say who is a bot: who sends
 // one text again and again is taken for one.
 func TestAutoReplyStops(t *testing.T) {
-	l := phoneTalker(t, "whatsapp")
+	l := phoneTalker(t, "whatsapp", "", nil)
 	const reply = "Thank you for your message. We will be back on Monday."
 	answered, ends := 0, ""
 	for id := 1; id <= 10; id++ {

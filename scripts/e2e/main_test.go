@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -66,7 +67,8 @@ func run(m *testing.M) int {
 	go collectTraces(daemon)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	world, err = stack.Start(ctx, stack.Options{Root: root, Data: dir, InMemory: true, Log: os.Stderr, OnAWSCall: observe, Env: map[string]string{
+	env := mockvendor.Environment(l.URL)
+	maps.Copy(env, map[string]string{
 		"LATCHKEY_PLATFORM_OPENROUTER_KEY":             platformKey,
 		"LATCHKEY_PLATFORM_OPENROUTER_BASE_URL":        l.URL + "/v1",
 		"LATCHKEY_PLATFORM_OPENAI_COMPATIBLE_KEY":      platformKey,
@@ -75,13 +77,9 @@ func run(m *testing.M) int {
 		"LATCHKEY_STRIPE_KEY":                          stripeKey,
 		"LATCHKEY_STRIPE_WEBHOOK_SECRET":               stripeOldSecret,
 		"LATCHKEY_STRIPE_API_URL":                      payments.URL,
-		"LATCHKEY_SLACK_API_URL":                       l.URL + "/api",
-		"LATCHKEY_TELEGRAM_API_URL":                    l.URL + "/telegram",
-		"LATCHKEY_META_API_URL":                        l.URL + "/meta",
-		"LATCHKEY_LINE_API_URL":                        l.URL + "/line",
-		"LATCHKEY_LINE_DATA_API_URL":                   l.URL + "/linedata",
 		"LATCHKEY_ENDPOINT_ALLOW":                      strings.TrimPrefix(l.URL, "http://"),
-	}})
+	})
+	world, err = stack.Start(ctx, stack.Options{Root: root, Data: dir, InMemory: true, Log: os.Stderr, OnAWSCall: observe, Env: env})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

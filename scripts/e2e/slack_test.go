@@ -213,9 +213,9 @@ func TestRefusedWebhooksEnqueueNothing(t *testing.T) {
 }
 
 func sign(e *event) string {
-	h := http.Header{}
-	mockvendor.SignRequest(h, "slack", e.secret, e.at, e.body)
-	return h.Get("X-Slack-Signature")
+	r := &http.Request{Header: http.Header{}}
+	mockvendor.SignRequest(r, "slack", mockvendor.Proof{Secret: e.secret, At: e.at}, e.body)
+	return r.Header.Get("X-Slack-Signature")
 }
 
 func TestRotatedSigningSecretOverlaps(t *testing.T) {

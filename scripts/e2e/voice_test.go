@@ -3,9 +3,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -23,7 +20,8 @@ const simVoice = "openai_compatible/sim-voice"
 // listener is an organisation whose agent listens and speaks on a channel.
 type listener struct {
 	*tenant
-	provider, install string
+	channelCase
+	install string
 	// note is the vendor's body of a voice note with a file of this id.
 	note func(id int, file string, recording []byte) []byte
 	send func(ctx context.Context, body []byte) (answer, error)
@@ -31,73 +29,24 @@ type listener struct {
 	posts func() []mockvendor.Post
 }
 
-// listeners are the channels that carry voice notes.
-var listeners = map[string]func(*testing.T) *listener{
-	"telegram": func(t *testing.T) *listener {
-		p := newPhone(t, "telegram")
-		l := &listener{tenant: p.tenant, provider: p.provider, install: p.install, posts: p.posts}
-		l.send = func(ctx context.Context, body []byte) (answer, error) { return p.tryPost(ctx, p.secret, body) }
-		l.note = func(id int, file string, recording []byte) []byte {
-			return []byte(fmt.Sprintf(`{"update_id":%d,"message":{"message_id":%d,"from":{"id":42,"is_bot":false,"first_name":"A"},"chat":{"id":42,"type":"private"},
-				"date":1772600767,"voice":{"duration":3,"mime_type":"audio/ogg","file_id":%q,"file_unique_id":"u","file_size":%d}}}`, id, id, file, len(recording)))
-		}
-		return l
-	},
-	"whatsapp": func(t *testing.T) *listener {
-		p := newPhone(t, "whatsapp")
-		l := &listener{tenant: p.tenant, provider: p.provider, install: p.install, posts: p.posts}
-		l.send = func(ctx context.Context, body []byte) (answer, error) { return p.tryPost(ctx, p.secret, body) }
-		l.note = func(id int, file string, recording []byte) []byte {
-			sum := sha256.Sum256(recording)
-			return []byte(fmt.Sprintf(`{"object":"whatsapp_business_account","entry":[{"id":%q,"changes":[{"field":"messages","value":{"messaging_product":"whatsapp",
-				"metadata":{"phone_number_id":%q},"messages":[{"from":"4915112345678","id":"wamid.%d","timestamp":"1772600767","type":"audio",
-				"audio":{"id":%q,"mime_type":"audio/ogg; codecs=opus","sha256":%q,"voice":true}}]}}]}]}`, p.account, p.number, id, file, base64.StdEncoding.EncodeToString(sum[:])))
-		}
-		return l
-	},
-	"line": func(t *testing.T) *listener {
-		p := newPhone(t, "line")
-		l := &listener{tenant: p.tenant, provider: p.provider, install: p.install, posts: p.posts}
-		l.send = func(ctx context.Context, body []byte) (answer, error) { return p.tryPost(ctx, p.secret, body) }
-		l.note = func(id int, file string, _ []byte) []byte {
-			return p.lineEvent(id, "42", fmt.Sprintf(`{"id":%q,"type":"audio","duration":3000,"contentProvider":{"type":"line"}}`, file))
-		}
-		return l
-	},
-	"slack": func(t *testing.T) *listener {
-		w := newWorkspace(t)
-		l := &listener{tenant: w.tenant, provider: "slack", install: w.install, posts: w.posts}
-		l.send = func(ctx context.Context, body []byte) (answer, error) {
-			return event{body: body, secret: w.secret, at: world.Clock.Now(), path: "/webhooks/slack/" + w.install}.trySend(ctx)
-		}
-		l.note = func(id int, file string, recording []byte) []byte {
-			var e map[string]any
-			must(t, json.Unmarshal(w.message(fmt.Sprintf("Ev%d", id), "", fmt.Sprintf("1760000%03d.000100", id)).body, &e))
-			said, _ := e["event"].(map[string]any)
-			said["subtype"], said["files"] = "file_share", []any{map[string]any{"id": file, "subtype": "slack_audio", "name": "audio_message.webm",
-				"mimetype": "video/webm", "size": len(recording), "duration_ms": 3000}}
-			b, err := json.Marshal(e)
-			must(t, err)
-			return b
-		}
-		return l
-	},
-}
-
 // eachListener runs a test on every channel that carries voice notes.
 func eachListener(t *testing.T, test func(t *testing.T, l *listener)) {
-	for _, provider := range []string{"telegram", "whatsapp", "slack", "line"} {
-		if start := listeners[provider]; start != nil {
-			t.Run(provider, func(t *testing.T) {
-				l := start(t)
-				l.call(http.MethodPut, "/settings", map[string]any{"aliases": map[string]any{"transcription": simVoice, "speech": simVoice}}, nil)
-				var agents struct{ Items []struct{ ID string } }
-				l.call(http.MethodGet, "/agents", nil, &agents)
-				l.call(http.MethodPatch, "/agents/"+agents.Items[0].ID, map[string]any{"voice": "alloy"}, nil)
-				test(t, l)
-			})
-		}
+	eachCase(t, func(c channelCase) bool { return c.listener != nil || c.note != nil }, func(t *testing.T, c channelCase) {
+		l := c.listens(t)
+		l.call(http.MethodPut, "/settings", map[string]any{"aliases": map[string]any{"transcription": simVoice, "speech": simVoice}}, nil)
+		var agents struct{ Items []struct{ ID string } }
+		l.call(http.MethodGet, "/agents", nil, &agents)
+		l.call(http.MethodPatch, "/agents/"+agents.Items[0].ID, map[string]any{"voice": "alloy"}, nil)
+		test(t, l)
+	})
+}
+
+// listens is a new organisation's channel that carries voice notes.
+func (c channelCase) listens(t *testing.T) *listener {
+	if c.listener != nil {
+		return c.listener(t)
 	}
+	return phoneListener(t, c.id)
 }
 
 // record keeps a recording at the vendor; no other has its length, by which the
@@ -190,10 +139,10 @@ func TestVoiceNoteIsAnswered(t *testing.T) {
 		l.consistent()
 		reply := "You said: " + text
 		speaks := 1
-		if l.provider == "line" { // it takes no speech
+		if l.mute {
 			speaks = 0
 		}
-		if posts := l.posts(); len(posts) != 1 || (posts[0].Voice > 0) != (speaks == 1) || l.provider != "whatsapp" && posts[0].Text != reply {
+		if posts := l.posts(); len(posts) != 1 || (posts[0].Voice > 0) != (speaks == 1) || !l.wordless && posts[0].Text != reply {
 			t.Errorf("posts: %+v", posts)
 		}
 		if fetched, heard, spoken := vendor.Fetched(file), calls("/audio/transcriptions", text), calls("/audio/speech", reply); fetched != 1 || heard != 1 || spoken != speaks {
@@ -221,7 +170,7 @@ func TestVoiceNoteIsAnswered(t *testing.T) {
 // was heard before the second is not transcribed again.
 func TestVoiceNoteSurvivesKills(t *testing.T) {
 	eachListener(t, func(t *testing.T, l *listener) {
-		if l.provider != "telegram" && os.Getenv("LATCHKEY_SOAK") == "" {
+		if l.id != "telegram" && os.Getenv("LATCHKEY_SOAK") == "" {
 			t.Skip("the same code for every channel; LATCHKEY_SOAK=1 runs it on all")
 		}
 		defer shift(t, 0)
@@ -260,7 +209,7 @@ func TestVoiceNoteSurvivesKills(t *testing.T) {
 			}
 		}
 		want := 6
-		if l.provider == "line" { // it takes no speech
+		if l.mute {
 			want = 4
 		}
 		if n != want || len(l.posts()) != 2 {
@@ -291,19 +240,19 @@ func TestMediaIsRefused(t *testing.T) {
 	const private = "http://169.254.169.254/latest/meta-data/"
 	eachListener(t, func(t *testing.T, l *listener) {
 		for i, c := range []struct {
-			row  int
-			name string
-			file mockvendor.File
-			code string
-			only string
+			row       int
+			name      string
+			file      mockvendor.File
+			code      string
+			addressed bool
 		}{
-			{48, "private address", mockvendor.File{URL: private}, "media.ssrf_refused", "whatsapp slack"},
-			{48, "another host", mockvendor.File{URL: "https://files.example.com/x"}, "media.ssrf_refused", "whatsapp slack"},
-			{48, "redirect off host", mockvendor.File{Redirect: private}, "media.ssrf_refused", ""},
-			{49, "login page", mockvendor.File{Body: []byte("<!DOCTYPE html><title>Sign in</title>"), Type: "text/html; charset=utf-8"}, "media.not_media", ""},
-			{49, "page called audio", mockvendor.File{Body: []byte("<!DOCTYPE html><title>Sign in</title>"), Type: "audio/ogg"}, "media.not_media", ""},
+			{48, "private address", mockvendor.File{URL: private}, "media.ssrf_refused", true},
+			{48, "another host", mockvendor.File{URL: "https://files.example.com/x"}, "media.ssrf_refused", true},
+			{48, "redirect off host", mockvendor.File{Redirect: private}, "media.ssrf_refused", false},
+			{49, "login page", mockvendor.File{Body: []byte("<!DOCTYPE html><title>Sign in</title>"), Type: "text/html; charset=utf-8"}, "media.not_media", false},
+			{49, "page called audio", mockvendor.File{Body: []byte("<!DOCTYPE html><title>Sign in</title>"), Type: "audio/ogg"}, "media.not_media", false},
 		} {
-			if c.only != "" && !strings.Contains(c.only, l.provider) {
+			if c.addressed && !l.addresses {
 				continue
 			}
 			t.Run(fmt.Sprintf("row %d %s", c.row, c.name), func(t *testing.T) {
@@ -333,7 +282,7 @@ func TestMediaIsRefused(t *testing.T) {
 // transcribed, the person is told, and nothing is charged; without one for speech the
 // answer is text.
 func TestNobodyListens(t *testing.T) {
-	l := listeners["telegram"](t)
+	l := caseOf(t, "telegram").listens(t)
 	file, recording, _ := record()
 	l.deliver(l.note(731, file, recording))
 	eventually(t, "the person is told", func() bool { return len(l.posts()) == 1 })

@@ -1,25 +1,43 @@
 package mockvendor
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"regexp"
 	"strings"
 )
 
-// registerLine adds the Messaging API of LINE (developers.line.biz/en/reference/messaging-api,
-// read 2026-11).
-func (s *Server) registerLine() {
-	s.mux.HandleFunc("POST /line/v2/bot/message/reply", s.lineReply)
-	s.mux.HandleFunc("POST /line/v2/bot/message/push", s.linePush)
-	s.mux.HandleFunc("POST /line/v2/bot/chat/loading/start", s.lineLoading)
-	s.mux.HandleFunc("GET /linedata/v2/bot/message/{id}/content", func(w http.ResponseWriter, r *http.Request) {
-		if !s.accepts(bearer(r)) {
-			lineFault(w, http.StatusUnauthorized, "Authentication failed. Confirm that the access token in the authorization header is valid.")
-			return
-		}
-		s.download(w, r, r.PathValue("id"))
-	})
+// line is the Messaging API of LINE (developers.line.biz/en/reference/messaging-api,
+// read 2026-11), and its signature over the body.
+func line() channelVendor {
+	return channelVendor{id: "line", apis: map[string]string{"LATCHKEY_LINE_API_URL": "/line", "LATCHKEY_LINE_DATA_API_URL": "/linedata"},
+		serve: func(s *Server) {
+			l := &lineAPI{Server: s, used: map[string]bool{}}
+			s.mux.HandleFunc("POST /line/v2/bot/message/reply", l.reply)
+			s.mux.HandleFunc("POST /line/v2/bot/message/push", l.push)
+			s.mux.HandleFunc("POST /line/v2/bot/chat/loading/start", l.loading)
+			s.mux.HandleFunc("GET /linedata/v2/bot/message/{id}/content", l.content)
+		},
+		sign: func(r *http.Request, p Proof, body []byte) {
+			r.Header.Set("X-Line-Signature", base64.StdEncoding.EncodeToString(mac(p.Secret, "", body)))
+		},
+	}
+}
+
+// lineAPI remembers, under the server's lock, the reply tokens and retry keys that it
+// has taken.
+type lineAPI struct {
+	*Server
+	used map[string]bool
+}
+
+func (s *lineAPI) content(w http.ResponseWriter, r *http.Request) {
+	if !s.accepts(bearer(r)) {
+		lineFault(w, http.StatusUnauthorized, "Authentication failed. Confirm that the access token in the authorization header is valid.")
+		return
+	}
+	s.download(w, r, r.PathValue("id"))
 }
 
 var (
@@ -42,9 +60,9 @@ func lineBody(r *http.Request, to string) (where, text string, ok bool) {
 	return where, m.Text, where != "" && m.Type == "text" && strings.TrimSpace(m.Text) != "" && units(m.Text) <= 5000
 }
 
-// lineReply takes a reply token once. The chat stands in the token, behind a dash,
+// reply takes a reply token once. The chat stands in the token, behind a dash,
 // so that the journal can tell it; the vendor's own tokens say nothing.
-func (s *Server) lineReply(w http.ResponseWriter, r *http.Request) {
+func (s *lineAPI) reply(w http.ResponseWriter, r *http.Request) {
 	token, text, ok := lineBody(r, "replyToken")
 	if !ok {
 		lineFault(w, http.StatusBadRequest, "The request body has 1 error(s)")
@@ -52,19 +70,19 @@ func (s *Server) lineReply(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	_, chat, known := strings.Cut(token, "-")
-	if known = known && !s.lineUsed[token]; known && s.keyOf(r) {
-		s.remember(token)
+	if known = known && !s.used[token]; known && s.keyOf(r) {
+		s.used[token] = true
 	}
 	s.mu.Unlock()
 	if !known {
 		lineFault(w, http.StatusBadRequest, "Invalid reply token")
 		return
 	}
-	s.linePost(w, r, Post{Channel: chat, Text: text, ThreadTS: token})
+	s.post(w, r, Post{Channel: chat, Text: text, ThreadTS: token})
 }
 
-// linePush takes each retry key once: one whose message was refused is not used up.
-func (s *Server) linePush(w http.ResponseWriter, r *http.Request) {
+// push takes each retry key once: one whose message was refused is not used up.
+func (s *lineAPI) push(w http.ResponseWriter, r *http.Request) {
 	chat, text, ok := lineBody(r, "to")
 	key := r.Header.Get("X-Line-Retry-Key")
 	if !ok || !lineChat.MatchString(chat) || key != "" && !lineKey.MatchString(key) {
@@ -72,33 +90,25 @@ func (s *Server) linePush(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mu.Lock()
-	taken := key != "" && s.lineUsed[key]
+	taken := key != "" && s.used[key]
 	s.mu.Unlock()
 	if taken {
 		w.Header().Set("X-Line-Accepted-Request-Id", "simulated")
 		lineFault(w, http.StatusConflict, "The retry key is already accepted")
 		return
 	}
-	if s.linePost(w, r, Post{Channel: chat, Text: text}) && key != "" {
+	if s.post(w, r, Post{Channel: chat, Text: text}) && key != "" {
 		s.mu.Lock()
-		s.remember(key)
+		s.used[key] = true
 		s.mu.Unlock()
 	}
 }
 
 // keyOf reports whether a request's key is taken; s.mu is held.
-func (s *Server) keyOf(r *http.Request) bool { return s.keys == nil || s.keys[Hash(bearer(r))] }
+func (s *lineAPI) keyOf(r *http.Request) bool { return s.keys == nil || s.keys[Hash(bearer(r))] }
 
-// remember keeps what is used up; s.mu is held.
-func (s *Server) remember(used string) {
-	if s.lineUsed == nil {
-		s.lineUsed = map[string]bool{}
-	}
-	s.lineUsed[used] = true
-}
-
-// linePost posts, and reports whether it did.
-func (s *Server) linePost(w http.ResponseWriter, r *http.Request, p Post) (posted bool) {
+// post posts, and reports whether it did.
+func (s *lineAPI) post(w http.ResponseWriter, r *http.Request, p Post) (posted bool) {
 	p.KeyHash = Hash(bearer(r))
 	switch s.keep(&p, "4612309668420%05d") {
 	case "":
@@ -112,8 +122,8 @@ func (s *Server) linePost(w http.ResponseWriter, r *http.Request, p Post) (poste
 	return false
 }
 
-// lineLoading shows the sign in a conversation with one person only.
-func (s *Server) lineLoading(w http.ResponseWriter, r *http.Request) {
+// loading shows the sign in a conversation with one person only.
+func (s *lineAPI) loading(w http.ResponseWriter, r *http.Request) {
 	var q struct {
 		Chat    string `json:"chatId"`
 		Seconds int    `json:"loadingSeconds"`

@@ -8,9 +8,10 @@
 // stops at scripted barriers, so that a process can be killed at a known point.
 //
 // It answers the OpenAI dialect below /v1 (chat completions with streams and
-// tools, embeddings, transcriptions, speech, models, key checks) and what the product
-// uses of Slack, Telegram and Meta below /api, /telegram and /meta: messages, and
-// files that people attach, below /media. Not imitated: moderation, rate limits unless scripted,
+// tools, embeddings, transcriptions, speech, models, key checks) and, below a path for
+// each, what the product uses of the channel vendors ([Environment]), with the files
+// that people attach below /media. A channel vendor is one file: its routes and how it
+// signs. Not imitated: moderation, rate limits unless scripted,
 // tokenisation (a token is four bytes here), real speech.
 package mockvendor
 
@@ -126,9 +127,7 @@ type Server struct {
 	fetched map[string]int
 	uploads map[string]upload
 	apps    map[string]*consentApp // by client id
-	// lineUsed are the reply tokens and retry keys that LINE has taken.
-	lineUsed map[string]bool
-	respond  func([]Said) string
+	respond func([]Said) string
 }
 
 // New returns a vendor that accepts any key and answers every chat by repeating
@@ -143,17 +142,10 @@ func New() *Server {
 	s.mux.HandleFunc("POST /v1/audio/translations", s.transcribe)
 	s.mux.HandleFunc("POST /v1/audio/speech", s.speak)
 	s.mux.HandleFunc("/tool/{name}", s.tool)
-	s.mux.HandleFunc("POST /api/chat.postMessage", s.postMessage)
-	s.mux.HandleFunc("POST /api/chat.update", s.slackUpdate)
-	s.mux.HandleFunc("POST /telegram/{bot}/editMessageText", s.telegramEdit)
-	s.mux.HandleFunc("POST /api/assistant.threads.setStatus", s.slackStatus)
-	s.mux.HandleFunc("POST /telegram/{bot}/sendMessage", s.telegramMessage)
-	s.mux.HandleFunc("POST /telegram/{bot}/sendChatAction", s.telegramAction)
-	s.mux.HandleFunc("POST /meta/{number}/messages", s.whatsappMessage)
-	s.mux.HandleFunc("GET /oauth/v2/authorize", s.authorize)
-	s.mux.HandleFunc("POST /api/oauth.v2.access", s.access)
 	s.registerMedia()
-	s.registerLine()
+	for _, v := range channelVendors() {
+		v.serve(s)
+	}
 	return s
 }
 

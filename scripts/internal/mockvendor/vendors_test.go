@@ -19,10 +19,10 @@ func TestSignRequest(t *testing.T) {
 		"telegram": {"X-Telegram-Bot-Api-Secret-Token": {"8f742231b10e8888abcd99yyyzzz85a5"}},
 		"whatsapp": {"X-Hub-Signature-256": {"sha256=606e2393418875185144945af582414441d3eb39202bb33f6909a6ff0f4a2747"}},
 	} {
-		h := http.Header{}
-		SignRequest(h, provider, "8f742231b10e8888abcd99yyyzzz85a5", time.Unix(1531420618, 0), body)
-		if !reflect.DeepEqual(h, want) {
-			t.Errorf("%s: %v", provider, h)
+		r := &http.Request{Header: http.Header{}}
+		SignRequest(r, provider, Proof{Secret: "8f742231b10e8888abcd99yyyzzz85a5", At: time.Unix(1531420618, 0)}, body)
+		if !reflect.DeepEqual(r.Header, want) {
+			t.Errorf("%s: %v", provider, r.Header)
 		}
 	}
 }
@@ -36,6 +36,17 @@ func TestSlackCallback(t *testing.T) {
 		whole := `{"api_app_id":"A1","authorizations":[` + want + `],"event":{"type":"message"},"event_id":"Ev1","event_time":7,"team_id":"T1","type":"event_callback"}`
 		if string(got) != whole || !json.Valid(got) {
 			t.Errorf("%q: %s", bot, got)
+		}
+	}
+}
+
+// TestEnvironment: a stack is moved to every interface of every vendor.
+func TestEnvironment(t *testing.T) {
+	got := Environment("http://h")
+	for name, want := range map[string]string{"LATCHKEY_SLACK_API_URL": "/api", "LATCHKEY_TELEGRAM_API_URL": "/telegram", "LATCHKEY_META_API_URL": "/meta",
+		"LATCHKEY_LINE_API_URL": "/line", "LATCHKEY_LINE_DATA_API_URL": "/linedata"} {
+		if got[name] != "http://h"+want {
+			t.Errorf("%s is %q", name, got[name])
 		}
 	}
 }

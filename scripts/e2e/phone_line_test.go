@@ -11,7 +11,7 @@ func lineCase() channelCase {
 	person := func(from string) string { return "U" + strings.Repeat("0", 32-len(from)) + from }
 	return channelCase{id: "line", mute: true,
 		phoneCase: phoneCase{person: person, foreign: person("1"),
-			install: func(p *phone, n int64, in map[string]any) {
+			fills: func(p *phone, n int64, in map[string]any) {
 				p.number, p.token = fmt.Sprintf("U%032x", 0xb0000000+n), fmt.Sprintf("CNRYlinetoken%06d", n)
 				in["secrets"] = map[string]any{"channel_secret": p.secret, "channel_access_token": p.token}
 				in["config"] = map[string]any{"destination": p.number}

@@ -13,7 +13,7 @@ func telegramCase() channelCase {
 	const id = "telegram"
 	return channelCase{id: id,
 		phoneCase: phoneCase{learns: "bot_id",
-			install: func(p *phone, n int64, in map[string]any) {
+			fills: func(p *phone, n int64, in map[string]any) {
 				p.number = fmt.Sprintf("70%08d", n)
 				p.token = p.number + ":CNRYtelegrambottoken"
 				in["secrets"] = map[string]any{"secret_token": p.secret, "bot_token": p.token}

@@ -11,7 +11,7 @@ import (
 func whatsappCase() channelCase {
 	return channelCase{id: "whatsapp", wordless: true, addresses: true,
 		phoneCase: phoneCase{foreign: "106540352242922",
-			install: func(p *phone, n int64, in map[string]any) {
+			fills: func(p *phone, n int64, in map[string]any) {
 				p.number, p.account, p.token = fmt.Sprintf("1065%010d", n), fmt.Sprintf("1022%010d", n), fmt.Sprintf("EAACNRYwhatsapptoken%06d", n)
 				in["secrets"] = map[string]any{"app_secret": p.secret, "verify_token": p.secret + "v", "access_token": p.token}
 				in["config"] = map[string]any{"phone_number_id": p.number, "waba_id": p.account}

@@ -34,8 +34,8 @@ type channelCase struct {
 
 // phoneCase is a channel whose messages come from people one by one.
 type phoneCase struct {
-	// install fills in what a new install is made of, and names the phone.
-	install func(p *phone, n int64, in map[string]any)
+	// fills says what a new install is made of, and names the phone.
+	fills func(p *phone, n int64, in map[string]any)
 	// learns is the setting that the product reads by itself: the phone's number.
 	learns string
 	// contentType is that of its requests, application/json if empty.
@@ -81,7 +81,7 @@ func eachCase(t *testing.T, has func(channelCase) bool, test func(*testing.T, ch
 	}
 }
 
-func (c channelCase) isPhone() bool { return c.install != nil }
+func (c channelCase) isPhone() bool { return c.fills != nil }
 
 // phone is an organisation with an active install of a channel whose messages
 // come from telephones.
@@ -97,7 +97,7 @@ func newPhone(t *testing.T, provider string) *phone {
 	n := serial.Add(1)
 	p := &phone{tenant: newTenant(t, "enterprise", 1_000_000), channelCase: caseOf(t, provider), secret: fmt.Sprintf("CNRYphone%dsecret%06d", len(provider), n)}
 	in := map[string]any{"provider": provider, "mode": "byoa"}
-	p.channelCase.install(p, n, in)
+	p.fills(p, n, in)
 	var install struct {
 		ID, State string
 		Config    map[string]any

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,7 +13,6 @@ import (
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
 	"github.com/latchkey/latchkey/scripts/internal/stack"
 	"github.com/latchkey/latchkey/shared/org"
-	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
 const (
@@ -56,7 +56,7 @@ func (t *tenant) call(c *cell, method, path string, in, out any) error {
 type app struct {
 	*tenant
 	c                     *cell
-	provider              taxonomy.Channel
+	col                   column
 	install               string
 	secret, verify, token string
 	application, team     string
@@ -69,52 +69,21 @@ type app struct {
 // newApp makes names and secrets; [app.create] stores them.
 func (c *cell) newApp() *app {
 	n := c.serial.Add(1)
-	a := &app{tenant: c.org, c: c, provider: c.provider, secret: fmt.Sprintf("%s%022d", planted, n), verify: fmt.Sprintf("%sverify%06d", planted, n)}
-	switch c.provider {
-	case taxonomy.Slack:
-		a.application, a.team, a.token = fmt.Sprintf("A%08d", n), fmt.Sprintf("T%08d", n), fmt.Sprintf("xoxb-%s-%08d", planted, n)
-	case taxonomy.Telegram:
-		a.application = fmt.Sprintf("70%08d", n)
-		a.token = a.application + ":" + planted + "telegrambottoken"
-	case taxonomy.LINE:
-		a.team, a.token = fmt.Sprintf("U%032x", 0xb00000000000+n), fmt.Sprintf("%sline%08d", planted, n)
-	default:
-		a.application, a.team, a.token = fmt.Sprintf("1022%010d", n), fmt.Sprintf("1065%010d", n), fmt.Sprintf("EAA%s%08d", planted, n)
-	}
+	a := &app{tenant: c.org, c: c, col: c.col, secret: fmt.Sprintf("%s%022d", planted, n), verify: fmt.Sprintf("%sverify%06d", planted, n)}
+	a.col.fresh(a, n)
 	return a
 }
 
 func (a *app) settings() map[string]any {
-	in := map[string]any{"provider": a.provider, "mode": "byoa"}
-	switch a.provider {
-	case taxonomy.Slack:
-		in["secrets"] = map[string]any{"signing_secret": a.secret, "bot_token": a.token}
-		in["config"] = map[string]any{"app_id": a.application, "team_id": a.team, "bot_user_id": "U0BOT"}
-	case taxonomy.Telegram:
-		in["secrets"] = map[string]any{"secret_token": a.secret, "bot_token": a.token}
-		in["config"] = map[string]any{"bot_username": "Helper_bot"}
-	case taxonomy.LINE:
-		in["secrets"] = map[string]any{"channel_secret": a.secret, "channel_access_token": a.token}
-		in["config"] = map[string]any{"destination": a.team}
-	default:
-		in["secrets"] = map[string]any{"app_secret": a.secret, "verify_token": a.verify, "access_token": a.token}
-		in["config"] = map[string]any{"phone_number_id": a.team, "waba_id": a.application}
-	}
+	in := map[string]any{"provider": a.col.id, "mode": "byoa"}
+	a.col.settings(a, in)
 	return in
 }
 
-// verifySecret is the name of the secret that verifies, sendSecret of the one that
-// sends.
-func (a *app) secretNames() (verifies, sends string) {
-	switch a.provider {
-	case taxonomy.Slack:
-		return "signing_secret", "bot_token"
-	case taxonomy.Telegram:
-		return "secret_token", "bot_token"
-	case taxonomy.LINE:
-		return "channel_secret", "channel_access_token"
-	}
-	return "app_secret", "access_token"
+// without takes secrets out of settings.
+func without(in map[string]any, gone func(name string) bool) {
+	secrets, _ := in["secrets"].(map[string]any)
+	maps.DeleteFunc(secrets, func(name string, _ any) bool { return gone(name) })
 }
 
 // create stores the install; active binds its traffic to the agent, too.
@@ -141,13 +110,16 @@ func (a *app) move(to string) {
 // app is an active install.
 func (c *cell) app() *app { a := c.newApp(); return a.create(a.settings(), true) }
 
+// verifying is an install in the state in which vendors check its URL.
+func (c *cell) verifying() *app { a := c.newApp(); return a.create(a.settings(), false) }
+
 // said is a message of a vendor.
 type said struct {
 	text string
 	// own and bot say that the agent's own user, or another bot, wrote it;
-	// mention that Slack delivers it as its second event.
+	// mention that it is the second event that a vendor makes of it.
 	own, bot, mention bool
-	// team replaces the install's; ts is Slack's name of the message.
+	// team replaces the install's; ts is the vendor's name of the message.
 	team, ts string
 }
 
@@ -160,80 +132,14 @@ func (a *app) message(s said) []byte {
 	if s.team == "" {
 		s.team = a.team
 	}
-	switch a.provider {
-	case taxonomy.Slack:
-		return a.slackMessage(n, s)
-	case taxonomy.Telegram:
-		from := map[string]any{"id": 42, "is_bot": s.bot, "first_name": "A"}
-		if s.own {
-			from = map[string]any{"id": json.Number(a.application), "is_bot": true, "first_name": "H"}
-		}
-		return encode(map[string]any{"update_id": n, "message": map[string]any{"message_id": n, "from": from, "date": 1772600767,
-			"chat": map[string]any{"id": 42, "type": "private"}, "text": s.text}})
-	case taxonomy.LINE:
-		from := linePerson
-		if s.own {
-			from = a.team
-		}
-		return a.line(n, s.team, map[string]any{"type": "message", "source": map[string]any{"type": "user", "userId": from}, "replyToken": fmt.Sprintf("%d%s-%s", n, a.install, from),
-			"message": map[string]any{"id": fmt.Sprint(n), "type": "text", "quoteToken": "q", "text": s.text}})
-	}
-	from := "4915112345678"
-	if s.own {
-		from = "15550783881"
-	}
-	return a.whatsapp("messages", map[string]any{"messaging_product": "whatsapp", "metadata": map[string]any{"display_phone_number": "15550783881", "phone_number_id": s.team},
-		"messages": []any{map[string]any{"from": from, "id": fmt.Sprintf("wamid.%d", n), "timestamp": "1772600767", "type": "text", "text": map[string]any{"body": s.text}}}})
+	return a.col.message(a, n, s)
 }
 
-func (a *app) slackMessage(n int64, s said) []byte {
-	if s.ts == "" {
-		s.ts = fmt.Sprintf("17600%05d.000100", n)
-	}
-	e := map[string]any{"type": "message", "channel": "C1", "channel_type": "im", "user": "U1", "text": s.text, "ts": s.ts}
-	switch {
-	case s.own:
-		e["user"], e["bot_id"], e["app_id"] = "U0BOT", "B0BOT", a.application
-	case s.bot:
-		e["bot_id"], e["app_id"] = "B2", "A00000002"
-	case s.mention:
-		e["type"] = "app_mention"
-	}
-	return a.slack(n, s.team, e)
-}
-
-func (a *app) slack(n int64, team string, event map[string]any) []byte {
-	return encode(map[string]any{"type": "event_callback", "event_id": fmt.Sprintf("Ev%08d", n), "team_id": team, "api_app_id": a.application,
-		"authorizations": []any{map[string]any{"team_id": team, "is_bot": true, "is_enterprise_install": false}}, "event": event})
-}
-
-// linePerson is who writes on LINE.
-const linePerson = "U00000000000000000000000000000ada"
-
-func (a *app) line(n int64, team string, event map[string]any) []byte {
-	event["webhookEventId"], event["mode"], event["timestamp"], event["deliveryContext"] = fmt.Sprintf("01J%08d", n), "active", 1772600767123, map[string]any{"isRedelivery": false}
-	return encode(map[string]any{"destination": team, "events": []any{event}})
-}
-
-func (a *app) whatsapp(field string, value map[string]any) []byte {
-	return encode(map[string]any{"object": "whatsapp_business_account", "entry": []any{map[string]any{"id": a.application,
-		"changes": []any{map[string]any{"field": field, "value": value}}}}})
-}
+// note is the vendor's body for a message that is a recording.
+func (a *app) note(f file) []byte { return a.col.note(a, a.c.serial.Add(1), f) }
 
 // removed is how the vendor tells that the app was taken away.
-func (a *app) removed() []byte {
-	n := a.c.serial.Add(1)
-	switch a.provider {
-	case taxonomy.Slack:
-		return a.slack(n, a.team, map[string]any{"type": "app_uninstalled"})
-	case taxonomy.Telegram:
-		return encode(map[string]any{"update_id": n, "my_chat_member": map[string]any{"chat": map[string]any{"id": 42, "type": "private"},
-			"new_chat_member": map[string]any{"status": "kicked", "user": map[string]any{"id": json.Number(a.application)}}}})
-	case taxonomy.LINE:
-		return a.line(n, a.team, map[string]any{"type": "unfollow", "source": map[string]any{"type": "user", "userId": linePerson}})
-	}
-	return a.whatsapp("account_update", map[string]any{"event": "PARTNER_REMOVED"})
-}
+func (a *app) removed() []byte { return a.col.removed(a, a.c.serial.Add(1)) }
 
 func encode(v any) []byte {
 	b, err := json.Marshal(v)
@@ -250,43 +156,30 @@ type hit struct {
 	body                      []byte
 }
 
-// The headers that prove where a request is from.
-const (
-	slackSignature, slackTime = "X-Slack-Signature", "X-Slack-Request-Timestamp"
-	telegramToken             = "X-Telegram-Bot-Api-Secret-Token"
-	metaSignature             = "X-Hub-Signature-256"
-	lineSignature             = "X-Line-Signature"
-)
-
 // proof is the header that proves a request.
-func (a *app) proof() string {
-	switch a.provider {
-	case taxonomy.Slack:
-		return slackSignature
-	case taxonomy.Telegram:
-		return telegramToken
-	case taxonomy.LINE:
-		return lineSignature
-	}
-	return metaSignature
-}
+func (a *app) proof() string { return a.col.proofs[0] }
+
+func zeros(n int) string { return strings.Repeat("0", n) }
 
 // signed is a request as the vendor makes it, at the stack's time.
 func (a *app) signed(body []byte) hit { return a.signedWith(a.secret, body, a.c.now()) }
 
 func (a *app) signedWith(secret string, body []byte, at time.Time) hit {
-	h := hit{method: http.MethodPost, path: "/webhooks/" + string(a.provider) + "/" + cmp.Or(a.address, a.install), header: http.Header{"Content-Type": {"application/json"}}, body: body}
-	mockvendor.SignRequest(h.header, string(a.provider), secret, at, body)
+	h := hit{method: http.MethodPost, path: "/webhooks/" + string(a.col.id) + "/" + cmp.Or(a.address, a.install),
+		header: http.Header{"Content-Type": {cmp.Or(a.col.contentType, "application/json")}}, body: body}
+	r, err := http.NewRequestWithContext(a.c.ctx, h.method, a.c.BaseURL+h.path, http.NoBody)
+	a.c.need(err)
+	if r.Header = h.header; a.col.sign != nil {
+		a.col.sign(a, r, secret, at, body)
+	} else {
+		mockvendor.SignRequest(r, string(a.col.id), mockvendor.Proof{Secret: secret, At: at}, body)
+	}
 	return h
 }
 
-// handshake is Meta's check of the URL.
-func (a *app) handshake(token string) hit {
-	q := "hub.mode=subscribe&hub.challenge=1158201444"
-	if token != "" {
-		q += "&hub.verify_token=" + token
-	}
-	return hit{method: http.MethodGet, path: "/webhooks/" + string(a.provider) + "/" + a.install, query: q, header: http.Header{}}
+// spoiled is a request signed with a secret that the install never had.
+func (a *app) spoiled() hit {
+	return a.signedWith(a.col.spoiled(a.secret), a.message(said{}), a.c.now())
 }
 
 // posts counts the replies that carried the install's token.

@@ -12,7 +12,6 @@ import (
 	"github.com/latchkey/latchkey/scripts/internal/stack"
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/session"
-	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
 func ownMessage(c *cell) {
@@ -23,16 +22,6 @@ func ownMessage(c *cell) {
 func otherBot(c *cell) {
 	a := c.app()
 	c.hit(a, a.signed(a.message(said{bot: true})))
-}
-
-// twoEvents: a message and the mention in it, for one post.
-func twoEvents(c *cell) {
-	a := c.app()
-	ts := fmt.Sprintf("17700%05d.000200", c.serial.Add(1))
-	text := "<@U0BOT> " + spoken
-	c.accepted(a, a.signed(a.message(said{text: text, ts: ts})))
-	c.hit(a, a.signed(a.message(said{text: text, ts: ts, mention: true})))
-	c.answered(a)
 }
 
 // boundTwice: a second agent for one selector is refused, whatever it says.
@@ -77,9 +66,6 @@ func tokenTwice(c *cell) {
 	for _, org := range []*tenant{c.org, c.world.tenant(c)} {
 		b := c.newApp()
 		b.tenant, b.token = org, a.token
-		if c.provider == taxonomy.Telegram {
-			b.application = a.application
-		}
 		c.refused(org, "install.token_in_use", func() int { return stack.Status(b.call(c, http.MethodPost, "/installs", b.settings(), nil)) })
 	}
 	c.accepted(a, a.signed(a.message(said{})))
@@ -190,14 +176,14 @@ func foreignReply(c *cell) {
 	a := c.app()
 	n := c.serial.Add(1)
 	job := session.Job{Kind: session.JobMessage, Org: a.tenant.id, Install: a.install, EventID: strconv.FormatInt(n, 10), AgentID: a.agent, Tenant: "x",
-		Identity: channel.Identity{"app_id": a.application, "team_id": a.team, "phone_number_id": a.team, "waba_id": a.application, "destination": a.team},
-		Envelope: channel.Envelope{Provider: c.provider, EventID: strconv.FormatInt(n, 10), Space: "C1", Actor: "U1", Text: spoken + " foreign"}, ReceivedAt: c.now()}
+		Identity: c.identity(a, a.team),
+		Envelope: channel.Envelope{Provider: c.col.id, EventID: strconv.FormatInt(n, 10), Space: "C1", Actor: "U1", Text: spoken + " foreign"}, ReceivedAt: c.now()}
 	foreign := job
 	foreign.Org = c.world.tenant(c).id
 	jobs := []session.Job{foreign}
-	if c.provider != taxonomy.Telegram {
+	if c.col.identity != nil {
 		foreign = job
-		foreign.Identity = channel.Identity{"app_id": a.application, "team_id": "T99999999", "phone_number_id": "99999999", "waba_id": a.application, "destination": linePerson}
+		foreign.Identity = c.identity(a, c.newApp().team)
 		jobs = append(jobs, foreign)
 	}
 	for i, j := range jobs {
@@ -208,6 +194,14 @@ func foreignReply(c *cell) {
 			"attributes": map[string]string{"MessageGroupId": "g" + j.EventID, "ApproximateReceiveCount": "1", "SentTimestamp": strconv.FormatInt(c.now().UnixMilli(), 10)}}}}))
 		c.turned(a, 0, "reply.tenant_guard")
 	}
+}
+
+// identity is whom the vendor says that a message for a team is for.
+func (c *cell) identity(a *app, team string) channel.Identity {
+	if c.col.identity == nil {
+		return nil
+	}
+	return c.col.identity(a, team)
 }
 
 // tokenRejected: at the third time the install is suspended and its owner told.
@@ -254,11 +248,10 @@ func (c *cell) ownerTold(install string) int {
 // retiredSecret: the old secret verifies until its time is over.
 func retiredSecret(c *cell) {
 	a := c.app()
-	old, name := a.secret, ""
-	name, _ = a.secretNames()
-	a.secret = fmt.Sprintf("%snew%019d", planted, c.serial.Add(1))
+	old := a.secret
+	a.secret = c.newApp().secret
 	c.need(a.call(c, http.MethodPost, "/installs/"+a.install+"/rotate",
-		map[string]any{"name": name, "value": a.secret, "retire_at": c.now().Add(time.Hour).UTC().Format(time.RFC3339)}, nil))
+		map[string]any{"name": c.col.verifies, "value": a.secret, "retire_at": c.now().Add(time.Hour).UTC().Format(time.RFC3339)}, nil))
 	c.accepted(a, a.signedWith(old, a.message(said{}), c.now()))
 	c.accepted(a, a.signed(a.message(said{})))
 	c.need(c.advance(2 * time.Hour))
@@ -266,7 +259,7 @@ func retiredSecret(c *cell) {
 		c.bad("the record does not say that the secret is retired: %s", r.raw)
 	}
 	c.accepted(a, a.signed(a.message(said{})))
-	if r := c.hit(a, a.signedWith(old+"x", a.message(said{}), c.now())); r.RetiredSecret {
+	if r := c.hit(a, a.signedWith(c.col.spoiled(old), a.message(said{}), c.now())); r.RetiredSecret {
 		c.bad("a secret that never was one is called retired: %s", r.raw)
 	}
 	c.answered(a)
@@ -275,7 +268,7 @@ func retiredSecret(c *cell) {
 func removed(c *cell) {
 	a := c.app()
 	h := a.signed(a.removed())
-	if c.provider == taxonomy.Telegram || c.provider == taxonomy.LINE {
+	if c.col.leaves {
 		// It tells of one chat only, so the install stays.
 		c.hit(a, h)
 		c.accepted(a, a.signed(a.message(said{})))
@@ -283,10 +276,9 @@ func removed(c *cell) {
 		return
 	}
 	got := c.do(h)
-	if got.body != "" {
+	if r := c.recordOf(a, h); got.body != c.col.acks[r.Code] {
 		c.bad("body %s", got.body)
 	}
-	c.recordOf(a, h)
 	c.turned(a, got.status, "install.revoked_by_provider")
 	if state := a.state(); state != "revoked" {
 		c.bad("the install is %s", state)
@@ -303,7 +295,7 @@ func flood(c *cell) {
 	const most = 600
 	limited := 0
 	for n := 0; n < most && limited < 20; n++ {
-		got := c.do(a.signedWith(a.secret+"x", a.message(said{}), c.now()))
+		got := c.do(a.spoiled())
 		switch {
 		case got.status == http.StatusTooManyRequests:
 			if limited++; got.body != bodies()[429] {
@@ -343,11 +335,11 @@ func (c *cell) once(a *app, code string, within time.Duration) {
 
 // botLoop: another bot writes whenever it is answered. Where the install lets bots in
 // it is answered a few times, then one record says that it is not, and a person ends
-// that. WhatsApp and LINE do not say who is a bot: there it is one text again and again.
+// that. Where the vendor does not say who is a bot it is one text again and again.
 func botLoop(c *cell) {
 	a := c.app()
 	answers := 7
-	if c.provider == taxonomy.Slack || c.provider == taxonomy.Telegram {
+	if c.col.bots {
 		answers = 3
 		c.need(a.call(c, http.MethodPatch, "/installs/"+a.install, map[string]any{"policy": map[string]any{"bot_messages": "all"}}, nil))
 	}

@@ -22,7 +22,7 @@ type cell struct {
 	*world
 	t        testing.TB
 	ctx      context.Context
-	provider taxonomy.Channel
+	col      column
 	org      *tenant
 	want     rollout.Cell
 	seen     rollout.Seen
@@ -35,7 +35,7 @@ var errStop = errors.New("stop")
 
 // play runs the attack of a row and judges what it saw.
 func (w *world) play(t testing.TB, row rollout.Row, provider taxonomy.Channel, org *tenant) *cell {
-	c := &cell{world: w, t: t, ctx: t.Context(), provider: provider, org: org, want: row.Cells[provider]}
+	c := &cell{world: w, t: t, ctx: t.Context(), col: columnOf(provider), org: org, want: row.Cells[provider]}
 	switch {
 	case c.want.NotApplicable != "":
 		c.seen = rollout.Seen{Result: rollout.Excluded, Reason: c.want.NotApplicable}
@@ -50,7 +50,7 @@ func (w *world) play(t testing.TB, row rollout.Row, provider taxonomy.Channel, o
 				panic(v)
 			}
 		}()
-		attacks()[row.N](c)
+		c.col.attack(row.N)(c)
 	}()
 	if c.seen.Result == "" && len(c.problems) == 0 {
 		c.bad("nothing was tried")
@@ -109,7 +109,7 @@ func (c *cell) do(h hit) reply {
 	return reply{resp.StatusCode, string(b), resp.Header}
 }
 
-// bodies are the whole answers that a sender may get.
+// bodies are the whole answers that a sender may get; with status 200 it is the vendor's ack.
 func bodies() map[int]string {
 	fail := func(code, message, retryable string) string {
 		return `{"error":{"type":"webhook_error","code":"` + code + `","message":"` + message + `","retryable":` + retryable + `}}`
@@ -125,10 +125,14 @@ func bodies() map[int]string {
 // hit sends a request, notes the answer and its record, and checks both.
 func (c *cell) hit(a *app, h hit) record {
 	got := c.do(h)
-	if want, known := bodies()[got.status]; !known || got.body != want {
+	r := c.recordOf(a, h)
+	want, known := bodies()[got.status]
+	if got.status == http.StatusOK {
+		want = c.col.acks[r.Code]
+	}
+	if !known || got.body != want {
 		c.bad("the body of a %d is not the constant one: %.200s", got.status, got.body)
 	}
-	r := c.recordOf(a, h)
 	c.saw(got.status, r.Code)
 	return r
 }
@@ -154,12 +158,12 @@ func (c *cell) recordOf(a *app, h hit) record {
 	if unresolved(r.Code) {
 		install, org = "", ""
 	}
-	if r.Install != install || r.Org != org || r.Source != "127.0.0.0/24" || r.RequestID == "" || r.At.IsZero() || r.Provider != string(c.provider) && r.Code != "hook.provider_mismatch" {
+	if r.Install != install || r.Org != org || r.Source != "127.0.0.0/24" || r.RequestID == "" || r.At.IsZero() || r.Provider != string(c.col.id) && r.Code != "hook.provider_mismatch" {
 		c.bad("audit record: %s", r.raw)
 	}
 	secrets := []string{a.secret, a.verify, a.token}
 	for name, vs := range h.header {
-		if name == a.proof() || name == slackTime {
+		if slices.Contains(a.col.proofs, name) {
 			secrets = append(secrets, vs...)
 		}
 	}
@@ -168,7 +172,7 @@ func (c *cell) recordOf(a *app, h hit) record {
 	}
 	raw := strings.ReplaceAll(r.raw, `\"`, `"`)
 	for _, s := range secrets {
-		if s = strings.TrimPrefix(strings.TrimPrefix(s, "v0="), "sha256="); len(s) > 5 && strings.Contains(raw, s) {
+		if s = strings.TrimPrefix(s, a.col.tag); len(s) > 5 && strings.Contains(raw, s) {
 			c.bad("the audit record holds %q: %s", s, r.raw)
 		}
 	}
@@ -188,13 +192,14 @@ func (c *cell) turned(a *app, status int, code string) record {
 
 // accepted sends what must be taken and answered.
 func (c *cell) accepted(a *app, h hit) {
-	if got := c.do(h); got.status != http.StatusOK {
+	got := c.do(h)
+	if got.status != http.StatusOK {
 		c.bad("a valid request: %d %s", got.status, got.body)
 		return
 	}
 	a.replies++
-	if r := c.recordOf(a, h); r.Code != "hook.accepted" || len(r.SecretVersions) == 0 {
-		c.bad("a valid request: %s", r.raw)
+	if r := c.recordOf(a, h); r.Code != "hook.accepted" || len(r.SecretVersions) == 0 || got.body != c.col.acks[r.Code] {
+		c.bad("a valid request: %q %s", got.body, r.raw)
 	}
 }
 

@@ -6,12 +6,12 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
 	"github.com/latchkey/latchkey/scripts/internal/stack"
-	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
 // browser keeps cookies and follows no redirect by itself.
@@ -45,7 +45,7 @@ func (b browser) open(method, address string) reply {
 func (b browser) consents(org *tenant, app *app) (back string) {
 	c := b.c
 	var begun struct{ URL string }
-	c.need(org.call(c, http.MethodPost, "/installs/consent", map[string]any{"provider": c.provider, "app": app.install}, &begun))
+	c.need(org.call(c, http.MethodPost, "/installs/consent", map[string]any{"provider": c.col.id, "app": app.install}, &begun))
 	b.open(http.MethodGet, begun.URL)
 	ours := b.open(http.MethodPost, begun.URL)
 	theirs := b.open(http.MethodGet, ours.header.Get("Location"))
@@ -65,12 +65,12 @@ func (t *tenant) installs(c *cell) int {
 // that another organisation, browser or vendor's page belongs to, that was used, or
 // that is too old. The one that counts installs the app, once.
 func refusedStates(c *cell) {
-	if c.provider != taxonomy.Slack {
+	if !c.col.page {
 		noPage(c)
 		return
 	}
 	n := c.serial.Add(1)
-	known := mockvendor.App{ClientID: fmt.Sprintf("1234.%d", 10_000+n), Secret: fmt.Sprintf("%sclient%d", planted, n), Redirect: c.BaseURL + "/oauth/" + string(c.provider) + "/callback"}
+	known := mockvendor.App{ClientID: fmt.Sprintf("1234.%d", 10_000+n), Secret: fmt.Sprintf("%sclient%d", planted, n), Redirect: c.BaseURL + "/oauth/" + string(c.col.id) + "/callback"}
 	app := c.platformApp(func(in map[string]any) {
 		in["config"].(map[string]any)["client_id"] = known.ClientID
 		in["secrets"].(map[string]any)["client_secret"] = known.Secret
@@ -99,7 +99,7 @@ func refusedStates(c *cell) {
 	refused(app.tenant, here, callback+"?code=x&state="+strings.Repeat("A", 43))
 	refused(theirs, here, foreign)
 	refused(mine, c.browser(), back)
-	refused(mine, here, strings.Replace(back, "/"+string(c.provider)+"/", "/telegram/", 1))
+	refused(mine, here, strings.Replace(back, "/"+string(c.col.id)+"/", "/telegram/", 1))
 	if n := mine.installs(c) + theirs.installs(c); n > 0 {
 		c.bad("%d installs by refused states", n)
 	}
@@ -118,14 +118,15 @@ func refusedStates(c *cell) {
 }
 
 // noPage: where nobody is led to a page of the vendor's, nothing can be begun, and no
-// state counts that comes back, not even one with which Slack's page led back.
+// state counts that comes back, not even one with which another vendor's page led back.
 func noPage(c *cell) {
-	if err := c.org.call(c, http.MethodPost, "/installs/consent", map[string]any{"provider": c.provider}, nil); stack.Status(err) != http.StatusBadRequest {
+	if err := c.org.call(c, http.MethodPost, "/installs/consent", map[string]any{"provider": c.col.id}, nil); stack.Status(err) != http.StatusBadRequest {
 		c.bad("begun: %v", err)
 	}
-	own := c.provider
-	c.provider = taxonomy.Slack // whose page there is
-	known := mockvendor.App{ClientID: fmt.Sprintf("1234.%d", 20_000+c.serial.Add(1)), Secret: fmt.Sprintf("%selsewhere%d", planted, c.serial.Add(1)), Redirect: c.BaseURL + "/oauth/slack/callback"}
+	own, all := c.col, list()
+	c.col = all[slices.IndexFunc(all, func(o column) bool { return o.page })]
+	other := string(c.col.id)
+	known := mockvendor.App{ClientID: fmt.Sprintf("1234.%d", 20_000+c.serial.Add(1)), Secret: fmt.Sprintf("%selsewhere%d", planted, c.serial.Add(1)), Redirect: c.BaseURL + "/oauth/" + other + "/callback"}
 	app := c.platformApp(func(in map[string]any) {
 		in["config"].(map[string]any)["client_id"] = known.ClientID
 		in["secrets"].(map[string]any)["client_secret"] = known.Secret
@@ -134,15 +135,15 @@ func noPage(c *cell) {
 	c.vendor.Authorises(known, mockvendor.Tenant{Team: app.team, BotUser: "U0BOT", Token: app.token})
 	mine, here := c.world.tenant(c), c.browser()
 	back := here.consents(mine, app)
-	c.provider = own
-	callback := c.BaseURL + "/oauth/" + string(c.provider) + "/callback"
+	c.col = own
+	callback := c.BaseURL + "/oauth/" + string(c.col.id) + "/callback"
 	refused := func(of *tenant, address string) {
 		c.refused(of, "oauth.state_refused", func() int { return here.open(http.MethodGet, address).status })
 	}
 	refused(app.tenant, callback+"?code=x")
 	refused(app.tenant, callback+"?code=x&state="+url.QueryEscape("<b>"))
 	refused(app.tenant, callback+"?code=x&state="+strings.Repeat("A", 43))
-	refused(mine, strings.Replace(back, "/slack/", "/"+string(c.provider)+"/", 1))
+	refused(mine, strings.Replace(back, "/"+other+"/", "/"+string(c.col.id)+"/", 1))
 	if n := mine.installs(c); n > 0 {
 		c.bad("%d installs by refused states", n)
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/latchkey/latchkey/scripts/internal/stack"
 	"github.com/latchkey/latchkey/shared/rollout"
 	"github.com/latchkey/latchkey/shared/table"
-	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
 // bare is a cell in a world without a stack, whose functions have written the lines.
@@ -27,8 +26,8 @@ func bare(t *testing.T, want rollout.Cell, lines ...string) (*cell, *app) {
 	for _, name := range []string{"webhook", "turn"} {
 		must(t, os.WriteFile(filepath.Join(dir, name+".log"), []byte(strings.Join(lines, "\n")+"\n"), 0o600))
 	}
-	c := &cell{world: w, t: t, ctx: t.Context(), provider: taxonomy.Slack, org: &tenant{id: "o1"}, want: want}
-	return c, &app{tenant: c.org, c: c, install: "i1"}
+	c := &cell{world: w, t: t, ctx: t.Context(), col: slackColumn(), org: &tenant{id: "o1"}, want: want}
+	return c, &app{tenant: c.org, c: c, col: c.col, install: "i1"}
 }
 
 func auditLine(process int, code string, at time.Time) string {
@@ -143,7 +142,7 @@ func TestAMutantIsFoundOutForItsReason(t *testing.T) {
 		"not connected": {[]string{"dial tcp: connection refused"}, false},
 	} {
 		quiet := &judged{TB: t}
-		if got := m.judge(quiet, &cell{provider: taxonomy.Slack, problems: tc.problems}); got != tc.found || quiet.failed == tc.found {
+		if got := m.judge(quiet, &cell{col: slackColumn(), problems: tc.problems}); got != tc.found || quiet.failed == tc.found {
 			t.Errorf("%s: found %v, failed %v", name, got, quiet.failed)
 		}
 	}

@@ -37,6 +37,7 @@ func apart(n int) bool { return slices.Contains([]int{5, 39, 40, 41, 44, 45, 46}
 // TestSecurityMatrix plays every cell and compares what it saw with what is
 // stored.
 func TestSecurityMatrix(t *testing.T) {
+	chosen := choose(t)
 	w := start(t)
 	cells := map[int]map[taxonomy.Channel]*cell{}
 	var mu sync.Mutex
@@ -54,17 +55,17 @@ func TestSecurityMatrix(t *testing.T) {
 		cells[row.N][provider] = c
 	}
 	orgs := map[taxonomy.Channel]*tenant{}
-	for _, p := range rollout.Columns() {
+	for _, p := range chosen.columns {
 		orgs[p] = w.tenant(&cell{world: w, t: t, ctx: t.Context()})
 	}
 	for _, together := range []bool{true, false} {
 		var group sync.WaitGroup
-		for _, p := range rollout.Columns() {
+		for _, p := range chosen.columns {
 			group.Add(1)
 			run := func() {
 				defer group.Done()
 				for _, r := range rollout.Rows() {
-					if apart(r.N) != together {
+					if chosen.row(r.N) && apart(r.N) != together {
 						one(t, r, p, orgs[p])
 					}
 				}
@@ -82,7 +83,7 @@ func TestSecurityMatrix(t *testing.T) {
 	for _, found := range where {
 		t.Errorf("at rest: %s", found)
 	}
-	if kept < 20 {
+	if kept < 20 && !chosen.part {
 		t.Errorf("%d messages in the conversations: what is looked for is not there", kept)
 	}
 	for n, row := range cells {
@@ -91,6 +92,10 @@ func TestSecurityMatrix(t *testing.T) {
 				t.Errorf("row %d, %s: %s", n, p, problem)
 			}
 		}
+	}
+	if chosen.part {
+		t.Log("a part of the matrix: not compared with the stored verdict")
+		return
 	}
 	compare(t, verdict(t, cells))
 }

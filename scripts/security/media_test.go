@@ -1,8 +1,6 @@
 package security
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
-	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
 // trap is a server at a private address that no vendor's files lie at. It has every
@@ -69,28 +66,6 @@ func (c *cell) recording() file {
 func (c *cell) loginPage() file {
 	n := c.serial.Add(1)
 	return file{fmt.Sprintf("9%09d", n), []byte("<!DOCTYPE html><title>Sign in</title>" + strings.Repeat(" ", int(100_000+n)))}
-}
-
-// note is the vendor's body for a message that is a recording.
-func (a *app) note(f file) []byte {
-	n := a.c.serial.Add(1)
-	switch a.provider {
-	case taxonomy.Slack:
-		return a.slack(n, a.team, map[string]any{"type": "message", "subtype": "file_share", "channel": "C1", "channel_type": "im", "user": "U1", "text": "", "ts": fmt.Sprintf("17600%05d.000100", n),
-			"files": []any{map[string]any{"id": f.name, "subtype": "slack_audio", "name": "audio_message.webm", "mimetype": "video/webm", "size": len(f.bytes), "duration_ms": 3000}}})
-	case taxonomy.Telegram:
-		return encode(map[string]any{"update_id": n, "message": map[string]any{"message_id": n, "from": map[string]any{"id": 42, "is_bot": false, "first_name": "A"}, "date": 1772600767,
-			"chat":  map[string]any{"id": 42, "type": "private"},
-			"voice": map[string]any{"duration": 3, "mime_type": "audio/ogg", "file_id": f.name, "file_unique_id": "u", "file_size": len(f.bytes)}}})
-	}
-	if a.provider == taxonomy.LINE {
-		return a.line(n, a.team, map[string]any{"type": "message", "source": map[string]any{"type": "user", "userId": linePerson}, "replyToken": fmt.Sprintf("%d%s-%s", n, a.install, linePerson),
-			"message": map[string]any{"id": f.name, "type": "audio", "duration": 3000, "contentProvider": map[string]any{"type": "line"}}})
-	}
-	sum := sha256.Sum256(f.bytes)
-	return a.whatsapp("messages", map[string]any{"messaging_product": "whatsapp", "metadata": map[string]any{"display_phone_number": "15550783881", "phone_number_id": a.team},
-		"messages": []any{map[string]any{"from": "4915112345678", "id": fmt.Sprintf("wamid.%d", n), "timestamp": "1772600767", "type": "audio",
-			"audio": map[string]any{"id": f.name, "mime_type": "audio/ogg; codecs=opus", "sha256": base64.StdEncoding.EncodeToString(sum[:]), "voice": true}}}})
 }
 
 // heard counts the transcriptions of a file.
@@ -163,7 +138,7 @@ func mediaElsewhere(c *cell) {
 		return
 	}
 	files := []file{f}
-	if c.provider == taxonomy.Slack || c.provider == taxonomy.WhatsApp { // the others name no address
+	if c.col.addresses {
 		for _, host := range []string{c.trap.URL, "http://169.254.169.254", "https://files.example.com"} {
 			f := c.recording()
 			c.trap.put(f.name, f.bytes)

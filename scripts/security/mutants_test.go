@@ -17,8 +17,9 @@ import (
 // mutant is a build that lacks the guard of a row, for all channels of the row or
 // for some.
 type mutant struct {
-	row  int
-	only []taxonomy.Channel
+	row int
+	// only are the columns that it is for; all if nil.
+	only func(column) bool
 	// says is a part of what must be wrong with the cell.
 	says string
 	// leaks says that the cell may be green: what must be found is what the build
@@ -42,7 +43,7 @@ func TestMutantsFitTheSource(t *testing.T) {
 		for p, c := range r.Cells {
 			played := c.NotApplicable == "" && c.Pending == ""
 			has := slices.ContainsFunc(mutants(), func(m mutant) bool { return m.row == r.N && m.covers(p) })
-			if _, attack := attacks()[r.N]; played != has || played && !attack {
+			if attack := columnOf(p).attack(r.N) != nil; played != has || played && !attack {
 				t.Errorf("row %d, %s: played %v, attack %v, mutant %v", r.N, p, played, attack, has)
 			}
 		}
@@ -55,27 +56,32 @@ func (m mutant) covers(p taxonomy.Channel) bool {
 			return false
 		}
 	}
-	return len(m.only) == 0 || slices.Contains(m.only, p)
+	return m.only == nil || m.only(columnOf(p))
 }
 
 // TestMutantsTurnRowsRed plays each row against the build without its guard, on
 // one stack: only the function's binary changes, and its processes. Before that the
 // same cells must be green there, and then red for the stated reason. One row's
-// mutants are chosen with -run 'TestMutantsTurnRowsRed/row_22'.
+// mutants are chosen with -run 'TestMutantsTurnRowsRed/row_22', or with -rows and
+// -columns.
 func TestMutantsTurnRowsRed(t *testing.T) {
 	if !soak() {
 		t.Skip("set LATCHKEY_SOAK=1; TestMutantsFitTheSource says whether they can be made")
 	}
+	chosen := choose(t)
 	w := start(t)
 	orgs := map[taxonomy.Channel]*tenant{}
-	for _, p := range rollout.Columns() {
+	for _, p := range chosen.columns {
 		orgs[p] = w.tenant(&cell{world: w, t: t, ctx: t.Context()})
 	}
 	red, whole := 0, map[string]bool{}
 	for _, m := range mutants() {
+		if !chosen.row(m.row) {
+			continue
+		}
 		t.Run(fmt.Sprintf("row %d %s", m.row, m.Name), func(t *testing.T) {
 			row := rollout.Rows()[m.row-1]
-			columns := slices.DeleteFunc(rollout.Columns(), func(p taxonomy.Channel) bool { return !m.covers(p) })
+			columns := slices.DeleteFunc(slices.Clone(chosen.columns), func(p taxonomy.Channel) bool { return !m.covers(p) })
 			w.patience = 20 * time.Second
 			for _, p := range columns {
 				if key := fmt.Sprint(m.row, p); !whole[key] {
@@ -124,11 +130,11 @@ func (m mutant) judge(t testing.TB, c *cell) bool {
 	t.Helper()
 	switch {
 	case len(c.problems) == 0:
-		t.Errorf("row %d, %s, is green without its guard", m.row, c.provider)
+		t.Errorf("row %d, %s, is green without its guard", m.row, c.col.id)
 	case m.says == "" || !slices.ContainsFunc(c.problems, func(p string) bool { return strings.Contains(p, m.says) }):
-		t.Errorf("row %d, %s: not %q, but %q", m.row, c.provider, m.says, c.problems)
+		t.Errorf("row %d, %s: not %q, but %q", m.row, c.col.id, m.says, c.problems)
 	default:
-		t.Logf("row %d, %s: %q", m.row, c.provider, c.problems)
+		t.Logf("row %d, %s: %q", m.row, c.col.id, c.problems)
 		return true
 	}
 	return false
@@ -153,7 +159,25 @@ func (w *world) settle(c *cell) {
 }
 
 func mutants() []mutant {
-	return slices.Concat(doorMutants(), bodyMutants(), turnMutants(), tenantMutants(), mediaMutants(), leakMutants())
+	return slices.Concat(doorMutants(), bodyMutants(), turnMutants(), tenantMutants(), mediaMutants(), leakMutants(), vendorMutants())
+}
+
+// unsignedChecks lets handshakes pass that the vendor signs.
+func unsignedChecks() []mutant {
+	return []mutant{hook(24, "unsigned handshakes pass", ingestFile, "\t\treturn webhook.HandshakeRefused\n", "\t\treturn \"\"\n").saying(`200 "hook.handshake"`)}
+}
+
+// vendorMutants are those of the columns' own files.
+func vendorMutants() (out []mutant) {
+	for _, c := range list() {
+		if c.mutants == nil {
+			continue
+		}
+		for _, m := range c.mutants() {
+			out = append(out, m.of(func(o column) bool { return o.id == c.id }))
+		}
+	}
+	return out
 }
 
 // The files that hold the guards.
@@ -177,7 +201,11 @@ func hook(row int, name, file string, edits ...string) mutant {
 	return build(row, name, file, []string{"webhook"}, edits...)
 }
 
-func (m mutant) of(p ...taxonomy.Channel) mutant { m.only = p; return m }
+func (m mutant) of(only func(column) bool) mutant { m.only = only; return m }
+
+func hasTenants(c column) bool { return c.apps != nil }
+
+func hasPage(c column) bool { return c.page }
 
 func (m mutant) saying(part string) mutant { m.says = part; return m }
 
@@ -214,15 +242,10 @@ func doorMutants() []mutant {
 
 func bodyMutants() []mutant {
 	key := "session.DedupeKey(e.EventID, e.ContentKey)"
-	hub := hook(25, "any verify token", "shared/webhook/profiles/handshake.go", "if !ok || q.Get(", "if !ok && false || q.Get(").saying(`200 "hook.handshake"`)
-	hub24 := hub
-	hub24.row, hub24.Name = 24, "no verify token"
 	return []mutant{
 		hook(19, "every delivery is new", "shared/dynamo/sessions.go", `aws.String("attribute_not_exists(#pk) OR #exp <= :now"),`, `aws.String("attribute_not_exists(#pk) OR #exp <= :now OR #exp > :now"),`).saying(passed),
 		hook(20, "an unsigned header makes it new", ingestFile, key, `session.DedupeKey(e.EventID+fmt.Sprint(c.r.Input.Header.Values("X-Slack-Retry-Num")), "")`, "\t\"context\"\n", "\t\"context\"\n\t\"fmt\"\n").saying(passed),
 		hook(21, "any tenant", ingestFile, "if !c.entry.SameTenant(c.inst.Config, c.in.Identity) {", "if c.in.Identity == nil {").saying(passed),
-		hook(24, "unsigned handshakes pass", ingestFile, "\t\treturn webhook.HandshakeRefused\n", "\t\treturn \"\"\n").saying(`200 "hook.handshake"`).of(taxonomy.Slack, taxonomy.LINE),
-		hub24.of(taxonomy.WhatsApp), hub,
 		hook(26, "drafts verify", ingestFile, "case !inst.State.Verifies():", "case inst.State == install.Suspended || inst.State == install.Revoked:").saying(`200 "hook.install_verifying"`),
 		hook(27, "any method", ingestFile, "if known && !slices.Contains(c.entry.Methods, r.Input.Method) {", `if known && r.Input.Method == "" {`).saying(passed),
 		hook(28, "no limit", ingestFile, "if r.TooLarge || len(r.Input.Body) > MaxBody {", "if r.TooLarge && len(r.Input.Body) == 0 {").saying(passed),
@@ -262,15 +285,13 @@ func turnMutants() []mutant {
 		build(43, "jobs are believed", "shared/agent/turn/run.go", turn,
 			"if !ok || i.Org != x.job.Org || i.Provider != x.job.Envelope.Provider || !entry.SameTenant(i.Config, x.job.Identity) {", "if !ok {").saying(`no new record "reply.tenant_guard"`),
 		build(44, "rejected tokens go on", "shared/install/rejected.go", turn, "i.Rejections >= MaxRejections", "i.Rejections >= 1000*MaxRejections").saying("the install is active"),
-		build(46, "a state counts in any browser", visits, console, "if reason == \"\" && !v.same() {", "if reason == \"\" && !v.same() && v.text == \"\" {").saying(`200 "", want 400`).of(taxonomy.Slack),
+		build(46, "a state counts in any browser", visits, console, "if reason == \"\" && !v.same() {", "if reason == \"\" && !v.same() && v.text == \"\" {").saying(`200 "", want 400`).of(hasPage),
 		build(46, "a state counts twice", visits, console, "\tcase st.Used:\n", "\tcase st.Used && v.text == \"\":\n", "\tcase fault.CodeOf(err) == fault.Conflict:\n\t\treturn v.refuse(ctx, \"used\")\n\tcase err != nil:\n",
-			"\tcase err != nil && fault.CodeOf(err) != fault.Conflict:\n").saying(`0 new rows of oauth.state_refused`).of(taxonomy.Slack),
-		build(46, "a state counts for ever", visits, console, "\tcase !v.Now.Before(st.Expires):\n", "\tcase v.Now.IsZero():\n").saying("0 new rows of oauth.state_refused").of(taxonomy.Slack),
-		build(46, "a state counts for any vendor", visits, console, "\tcase st.Provider != v.provider:\n", "\tcase st.Provider == \"\":\n").saying("new rows of oauth.state_refused").of(taxonomy.Slack, taxonomy.WhatsApp),
-		build(46, "refused states are not told", visits, console, "\tif v.room() {\n", "\tif !v.room() {\n").saying(`0 new rows of oauth.state_refused`).of(taxonomy.Slack, taxonomy.WhatsApp),
-		build(47, "removed apps go on", "shared/agent/turn/run.go", turn, "if err := x.d.Revoker.RevokedByVendor(ctx, op, i); err != nil {", "if !op.Valid() {").saying("the install is active").of(taxonomy.Slack, taxonomy.WhatsApp),
-		hook(47, "removals are not told", "shared/channels/telegram/parse.go", "out.Reason = channel.RevokedByVendor", "out.Reason = channel.EventIgnored").saying(`200 "hook.event_ignored"`).of(taxonomy.Telegram),
-		hook(47, "removals are not told", "shared/channels/line/parse.go", "in.Reason = channel.RevokedByVendor", "in.Reason = channel.EventIgnored").saying(`200 "hook.event_ignored"`).of(taxonomy.LINE),
+			"\tcase err != nil && fault.CodeOf(err) != fault.Conflict:\n").saying(`0 new rows of oauth.state_refused`).of(hasPage),
+		build(46, "a state counts for ever", visits, console, "\tcase !v.Now.Before(st.Expires):\n", "\tcase v.Now.IsZero():\n").saying("0 new rows of oauth.state_refused").of(hasPage),
+		build(46, "a state counts for any vendor", visits, console, "\tcase st.Provider != v.provider:\n", "\tcase st.Provider == \"\":\n").saying("new rows of oauth.state_refused"),
+		build(46, "refused states are not told", visits, console, "\tif v.room() {\n", "\tif !v.room() {\n").saying(`0 new rows of oauth.state_refused`),
+		build(47, "removed apps go on", "shared/agent/turn/run.go", turn, "if err := x.d.Revoker.RevokedByVendor(ctx, op, i); err != nil {", "if !op.Valid() {").saying("the install is active").of(func(c column) bool { return !c.leaves }),
 	}
 }
 
@@ -285,10 +306,10 @@ func tenantMutants() []mutant {
 		hook(22, "an own app's workspace is the platform app's, too", apps, bound, "\tcase fault.CodeOf(err) == fault.NotFound:\n"+
 			"\t\tvendors := c.in.Identity[\"app_id\"]\n\t\tif vendors == \"\" {\n\t\t\tvendors = \"waba\"\n\t\t}\n"+
 			"\t\tif inst, binds, err = c.d.Installs.InstallOf(ctx, string(c.entry.ID), vendors, tenant); err != nil {\n\t\t\treturn c.end(ctx, webhook.Unbound, session.Unbound)\n\t\t}\n").saying(passed),
-		hook(23, "any signature at the platform app's path", ingestFile, passes("App")...).saying(passed).of(taxonomy.Slack, taxonomy.WhatsApp),
-		hook(23, "any signature at an own app's path", ingestFile, passes("BYOA")...).saying(passed).of(taxonomy.Slack, taxonomy.WhatsApp),
+		hook(23, "any signature at the platform app's path", ingestFile, passes("App")...).saying(passed).of(hasTenants),
+		hook(23, "any signature at an own app's path", ingestFile, passes("BYOA")...).saying(passed).of(hasTenants),
 		hook(23, "which apps there are is told", ingestFile, "\tcase fault.CodeOf(err) == fault.NotFound:\n\t\treturn webhook.InstallUnknown\n",
-			"\tcase fault.CodeOf(err) == fault.NotFound && !strings.HasPrefix(c.r.Install, install.AppPrefix):\n\t\treturn webhook.InstallUnknown\n").saying(`503 "hook.install_unavailable"`).of(taxonomy.Telegram, taxonomy.LINE),
+			"\tcase fault.CodeOf(err) == fault.NotFound && !strings.HasPrefix(c.r.Install, install.AppPrefix):\n\t\treturn webhook.InstallUnknown\n").saying(`503 "hook.install_unavailable"`).of(func(c column) bool { return !hasTenants(c) }),
 	}
 }
 
@@ -299,9 +320,7 @@ func mediaMutants() []mutant {
 		build(48, "files are fetched from anywhere", media, turn, "\tresp, err := egress.Do(c.Media, req)\n\tif err != nil {\n\t\treturn channel.File{}, unfetched(err)\n",
 			"\tresp, err := http.DefaultClient.Do(req)\n\tif err != nil {\n\t\treturn channel.File{}, unfetched(err)\n").saying("transcribed 1 times"),
 		build(49, "a page is a recording", media, turn, "\tif !ok {\n\t\treturn channel.File{}, failed(channel.NotMedia)\n\t}\n",
-			"\tif !ok {\n\t\tkind, first, n = \"audio/ogg\", append([]byte(\"OggS\"), first[:n]...), n+4\n\t}\n").saying("charged: ").of(taxonomy.Slack, taxonomy.Telegram, taxonomy.LINE),
-		build(49, "a page with another digest is a recording", "shared/channels/whatsapp/media.go", turn, "\tif failure != nil {\n\t\treturn channel.File{}, failure\n",
-			"\tif failure != nil && failure.Code == channel.NotMedia {\n\t\treturn channel.File{Bytes: []byte(\"OggS\"), MIME: \"audio/ogg\"}, nil\n\t}\n\tif failure != nil {\n\t\treturn channel.File{}, failure\n").saying("charged: ").of(taxonomy.WhatsApp),
+			"\tif !ok {\n\t\tkind, first, n = \"audio/ogg\", append([]byte(\"OggS\"), first[:n]...), n+4\n\t}\n").saying("charged: ").of(func(c column) bool { return !c.digests }),
 	}
 }
 
@@ -311,7 +330,7 @@ func leakMutants() []mutant {
 	out := []mutant{
 		hook(31, "bodies are logged", "functions/webhook/handler.go", "\tprovider, install := target(e)\n", "\tprovider, install := target(e)\n\tfmt.Fprintln(os.Stderr, e.Body)\n", "\t\"net/netip\"\n", "\t\"net/netip\"\n\t\"os\"\n").saying("webhook.log: message"),
 		build(31, "what was said is audited", "shared/agent/turn/run.go", []string{"turn"}, "\t\tx.record(ctx, Done, \"\")\n", "\t\tx.record(ctx, Done, x.said())\n").saying("turn.log: message"),
-		hook(31, "deliveries keep what was said", ingestFile, "\t\td.TurnID = session.TurnID(c.inst.ID, job.EventID)\n", "\t\td.TurnID = c.in.Envelope.Text\n").saying("table sessions, attribute turn").of(taxonomy.Slack), // it stays in the table
+		hook(31, "deliveries keep what was said", ingestFile, "\t\td.TurnID = session.TurnID(c.inst.ID, job.EventID)\n", "\t\td.TurnID = c.in.Envelope.Text\n").saying("table sessions, attribute turn").of(func(c column) bool { return c.id == taxonomy.Slack }), // it stays in the table
 	}
 	for i := range out {
 		out[i].leaks = true

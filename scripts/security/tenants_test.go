@@ -5,7 +5,6 @@ import (
 
 	"github.com/latchkey/latchkey/scripts/internal/stack"
 	"github.com/latchkey/latchkey/shared/org"
-	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
 // platformApp is an active app of the platform, which holds what verifies, and what
@@ -14,12 +13,9 @@ func (c *cell) platformApp(change func(in map[string]any)) *app {
 	a := c.newApp()
 	a.tenant = &tenant{id: org.Operator, admin: c.operator}
 	in := a.settings()
-	_, sends := a.secretNames()
-	delete(in["secrets"].(map[string]any), sends)
+	without(in, func(name string) bool { return name == c.col.sends })
 	delete(in, "mode")
-	if in["config"] = map[string]any{}; c.provider == taxonomy.Slack {
-		in["config"] = map[string]any{"app_id": a.application}
-	}
+	in["config"] = c.col.apps.config(a)
 	if change != nil {
 		change(in)
 	}
@@ -35,15 +31,13 @@ func (c *cell) platformApp(change func(in map[string]any)) *app {
 func (a *app) workspace() *app {
 	w := a.c.newApp()
 	w.secret, w.address = a.secret, a.install
+	a.col.apps.join(w, a)
 	in := w.settings()
-	verifies := []string{"signing_secret", "app_secret", "verify_token"}
-	for _, name := range verifies {
-		delete(in["secrets"].(map[string]any), name)
-	}
+	without(in, func(name string) bool { return name != a.col.sends })
 	in["mode"], in["app"] = "platform", a.install
-	if a.provider == taxonomy.Slack {
-		w.application = a.application
-		delete(in["config"].(map[string]any), "app_id")
+	config := in["config"].(map[string]any)
+	for name := range a.col.apps.config(a) {
+		delete(config, name)
 	}
 	var out struct{ ID string }
 	a.c.need(a.c.operator.Call(a.c.ctx, http.MethodPost, "/api/orgs/"+w.tenant.id+"/installs", in, &out))
@@ -60,9 +54,7 @@ func unboundTenant(c *cell) {
 	ours := c.platformApp(nil)
 	bound := ours.workspace()
 	own := c.newApp()
-	if c.provider == taxonomy.Slack {
-		own.application = ours.application
-	}
+	c.col.apps.join(own, ours)
 	own.create(own.settings(), true)
 	c.hit(ours, ours.signed(ours.message(said{})))
 	c.hit(ours, ours.signed(own.message(said{})))
@@ -75,13 +67,12 @@ func unboundTenant(c *cell) {
 func crossedApps(c *cell) {
 	own := c.app()
 	at := func(address string, h hit) hit {
-		h.path = "/webhooks/" + string(c.provider) + "/" + address
+		h.path = "/webhooks/" + string(c.col.id) + "/" + address
 		return h
 	}
-	if c.provider == taxonomy.Telegram || c.provider == taxonomy.LINE {
+	if c.col.apps == nil {
 		// There is no app of several bots, so the path is nobody's.
-		verifies, _ := own.secretNames()
-		in := map[string]any{"provider": c.provider, "secrets": map[string]any{verifies: own.secret}}
+		in := map[string]any{"provider": c.col.id, "secrets": map[string]any{c.col.verifies: own.secret}}
 		if err := c.operator.Call(c.ctx, http.MethodPost, "/api/operator/apps", in, nil); stack.Status(err) != http.StatusBadRequest {
 			c.bad("an app for many bots: %v", err)
 		}

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,12 +68,13 @@ func start(t *testing.T) *world {
 	l, err := mockvendor.Listen(w.faults)
 	must(t, err)
 	t.Cleanup(func() { l.Close() })
-	w.Stack, err = stack.Start(t.Context(), stack.Options{Root: root(), Data: dir, InMemory: true, Binaries: w.functions, SkipBuild: true, Env: map[string]string{
+	env := mockvendor.Environment(l.URL)
+	maps.Copy(env, map[string]string{
 		"LATCHKEY_PLATFORM_OPENROUTER_KEY": "sk-platform-matrix", "LATCHKEY_PLATFORM_OPENROUTER_BASE_URL": l.URL + "/v1",
 		"LATCHKEY_PLATFORM_OPENAI_COMPATIBLE_KEY": "sk-platform-matrix", "LATCHKEY_PLATFORM_OPENAI_COMPATIBLE_BASE_URL": l.URL + "/v1",
-		"LATCHKEY_SLACK_API_URL": l.URL + "/api", "LATCHKEY_TELEGRAM_API_URL": l.URL + "/telegram", "LATCHKEY_META_API_URL": l.URL + "/meta",
-		"LATCHKEY_LINE_API_URL": l.URL + "/line", "LATCHKEY_LINE_DATA_API_URL": l.URL + "/linedata",
-		"LATCHKEY_ENDPOINT_ALLOW": strings.TrimPrefix(l.URL, "http://")}})
+		"LATCHKEY_ENDPOINT_ALLOW": strings.TrimPrefix(l.URL, "http://"),
+	})
+	w.Stack, err = stack.Start(t.Context(), stack.Options{Root: root(), Data: dir, InMemory: true, Binaries: w.functions, SkipBuild: true, Env: env})
 	must(t, err)
 	t.Cleanup(func() { _ = w.Stop() })
 	seeded, err := w.Seed(t.Context(), false)
@@ -180,9 +182,14 @@ func (f *vendorFaults) set(m map[string]bool, token string) {
 }
 
 func (f *vendorFaults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	col, known := answering(r.URL.Path)
+	if !known {
+		f.next.ServeHTTP(w, r)
+		return
+	}
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if rest, ok := strings.CutPrefix(r.URL.Path, "/telegram/bot"); ok {
-		token, _, _ = strings.Cut(rest, "/")
+	if col.token != nil {
+		token = col.token(r)
 	}
 	f.mu.Lock()
 	drop, reject := f.drop[token], f.reject[token]
@@ -191,17 +198,22 @@ func (f *vendorFaults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case drop:
 		f.next.ServeHTTP(httptest.NewRecorder(), r)
 		panic(http.ErrAbortHandler)
-	case !reject:
-		f.next.ServeHTTP(w, r)
-	case strings.HasPrefix(r.URL.Path, "/api/"):
-		fmt.Fprint(w, `{"ok":false,"error":"invalid_auth"}`)
-	case strings.HasPrefix(r.URL.Path, "/telegram/"):
-		w.WriteHeader(http.StatusUnauthorized)
-		fmt.Fprint(w, `{"ok":false,"error_code":401,"description":"Unauthorized"}`)
+	case reject:
+		col.unauthorized(w)
 	default:
-		w.WriteHeader(http.StatusUnauthorized)
-		fmt.Fprint(w, `{"error":{"message":"Error validating access token","type":"OAuthException","code":190}}`)
+		f.next.ServeHTTP(w, r)
 	}
+}
+
+// answering is the first column whose vendor answers at a path; several channels of a
+// vendor may share one.
+func answering(path string) (column, bool) {
+	all := list()
+	i := slices.IndexFunc(all, func(c column) bool { return strings.HasPrefix(path, c.api) })
+	if i < 0 {
+		return column{}, false
+	}
+	return all[i], true
 }
 
 // record is one audit line of a function.

@@ -83,6 +83,7 @@ const (
 	LINE     Channel = "line"
 	Slack    Channel = "slack"
 	Telegram Channel = "telegram"
+	Twilio   Channel = "twilio"
 	WhatsApp Channel = "whatsapp"
 )
 

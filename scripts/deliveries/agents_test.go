@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,7 +20,7 @@ type seat struct {
 	room, thread   string
 	from           string
 	lead           string // how a message addresses the agent
-	command        bool
+	command, named bool
 }
 
 // stage is the rooms of the run with everybody in them.
@@ -31,30 +30,33 @@ type stage struct {
 	seats []*seat
 	// inRoom are the apps of a Slack channel: each is told of every post in it.
 	inRoom []*app
-	group  *app
+	groups []*app
 }
 
-const (
-	slackRoom     = "C0ROOM"
-	telegramGroup = "-1001234567890"
-)
+const slackRoom = "C0ROOM"
 
 // newStage makes three agents with two personas each in one Slack channel, by name
-// behind one app and as apps of their own, and in one Telegram group.
+// behind one app and as apps of their own, and in one group of each vendor that has
+// them.
 func newStage(ctx context.Context, w *world) (*stage, error) {
 	o, err := w.newOrg(ctx, "Rooms")
 	if err != nil {
 		return nil, err
 	}
 	s := &stage{w: w, org: o}
-	shared, err := w.newApp(ctx, o, "slack", "TROOM")
-	if err == nil {
-		s.group, err = w.newApp(ctx, o, "telegram", "")
+	shared, err := w.newApp(ctx, o, slackKind(), "TROOM")
+	for _, k := range kinds() {
+		if k.group == nil || err != nil {
+			continue
+		}
+		var a *app
+		a, err = w.newApp(ctx, o, k, "")
+		s.groups = append(s.groups, a)
 	}
 	s.inRoom = []*app{shared}
 	for n := 1; n <= 3 && err == nil; n++ {
 		name := fmt.Sprintf("agent%d", n)
-		own, err := w.newApp(ctx, o, "slack", "TROOM")
+		own, err := w.newApp(ctx, o, slackKind(), "TROOM")
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +68,7 @@ func newStage(ctx context.Context, w *world) (*stage, error) {
 		}
 		for i, persona := range personas {
 			// The person decides the persona, the name the agent.
-			if err := s.seat(ctx, shared, own, name, id, persona, []string{"U1", "U2"}[i], []string{"41", "42"}[i]); err != nil {
+			if err := s.seat(ctx, shared, own, name, id, persona, i); err != nil {
 				return nil, err
 			}
 		}
@@ -74,15 +76,20 @@ func newStage(ctx context.Context, w *world) (*stage, error) {
 	return s, err
 }
 
-func (s *stage) seat(ctx context.Context, shared, own *app, name, id, persona, slackUser, telegramUser string) error {
-	for _, b := range []struct {
+func (s *stage) seat(ctx context.Context, shared, own *app, name, id, persona string, i int) error {
+	slackUser := []string{"U1", "U2"}[i]
+	type bound struct {
 		a        *app
 		selector map[string]any
-	}{
+	}
+	all := []bound{
 		{shared, map[string]any{"mention": name, "peer": slackUser}},
 		{own, map[string]any{"mention": true, "peer": slackUser}},
-		{s.group, map[string]any{"mention": "/" + name, "peer": telegramUser}},
-	} {
+	}
+	for _, a := range s.groups {
+		all = append(all, bound{a, map[string]any{"mention": a.group.called(name), "peer": a.group.people[i]}})
+	}
+	for _, b := range all {
 		if err := b.a.bind(ctx, b.selector, id, persona); err != nil {
 			return err
 		}
@@ -95,7 +102,9 @@ func (s *stage) seat(ctx context.Context, shared, own *app, name, id, persona, s
 		add(seat{app: shared, room: slackRoom, thread: thread, from: slackUser, lead: "<@" + shared.bot + "> " + name + " "})
 		add(seat{app: own, room: slackRoom, thread: thread, from: slackUser, lead: "<@" + own.bot + "> "})
 	}
-	add(seat{app: s.group, room: telegramGroup, from: telegramUser, lead: "/" + name + " ", command: true})
+	for _, a := range s.groups {
+		add(seat{app: a, room: a.group.room, from: a.group.people[i], lead: a.group.lead(name), command: a.group.command, named: a.group.named})
+	}
 	return nil
 }
 
@@ -103,13 +112,13 @@ func (s *stage) seat(ctx context.Context, shared, own *app, name, id, persona, s
 // every app hears a message, and the one that is addressed hears of it twice.
 func (s *stage) say(ctx context.Context, x *seat, n, k int) error {
 	p := post{n: n, room: x.room, thread: x.thread, from: x.from, text: fmt.Sprintf("%sremember q%dx%d please", x.lead, x.n, k),
-		sent: s.w.Clock.Now(), command: x.command}
+		sent: s.w.Clock.Now(), command: x.command, named: x.named}
 	type request struct {
 		a *app
 		b []byte
 	}
 	requests := []request{{x.app, x.app.event(p)}}
-	if x.app.provider == "slack" {
+	if slices.Contains(s.inRoom, x.app) {
 		requests = nil
 		for _, a := range s.inRoom {
 			requests = append(requests, request{a, a.event(p)})
@@ -191,7 +200,7 @@ func rooms(ctx context.Context, w *world, seed uint64, total int) (*roomsReport,
 		said[x.n]++
 		k := said[x.n]
 		r.requests += 1
-		if x.app.provider == "slack" {
+		if slices.Contains(s.inRoom, x.app) {
 			r.requests += len(s.inRoom)
 		}
 		slots <- struct{}{}
@@ -299,12 +308,12 @@ func (s *stage) checkText(r *roomsReport, x *seat, text string, answer bool) {
 // its own thread.
 func (s *stage) checkPosts(r *roomsReport, said map[int]int) {
 	seen := map[string]int{}
-	for _, a := range append(slices.Clone(s.inRoom), s.group) {
+	for _, a := range slices.Concat(s.inRoom, s.groups) {
 		for _, p := range a.posts() {
 			r.replies++
 			word := words.FindString(p.Text)
 			x := s.bySeat(word)
-			if x == nil || x.app != a || p.Channel != x.room || strings.TrimSpace(p.ThreadTS) != x.thread {
+			if x == nil || x.app != a || !a.shows(p, x.room, x.thread) {
 				r.broken("%s posted %q into %s %s", a.id, p.Text, p.Channel, p.ThreadTS)
 				continue
 			}

@@ -1,5 +1,5 @@
 // Package deliveries holds the harness of the channel path: signed requests of
-// simulated Slack, Telegram and WhatsApp against the real front, webhook and turn
+// simulated vendors (one file each, app_X_test.go) against the real front, webhook and turn
 // functions, with the vendors' transcripts as the oracle.
 //
 // TestDeliveries plays a plan of messages in many conversations: a fifth of the

@@ -19,7 +19,7 @@ type mutant struct {
 }
 
 func mutants() []mutant {
-	return []mutant{
+	return append(lineMutants(), []mutant{
 		{mutate.Change{Name: "dedupe swallows what was not enqueued", Functions: []string{"webhook"}, File: "shared/webhook/ingest/people.go", Edits: [][2]string{
 			{"receipt, _, err = c.d.Dedupe.Receive(", "var fresh bool\n\treceipt, fresh, err = c.d.Dedupe.Receive("},
 			{"\treturn receipt, err\n}", "\treceipt.Enqueued = receipt.Enqueued || err == nil && !fresh\n\treturn receipt, err\n}"}}}, "accepted true, stored false", "plain"},
@@ -38,7 +38,7 @@ func mutants() []mutant {
 			{"parts := []string{k.Org, k.Install, k.Agent, k.Persona, ", "parts := []string{k.Org, k.Install, k.Agent, "}}}, "a prompt for q", "rooms"},
 		{mutate.Change{Name: "apps and agents share a conversation", Functions: []string{"webhook", "turn"}, File: "shared/session/session.go", Edits: [][2]string{
 			{"parts := []string{k.Org, k.Install, k.Agent, k.Persona, ", "parts := []string{k.Org, k.Persona, "}}}, "a prompt for q", "rooms"},
-	}
+	}...)
 }
 
 // plays are the runs of mutants: what each finds wrong.

@@ -319,11 +319,7 @@ func (r *run) place(a *app, word string, p mockvendor.Post) bool {
 		if fmt.Sprint(t.n) != m[1] {
 			continue
 		}
-		thread := t.thread
-		if a.provider == "whatsapp" {
-			thread = a.id // the number that it went through
-		}
-		return t.app == a && p.Channel == t.room && p.ThreadTS == thread
+		return t.app == a && a.shows(p, t.room, t.thread)
 	}
 	return false
 }

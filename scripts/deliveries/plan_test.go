@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -81,13 +82,16 @@ type plan struct {
 // newPlan makes organisations with an app each, and what is said.
 func newPlan(ctx context.Context, w *world, seed uint64, s size) (*plan, error) {
 	p := &plan{size: s, dice: rand.New(rand.NewPCG(seed, 3)), meant: map[misbehaviour]int{}}
-	for i, provider := range []string{"slack", "telegram", "whatsapp", "slack", "telegram", "whatsapp"} {
+	for i, k := range slices.Concat(kinds(), kinds()) {
 		o, err := w.newOrg(ctx, fmt.Sprintf("Deliveries %d", i))
 		if err != nil {
 			return nil, err
 		}
-		tenant := map[string]string{"slack": fmt.Sprintf("T%08d", i), "whatsapp": fmt.Sprintf("1022%010d", i)}[provider]
-		a, err := w.newApp(ctx, o, provider, tenant)
+		tenant := ""
+		if k.tenantOf != nil {
+			tenant = k.tenantOf(i)
+		}
+		a, err := w.newApp(ctx, o, k, tenant)
 		if err != nil {
 			return nil, err
 		}
@@ -105,7 +109,7 @@ func newPlan(ctx context.Context, w *world, seed uint64, s size) (*plan, error) 
 	}
 	p.say(w.Clock.Now())
 	p.misbehave(w.vendor)
-	w.vendor.parts = partsOf
+	w.vendor.filler = p.fillerOf
 	return p, nil
 }
 
@@ -114,18 +118,7 @@ func (p *plan) talk(n int) *talk {
 	a := p.apps[n%len(p.apps)]
 	t := &talk{n: n, app: a, direct: true, from: fmt.Sprintf("49151%07d", n)}
 	t.room = t.from
-	inRoom := p.dice.IntN(2) == 0
-	switch a.provider {
-	case "slack":
-		if t.from, t.room = fmt.Sprintf("U%06d", n), fmt.Sprintf("D%06d", n); inRoom {
-			t.room, t.thread, t.direct = fmt.Sprintf("C%06d", n%5), fmt.Sprintf("1772600000.%06d", n), false
-		}
-	case "telegram":
-		if inRoom {
-			t.room, t.direct = fmt.Sprintf("-100%07d", n%3), false
-			t.thread = fmt.Sprint(n)
-		}
-	}
+	a.talks(t, p.dice.IntN(2) == 0)
 	return t
 }
 
@@ -165,6 +158,19 @@ func partsOf(word string) int {
 		return 2
 	}
 	return 1
+}
+
+// fillerOf is how much more the answer to a word says, so that it takes its parts.
+func (p *plan) fillerOf(word string) int {
+	if partsOf(word) == 1 {
+		return 0
+	}
+	for _, t := range p.talks {
+		if strings.HasPrefix(word, fmt.Sprintf("q%dx", t.n)) {
+			return t.app.filler
+		}
+	}
+	return 0
 }
 
 // misbehave says which answers meet which vendor's failure. Vendors ask to wait in

@@ -49,8 +49,8 @@ type vendor struct {
 	asked   map[string]int
 	marks   map[string]string // "agent persona" that a conversation's prompts showed
 	kill    func() bool
-	// parts is how many messages the answer to a word takes, 1 or 2.
-	parts func(word string) int
+	// filler is how much more the answer to a word says, so that it takes two messages.
+	filler func(word string) int
 	// answers has one element while the model has answered since it was last taken.
 	answers chan struct{}
 }
@@ -63,8 +63,8 @@ var (
 
 func newVendor(w *world) *vendor {
 	v := &vendor{Server: mockvendor.New(), w: w, planned: map[string]misbehaviour{}, met: map[misbehaviour]int{},
-		did:   map[sent]misbehaviour{},
-		parts: func(string) int { return 1 }, asked: map[string]int{}, marks: map[string]string{},
+		did:    map[sent]misbehaviour{},
+		filler: func(string) int { return 0 }, asked: map[string]int{}, marks: map[string]string{},
 		answers: make(chan struct{}, 1)}
 	v.Respond(v.answer)
 	return v
@@ -115,8 +115,8 @@ func (v *vendor) answer(conversation []mockvendor.Said) string {
 	default:
 	}
 	answer := "This is " + marks + " and I heard " + word[0]
-	if v.parts(word[0]) > 1 {
-		answer += ". " + strings.Repeat("and so on ", 440) + secondPart + word[0]
+	if n := v.filler(word[0]); n > 0 {
+		answer += ". " + strings.Repeat("and so on ", n) + secondPart + word[0]
 	}
 	return answer
 }
@@ -124,23 +124,17 @@ func (v *vendor) answer(conversation []mockvendor.Said) string {
 // secondPart stands in what a vendor's limit puts into a second message.
 const secondPart = "so much for "
 
-// sends reports whether a request makes a message visible.
-func sends(r *http.Request) bool {
-	p := r.URL.Path
-	return p == "/api/chat.postMessage" || strings.HasPrefix(p, "/telegram/") && strings.HasSuffix(p, "/sendMessage") ||
-		strings.HasPrefix(p, "/meta/") && strings.HasSuffix(p, "/messages")
-}
-
 func (v *vendor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost || !sends(r) {
-		v.Server.ServeHTTP(w, r)
-		return
-	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	if err != nil {
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	k, sends := sendsOf(r, body)
+	if !sends {
+		v.Server.ServeHTTP(w, r)
+		return
+	}
 	what := v.take(sent{string(words.Find(body)), bytes.Contains(body, []byte(secondPart))})
 	switch what {
 	case drops500:
@@ -151,7 +145,8 @@ func (v *vendor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, `{"ok":false}`, http.StatusTooManyRequests)
 		return
 	case refuses:
-		refuse(w, r)
+		w.Header().Set("Content-Type", "application/json")
+		k.refuse(w)
 		return
 	case behaves:
 		v.Server.ServeHTTP(w, r)
@@ -198,18 +193,4 @@ func (v *vendor) take(s sent) misbehaviour {
 	v.did[s] = what
 	v.mu.Unlock()
 	return what
-}
-
-func refuse(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	switch {
-	case strings.HasPrefix(r.URL.Path, "/api/"):
-		_, _ = io.WriteString(w, `{"ok":false,"error":"channel_not_found"}`)
-	case strings.HasPrefix(r.URL.Path, "/telegram/"):
-		w.WriteHeader(http.StatusForbidden)
-		_, _ = io.WriteString(w, `{"ok":false,"error_code":403,"description":"Forbidden"}`)
-	default:
-		w.WriteHeader(http.StatusBadRequest)
-		_, _ = io.WriteString(w, `{"error":{"message":"undeliverable","type":"OAuthException","code":131026}}`)
-	}
 }

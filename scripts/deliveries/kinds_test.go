@@ -1,0 +1,63 @@
+package deliveries
+
+import (
+	"net/http"
+
+	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
+)
+
+// kind is what the harness needs to know of a vendor.
+type kind struct {
+	provider string
+	// fresh names an app and says what its install is made of.
+	fresh func(a *app, n int, in map[string]any)
+	// tenantOf is a team or account for the n-th app, if it has one.
+	tenantOf func(n int) string
+	// talks places a conversation: with one person, or, if inRoom, in a room where
+	// the vendor has them.
+	talks func(t *talk, inRoom bool)
+	// tells is the body of the vendor's request that tells of a post.
+	tells func(a *app, p post) []byte
+	// filler is how many times "and so on " more than fill one message and less than
+	// two.
+	filler int
+	// sends reports whether a POST request makes a message visible, if it succeeds.
+	sends func(path string, body []byte) bool
+	// refuse says that the message cannot be delivered.
+	refuse func(w http.ResponseWriter)
+	// inThread reports whether a message stands in a thread of its room; nil for a
+	// vendor that is told of the thread.
+	inThread func(a *app, p mockvendor.Post, thread string) bool
+	// group is a room in which agents are called by their names.
+	group *group
+}
+
+// group is a room with three agents behind one app.
+type group struct {
+	room   string
+	people [2]string
+	// called is what a binding's mention says of an agent, lead how a message begins
+	// that addresses it.
+	called, lead   func(agent string) string
+	command, named bool
+}
+
+// kinds are the vendors: a file and a line for each.
+func kinds() []kind {
+	return []kind{
+		slackKind(),
+		telegramKind(),
+		whatsappKind(),
+		lineKind(),
+	}
+}
+
+// sendsOf is the vendor that a request makes a message visible at.
+func sendsOf(r *http.Request, body []byte) (kind, bool) {
+	for _, k := range kinds() {
+		if r.Method == http.MethodPost && k.sends(r.URL.Path, body) {
+			return k, true
+		}
+	}
+	return kind{}, false
+}

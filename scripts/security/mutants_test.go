@@ -161,7 +161,7 @@ func (w *world) settle(c *cell) {
 }
 
 func mutants() []mutant {
-	return slices.Concat(doorMutants(), bodyMutants(), turnMutants(), tenantMutants(), mediaMutants(), leakMutants(), vendorMutants())
+	return slices.Concat(doorMutants(), bodyMutants(), turnMutants(), tenantMutants(), mediaMutants(), vendorMutants(), leakMutants())
 }
 
 // unsignedChecks lets handshakes pass that the vendor signs.
@@ -326,8 +326,8 @@ func mediaMutants() []mutant {
 	}
 }
 
-// leakMutants write what nobody may find at rest. Any cell in which a message is
-// answered shows it.
+// leakMutants write what nobody may find at rest. They stand last: what they write stays
+// there. Any cell in which a message is answered shows it.
 func leakMutants() []mutant {
 	out := []mutant{
 		hook(31, "bodies are logged", "functions/webhook/handler.go", "\tprovider, install := target(e)\n", "\tprovider, install := target(e)\n\tfmt.Fprintln(os.Stderr, e.Body)\n", "\t\"net/netip\"\n", "\t\"net/netip\"\n\t\"os\"\n").saying("webhook.log: message"),

@@ -34,8 +34,12 @@ func wire(env *boot.Env) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	out, err := env.Egress()
+	if err != nil {
+		return nil, err
+	}
 	return &Handler{Clock: env.Clock, Log: env.Log, Ingest: ingest.New(ingest.Deps{
-		Installs: db.Installs(), Secrets: install.Opener{Vault: secrets, Purpose: topology.Webhook},
+		Installs: db.Installs(), Secrets: install.Opener{Vault: secrets, Purpose: topology.Webhook}, Keys: env.ChannelKeys(out),
 		Catalog: catalog.New(catalog.Entries()), Dedupe: db.Sessions(), People: session.People{Store: db.Sessions()}, Queue: env.TurnQueue(), Recorder: auditLog{env.Log},
 	})}, nil
 }

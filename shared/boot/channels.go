@@ -3,9 +3,12 @@ package boot
 import (
 	"net/http"
 
+	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/channel/exchange"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/egress"
 	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/webhook/keyset"
 )
 
 // Channels lists the channels that have an adapter.
@@ -24,6 +27,9 @@ func (e *Env) ChannelAPI(out *egress.Egress) (client *http.Client, base func(tax
 	for _, c := range catalog.Entries() {
 		bases[c.ID] = c.APIBase
 		hosts = append(hosts, c.Hosts...)
+		if c.Exchange != nil {
+			hosts = append(hosts, c.Exchange.Hosts...)
+		}
 		if moved := e.Config.APIBases[c.ID]; moved != "" {
 			bases[c.ID] = moved
 		}
@@ -41,6 +47,38 @@ func (e *Env) ChannelData() func(taxonomy.Channel) string {
 		}
 	}
 	return func(c taxonomy.Channel) string { return bases[c] }
+}
+
+// ChannelKeys returns the key sets that channels' requests are verified with.
+// None is fetched before it is needed.
+func (e *Env) ChannelKeys(out *egress.Egress) *keyset.Sets {
+	var sources []keyset.Source
+	var hosts []string
+	for _, c := range catalog.Entries() {
+		if c.Keys == nil {
+			continue
+		}
+		base := c.Keys.Base
+		if moved := e.Config.KeysBases[c.ID]; moved != "" {
+			base = moved
+		}
+		hosts = append(hosts, c.Keys.Hosts...)
+		for _, s := range c.Keys.Sets {
+			s.Base = base
+			sources = append(sources, s)
+		}
+	}
+	return keyset.New(out.Vendor(hosts...), sources...)
+}
+
+// ChannelTokens returns what trades sending secrets for tokens.
+func (e *Env) ChannelTokens(client *http.Client) *exchange.Tokens {
+	return exchange.New(exchange.Options{HTTP: client, Now: e.Clock.Now, Mask: e.Secrets.Add, Base: func(c channel.Entry) string {
+		if moved := e.Config.TokenBases[c.ID]; moved != "" {
+			return moved
+		}
+		return c.Exchange.Base
+	}})
 }
 
 // ChannelMedia returns, for each channel, the client that reaches where the files of

@@ -239,7 +239,9 @@ type SecretField struct {
 	MinBytes, MaxBytes int
 	// Overlap replaces [DefaultOverlap].
 	Overlap time.Duration
-	Help    string
+	// Valid refuses values that cannot work; nil accepts what Form does.
+	Valid func([]byte) bool
+	Help  string
 }
 
 // ConfigField is one setting of an install, public unless stated.
@@ -275,10 +277,6 @@ type Entry struct {
 	// Told reads settings out of secrets that hold them; nil: there are none. A
 	// stated setting that differs is refused.
 	Told func(secrets map[string]secret.Text) webhook.Config
-	// Stands gives, of secrets that are stored, those that stand in for others which
-	// are not given, by the names of the others; nil: none do. A rotated one is
-	// rotated there, too.
-	Stands func(c webhook.Config, given map[string]secret.Text) map[string]secret.Text
 	// ManyIDs: the vendor shows people under several ids, of which it prefers one;
 	// the space of a direct conversation is such an id.
 	ManyIDs bool
@@ -286,6 +284,11 @@ type Entry struct {
 	Tenant  func(webhook.Config) (app, tenant string)
 	Scheme  webhook.Scheme
 	Adapter Adapter
+	// Keys are the key sets that Scheme verifies with; nil where secrets do.
+	Keys *PublishedKeys
+	// Exchange trades the value of SendSecret for the token that the vendor's API
+	// takes; nil where that value is the token.
+	Exchange *Exchange
 	// APIBase is the vendor's API without a trailing slash, Hosts the exact host
 	// names that a token may be sent to.
 	APIBase string

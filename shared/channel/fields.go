@@ -13,7 +13,7 @@ const DefaultOverlap = 24 * time.Hour
 // Spec describes the secret.
 func (f SecretField) Spec() credential.FieldSpec {
 	s := credential.FieldSpec{Field: f.Name, Class: f.Class, Sensitivity: credential.Secret, Hint: f.Hint, Form: f.Form, MinBytes: f.MinBytes,
-		MaxBytes: f.MaxBytes, Overlap: f.Overlap, Required: f.Required, Label: f.Title, Help: f.Help}
+		MaxBytes: f.MaxBytes, Overlap: f.Overlap, Required: f.Required, Label: f.Title, Help: f.Help, Validate: f.Valid}
 	if s.Form == "" {
 		s.Form = credential.Line // people choose some of these, with spaces
 	}

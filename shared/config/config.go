@@ -63,6 +63,16 @@ func DataAPIVar(c taxonomy.Channel) string {
 	return "LATCHKEY_" + strings.ToUpper(c.API()) + "_DATA_API_URL"
 }
 
+// KeysAPIVar is the variable that moves where a vendor's key sets are published.
+func KeysAPIVar(c taxonomy.Channel) string {
+	return "LATCHKEY_" + strings.ToUpper(c.API()) + "_JWKS_API_URL"
+}
+
+// TokenAPIVar is the variable that moves where a vendor's tokens are handed out.
+func TokenAPIVar(c taxonomy.Channel) string {
+	return "LATCHKEY_" + strings.ToUpper(c.API()) + "_TOKEN_API_URL"
+}
+
 // Needs says what one function reads beyond the stage.
 type Needs struct {
 	Tables    bool
@@ -102,6 +112,8 @@ type Config struct {
 	Platform      map[taxonomy.Provider]PlatformCredential
 	APIBases      map[taxonomy.Channel]string // only those that differ from the vendor's
 	DataBases     map[taxonomy.Channel]string // the same, of files
+	KeysBases     map[taxonomy.Channel]string // the same, of key sets
+	TokenBases    map[taxonomy.Channel]string // the same, of tokens
 	EndpointAllow []string                    // host:port
 	Payments      Payments
 }
@@ -205,6 +217,7 @@ func (l *loader) payments(c *Config) {
 func (l *loader) egress(c *Config, needs Needs) {
 	c.Platform = map[taxonomy.Provider]PlatformCredential{}
 	c.APIBases, c.DataBases = map[taxonomy.Channel]string{}, map[taxonomy.Channel]string{}
+	c.KeysBases, c.TokenBases = map[taxonomy.Channel]string{}, map[taxonomy.Channel]string{}
 	for _, p := range needs.Providers {
 		pc := PlatformCredential{
 			VaultRef: l.optional(PlatformVar(p, "SECRET")),
@@ -223,7 +236,8 @@ func (l *loader) egress(c *Config, needs Needs) {
 		}
 	}
 	for _, ch := range needs.Channels {
-		for name, bases := range map[string]map[taxonomy.Channel]string{APIVar(ch): c.APIBases, DataAPIVar(ch): c.DataBases} {
+		for name, bases := range map[string]map[taxonomy.Channel]string{APIVar(ch): c.APIBases, DataAPIVar(ch): c.DataBases,
+			KeysAPIVar(ch): c.KeysBases, TokenAPIVar(ch): c.TokenBases} {
 			if base := l.localOnly(c.Stage, name); base != "" {
 				bases[ch] = strings.TrimRight(base, "/")
 				l.allowHost(c, name, base)

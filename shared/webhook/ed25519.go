@@ -91,7 +91,7 @@ func (e Ed25519) Check(in Input, _ []secret.Text, now time.Time) (Result, *Refus
 // with it would panic and it means that the install is damaged.
 func (e Ed25519) keys(in Input) ([]ed25519.PublicKey, Reason) {
 	if e.Published != "" {
-		set, why := in.keySet(e.Published)
+		set, why := in.keySet(e.Published, "")
 		if why != "" {
 			return nil, why
 		}

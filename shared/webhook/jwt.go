@@ -104,7 +104,7 @@ func (j JWT) Check(in Input, _ []secret.Text, now time.Time) (Result, *Refusal) 
 	if !ok {
 		return refuse(ClaimRefused)
 	}
-	keys, why := in.keySet(mode.Published)
+	keys, why := in.keySet(mode.Published, tok.kid)
 	if why != "" {
 		return refuse(why)
 	}
@@ -257,6 +257,30 @@ func numericDate(n *json.Number) (time.Time, bool) {
 	}
 	whole, _, _ := strings.Cut(n.String(), ".")
 	return parseTime(UnixSeconds, whole)
+}
+
+// Audience is the audience of the token in a request that was verified, "" if it
+// names none or several.
+func Audience(h Header) string {
+	text, why := h.single("authorization")
+	if why != "" {
+		return ""
+	}
+	tok, why := splitToken(text)
+	if why != "" {
+		return ""
+	}
+	var c Claims
+	if json.Unmarshal(tok.claims, &c) != nil {
+		return ""
+	}
+	var one string
+	var list []string
+	if json.Unmarshal(c.Audience, &list) == nil && len(list) == 1 {
+		return list[0]
+	}
+	_ = json.Unmarshal(c.Audience, &one)
+	return one
 }
 
 // Sign adds a token to in. The key is an RSA private key in PEM (PKCS #8); its

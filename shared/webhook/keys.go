@@ -1,10 +1,13 @@
 package webhook
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"math/big"
 
@@ -22,24 +25,25 @@ type Key struct {
 	Endorsements []string
 }
 
-// KeySets finds pinned key sets by name. It must not fetch inside the request;
-// ok is false for a set that is not there, which refuses the request.
+// KeySets finds pinned key sets by name. kid is the key that a token asks for, not
+// verified: who fetches sets may look for it, within bounds of its own. ok is false
+// for a set that is not to be had, which refuses the request.
 type KeySets interface {
-	KeySet(name string) (keys []Key, ok bool)
+	KeySet(name, kid string) (keys []Key, ok bool)
 }
 
 // KeySetSetting is the setting that names the key set; without it a profile's
 // own name of it counts.
 const KeySetSetting = "jwks"
 
-func (in Input) keySet(name string) ([]Key, Reason) {
+func (in Input) keySet(name, kid string) ([]Key, Reason) {
 	if n := in.Config.Get(KeySetSetting); n != "" {
 		name = n
 	}
 	if in.Keys == nil {
 		return nil, KeySetUnavailable
 	}
-	keys, ok := in.Keys.KeySet(name)
+	keys, ok := in.Keys.KeySet(name, kid)
 	if !ok || len(keys) == 0 {
 		return nil, KeySetUnavailable
 	}
@@ -107,6 +111,41 @@ func ParseKeySet(b []byte) ([]Key, error) {
 	return out, nil
 }
 
+// maxKeyID bounds a key's name.
+const maxKeyID = 256
+
+// ParseCertificates reads the other form in which keys are published: an object of
+// certificates in PEM by the key's id. Only their RSA keys are used: who publishes
+// them here vouches for them, so neither issuer nor life is looked at.
+func ParseCertificates(b []byte) ([]Key, error) {
+	var set map[string]string
+	if jsonwire.Check(b) != nil || json.Unmarshal(b, &set) != nil || len(set) == 0 || len(set) > maxSetKeys {
+		return nil, errKeys
+	}
+	out := make([]Key, 0, len(set))
+	for id, text := range set {
+		block, rest := pem.Decode([]byte(text))
+		if id == "" || len(id) > maxKeyID || block == nil || block.Type != "CERTIFICATE" || len(bytes.TrimSpace(rest)) > 0 {
+			return nil, errKeys
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, errKeys
+		}
+		k, ok := c.PublicKey.(*rsa.PublicKey)
+		if !ok || !usable(k) {
+			return nil, errKeys
+		}
+		out = append(out, Key{ID: id, RSA: k})
+	}
+	return out, nil
+}
+
+func usable(k *rsa.PublicKey) bool {
+	bits := k.N.BitLen()
+	return bits >= minRSABits && bits <= maxRSABits && k.E >= 3 && k.E%2 == 1
+}
+
 func rsaKey(n, e string) *rsa.PublicKey {
 	nb, err1 := base64.RawURLEncoding.Strict().DecodeString(n)
 	eb, err2 := base64.RawURLEncoding.Strict().DecodeString(e)
@@ -114,7 +153,7 @@ func rsaKey(n, e string) *rsa.PublicKey {
 		return nil
 	}
 	k := &rsa.PublicKey{N: new(big.Int).SetBytes(nb), E: int(new(big.Int).SetBytes(eb).Int64())}
-	if bits := k.N.BitLen(); bits < minRSABits || bits > maxRSABits || k.E < 3 || k.E%2 == 0 {
+	if !usable(k) {
 		return nil
 	}
 	return k

@@ -15,7 +15,7 @@ const maxKeyFile = 1 << 20
 type keyFile map[string][]webhook.Key
 
 // KeySet implements [webhook.KeySets].
-func (k keyFile) KeySet(name string) ([]webhook.Key, bool) {
+func (k keyFile) KeySet(name, _ string) ([]webhook.Key, bool) {
 	keys, ok := k[name]
 	if !ok {
 		keys, ok = k[""]

@@ -120,14 +120,14 @@ func TestKeyFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if keys, ok := single.KeySet("any"); !ok || len(keys) != 1 {
+	if keys, ok := single.KeySet("any", ""); !ok || len(keys) != 1 {
 		t.Error("a file that is one set is that of every name")
 	}
 	named, err := readKeyFile([]byte(`{"a":` + one + `}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := named.KeySet("b"); ok {
+	if _, ok := named.KeySet("b", ""); ok {
 		t.Error("a name that is not there has a set")
 	}
 	for _, bad := range []string{``, `[]`, `{"a":{}}`, `{"a":` + one + `,"a":` + one + `}`, `{"keys":[]}`} {

@@ -46,8 +46,8 @@ type end struct {
 	retry  bool
 	after  time.Duration
 	// pause says that the vendor asked to wait for after, quiet that the end of the
-	// turn is no news.
-	pause, quiet bool
+	// turn is no news, rejected that the vendor refused the credential.
+	pause, quiet, rejected bool
 }
 
 // Run handles one reception of a queue message.

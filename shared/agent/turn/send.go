@@ -114,6 +114,10 @@ func (x *run) sendPart(ctx context.Context, k int) *end {
 	}
 	token, stop := x.token(ctx, i)
 	if stop != nil {
+		if stop.rejected {
+			x.record(ctx, TokenRejected, stop.detail)
+			x.counted(ctx, i, &channel.Failure{Certainty: channel.Refused, Code: stop.detail, TokenRejected: true})
+		}
 		return x.drop(ctx, k, stop)
 	}
 	if !timeFor(ctx, sendTime) {
@@ -147,13 +151,17 @@ func (x *run) counted(ctx context.Context, i install.Install, f *channel.Failure
 	case f == nil && i.Rejections > 0:
 		_ = x.d.Revoker.TokenAccepted(ctx, op, i.Org, i.ID)
 	case f != nil && f.TokenRejected:
+		if x.entry.Exchange != nil {
+			x.d.Tokens.Forget(i.ID)
+		}
 		if err := x.d.Revoker.TokenRejected(ctx, op, i.Org, i.ID); err != nil {
 			x.record(ctx, Uncounted, string(fault.CodeOf(err)))
 		}
 	}
 }
 
-// token opens the install's own sending credential.
+// token opens the install's own sending credential, and trades it where the vendor
+// wants that. Nothing was posted where it fails.
 func (x *run) token(ctx context.Context, i install.Install) (secret.Text, *end) {
 	token, err := x.d.Secrets.Sending(ctx, i, x.entry.SendSecret)
 	if fault.CodeOf(err) == fault.NotFound {
@@ -163,7 +171,17 @@ func (x *run) token(ctx context.Context, i install.Install) (secret.Text, *end) 
 	if err != nil {
 		return token, again(err)
 	}
-	return token, nil
+	if x.entry.Exchange == nil {
+		return token, nil
+	}
+	token, f := x.d.Tokens.Token(ctx, x.entry, i, token)
+	switch {
+	case f == nil:
+		return token, nil
+	case f.Certainty == channel.Refused:
+		return token, &end{code: ReplyRefused, detail: f.Code, rejected: f.TokenRejected}
+	}
+	return token, &end{retry: true, code: Retry, detail: f.Code, after: f.RetryAfter, pause: f.Certainty == channel.RateLimited}
 }
 
 // settle stores the outcome of a send.

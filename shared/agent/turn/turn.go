@@ -52,6 +52,7 @@ import (
 	"github.com/latchkey/latchkey/shared/agent"
 	"github.com/latchkey/latchkey/shared/agent/tool"
 	"github.com/latchkey/latchkey/shared/audit"
+	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/model"
 	"github.com/latchkey/latchkey/shared/secret"
@@ -176,6 +177,13 @@ type Secrets interface {
 	Sending(ctx context.Context, i install.Install, name string) (secret.Text, error)
 }
 
+// Tokens trades an opened secret for what the vendor's API takes; see
+// [exchange.Tokens].
+type Tokens interface {
+	Token(ctx context.Context, e channel.Entry, i install.Install, from secret.Text) (secret.Text, *channel.Failure)
+	Forget(installID string)
+}
+
 // Code is an audit code of a turn.
 type Code string
 
@@ -241,7 +249,9 @@ type Deps struct {
 	Tools      Tools
 	Approvals  Approvals
 	Secrets    Secrets
-	Catalog    install.Catalog
+	// Tokens is needed where an entry of Catalog has an exchange.
+	Tokens  Tokens
+	Catalog install.Catalog
 	// HTTP is the guarded egress client; BaseURL is a vendor's API, DataURL where its
 	// files are asked for if that is another; Media is the client that reaches where
 	// a vendor's files lie, and nothing else.

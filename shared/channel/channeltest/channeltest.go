@@ -45,6 +45,8 @@ type Harness struct {
 	// Config is an install's; Foreign is another tenant's.
 	Config, Foreign webhook.Config
 	Events          map[string]Event
+	// Header is that of the events, where an adapter reads it.
+	Header webhook.Header
 	// NoEdits says that the vendor tells of no edits.
 	NoEdits bool
 	// Malformed are bodies beyond the common list that must be refused.
@@ -80,7 +82,7 @@ func Run(t *testing.T, h Harness) {
 func parse(t *testing.T, h Harness) {
 	kinds, removed := map[channel.Kind]bool{}, false
 	for name, e := range h.Events {
-		all, err := h.Entry.Adapter.Parse(webhook.Input{Body: []byte(e.Body), Config: h.Config})
+		all, err := h.Entry.Adapter.Parse(webhook.Input{Body: []byte(e.Body), Header: h.Header, Config: h.Config})
 		if err != nil || len(all) != 1 {
 			t.Errorf("%s: %d events, %v", name, len(all), err)
 			continue
@@ -125,7 +127,7 @@ func malformed(t *testing.T, h Harness) {
 		bodies[name] = b
 	}
 	for name, b := range bodies {
-		if _, err := h.Entry.Adapter.Parse(webhook.Input{Body: []byte(b), Config: h.Config}); fault.CodeOf(err) != fault.InvalidRequest {
+		if _, err := h.Entry.Adapter.Parse(webhook.Input{Body: []byte(b), Header: h.Header, Config: h.Config}); fault.CodeOf(err) != fault.InvalidRequest {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

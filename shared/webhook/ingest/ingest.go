@@ -92,10 +92,18 @@ type Recorder interface {
 	Record(ctx context.Context, e Event)
 }
 
-// Deps are the dependencies of [Ingest]; all are required.
+// Keys finds the key sets that some vendors' requests are verified with, for a
+// request at now; [keyset.Sets] fetches them.
+type Keys interface {
+	For(ctx context.Context, now time.Time) webhook.KeySets
+}
+
+// Deps are the dependencies of [Ingest]; all are required, but Keys where no entry
+// of the catalog has any.
 type Deps struct {
 	Installs Installs
 	Secrets  Secrets
+	Keys     Keys
 	Catalog  install.Catalog
 	Dedupe   session.Dedupe
 	People   session.People
@@ -179,7 +187,7 @@ func (g *Ingest) Handle(ctx context.Context, r Request) Response {
 	}
 	if why := c.resolve(ctx, known); why != "" {
 		if why != webhook.InstallLookup && known {
-			_, _ = webhook.Verify(c.entry.Scheme, r.Input, []secret.Text{secret.FromString(decoy)}, r.Now)
+			c.pretend(ctx)
 		}
 		return c.end(ctx, why, session.Refused)
 	}
@@ -190,6 +198,23 @@ func (g *Ingest) Handle(ctx context.Context, r Request) Response {
 		return c.end(ctx, why, session.Refused)
 	}
 	return c.dispatch(ctx)
+}
+
+// pretend does the work of a verification whose result nobody asks for.
+func (c *call) pretend(ctx context.Context) {
+	in := c.r.Input
+	if c.entry.Keys != nil {
+		in.Config, in.Keys = c.entry.Keys.Decoy, c.keys(ctx)
+	}
+	_, _ = webhook.Verify(c.entry.Scheme, in, []secret.Text{secret.FromString(decoy)}, c.r.Now)
+}
+
+// keys are the key sets that the request may be verified with, nil for none.
+func (c *call) keys(ctx context.Context) webhook.KeySets {
+	if c.entry.Keys == nil || c.d.Keys == nil {
+		return nil
+	}
+	return c.d.Keys.For(ctx, c.r.Now)
 }
 
 // handshake answers the vendor's unsigned check of the URL.
@@ -279,7 +304,7 @@ func (c *call) check(ctx context.Context, remembered bool) webhook.Reason {
 		}
 	}
 	in := c.r.Input
-	in.PublicURL, in.Config = c.inst.PublicURL, c.inst.Config
+	in.PublicURL, in.Config, in.Keys = c.inst.PublicURL, c.inst.Config, c.keys(ctx)
 	result, refusal := webhook.Verify(c.entry.Scheme, in, secrets.Values, c.r.Now)
 	if refusal == nil {
 		c.result = result

@@ -25,7 +25,7 @@ func clock() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC) }
 // sets are key sets by name.
 type sets map[string][]webhook.Key
 
-func (s sets) KeySet(name string) ([]webhook.Key, bool) { k, ok := s[name]; return k, ok }
+func (s sets) KeySet(name, _ string) ([]webhook.Key, bool) { k, ok := s[name]; return k, ok }
 
 // sender is one profile with what its requests need.
 type sender struct {

@@ -61,6 +61,15 @@ func Post(ctx context.Context, c channel.Call, path string, body any, put Token)
 	return send(ctx, c, http.MethodPost, path, "application/json; charset=utf-8", payload, put)
 }
 
+// Patch sends body as JSON to c.BaseURL + path, to change what is there.
+func Patch(ctx context.Context, c channel.Call, path string, body any, put Token) (Reply, *channel.Failure) {
+	payload, err := json.Marshal(body)
+	if err != nil || ctx.Err() != nil {
+		return Reply{}, &channel.Failure{Certainty: channel.NotSent, Code: "not_started"}
+	}
+	return send(ctx, c, http.MethodPatch, path, "application/json; charset=utf-8", payload, put)
+}
+
 // PostForm sends a form to c.BaseURL + path.
 func PostForm(ctx context.Context, c channel.Call, path string, form url.Values, put Token) (Reply, *channel.Failure) {
 	if ctx.Err() != nil {

@@ -1,0 +1,97 @@
+package turn_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/shared/agent/turn"
+	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/channels/catalog"
+	"github.com/latchkey/latchkey/shared/channels/slack"
+	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/session"
+)
+
+// traded hands out one token, or a failure.
+type traded struct {
+	fail      *channel.Failure
+	from      []string
+	forgotten []string
+}
+
+func (x *traded) Token(_ context.Context, e channel.Entry, i install.Install, from secret.Text) (secret.Text, *channel.Failure) {
+	_ = from.Use(func(b []byte) error { x.from = append(x.from, string(e.ID)+" "+i.ID+" "+string(b)); return nil })
+	if x.fail != nil {
+		return secret.Text{}, x.fail
+	}
+	return secret.FromString("traded-token"), nil
+}
+
+func (x *traded) Forget(id string) { x.forgotten = append(x.forgotten, id) }
+
+func newTrading(t *testing.T) (*env, *traded) {
+	e, x := newEnv(t), &traded{}
+	entry := slack.Entry()
+	entry.Exchange = &channel.Exchange{}
+	e.deps.Tokens, e.deps.Catalog = x, catalog.New([]channel.Entry{entry})
+	e.run = turn.New(e.deps)
+	return e, x
+}
+
+// TestTradedToken: what sends is what was traded, and a token that the vendor does not
+// take is dropped.
+func TestTradedToken(t *testing.T) {
+	e, x := newTrading(t)
+	if r := e.deliver(e.job, 1); r.Retry || len(e.vendor.posts) != 1 || e.vendor.tokens[0] != "Bearer traded-token" || len(x.forgotten) != 0 {
+		t.Fatalf("%+v %v %v", r, e.vendor.tokens, x.forgotten)
+	}
+	if len(x.from) == 0 || x.from[0] != "slack i1 xoxb-i1-bot_token" {
+		t.Errorf("traded from %q", x.from)
+	}
+	e.vendor.next = []func(http.ResponseWriter){func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"ok":false,"error":"invalid_auth"}`) }}
+	e.deliver(e.message("Ev2", "again"), 1)
+	if len(x.forgotten) != 1 || x.forgotten[0] != "i1" {
+		t.Errorf("forgotten: %v", x.forgotten)
+	}
+}
+
+// TestNoTokenNoPost: without a token nothing is posted: a credential that is refused
+// ends the turn and counts against the install, anything else is tried again.
+func TestNoTokenNoPost(t *testing.T) {
+	for name, c := range map[string]struct {
+		fail  channel.Failure
+		retry bool
+		after time.Duration
+		state session.PartState
+		audit string
+		count int64
+	}{
+		"key is gone":  {channel.Failure{Certainty: channel.Refused, Code: "invalid_grant", TokenRejected: true}, false, 0, session.Dropped, "install.token_rejected invalid_grant", 1},
+		"moved":        {channel.Failure{Certainty: channel.Refused, Code: "http_302"}, false, 0, session.Dropped, "reply.refused http_302", 0},
+		"busy":         {channel.Failure{Certainty: channel.RateLimited, Code: "ratelimited", RetryAfter: 40 * time.Second}, true, 40 * time.Second, session.Planned, "turn.retry ratelimited", 0},
+		"not answered": {channel.Failure{Certainty: channel.NotSent, Code: "connect"}, true, 0, session.Planned, "turn.retry connect", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, x := newTrading(t)
+			x.fail = &c.fail
+			r := e.deliver(e.job, 1)
+			_, parts := e.state("Ev1")
+			i, _, _ := e.installs.Install(t.Context(), "i1")
+			if r.Retry != c.retry || r.After < c.after || len(e.vendor.posts) != 0 || len(parts) != 1 || parts[0].State != c.state || i.Rejections != c.count {
+				t.Errorf("%+v, %d posts, %+v, %d rejections", r, len(e.vendor.posts), parts, i.Rejections)
+			}
+			e.audited(c.audit)
+			if !c.retry {
+				return
+			}
+			x.fail = nil
+			if r := e.deliver(e.job, 2); r.Retry || len(e.vendor.posts) != 1 || len(e.model.asked) != 1 {
+				t.Errorf("%+v, %d posts, %d questions", r, len(e.vendor.posts), len(e.model.asked))
+			}
+		})
+	}
+}

@@ -3,7 +3,6 @@ package install
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -119,7 +118,7 @@ func (s *Service) create(ctx context.Context, op audit.Op, i Install, entry chan
 	if err != nil {
 		return Install{}, err
 	}
-	if i, err = s.store(ctx, op, i, entry, stood(i, entry, n.Secrets)); err != nil {
+	if i, err = s.store(ctx, op, i, entry, n.Secrets); err != nil {
 		return Install{}, err
 	}
 	i.State = readiness(i, entry)
@@ -140,7 +139,12 @@ func told(e channel.Entry, stated webhook.Config, secrets map[string][]secret.Te
 	if e.Told == nil {
 		return stated, nil
 	}
-	one := single(secrets)
+	one := map[string]secret.Text{}
+	for name, vs := range secrets {
+		if len(vs) == 1 {
+			one[name] = vs[0]
+		}
+	}
 	out := webhook.Config{}
 	for name, vs := range stated {
 		out[name] = vs
@@ -152,32 +156,6 @@ func told(e channel.Entry, stated webhook.Config, secrets map[string][]secret.Te
 		out[name] = vs
 	}
 	return out, nil
-}
-
-// single are the secrets of which one value is given.
-func single(secrets map[string][]secret.Text) map[string]secret.Text {
-	one := map[string]secret.Text{}
-	for name, vs := range secrets {
-		if len(vs) == 1 {
-			one[name] = vs[0]
-		}
-	}
-	return one
-}
-
-// stood adds the secrets that others stand in for. What is given or stored is left.
-func stood(i Install, e channel.Entry, secrets map[string][]secret.Text) map[string][]secret.Text {
-	if e.Stands == nil {
-		return secrets
-	}
-	out := map[string][]secret.Text{}
-	for name, v := range e.Stands(i.Config, single(secrets)) {
-		if !i.has(name) {
-			out[name] = []secret.Text{v}
-		}
-	}
-	maps.Copy(out, secrets)
-	return out
 }
 
 // discard revokes secrets that no install names; what fails stays sealed.

@@ -80,11 +80,11 @@ type Channel string
 
 // Channels that are implemented.
 const (
-	LINE     Channel = "line"
-	Slack    Channel = "slack"
-	Telegram Channel = "telegram"
-	Twilio   Channel = "twilio"
-	WhatsApp Channel = "whatsapp"
+	GoogleChat Channel = "google_chat"
+	LINE       Channel = "line"
+	Slack      Channel = "slack"
+	Telegram   Channel = "telegram"
+	WhatsApp   Channel = "whatsapp"
 )
 
 // API names the vendor's interface that a channel is reached by: several

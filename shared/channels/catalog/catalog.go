@@ -3,10 +3,10 @@ package catalog
 
 import (
 	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/channels/googlechat"
 	"github.com/latchkey/latchkey/shared/channels/line"
 	"github.com/latchkey/latchkey/shared/channels/slack"
 	"github.com/latchkey/latchkey/shared/channels/telegram"
-	"github.com/latchkey/latchkey/shared/channels/twilio"
 	"github.com/latchkey/latchkey/shared/channels/whatsapp"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -14,10 +14,10 @@ import (
 // Entries returns all channels, sorted by ID.
 func Entries() []channel.Entry {
 	return []channel.Entry{
+		googlechat.Entry(),
 		line.Entry(),
 		slack.Entry(),
 		telegram.Entry(),
-		twilio.Entry(),
 		whatsapp.Entry(),
 	}
 }

@@ -3,6 +3,7 @@ package catalog_test
 import (
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/latchkey/latchkey/shared/channels/catalog"
@@ -22,7 +23,7 @@ func TestListEqualsFolders(t *testing.T) {
 		}
 	}
 	for _, e := range catalog.Entries() {
-		listed = append(listed, string(e.ID))
+		listed = append(listed, strings.ReplaceAll(string(e.ID), "_", ""))
 	}
 	if !slices.Equal(folders, listed) {
 		t.Fatalf("folders %v, listed %v", folders, listed)
@@ -36,7 +37,7 @@ func TestEntriesAreComplete(t *testing.T) {
 			len(e.Methods) == 0 || len(e.Config) == 0 || e.RetryHorizon <= 0 || (e.Handshake == nil) != (e.HandshakeSecret == "") {
 			t.Errorf("%s is incomplete", e.ID)
 		}
-		if !slices.Contains(e.SecretNames(taxonomy.ChannelVerify), e.VerifySecret) {
+		if e.Scheme.NeedsSecret() != slices.Contains(e.SecretNames(taxonomy.ChannelVerify), e.VerifySecret) || e.Keys != nil && e.Scheme.NeedsSecret() {
 			t.Errorf("%s: verify secret %q is not declared", e.ID, e.VerifySecret)
 		}
 		if e.HandshakeSecret != "" && !slices.Contains(e.SecretNames(taxonomy.ChannelVerify), e.HandshakeSecret) {

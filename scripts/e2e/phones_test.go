@@ -58,6 +58,7 @@ func channelCases() []channelCase {
 		whatsappCase(),
 		slackCase(),
 		lineCase(),
+		googleChatCase(),
 	}
 }
 

@@ -1,12 +1,7 @@
 package mockvendor
 
 import (
-	"encoding/json"
-	"fmt"
-	"net/http"
 	"net/http/httptest"
-	"strings"
-	"sync"
 	"testing"
 
 	"github.com/line/line-bot-sdk-go/v8/linebot/messaging_api"
@@ -58,48 +53,10 @@ func TestLineIsTheSDKs(t *testing.T) {
 	if _, err := push(c, chat, ""); err == nil {
 		t.Error("a token was taken that is refused")
 	}
-	if _, err := c.ShowLoadingAnimation(&messaging_api.ShowLoadingAnimationRequest{ChatId: chat, LoadingSeconds: 20}); err == nil {
-		t.Error("a sign with a token that is refused")
-	}
 	if _, err := push(client("other"), chat, ""); err != nil {
 		t.Error(err)
 	}
 	if p := s.Posts(); len(p) != 3 || p[0].Channel != chat || p[1].Channel != chat || p[2].KeyHash != Hash("other") || len(s.Signs()) != 1 {
 		t.Errorf("%+v %+v", p, s.Signs())
-	}
-}
-
-// TestLinePushesOnce: of pushes with one retry key at once one is taken, and the others
-// are told of its message.
-func TestLinePushesOnce(t *testing.T) {
-	s := New()
-	const keys, times = 100, 8
-	var group sync.WaitGroup
-	var mu sync.Mutex
-	taken, sent := map[int]int{}, map[string]bool{}
-	for n := range keys * times {
-		group.Add(1)
-		go func() {
-			defer group.Done()
-			r := httptest.NewRequest(http.MethodPost, "/line/v2/bot/message/push",
-				strings.NewReader(`{"to":"U0000000000000000000000000000000a","messages":[{"type":"text","text":"hello"}]}`))
-			r.Header.Set("Authorization", "Bearer tok")
-			r.Header.Set("X-Line-Retry-Key", fmt.Sprintf("123e4567-e89b-12d3-a456-%012d", n/times))
-			w := httptest.NewRecorder()
-			s.ServeHTTP(w, r)
-			var got struct{ SentMessages []struct{ ID string } }
-			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || len(got.SentMessages) != 1 {
-				t.Errorf("%d: %s %v", w.Code, w.Body, err)
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			taken[w.Code]++
-			sent[got.SentMessages[0].ID] = true
-		}()
-	}
-	group.Wait()
-	if len(s.Posts()) != keys || taken[http.StatusOK] != keys || taken[http.StatusConflict] != keys*(times-1) || len(sent) != keys {
-		t.Errorf("%d posts, %v, %d messages", len(s.Posts()), taken, len(sent))
 	}
 }

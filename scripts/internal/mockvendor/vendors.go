@@ -26,6 +26,7 @@ func channelVendors() []channelVendor {
 		telegram(),
 		whatsapp(),
 		line(),
+		googleChat(),
 	}
 }
 

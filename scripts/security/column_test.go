@@ -18,8 +18,10 @@ type column struct {
 	// attacks are rows that this vendor's requests need to be played in their own way,
 	// instead of [attacks]; they include its handshakes (rows 24 and 25).
 	attacks map[int]func(*cell)
-	// mutants are builds without a guard that only this vendor has.
-	mutants func() []mutant
+	// mutants are builds without a guard that only this vendor has; elsewhere are rows
+	// whose guard is another one than that of most, so that only these mutants show it.
+	mutants   func() []mutant
+	elsewhere []int
 
 	// fresh names a new app and makes its token; the secrets are made before.
 	fresh func(a *app, n int64)

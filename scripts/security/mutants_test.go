@@ -20,6 +20,8 @@ type mutant struct {
 	row int
 	// only are the columns that it is for; all if nil.
 	only func(column) bool
+	// own says that it is one of a vendor's.
+	own bool
 	// says is a part of what must be wrong with the cell.
 	says string
 	// leaks says that the cell may be green: what must be found is what the build
@@ -56,7 +58,11 @@ func (m mutant) covers(p taxonomy.Channel) bool {
 			return false
 		}
 	}
-	return m.only == nil || m.only(columnOf(p))
+	c := columnOf(p)
+	if !m.own && slices.Contains(c.elsewhere, m.row) {
+		return false
+	}
+	return m.only == nil || m.only(c)
 }
 
 // TestMutantsTurnRowsRed plays each row against the build without its guard, on
@@ -174,6 +180,7 @@ func vendorMutants() (out []mutant) {
 			continue
 		}
 		for _, m := range c.mutants() {
+			m.own = true
 			out = append(out, m.of(func(o column) bool { return o.id == c.id }))
 		}
 	}

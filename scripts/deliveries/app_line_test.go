@@ -2,8 +2,10 @@ package deliveries
 
 import (
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
@@ -38,6 +40,18 @@ func lineKind() kind {
 		inThread: func(_ *app, p mockvendor.Post, _ string) bool {
 			return p.ThreadTS == "" || strings.HasSuffix(p.ThreadTS, "-"+p.Channel)
 		},
+		missing: func(posts []mockvendor.Post) string {
+			// A second part is pushed always.
+			pushed := slices.ContainsFunc(posts, func(p mockvendor.Post) bool { return p.ThreadTS == "" && !strings.Contains(p.Text, secondPart) })
+			replied := slices.ContainsFunc(posts, func(p mockvendor.Post) bool { return p.ThreadTS != "" })
+			switch {
+			case !pushed:
+				return "answer was pushed because its reply token was too old"
+			case !replied:
+				return "answer used its reply token"
+			}
+			return ""
+		},
 		group: &group{room: id("C", 0xc0ffee), people: [2]string{id("U", 0x41), id("U", 0x42)}, called: func(agent string) string { return agent },
 			lead: func(agent string) string { return "@Sim " + agent + " " }, named: true},
 	}
@@ -46,7 +60,7 @@ func lineKind() kind {
 // lineTooOld stands in reply tokens that the simulated vendor does not know.
 const lineTooOld = "tooold"
 
-// lineEvent tells of a post. The reply token of every fourth does not work any more
+// lineEvent tells of a post. The reply token of one in four does not work any more
 // when the answer is there, so that it is pushed.
 func lineEvent(a *app, p post) []byte {
 	source := map[string]any{"type": "user", "userId": p.from}
@@ -54,9 +68,8 @@ func lineEvent(a *app, p post) []byte {
 		source["type"], source["groupId"] = "group", p.room
 	}
 	token := fmt.Sprintf("%d%s-%s", p.n, a.install, p.room)
-	if p.n%4 == 0 {
-		token = fmt.Sprintf("%d%s%s", p.n, a.install, lineTooOld)
-		token = strings.ReplaceAll(token, "-", "")
+	if crc32.ChecksumIEEE([]byte(token))%4 == 0 {
+		token = strings.ReplaceAll(token, "-", lineTooOld)
 	}
 	m := map[string]any{"id": fmt.Sprintf("46%012d", p.n), "type": "text", "quoteToken": "q", "text": p.text}
 	if p.named {

@@ -28,6 +28,9 @@ type kind struct {
 	// inThread reports whether a message stands in a thread of its room; nil for a
 	// vendor that is told of the thread.
 	inThread func(a *app, p mockvendor.Post, thread string) bool
+	// missing is what should have happened to the messages of its apps and did not; nil
+	// for a vendor that has one way to send.
+	missing func(posts []mockvendor.Post) string
 	// group is a room in which agents are called by their names.
 	group *group
 }

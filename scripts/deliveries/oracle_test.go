@@ -301,6 +301,19 @@ func (r *run) disturbed() {
 	none("request was a repeat of an accepted one", c.repeats.Load())
 	none("request failed and was made again", c.retries.Load())
 	none("messages overtook each other", c.overtaken.Load())
+	for _, k := range kinds() {
+		var posts []mockvendor.Post
+		for _, a := range r.p.apps {
+			if a.provider == k.provider {
+				posts = append(posts, a.posts()...)
+			}
+		}
+		if k.missing != nil && len(posts) > 0 {
+			if what := k.missing(posts); what != "" {
+				none(what, 0)
+			}
+		}
+	}
 	r.w.vendor.mu.Lock()
 	defer r.w.vendor.mu.Unlock()
 	none("send met a failure", int64(len(r.w.vendor.met)))

@@ -81,6 +81,8 @@ func stackOver(t *testing.T, client *dynamodb.Client, tables dynamo.Tables) *sta
 	orgs := &org.Service{Orgs: db.Orgs(), Keys: db.Keys(), Config: db.Orgs(), Ledger: ledger, Sharing: db.Orgs(), Random: boot.Rand()}
 	installs := &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys, Catalog: catalog.New(catalog.Entries()),
 		Agents: db.Agents(), PublicURL: "https://latchkey.example"}
+	stages := rolledOut(db, slog.New(slog.DiscardHandler))
+	installs.Stages = stages
 	pages := &consent.Service{Store: db.Consents(), Installs: installs, Orgs: db.Orgs(), Rows: db.Audit(), Hasher: keys, Catalog: installs.Catalog,
 		PublicURL: "https://latchkey.example", Random: boot.Rand(), NewID: boot.NewID}
 	s.h = &Handler{Consent: pages, Clock: &clock{}, Log: slog.New(slog.DiscardHandler), API: admin.New(admin.Services{
@@ -93,6 +95,7 @@ func stackOver(t *testing.T, client *dynamodb.Client, tables dynamo.Tables) *sta
 		Installs:  installs, Consent: pages,
 		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Books: ledger, Alerts: db.Alerts(), Commercial: &commercial.Service{Store: db.Commercial(), Allowance: ledger}, Rebuild: &usage.Rebuilder{Store: db.Ledger(), Journal: db.Ledger()}, LegacyTokens: &legacytokens.Service{Store: db.Legacy(), Balances: ledger, Usage: db.Ledger()}, Prices: db.Prices(), Fields: vaulttest.Fields(), NewID: boot.NewID,
 		Integrations: &integration.Service{Store: db.Integrations(), Seal: seal, Hash: keys, NewID: boot.NewID},
+		Rollout:      stages,
 		Rotations:    &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(context.Context) error { return nil }},
 		PaymentKeys: &payment.Keeper{Vault: keys, Ref: payment.RefOf(payment.Reference(stripe.ID), stripe.ID), Label: "payments",
 			Names: payment.Names{Call: stripe.APIKey, Message: stripe.WebhookSecret}, Overlap: stripe.RollOverlap},

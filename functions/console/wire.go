@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"net/url"
 	"slices"
 	"time"
@@ -30,6 +31,7 @@ import (
 	"github.com/latchkey/latchkey/shared/probe"
 	"github.com/latchkey/latchkey/shared/providers"
 	vendors "github.com/latchkey/latchkey/shared/providers/catalog"
+	"github.com/latchkey/latchkey/shared/rollout"
 	"github.com/latchkey/latchkey/shared/rotation"
 	"github.com/latchkey/latchkey/shared/stripe"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -71,8 +73,9 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	stages := rolledOut(db, env.Log)
 	orgs, installs := db.Orgs(), &install.Service{Store: db.Installs(), Bindings: db.Installs(), Vault: keys, Index: keys,
-		Catalog: catalog.New(catalog.Entries()), Agents: agents, PublicURL: env.Config.PublicURL}
+		Catalog: catalog.New(catalog.Entries()), Agents: agents, PublicURL: env.Config.PublicURL, Stages: stages}
 	_, base := env.ChannelAPI(out)
 	pages := &consent.Service{Store: db.Consents(), Installs: installs, Orgs: orgs, Trader: consent.Remote{Invoker: functions, Mask: env.Secrets.Add}, Rows: db.Audit(),
 		Hasher: keys, Catalog: installs.Catalog, Base: base, PublicURL: env.Config.PublicURL, Random: boot.Rand(), NewID: boot.NewID, Mask: env.Secrets.Add}
@@ -88,6 +91,7 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 		Integrations: &integration.Service{Store: db.Integrations(), Seal: seal, Hash: keys, NewID: boot.NewID},
 		Sessions:     db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Books: ledger, Alerts: db.Alerts(), Commercial: &commercial.Service{Store: db.Commercial(), Allowance: ledger}, Rebuild: &usage.Rebuilder{Store: db.Ledger(), Journal: db.Ledger()}, Prices: db.Prices(),
 		LegacyTokens: &legacytokens.Service{Store: db.Legacy(), Balances: ledger, Usage: db.Ledger()},
+		Rollout:      stages,
 		Rotations: &rotation.Service{Store: db.Rotations(), Keys: keys, Wake: func(ctx context.Context) error {
 			return functions.InvokeAsync(ctx, topology.Rotate, rotateEvent(env.Clock.Now()))
 		}},
@@ -96,6 +100,20 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 		Routes: routes, Fields: fields, NewID: boot.NewID, OnError: adminhttp.LogError(env.Log), Redact: env.Secrets,
 	})
 	return &Handler{API: api, Consent: pages, Clock: env.Clock, Log: env.Log}, nil
+}
+
+// rolledOut keeps the stages. A matrix that cannot be judged promotes nothing; what
+// is on by a stored stage is then for its canary only.
+func rolledOut(db *dynamo.DB, log *slog.Logger) *rollout.Service {
+	matrix, err := rollout.Stored()
+	if err != nil {
+		log.Error("the security matrix of this build cannot be judged", "error", err.Error())
+	}
+	s := &rollout.Service{Store: db.Rollouts(), Matrix: matrix, Orgs: db.Orgs(), Proof: rollout.Evidence{Connections: db.Connections(), Counters: db.Legacy()}}
+	for _, e := range catalog.Entries() {
+		s.Channels = append(s.Channels, e.ID)
+	}
+	return s
 }
 
 // supply says which providers this build serves, and which of them the platform

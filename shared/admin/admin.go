@@ -41,6 +41,7 @@ import (
 	"github.com/latchkey/latchkey/shared/legacytokens"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/redact"
+	"github.com/latchkey/latchkey/shared/rollout"
 	"github.com/latchkey/latchkey/shared/rotation"
 	"github.com/latchkey/latchkey/shared/session"
 )
@@ -85,6 +86,7 @@ type Services struct {
 	Rebuild      Rebuilder
 	LegacyTokens *legacytokens.Service
 	Prices       Prices
+	Rollout      *rollout.Service
 	Rotations    *rotation.Service
 	Routes       Routes
 	Offers       Offers

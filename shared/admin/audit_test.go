@@ -112,6 +112,9 @@ func rowsOf() map[string][]string {
 		"POST /api/operator/poison/dismiss":            nil, // package credit writes the row, in the transaction of the record
 		"POST /api/operator/rebuild-usage":             nil, // package usage writes the row when it begins
 		"POST /api/operator/rotations":                 {"operator/rotation.start"},
+		"POST /api/rollout/{subject}/promote":          {"operator/rollout.promote"},
+		"POST /api/rollout/{subject}/rollback":         {"operator/rollout.rollback"},
+		"POST /api/rollout/{subject}/enforce":          nil, // install.suspend of each, see TestStageOfInstalls
 		"POST /api/operator/rotations/{id}/rollback":   {"operator/rotation.rollback"},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/connection"
+	"github.com/latchkey/latchkey/shared/rollout"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
@@ -132,6 +133,9 @@ func (c *call) saved(key secretText, x connection.Connection, err error) (any, e
 }
 
 func createConnection(c *call, b newConnection) (any, error) {
+	if err := c.Rollout.Admit(c, rollout.AIConnections, c.org.ID); err != nil {
+		return nil, err
+	}
 	tiers, _, err := c.Orgs.Config.Tiers(c)
 	if err != nil {
 		return nil, err

@@ -117,6 +117,10 @@ func examples(w *world) map[string]example {
 	add("POST", base+"/billing/checkout", "", `{"amount":10000000,"save_payment_method":true}`)
 	add("POST", base+"/billing/portal", "", "")
 	add("PUT", base+"/billing/replenish", "", `{"enabled":true,"threshold":2000000,"amount":10000000,"monthly_cap":50000000}`)
+	out["GET /api/rollout"] = example{"/api/rollout", ""}
+	out["POST /api/rollout/{subject}/promote"] = example{"/api/rollout/" + string(redChannel) + "/promote", `{"stage":"canary","org_ids":["acme"],"version":0}`}
+	out["POST /api/rollout/{subject}/rollback"] = example{"/api/rollout/ai_connections/rollback", `{"reason":"too early","to":"off","version":0}`}
+	out["POST /api/rollout/{subject}/enforce"] = example{"/api/rollout/" + string(redChannel) + "/enforce", `{"cursor":""}`}
 	add("PUT", "/api/operator/payments", "", `{"api_key":"`+w.canary()+`","webhook_secret":"`+w.canary()+`","overlap_seconds":60}`)
 	add("POST", "/api/operator/payments/finish", "", "")
 	add("PUT", "/api/operator/tiers", "", `{"pro":{"byok":true}}`)

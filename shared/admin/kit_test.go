@@ -34,6 +34,7 @@ import (
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/org/orgtest"
 	"github.com/latchkey/latchkey/shared/payment"
+	"github.com/latchkey/latchkey/shared/rollout"
 	"github.com/latchkey/latchkey/shared/rotation"
 	"github.com/latchkey/latchkey/shared/rotation/rotationtest"
 	"github.com/latchkey/latchkey/shared/secret"
@@ -59,6 +60,7 @@ type world struct {
 	vault  *vault.Vault
 	kek    *vaulttest.KEK
 	jobs   *rotationtest.Memory
+	stages *rollout.Service
 	woken  int
 	queued int
 	// approvals holds one call that waits.
@@ -140,6 +142,7 @@ func newWorld(t *testing.T) *world {
 	}
 	agents := &fakeAgents{m: map[string]agent.Agent{}, rows: w.rows}
 	w.conns = connectiontest.NewMemory(w.rows)
+	w.stages = w.rolledOut()
 	w.vendor = &connectiontest.Vendor{Now: func() time.Time { return w.now }}
 	w.api = New(Services{
 		Orgs: &org.Service{Orgs: w.rows, Keys: w.rows, Config: w.rows, Ledger: w.ledger, Sharing: w.rows, Random: rand.Reader},
@@ -153,7 +156,8 @@ func newWorld(t *testing.T) *world {
 		Tools:     &tool.Service{Store: &fakeTools{m: map[string]tool.Tool{}, rows: w.rows}, Vault: w.vault, CheckURL: vault.OriginOf, NewID: w.newID},
 		Approvals: &approval.Service{Store: w.approvals, Queue: w},
 		Installs: &install.Service{Store: w.installs, Bindings: w.installs, Vault: w.vault, Index: w.vault, Catalog: catalog.New(catalog.Entries()),
-			Agents: agents, PublicURL: "https://latchkey.example"},
+			Agents: agents, PublicURL: "https://latchkey.example", Stages: w.stages},
+		Rollout:      w.stages,
 		Consent:      fakeConsents{w.rows},
 		Integrations: &integration.Service{Store: w.integrations, Seal: seal, Hash: w.vault, NewID: w.newID},
 		Sessions:     sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Books: w.ledger, Alerts: w.alerts, Commercial: w.terms, Rebuild: fakeRebuild{}, LegacyTokens: w.legacyTokens(), Prices: &fakePrices{rows: w.rows},

@@ -10,6 +10,7 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/legacytokens"
 	"github.com/latchkey/latchkey/shared/org"
+	"github.com/latchkey/latchkey/shared/rollout"
 )
 
 func legacyTokenRoutes() []route {
@@ -85,7 +86,18 @@ func legacyTokensOut(v legacytokens.View) legacyTokensJSON {
 
 func getLegacyTokens(c *call) (any, error) {
 	v, err := c.LegacyTokens.View(c, c.org.ID, c.req.Now)
-	return legacyTokensOut(v), err
+	if err != nil {
+		return nil, err
+	}
+	for i, step := range v.Steps {
+		switch err := c.mayCutOver(step.To); {
+		case fault.CodeOf(err) == fault.Conflict:
+			v.Steps[i].Reasons = append(step.Reasons, fault.As(err).Message)
+		case err != nil:
+			return nil, err
+		}
+	}
+	return legacyTokensOut(v), nil
 }
 
 type legacyTermsBody struct {
@@ -106,12 +118,25 @@ func putLegacyTerms(c *call, b legacyTermsBody) (any, error) {
 	return getLegacyTokens(c)
 }
 
+// mayCutOver refuses the beginning of a drain, from which on credits pay, to
+// organisations that the stage of the credit ledger is not for. A drain that has begun
+// ends, and every way back is open.
+func (c *call) mayCutOver(to org.LedgerMode) error {
+	if to != org.LedgerDraining || c.org.LedgerMode == to {
+		return nil
+	}
+	return c.Rollout.Admit(c, rollout.CreditLedger, c.org.ID)
+}
+
 // setLedgerMode changes who pays.
 func (c *call) setLedgerMode(mode org.LedgerMode) error {
 	switch mode {
 	case org.LedgerLegacy, org.LedgerShadow, org.LedgerDraining, org.LedgerCredit, org.LedgerRolledBack:
 	default:
 		return malformed("ledger_mode", "ledger_mode is legacy, shadow, draining, credit or rolled_back")
+	}
+	if err := c.mayCutOver(mode); err != nil {
+		return err
 	}
 	// The same call may set terms, too, which has a row of its own.
 	v, err := c.LegacyTokens.Change(c, c.op.Part("ledger_mode"), c.org.ID, mode)

@@ -13,7 +13,7 @@ const base = "/api/orgs/{org}"
 // routes is the whole API. What is not here answers 404.
 func routes() []route {
 	var out []route
-	for _, group := range [][]route{publicRoutes(), orgRoutes(), toolRoutes(), connectionRoutes(), installRoutes(), appRoutes(), sessionRoutes(), approvalRoutes(), creditRoutes(), legacyTokenRoutes(), commercialRoutes(), sharingRoutes(), billingRoutes(), integrationRoutes(), operatorRoutes(), paymentKeyRoutes(), rotationRoutes(), modelRoutes()} {
+	for _, group := range [][]route{publicRoutes(), orgRoutes(), toolRoutes(), connectionRoutes(), installRoutes(), appRoutes(), sessionRoutes(), approvalRoutes(), creditRoutes(), legacyTokenRoutes(), commercialRoutes(), sharingRoutes(), billingRoutes(), integrationRoutes(), operatorRoutes(), paymentKeyRoutes(), rotationRoutes(), modelRoutes(), rolloutRoutes()} {
 		out = append(out, group...)
 	}
 	return out

@@ -94,7 +94,7 @@ func TestTransport(t *testing.T) {
 		t.Errorf("allow %q", resp.Header["allow"])
 	}
 	for _, path := range []string{"/api", "/api/", "/api/orgs/", "/api/orgs/acme/", "/api/nope", "/api/orgs/acme/connections/a%23b", "/api/orgs/acme/connections/a/b/c",
-		"/api/orgs/" + strings.Repeat("a", 65), "/api/models/conformance", "/api/rollout"} {
+		"/api/orgs/" + strings.Repeat("a", 65), "/api/models/conformance", "/api/rollouts"} {
 		w.refused(w.do("GET", path, adminKey, ""), 404, fault.NotFound, "")
 		w.refused(w.do("GET", path, "none", ""), 401, fault.GatewayAuth, "")
 	}

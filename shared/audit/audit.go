@@ -102,7 +102,7 @@ type Store interface {
 // detailNames are the only names a detail may have.
 var detailNames = []string{
 	"agent_id", "amount", "base_url", "billing_source", "changed", "class", "enabled", "expires_at", "fields", "fingerprint", "install_id",
-	"key_id", "kind", "label", "mode", "monthly_cap", "parent_org_id", "provider", "reason", "scopes", "state", "status", "threshold", "tier", "version",
+	"key_id", "kind", "label", "mode", "monthly_cap", "org_ids", "parent_org_id", "provider", "reason", "scopes", "state", "status", "threshold", "tier", "version",
 }
 
 const maxDetail = 256

@@ -82,6 +82,7 @@ type Installs interface {
 	List(ctx context.Context, orgID, after string, limit int) ([]install.Install, string, error)
 	Create(ctx context.Context, op audit.Op, o org.Org, tiers org.Tiers, n install.New) (install.Install, error)
 	Activate(ctx context.Context, op audit.Op, orgID, id string) (install.Install, error)
+	Admitted(ctx context.Context, provider taxonomy.Channel, orgID string) error
 }
 
 // Orgs finds organisations.
@@ -158,6 +159,9 @@ func (s *Service) Begin(ctx context.Context, op audit.Op, orgID string, r Reques
 	}
 	app, err := s.choose(ctx, entry, r.App)
 	if err != nil {
+		return Begun{}, err
+	}
+	if err := s.Installs.Admitted(ctx, entry.ID, orgID); err != nil {
 		return Begun{}, err
 	}
 	raw := make([]byte, sha256.Size)

@@ -94,7 +94,7 @@ func newEnv(t *testing.T) *env {
 		t.Fatal(err)
 	}
 	memory := installtest.NewMemory()
-	e.installs = &install.Service{Store: memory, Bindings: memory, Vault: v, Index: v, Catalog: catalog.New(catalog.Entries()), PublicURL: "https://api.example"}
+	e.installs = &install.Service{Store: memory, Bindings: memory, Vault: v, Index: v, Catalog: catalog.New(catalog.Entries()), PublicURL: "https://api.example", Stages: installtest.Everybody{}}
 	e.trader = &trader{granted: e.granted("T1", "xoxb-token-of-tenant-1")}
 	var random byte
 	e.s = &consent.Service{Store: e.states, Installs: e.installs, Orgs: e.orgs, Trader: e.trader, Rows: e.rows, Hasher: v, Catalog: e.installs.Catalog,
@@ -426,6 +426,9 @@ func TestBeginRefusals(t *testing.T) {
 	if b, err := e.s.Begin(t.Context(), e.op(), "o1", consent.Request{Provider: "slack", App: e.app.ID}); err != nil || b.App != e.app.ID {
 		t.Error(b, err)
 	}
+	e.installs.Stages = installtest.Stages{"slack/o2": true}
+	try(consent.Request{Provider: "slack"}, fault.Conflict, "")
+	e.installs.Stages = installtest.Everybody{}
 	e.addApp("2")
 	try(consent.Request{Provider: "slack"}, fault.InvalidRequest, "app")
 	for _, id := range []string{"app_1", "app_2"} {

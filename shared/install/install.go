@@ -12,7 +12,9 @@
 //
 // States: draft (a required secret or setting is missing) → verifying (answers
 // handshakes and verifies, dispatches nothing) → active ⇄ suspended; revoked is
-// final and frees tenant and token. Only [Service] changes them.
+// final and frees tenant and token. Only [Service] changes them. Whatever becomes
+// active needs its channel's rollout stage ([Stages]); what is active already is not
+// asked again.
 //
 // [Match] picks the binding of a message and is pure. Unbound traffic has no
 // default agent: it is dropped and recorded.
@@ -192,6 +194,13 @@ type VaultIndex interface {
 	Head(ctx context.Context, org string, class taxonomy.CredentialClass, id string) (vault.Head, error)
 	// TokenHash is a keyed hash that ignores the organisation.
 	TokenHash(ctx context.Context, provider string, text secret.Text) (string, error)
+}
+
+// Stages says for which organisations a channel is rolled out; package rollout
+// implements it.
+type Stages interface {
+	// Admit fails with conflict if subject, a channel, is not for the organisation.
+	Admit(ctx context.Context, subject, org string) error
 }
 
 // Catalog finds the description of a channel.

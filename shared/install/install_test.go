@@ -53,7 +53,7 @@ func newEnv(t *testing.T) *env {
 		t.Fatal(err)
 	}
 	e.opener = install.Opener{Vault: e.vault, Purpose: "test"}
-	e.s = &install.Service{Store: e.store, Bindings: e.store, Vault: e.vault, Index: e.vault, Catalog: catalog.New(catalog.Entries()), Agents: agents{}, PublicURL: "https://api.example/"}
+	e.s = &install.Service{Store: e.store, Bindings: e.store, Vault: e.vault, Index: e.vault, Catalog: catalog.New(catalog.Entries()), Agents: agents{}, PublicURL: "https://api.example/", Stages: installtest.Everybody{}}
 	return e
 }
 
@@ -199,6 +199,41 @@ func TestDraftBecomesVerifying(t *testing.T) {
 	e.want(err, fault.Conflict, "secrets.bot_token")
 	_, err = e.s.Update(t.Context(), e.op(), "o1", "i1", install.Patch{Config: webhook.Config{"team_id": {}}})
 	e.want(err, fault.InvalidRequest, "config")
+}
+
+// TestOnlyWhatIsRolledOutBecomesActive: the stage is asked by whatever makes an
+// install active, and by nothing else.
+func TestOnlyWhatIsRolledOutBecomesActive(t *testing.T) {
+	e := newEnv(t)
+	stages := installtest.Stages{}
+	e.s.Stages = stages
+	e.made("i1")
+	step := func(f func(context.Context, audit.Op, string, string) (install.Install, error), want install.State, code fault.Code) {
+		t.Helper()
+		before := len(e.store.Rows)
+		_, err := f(t.Context(), e.op(), "o1", "i1")
+		e.want(err, code, "")
+		if i, _, _ := e.store.Install(t.Context(), "i1"); i.State != want || code != "" && len(e.store.Rows) != before {
+			t.Fatalf("state %s, want %s; %d rows, %d before", i.State, want, len(e.store.Rows), before)
+		}
+	}
+	step(e.s.Activate, install.Verifying, fault.Conflict)
+	step(e.s.Suspend, install.Suspended, "")
+	step(e.s.Resume, install.Verifying, "") // lets nothing through
+	stages["slack/o2"], stages["telegram/o1"] = true, true
+	step(e.s.Activate, install.Verifying, fault.Conflict)
+	stages["slack/o1"] = true
+	step(e.s.Activate, install.Active, "")
+	stages["slack/o1"] = false
+	step(e.s.Activate, install.Active, "") // it is already
+	step(e.s.Suspend, install.Suspended, "")
+	step(e.s.Resume, install.Suspended, fault.Conflict)
+	stages["slack/o1"] = true
+	step(e.s.Resume, install.Active, "")
+	e.s.Stages = nil
+	step(e.s.Suspend, install.Suspended, "")
+	step(e.s.Resume, install.Suspended, fault.Internal)
+	step(e.s.Revoke, install.Revoked, "")
 }
 
 func TestStates(t *testing.T) {

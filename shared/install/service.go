@@ -30,6 +30,9 @@ type Service struct {
 	Agents Agents
 	// PublicURL is the base of callback URLs.
 	PublicURL string
+	// Stages is asked before messages are let through; without it nothing can be
+	// activated.
+	Stages Stages
 	// Teller and Stage serve [Service.TokenRejected] only.
 	Teller Teller
 	Stage  string

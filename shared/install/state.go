@@ -10,6 +10,7 @@ import (
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/secret"
+	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/vault"
 	"github.com/latchkey/latchkey/shared/webhook"
 )
@@ -105,17 +106,35 @@ func (s *Service) Update(ctx context.Context, op audit.Op, orgID, id string, p P
 	})
 }
 
-// Activate lets messages through; only a verifying install can be activated.
+// Activate lets messages through; only a verifying install can be activated, and
+// only where its channel is rolled out, else conflict.
 func (s *Service) Activate(ctx context.Context, op audit.Op, orgID, id string) (Install, error) {
-	return s.move(ctx, op, orgID, id, "activate", Active, "only a verifying install can be activated; a draft needs its secrets and settings first", Verifying)
+	return s.change(ctx, op, orgID, id, "activate", func(i Install, _ channel.Entry) (Install, error) {
+		next, err := moved(i, Active, "only a verifying install can be activated; a draft needs its secrets and settings first", Verifying)
+		if err == nil && next.Version != i.Version {
+			err = s.Admitted(ctx, i.Provider, i.Org)
+		}
+		return next, err
+	})
+}
+
+// Admitted asks whether a channel is rolled out for an organisation; conflict if not.
+func (s *Service) Admitted(ctx context.Context, provider taxonomy.Channel, orgID string) error {
+	if s.Stages == nil {
+		return fault.New(fault.Internal, "install.Admitted", "internal error, try again later")
+	}
+	return s.Stages.Admit(ctx, string(provider), orgID)
 }
 
 // Suspend stops an install; it answers like an unknown one until resumed.
 func (s *Service) Suspend(ctx context.Context, op audit.Op, orgID, id string) (Install, error) {
-	return s.move(ctx, op, orgID, id, "suspend", Suspended, "only a verifying or active install can be suspended", Verifying, Active)
+	return s.change(ctx, op, orgID, id, "suspend", func(i Install, _ channel.Entry) (Install, error) {
+		return moved(i, Suspended, "only a verifying or active install can be suspended", Verifying, Active)
+	})
 }
 
-// Resume brings a suspended install back to the state it had.
+// Resume brings a suspended install back to the state it had; to active only where
+// its channel is rolled out, else conflict.
 func (s *Service) Resume(ctx context.Context, op audit.Op, orgID, id string) (Install, error) {
 	return s.change(ctx, op, orgID, id, "resume", func(i Install, _ channel.Entry) (Install, error) {
 		if i.State == Active || i.State == Verifying {
@@ -124,24 +143,28 @@ func (s *Service) Resume(ctx context.Context, op audit.Op, orgID, id string) (In
 		if i.State != Suspended || !i.Before.Verifies() {
 			return i, conflict("only a suspended install can be resumed")
 		}
+		if i.Before == Active {
+			if err := s.Admitted(ctx, i.Provider, i.Org); err != nil {
+				return i, err
+			}
+		}
 		i.State, i.Before, i.Rejections = i.Before, "", 0
 		i.Version++
 		return i, nil
 	})
 }
 
-func (s *Service) move(ctx context.Context, op audit.Op, orgID, id, action string, to State, refusal string, from ...State) (Install, error) {
-	return s.change(ctx, op, orgID, id, action, func(i Install, _ channel.Entry) (Install, error) {
-		if i.State == to {
-			return i, nil
-		}
-		if !slices.Contains(from, i.State) {
-			return i, conflict(refusal)
-		}
-		i.Before, i.State = i.State, to
-		i.Version++
+// moved changes the state, unless it is that already.
+func moved(i Install, to State, refusal string, from ...State) (Install, error) {
+	if i.State == to {
 		return i, nil
-	})
+	}
+	if !slices.Contains(from, i.State) {
+		return i, conflict(refusal)
+	}
+	i.Before, i.State = i.State, to
+	i.Version++
+	return i, nil
 }
 
 // Revoke ends an install for good and frees its tenant and token. Its secrets

@@ -1,4 +1,10 @@
-// Package rollout tells what may be promoted.
+// Package rollout tells what is rolled out to whom, and what may be promoted.
+//
+// A subject, which is a channel, [AIConnections] or [CreditLedger], has a stage: off,
+// canary (for named organisations) or on ([Service]). A stage is asked where something
+// begins, never on the way of a message or a call: whether an install becomes active,
+// a connection is made, an organisation's counter is drained. What has begun goes on
+// until it is ended; for installs the operator's call enforce does that.
 //
 // A channel may be on for everybody only if its column of the security matrix is
 // green: every one of the rows was played against the real functions and gave the
@@ -178,6 +184,16 @@ var stored string
 
 // Stored is the matrix of this build; the error is [Parse]'s.
 func Stored() (File, error) { return Parse([]byte(stored)) }
+
+// Open lists the rows that stand in the way of a channel's green, 0 for rows that the
+// matrix does not have; played is false where the build has no column of it.
+func (f File) Open(id taxonomy.Channel) (rows []int, played bool) {
+	k := slices.IndexFunc(f.Columns, func(c Column) bool { return c.Provider == id })
+	if k < 0 {
+		return nil, false
+	}
+	return f.Columns[k].open(), true
+}
 
 // Promotable returns nil if the channel's column is green, else conflict with the
 // rows that are not.

@@ -194,6 +194,9 @@ func PriceIndex() Key { return Key{"PRICES", "INDEX"} }
 // PriceRow is one row of an immutable price book version.
 func PriceRow(version, id string) Key { return Key{"PRICES#" + version, "ROW#" + id} }
 
+// Rollout is the stage of one subject.
+func Rollout(subject string) Key { return Key{"ROLLOUT", subject} }
+
 // Features overrides the features of the tiers.
 func Features() Key { return Key{"OPERATOR", "TIERS"} }
 

@@ -103,7 +103,7 @@ func (o option) as(name string) option {
 // commands lists every command by name.
 func commands() []command {
 	out := slices.Concat(orgCommands(), keyCommands(), connectionCommands(), routeCommands(), agentCommands(), toolCommands(), installCommands(), appCommands(), bindingCommands(),
-		sessionCommands(), creditCommands(), legacyTokenCommands(), sharingCommands(), integrationCommands(), operatorCommands(), rotationCommands(), modelCommands(), localCommands())
+		sessionCommands(), creditCommands(), legacyTokenCommands(), sharingCommands(), integrationCommands(), operatorCommands(), rotationCommands(), rolloutCommands(), modelCommands(), localCommands())
 	for i := range out {
 		if out[i].paged {
 			out[i].flags = append(out[i].flags, plain(integer, "limit", "at most this many; without it all"))

@@ -26,6 +26,8 @@ import (
 	"github.com/latchkey/latchkey/shared/install/installtest"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/org/orgtest"
+	"github.com/latchkey/latchkey/shared/rollout"
+	"github.com/latchkey/latchkey/shared/rollout/rollouttest"
 	"github.com/latchkey/latchkey/shared/rotation"
 	"github.com/latchkey/latchkey/shared/rotation/rotationtest"
 	"github.com/latchkey/latchkey/shared/secret"
@@ -126,6 +128,11 @@ func deploy(t *testing.T) *deployment {
 	}
 	jobs := rotationtest.NewMemory(credentials)
 	orgs := &org.Service{Orgs: rows, Keys: rows, Config: rows, Ledger: ledger, Sharing: rows, Random: rand.Reader}
+	matrix, err := rollout.Stored()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages := &rollout.Service{Store: rollouttest.New(rows), Matrix: matrix, Channels: rollout.Columns(), Orgs: rows, Proof: rollout.Evidence{Connections: conns}}
 	n := 0
 	api := admin.New(admin.Services{
 		Orgs: orgs,
@@ -135,7 +142,8 @@ func deploy(t *testing.T) *deployment {
 					CheckKey: func(secret.Text) error { return nil }, CheckURL: func(string) error { return nil }}}},
 		Agents: &agent.Service{Store: people},
 		Installs: &install.Service{Store: installs, Bindings: installs, Vault: v, Index: v, Catalog: catalog.New(catalog.Entries()), Agents: people,
-			PublicURL: "https://latchkey.example"},
+			PublicURL: "https://latchkey.example", Stages: stages},
+		Rollout:  stages,
 		Sessions: sessiontest.NewMemory(), Audit: rows, Credits: ledger, Ledger: ledger,
 		Rotations: &rotation.Service{Store: jobs, Keys: v, Wake: func(context.Context) error { return nil }},
 		Fields:    vaulttest.Fields(),

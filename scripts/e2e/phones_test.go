@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
+	"github.com/latchkey/latchkey/scripts/internal/stack"
 )
 
 // channelCase is what the tests that all channels share need to know of one. Where a
@@ -95,6 +96,15 @@ type phone struct {
 
 func newPhone(t *testing.T, provider string) *phone {
 	t.Helper()
+	p := verifyingPhone(t, provider)
+	must(t, stack.Admit(t.Context(), operator(), provider, p.ID))
+	p.call(http.MethodPost, "/installs/"+p.install+"/activate", map[string]any{}, nil)
+	return p
+}
+
+// verifyingPhone is a phone whose install is bound and not active yet.
+func verifyingPhone(t *testing.T, provider string) *phone {
+	t.Helper()
 	n := serial.Add(1)
 	p := &phone{tenant: newTenant(t, "enterprise", 1_000_000), channelCase: caseOf(t, provider), secret: fmt.Sprintf("CNRYphone%dsecret%06d", len(provider), n)}
 	in := map[string]any{"provider": provider, "mode": "byoa"}
@@ -109,7 +119,6 @@ func newPhone(t *testing.T, provider string) *phone {
 	}
 	p.install = install.ID
 	p.bind("Helper", map[string]any{})
-	p.call(http.MethodPost, "/installs/"+p.install+"/activate", map[string]any{}, nil)
 	return p
 }
 

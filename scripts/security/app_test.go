@@ -103,7 +103,15 @@ func (a *app) bind(selector map[string]any, agent string) error {
 	return a.call(a.c, http.MethodPost, "/bindings", map[string]any{"install_id": a.install, "selector": selector, "agent_id": agent}, nil)
 }
 
+// admit lets the organisation activate the channel while its column is not green.
+func (a *app) admit() {
+	a.c.need(stack.Admit(a.c.ctx, a.c.operator, string(a.col.id), a.tenant.id))
+}
+
 func (a *app) move(to string) {
+	if to == "activate" {
+		a.admit()
+	}
 	a.c.need(a.call(a.c, http.MethodPost, "/installs/"+a.install+"/"+to, map[string]any{}, nil))
 }
 

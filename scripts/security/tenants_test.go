@@ -11,6 +11,7 @@ import (
 // change adds. Its team is one that nobody has bound.
 func (c *cell) platformApp(change func(in map[string]any)) *app {
 	a := c.newApp()
+	a.admit()
 	a.tenant = &tenant{id: org.Operator, admin: c.operator}
 	in := a.settings()
 	without(in, func(name string) bool { return name == c.col.sends })

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"net/url"
 )
 
 const rolloutPath = "/api/rollout"
@@ -48,7 +47,10 @@ func enforceRollout(ctx context.Context, in *invocation) error {
 		return err
 	}
 	total := enforced{Suspended: []json.RawMessage{}, Next: in.text("cursor")}
-	path := rolloutPath + "/" + url.PathEscape(in.args["subject"]) + "/enforce"
+	path, err := in.path(c)
+	if err != nil {
+		return err
+	}
 	for range enforceCalls {
 		raw, err := c.do(ctx, operation{method: http.MethodPost, path: path, body: encode(map[string]any{"cursor": total.Next})})
 		if err != nil {

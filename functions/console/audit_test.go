@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -20,9 +21,11 @@ import (
 	"github.com/latchkey/latchkey/shared/agent/approval/approvaltest"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/boot"
+	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/dynamo"
 	"github.com/latchkey/latchkey/shared/dynamo/dynamotest"
 	"github.com/latchkey/latchkey/shared/rotation"
+	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/table"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/vault"
@@ -221,6 +224,37 @@ func approvalSteps(s *stack, fx dynamotest.Fixture, ids map[string]string) []ste
 	return []step{decide("t-1", "approval", "approve"), decide("t-2", "approval2", "refuse")}
 }
 
+// handoffSteps take a conversation over, answer in it and give it back.
+func handoffSteps(s *stack, fx dynamotest.Fixture, ids map[string]string) []step {
+	on := func(verb, body string, status int, row string) step {
+		return step{route: "POST /api/orgs/{org}/sessions/{id}/" + verb, target: "/api/orgs/{org}/sessions/{session}/" + verb, body: body, status: status, rows: []string{row}}
+	}
+	take := on("handoff", `{"reason":"a refund"}`, 200, "session.handoff")
+	take.before = func() {
+		db, err := dynamo.New(fx.Client, fx.Tables)
+		if err != nil {
+			s.Fatal(err)
+		}
+		job := session.Job{Kind: session.JobMessage, Org: ids["{org}"], Install: "i1", EventID: "e1", AgentID: "ag1", Envelope: channel.Envelope{Provider: taxonomy.Slack, Space: "C1"}}
+		way, _ := json.Marshal(job)
+		x := session.Session{Org: job.Org, ID: job.Key().Hash(), Install: job.Install, AgentID: job.AgentID, Provider: "x", Space: "C1"}
+		ids["{session}"] = x.ID
+		_, err = db.Sessions().Open(s.Context(), x, s.now)
+		turn, _, _, claiming := db.Sessions().Claim(s.Context(), session.Claim{Turn: session.Turn{Org: x.Org, ID: "t-h", Session: x.ID}, Now: s.now})
+		if err = errors.Join(err, claiming, db.Sessions().Append(s.Context(), turn, session.Message{Role: session.User, Text: "hi", At: s.now, Way: way})); err != nil {
+			s.Fatal(err)
+		}
+		s.queued = 0
+	}
+	say := on("messages", `{"text":"I am on it.","idempotency_key":"k1"}`, 201, "session.say")
+	say.keep = func(answer map[string]any) {
+		if s.queued != 1 || answer["turn_id"] == "" {
+			s.Errorf("%d jobs, %v", s.queued, answer)
+		}
+	}
+	return []step{take, say, on("resume", "", 200, "session.resume")}
+}
+
 // TestEveryChangeIsOneTransactionWithItsRow walks through every changing route
 // of the document on real tables. First no audit row can be written: then the
 // call fails and not one item of any table is another than before. Then it
@@ -246,7 +280,7 @@ func TestEveryChangeIsOneTransactionWithItsRow(t *testing.T) {
 		// Needs a copy that was compared a week ago; the suite of integrations has it.
 		"POST /api/orgs/{org}/integrations/{id}/purge": true,
 	}
-	for _, st := range slices.Concat(steps(ids), approvalSteps(s, fx, ids), rotationSteps(s, fx, ids)) {
+	for _, st := range slices.Concat(steps(ids), approvalSteps(s, fx, ids), handoffSteps(s, fx, ids), rotationSteps(s, fx, ids)) {
 		covered[st.route] = true
 		method, _, _ := strings.Cut(st.route, " ")
 		if st.before != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/latchkey/latchkey/shared/admin"
 	"github.com/latchkey/latchkey/shared/agent"
 	"github.com/latchkey/latchkey/shared/agent/approval"
+	"github.com/latchkey/latchkey/shared/agent/handoff"
 	"github.com/latchkey/latchkey/shared/agent/tool"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/boot"
@@ -92,6 +93,7 @@ func stackOver(t *testing.T, client *dynamodb.Client, tables dynamo.Tables) *sta
 		Agents:    &agent.Service{Store: db.Agents()},
 		Tools:     &tool.Service{Store: db.Tools(), Vault: keys, CheckURL: vault.OriginOf, NewID: boot.NewID},
 		Approvals: &approval.Service{Store: db.Approvals(), Queue: s},
+		Handoffs:  &handoff.Service{Store: db.Sessions(), Queue: s, Agents: db.Agents(), Stage: "test"},
 		Installs:  installs, Consent: pages,
 		Sessions: db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Books: ledger, Alerts: db.Alerts(), Commercial: &commercial.Service{Store: db.Commercial(), Allowance: ledger}, Rebuild: &usage.Rebuilder{Store: db.Ledger(), Journal: db.Ledger()}, LegacyTokens: &legacytokens.Service{Store: db.Legacy(), Balances: ledger, Usage: db.Ledger()}, Prices: db.Prices(), Fields: vaulttest.Fields(), NewID: boot.NewID,
 		Integrations: &integration.Service{Store: db.Integrations(), Seal: seal, Hash: keys, NewID: boot.NewID},

@@ -10,6 +10,7 @@ import (
 	"github.com/latchkey/latchkey/shared/admin"
 	"github.com/latchkey/latchkey/shared/agent"
 	"github.com/latchkey/latchkey/shared/agent/approval"
+	"github.com/latchkey/latchkey/shared/agent/handoff"
 	"github.com/latchkey/latchkey/shared/agent/tool"
 	"github.com/latchkey/latchkey/shared/boot"
 	"github.com/latchkey/latchkey/shared/boot/adminhttp"
@@ -87,6 +88,7 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 		Agents:    &agent.Service{Store: agents},
 		Tools:     &tool.Service{Store: db.Tools(), Vault: keys, CheckURL: out.CheckTenantURL, NewID: boot.NewID},
 		Approvals: &approval.Service{Store: db.Approvals(), Queue: env.TurnQueue()},
+		Handoffs:  &handoff.Service{Store: db.Sessions(), Queue: env.TurnQueue(), Agents: agents, Stage: env.Config.Stage},
 		Installs:  installs, Consent: pages,
 		Integrations: &integration.Service{Store: db.Integrations(), Seal: seal, Hash: keys, NewID: boot.NewID},
 		Sessions:     db.Sessions(), Audit: db.Audit(), Credits: ledger, Ledger: ledger, Books: ledger, Alerts: db.Alerts(), Commercial: &commercial.Service{Store: db.Commercial(), Allowance: ledger}, Rebuild: &usage.Rebuilder{Store: db.Ledger(), Journal: db.Ledger()}, Prices: db.Prices(),

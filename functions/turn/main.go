@@ -52,8 +52,8 @@ func wire(env *boot.Env, timeout time.Duration) (*Handler, error) {
 		Installs: db.Installs(), Revoker: &install.Service{Store: db.Installs(), Bindings: db.Installs(), Catalog: channels, Teller: db.Installs(), Stage: env.Config.Stage},
 		Agents: db.Agents(), Turns: db.Sessions(), Transcript: db.Sessions(), Rooms: db.Sessions(),
 		Model: answers, Speech: answers, Tools: pricedTools{metered: answers, store: db.Tools(), caller: tool.Caller{HTTP: out.Tenant(), Vault: secrets}},
-		Approvals: db.Approvals(),
-		Secrets:   install.Opener{Vault: secrets, Purpose: topology.Turn}, Tokens: env.ChannelTokens(client), Catalog: channels,
+		Approvals: db.Approvals(), People: db.Sessions(), Stage: env.Config.Stage,
+		Secrets: install.Opener{Vault: secrets, Purpose: topology.Turn}, Tokens: env.ChannelTokens(client), Catalog: channels,
 		HTTP: client, Media: env.ChannelMedia(out), BaseURL: base, DataURL: env.ChannelData(), Recorder: auditLog{env.Log}, Now: env.Clock.Now, Wait: wait,
 	})
 	return &Handler{Turns: runner, Visibility: env.TurnQueue(), Clock: env.Clock, Log: env.Log}, nil

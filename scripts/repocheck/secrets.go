@@ -59,6 +59,7 @@ var harmless = map[string]string{
 	"shared/limit Subject.Key":                                        "the id of an API key",
 	"shared/model Request.CacheKey":                                   "names a prompt cache; a hash of public ids",
 	"shared/admin postingBody.IdempotencyKey":                         "a client's word for one posting; it opens nothing",
+	"shared/admin newMessage.IdempotencyKey":                          "a client's word for one message; it opens nothing",
 	"shared/admin rotationFailure.CredentialID":                       "names a credential",
 	"shared/admin usageRow.Key":                                       "the group that a row sums up",
 	"shared/agent/tool Tool.Credential":                               "names a credential of the vault",

@@ -29,6 +29,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/agent"
 	"github.com/latchkey/latchkey/shared/agent/approval"
+	"github.com/latchkey/latchkey/shared/agent/handoff"
 	"github.com/latchkey/latchkey/shared/agent/tool"
 	"github.com/latchkey/latchkey/shared/alert"
 	"github.com/latchkey/latchkey/shared/audit"
@@ -72,6 +73,7 @@ type Services struct {
 	Agents      *agent.Service
 	Tools       *tool.Service
 	Approvals   *approval.Service
+	Handoffs    *handoff.Service
 	Installs    *install.Service
 	Consent     Consents
 	// Integrations opens nothing.

@@ -16,9 +16,19 @@ type agentJSON struct {
 	Tools        []string      `json:"tools"`
 	Voice        string        `json:"voice,omitempty"`
 	// HistoryTokens is 0 where the model's window decides.
-	HistoryTokens int64     `json:"history_tokens"`
-	CreatedAt     time.Time `json:"created_at"`
-	Version       int64     `json:"version"`
+	HistoryTokens int64            `json:"history_tokens"`
+	Handoff       agentHandoffJSON `json:"handoff"`
+	CreatedAt     time.Time        `json:"created_at"`
+	Version       int64            `json:"version"`
+}
+
+// agentHandoffJSON: with enabled the model may give a conversation to a person, who is
+// told of by note; after so many minutes without a person's answer the agent goes on, 0
+// = never by itself.
+type agentHandoffJSON struct {
+	Enabled            bool   `json:"enabled"`
+	Note               string `json:"note"`
+	ResumeAfterMinutes int64  `json:"resume_after_minutes"`
 }
 
 type personaJSON struct {
@@ -30,7 +40,8 @@ type personaJSON struct {
 
 func agentOut(a agent.Agent) agentJSON {
 	out := agentJSON{ID: a.ID, Name: a.Name, Instructions: a.Instructions, Personas: []personaJSON{}, Model: a.Model,
-		Fallback: orEmpty(a.Fallback), Tools: orEmpty(a.Tools), Voice: a.Voice, HistoryTokens: a.HistoryTokens, CreatedAt: a.CreatedAt.UTC(), Version: a.Version}
+		Fallback: orEmpty(a.Fallback), Tools: orEmpty(a.Tools), Voice: a.Voice, HistoryTokens: a.HistoryTokens, CreatedAt: a.CreatedAt.UTC(), Version: a.Version,
+		Handoff: agentHandoffJSON{Enabled: a.Handoff.Enabled, Note: a.Handoff.Note, ResumeAfterMinutes: int64(a.Handoff.ResumeAfter / time.Minute)}}
 	for _, p := range a.Personas {
 		out.Personas = append(out.Personas, personaJSON(p))
 	}
@@ -54,10 +65,18 @@ type patchAgent struct {
 	// HistoryTokens is how much of a conversation a model is shown, in estimated
 	// tokens; older messages become a summary. 0 = what fits the model.
 	HistoryTokens *int64 `json:"history_tokens"`
+	// Handoff replaces the setting as a whole.
+	Handoff *agentHandoffJSON `json:"handoff"`
 }
+
+// maxMinutes keeps minutes within a duration; the domain's own bound is lower.
+const maxMinutes = 1 << 20
 
 func (b patchAgent) in(name *string) agent.Patch {
 	p := agent.Patch{Name: name, Instructions: b.Instructions, Model: b.Model, Fallback: b.Fallback, Tools: b.Tools, Voice: b.Voice, HistoryTokens: b.HistoryTokens}
+	if h := b.Handoff; h != nil {
+		p.Handoff = &agent.Handoff{Enabled: h.Enabled, Note: h.Note, ResumeAfter: time.Duration(max(min(h.ResumeAfterMinutes, maxMinutes), -1)) * time.Minute}
+	}
 	if b.Personas != nil {
 		personas := make([]agent.Persona, len(*b.Personas))
 		for i, x := range *b.Personas {

@@ -39,6 +39,10 @@ func rowsOf() map[string][]string {
 
 		"POST " + base + "/approvals/{id}": {"approval.approve"},
 
+		"POST " + base + "/sessions/{id}/handoff":  {"session.handoff"},
+		"POST " + base + "/sessions/{id}/messages": {"session.say"},
+		"POST " + base + "/sessions/{id}/resume":   {"session.resume"},
+
 		"POST " + base + "/connections": {"connection.create", "credential.create"},
 		"PATCH " + one:                  {"connection.update", "credential.rotate"},
 		"DELETE " + one:                 {"connection.delete", "connection.revoke", "credential.revoke"},

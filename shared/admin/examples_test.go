@@ -51,13 +51,16 @@ func examples(w *world) map[string]example {
 	add("PUT", base+"/settings", "", `{"default_model":"openrouter/m","enabled_models":["openrouter/m"],"fallback":[],"routing":{"general":{"text":"openrouter/m"}},`+
 		`"aliases":{"Fast":"openrouter/m"},"privacy_mode":"off","quality_floor":"gold","billing_preference":"byok_required","allow_platform_fallback":true,"version":0}`)
 	add("POST", base+"/routes/explain", "", `{"model":"auto","agent":"`+w.ids["agents"]+`","intent":"tooling","modality":"vision","capabilities":["tools","json"]}`)
-	add("POST", base+"/agents", "", `{"name":"B","instructions":"be kind","personas":[{"id":"p","name":"P","instructions":"x","voice":"v"}],"model":"openrouter/m","fallback":["openrouter/n"],"tools":["t"],"voice":"v","history_tokens":8000}`)
+	add("POST", base+"/agents", "", `{"name":"B","instructions":"be kind","personas":[{"id":"p","name":"P","instructions":"x","voice":"v"}],"model":"openrouter/m","fallback":["openrouter/n"],"tools":["t"],"voice":"v","history_tokens":8000,"handoff":{"enabled":true,"note":"One moment.","resume_after_minutes":60}}`)
 	add("PATCH", base+"/agents/{id}", "", `{"name":"C"}`)
 	add("DELETE", base+"/agents/{id}", "", "")
 
 	add("POST", base+"/tools", "", `{"name":"cancel","description":"Cancels an order","url":"https://shop.example/orders/{id}/cancel?dry={dry}","method":"POST","parameters":{"type":"object","properties":{"id":{"type":"string"},"dry":{"type":"boolean"},"why":{"type":"string"}},"required":["id","dry"]},`+
 		`"headers":{"Authorization":"Bearer `+w.canary()+`"},"timeout_seconds":5,"max_bytes":4096,"integrity":"signed","approval":"required","approval_hours":2,"action":"tool_cancel"}`)
 	add("POST", base+"/approvals/{id}", "", `{"decision":"approve","reason":"as agreed"}`)
+	add("POST", base+"/sessions/{id}/handoff", "", `{"reason":"a refund"}`)
+	add("POST", base+"/sessions/{id}/messages", "", `{"text":"I am on it.","idempotency_key":"k3"}`)
+	add("POST", base+"/sessions/{id}/resume", "", "")
 	add("PATCH", base+"/tools/{id}", "", `{"description":"Finds an order","timeout_seconds":3}`)
 	add("DELETE", base+"/tools/{id}", "", "")
 
@@ -162,6 +165,9 @@ func (w *world) prepare(name string) {
 	}
 	if name == "POST /api/operator/apps/{id}/resume" {
 		w.must("POST", "/api/operator/apps/"+w.ids["apps"]+"/suspend", operatorKey, "", 200)
+	}
+	if name == "POST "+base+"/sessions/{id}/messages" || name == "POST "+base+"/sessions/{id}/resume" {
+		w.must("POST", "/api/orgs/acme/sessions/"+w.ids["sessions"]+"/handoff", adminKey, "{}", 200)
 	}
 	if name == "POST "+base+"/integrations/{id}/purge" {
 		w.verified(w.ids["integrations"])

@@ -15,10 +15,12 @@ import (
 	"github.com/latchkey/latchkey/shared/agent"
 	"github.com/latchkey/latchkey/shared/agent/approval"
 	"github.com/latchkey/latchkey/shared/agent/approval/approvaltest"
+	"github.com/latchkey/latchkey/shared/agent/handoff"
 	"github.com/latchkey/latchkey/shared/agent/tool"
 	"github.com/latchkey/latchkey/shared/alert"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/billing"
+	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/commercial"
 	"github.com/latchkey/latchkey/shared/commercial/commercialtest"
@@ -144,6 +146,8 @@ func newWorld(t *testing.T) *world {
 	w.conns = connectiontest.NewMemory(w.rows)
 	w.stages = w.rolledOut()
 	w.vendor = &connectiontest.Vendor{Now: func() time.Time { return w.now }}
+	conversations := sessiontest.NewMemory()
+	conversations.Rows = w.rows
 	w.api = New(Services{
 		Orgs: &org.Service{Orgs: w.rows, Keys: w.rows, Config: w.rows, Ledger: w.ledger, Sharing: w.rows, Random: rand.Reader},
 		Connections: &connection.Service{Store: w.conns, Vault: w.vault, Drains: w.vault, Limits: w.conns, Keys: w.vendor, Prober: w.vendor, Providers: []connection.Provider{
@@ -155,12 +159,13 @@ func newWorld(t *testing.T) *world {
 		Agents:    &agent.Service{Store: agents},
 		Tools:     &tool.Service{Store: &fakeTools{m: map[string]tool.Tool{}, rows: w.rows}, Vault: w.vault, CheckURL: vault.OriginOf, NewID: w.newID},
 		Approvals: &approval.Service{Store: w.approvals, Queue: w},
+		Handoffs:  &handoff.Service{Store: conversations, Queue: w, Agents: agents, Stage: "test"},
 		Installs: &install.Service{Store: w.installs, Bindings: w.installs, Vault: w.vault, Index: w.vault, Catalog: catalog.New(catalog.Entries()),
 			Agents: agents, PublicURL: "https://latchkey.example", Stages: w.stages},
 		Rollout:      w.stages,
 		Consent:      fakeConsents{w.rows},
 		Integrations: &integration.Service{Store: w.integrations, Seal: seal, Hash: w.vault, NewID: w.newID},
-		Sessions:     sessiontest.NewMemory(), Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Books: w.ledger, Alerts: w.alerts, Commercial: w.terms, Rebuild: fakeRebuild{}, LegacyTokens: w.legacyTokens(), Prices: &fakePrices{rows: w.rows},
+		Sessions:     conversations, Audit: w.rows, Credits: w.ledger, Ledger: w.ledger, Books: w.ledger, Alerts: w.alerts, Commercial: w.terms, Rebuild: fakeRebuild{}, LegacyTokens: w.legacyTokens(), Prices: &fakePrices{rows: w.rows},
 		Offers: w.conns, Models: ModelSupply{Served: []taxonomy.Provider{taxonomy.OpenRouter, taxonomy.OpenAI, taxonomy.OpenAICompatible}, Platform: []taxonomy.Provider{taxonomy.OpenRouter}},
 		Rotations: &rotation.Service{Store: w.jobs, Keys: w.vault, Wake: func(context.Context) error { w.woken++; return nil }},
 		Routes:    fakeRoutes{}, Payments: fakePayments{}, Replenish: fakeOrders{},
@@ -248,14 +253,19 @@ func (w *world) populate() {
 	w.must("POST", "/api/orgs/acme/grants", operatorKey, `{"kind":"gifted","amount":5,"idempotency_key":"g"}`, 201)
 
 	mem := w.api.s.Sessions.(*sessiontest.Memory)
-	s, err := mem.Open(w.Context(), session.Session{Org: "acme", ID: "s1", Install: w.ids["installs"], AgentID: w.ids["agents"], Provider: "x", Space: "C1"}, w.now)
+	job := session.Job{Kind: session.JobMessage, Org: "acme", Install: w.ids["installs"], EventID: "e1", AgentID: w.ids["agents"], Envelope: channel.Envelope{Provider: "x", Space: "C1"}}
+	way, err := json.Marshal(job)
+	if err != nil {
+		w.Fatal(err)
+	}
+	s, err := mem.Open(w.Context(), session.Session{Org: "acme", ID: job.Key().Hash(), Install: w.ids["installs"], AgentID: w.ids["agents"], Provider: "x", Space: "C1"}, w.now)
 	if err != nil {
 		w.Fatal(err)
 	}
 	turn, _, _, err := mem.Claim(w.Context(), session.Claim{Turn: session.Turn{Org: "acme", ID: "t1", Install: w.ids["installs"], EventID: "e1",
 		Session: s.ID, AgentID: w.ids["agents"]}, Delivery: "d", Receive: 1, Now: w.now, Lease: time.Minute})
 	if err == nil {
-		err = mem.Append(w.Context(), turn, session.Message{Role: session.User, Text: "hi", AgentID: w.ids["agents"], TurnID: "t1", EventID: "e1", At: w.now})
+		err = mem.Append(w.Context(), turn, session.Message{Role: session.User, Text: "hi", AgentID: w.ids["agents"], TurnID: "t1", EventID: "e1", At: w.now, Way: way})
 	}
 	if err == nil {
 		err = mem.Log(w.Context(), session.Delivery{Install: w.ids["apps"], EventID: "e2", Outcome: session.Unbound, Code: "hook.unbound", At: w.now})
@@ -266,7 +276,7 @@ func (w *world) populate() {
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.ids["sessions"], w.ids["turns"], w.ids["requests"] = "s1", "t1", "r1"
+	w.ids["sessions"], w.ids["turns"], w.ids["requests"] = s.ID, "t1", "r1"
 	waiting := approvaltest.Call("acme", "t1", w.now)
 	if err := w.approvals.Ask(w.Context(), waiting, audit.Op{Actor: "function:turn", ID: "ask1", At: w.now.Add(-time.Minute)}.Row("acme", "approval.ask", waiting.ID)); err != nil {
 		w.Fatal(err)

@@ -126,9 +126,12 @@ func installRoutes() []route {
 
 func sessionRoutes() []route {
 	return []route{
-		lists(base+"/sessions", orgRead, "The conversations", sessionJSON{}, listSessions),
+		lists(base+"/sessions", orgRead, "The conversations", sessionJSON{}, listSessions, param{"state", "human: only those in which a person answers"}),
 		get(base+"/sessions/{id}", orgRead, "A conversation", sessionJSON{}, getSession),
 		lists(base+"/sessions/{id}/messages", orgRead, "The messages of a conversation, oldest first", session.Message{}, listMessages),
+		create(base+"/sessions/{id}/messages", orgAdmin, "Answer in the agent's place; it is posted behind what happens in the conversation, once per idempotency key, and its fate is its turn's", newMessage{}, queuedJSON{}, with(say)),
+		act(base+"/sessions/{id}/handoff", orgAdmin, "Take a conversation over from its agent, which answers no more until it is given back", takeSession{}, sessionJSON{}, with(takeOver)),
+		act(base+"/sessions/{id}/resume", orgAdmin, "Give a conversation back to its agent, which answers from the next message on", nil, sessionJSON{}, bare(giveBack)),
 		lists(base+"/deliveries", orgRead, "What arrived at an install, newest first", session.Delivery{}, listDeliveries, param{"install", "the install, required"}),
 		get(base+"/turns/{id}", orgRead, "One answer of an agent, with its outgoing parts", session.TurnView{}, getTurn),
 	}

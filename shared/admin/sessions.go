@@ -17,15 +17,39 @@ type sessionJSON struct {
 	Thread    string `json:"thread,omitempty"`
 	// Summary is what models are shown of the messages with a lower seq than
 	// SummaryBefore.
-	Summary       string    `json:"summary,omitempty"`
-	SummaryBefore int64     `json:"summary_before,omitempty"`
-	CreatedAt     time.Time `json:"created_at"`
-	UpdatedAt     time.Time `json:"updated_at"`
+	Summary       string `json:"summary,omitempty"`
+	SummaryBefore int64  `json:"summary_before,omitempty"`
+	// State is agent or human: who answers.
+	State     string       `json:"state"`
+	Handoff   *handoffJSON `json:"handoff,omitempty"`
+	CreatedAt time.Time    `json:"created_at"`
+	UpdatedAt time.Time    `json:"updated_at"`
 }
 
+// handoffJSON: By is agent, or the key that took the conversation over; without
+// resume_after_minutes the agent goes on only when it is given back.
+type handoffJSON struct {
+	At                 time.Time  `json:"at"`
+	By                 string     `json:"by"`
+	Reason             string     `json:"reason"`
+	TurnID             string     `json:"turn_id,omitempty"`
+	LastAnswerAt       *time.Time `json:"last_answer_at,omitempty"`
+	ResumeAfterMinutes int64      `json:"resume_after_minutes,omitempty"`
+}
+
+// Who answers in a session.
+const (
+	answersAgent = "agent"
+	answersHuman = "human"
+)
+
 func sessionOut(s session.Session) sessionJSON {
-	return sessionJSON{ID: s.ID, InstallID: s.Install, AgentID: s.AgentID, PersonaID: s.PersonaID, Provider: s.Provider,
+	out := sessionJSON{State: answersAgent, ID: s.ID, InstallID: s.Install, AgentID: s.AgentID, PersonaID: s.PersonaID, Provider: s.Provider,
 		Channel: s.Space, Thread: s.Thread, Summary: s.Summary.Text, SummaryBefore: s.Summary.Before, CreatedAt: s.CreatedAt.UTC(), UpdatedAt: s.UpdatedAt.UTC()}
+	if h := s.Handoff; h != nil {
+		out.State, out.Handoff = answersHuman, &handoffJSON{At: h.At.UTC(), By: h.By, Reason: h.Reason, TurnID: h.Turn, LastAnswerAt: stamp(h.LastAt), ResumeAfterMinutes: int64(h.Resume / time.Minute)}
+	}
+	return out
 }
 
 func same[T any](v T) T { return v }
@@ -35,11 +59,49 @@ func listSessions(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	items, next, err := c.Sessions.Sessions(c, c.org.ID, p.after, p.limit)
+	read := c.Sessions.Sessions
+	switch c.req.Query.Get("state") {
+	case "":
+	case answersHuman:
+		read = c.Handoffs.List
+	default:
+		return nil, malformed("state", "state is human, or left out for all sessions")
+	}
+	items, next, err := read(c, c.org.ID, p.after, p.limit)
 	if err != nil {
 		return nil, err
 	}
 	return answer(items, next, sessionOut), nil
+}
+
+type takeSession struct {
+	Reason string `json:"reason"`
+}
+
+func takeOver(c *call, b takeSession) (any, error) {
+	s, err := c.Handoffs.Take(c, c.op, c.org.ID, c.params["id"], b.Reason)
+	return sessionOut(s), err
+}
+
+func giveBack(c *call) (any, error) {
+	s, err := c.Handoffs.Resume(c, c.op, c.org.ID, c.params["id"])
+	return sessionOut(s), err
+}
+
+type newMessage struct {
+	Text           string `json:"text" api:"required"`
+	IdempotencyKey string `json:"idempotency_key"`
+}
+
+// queuedJSON: the turn is there once the message's turn has come.
+type queuedJSON struct {
+	SessionID string `json:"session_id"`
+	TurnID    string `json:"turn_id"`
+}
+
+func say(c *call, b newMessage) (any, error) {
+	turn, err := c.Handoffs.Say(c, c.op, c.org.ID, c.params["id"], b.Text, b.IdempotencyKey)
+	return queuedJSON{SessionID: c.params["id"], TurnID: turn}, err
 }
 
 func getSession(c *call) (any, error) {

@@ -43,9 +43,24 @@ type Agent struct {
 	// HistoryTokens is how much of a conversation a model is shown, 0 for what fits
 	// its window; see package history.
 	HistoryTokens int64
-	CreatedAt     time.Time
-	Version       int64
+	// Handoff says whether the agent may give a conversation to a person.
+	Handoff   Handoff
+	CreatedAt time.Time
+	Version   int64
 }
+
+// Handoff is how an agent gives conversations to people; see package handoff.
+type Handoff struct {
+	Enabled bool
+	// Note is what people are told then, empty for the default.
+	Note string
+	// ResumeAfter is after how long without a person's answer the agent goes on, in
+	// whole minutes; 0 = never by itself. It also counts for sessions that a person took.
+	ResumeAfter time.Duration
+}
+
+// HandoffTool is the name of the tool that hands over.
+const HandoffTool = "handoff"
 
 // Persona finds a persona by id.
 func (a Agent) Persona(id string) (Persona, bool) {
@@ -92,6 +107,8 @@ const (
 	maxTools        = 32
 	minHistory      = 500
 	maxHistory      = 200_000
+	maxNote         = 1000
+	maxResume       = 30 * 24 * time.Hour
 )
 
 // Patch changes an agent; nil means unchanged.
@@ -105,6 +122,8 @@ type Patch struct {
 	Voice        *string
 	// HistoryTokens of 0 goes back to the default.
 	HistoryTokens *int64
+	// Handoff is replaced whole.
+	Handoff *Handoff
 }
 
 // Create makes an agent. Errors: invalid_request, conflict, unavailable.
@@ -171,6 +190,7 @@ func (p Patch) apply(a Agent) (Agent, error) {
 	set(&a.Tools, p.Tools)
 	set(&a.Voice, p.Voice)
 	set(&a.HistoryTokens, p.HistoryTokens)
+	set(&a.Handoff, p.Handoff)
 	return a, a.check()
 }
 
@@ -213,6 +233,9 @@ func (a Agent) check() error {
 	case a.HistoryTokens != 0 && (a.HistoryTokens < minHistory || a.HistoryTokens > maxHistory):
 		return invalid("history_tokens", "history_tokens is 500 to 200000, or 0 for what fits the model")
 	}
+	if err := a.Handoff.check(a.Tools); err != nil {
+		return err
+	}
 	seen := map[string]bool{}
 	for _, p := range a.Personas {
 		if !table.ValidID(p.ID) || seen[p.ID] {
@@ -226,6 +249,18 @@ func (a Agent) check() error {
 	}
 	if total > maxAllText {
 		return invalid("personas", "instructions of an agent and its personas are at most 200 KiB together")
+	}
+	return nil
+}
+
+func (h Handoff) check(tools []string) error {
+	switch {
+	case !text(h.Note, maxNote) || h.Note != "" && strings.TrimSpace(h.Note) == "" || strings.ContainsFunc(h.Note, func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f }):
+		return invalid("handoff.note", "the note is at most 1000 bytes of text, or empty for the default")
+	case h.ResumeAfter < 0 || h.ResumeAfter > maxResume || h.ResumeAfter%time.Minute != 0:
+		return invalid("handoff.resume_after_minutes", "resume_after_minutes is 1 to 43200, or 0 for never")
+	case h.Enabled && slices.Contains(tools, HandoffTool):
+		return invalid("tools", "an agent that hands over cannot have a tool of its own called handoff")
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package dynamo
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
@@ -23,17 +24,23 @@ func encodeAgent(a agent.Agent) item {
 	for i, p := range a.Personas {
 		personas[i] = mapping(item{"id": str(p.ID), "name": str(p.Name), "ins": str(p.Instructions), "voice": str(p.Voice)})
 	}
-	return item{
+	it := item{
 		"id": str(a.ID), "org": str(a.Org), "name": str(a.Name), "ins": str(a.Instructions), "pers": list(personas...), "model": str(a.Model),
 		"fb": strs(a.Fallback), "tools": strs(a.Tools), "voice": str(a.Voice), "hist": num(a.HistoryTokens), "at": millis(a.CreatedAt), "v": num(a.Version),
 	}
+	if h := a.Handoff; h != (agent.Handoff{}) {
+		it["ho"] = mapping(item{"on": boolean(h.Enabled), "note": str(h.Note), "res": num(int64(h.ResumeAfter / time.Minute))})
+	}
+	return it
 }
 
 func decodeAgent(it item) (agent.Agent, error) {
 	r := read(it)
 	a := agent.Agent{ID: r.str("id"), Org: r.str("org"), Name: r.str("name"), Instructions: r.str("ins"), Model: r.str("model"),
 		Fallback: r.strs("fb"), Tools: r.strs("tools"), Voice: r.str("voice"), HistoryTokens: r.num("hist"), CreatedAt: r.time("at"), Version: r.num("v")}
-	errs := []error{}
+	h := read(r.sub("ho"))
+	a.Handoff = agent.Handoff{Enabled: h.bool("on"), Note: h.str("note"), ResumeAfter: time.Duration(h.num("res")) * time.Minute}
+	errs := []error{h.err}
 	for _, p := range r.maps("pers") {
 		a.Personas = append(a.Personas, agent.Persona{ID: p.str("id"), Name: p.str("name"), Instructions: p.str("ins"), Voice: p.str("voice")})
 		errs = append(errs, p.err)

@@ -52,9 +52,10 @@ func TestAgents(t *testing.T) {
 	want(err, fault.NotFound)
 	next := a
 	next.Name, next.Version = "N2", 2
+	next.Handoff = agent.Handoff{Enabled: true, Note: "one moment", ResumeAfter: 90 * time.Minute}
 	want(s.UpdateAgent(ctx, a, next, row()), "")
 	want(s.UpdateAgent(ctx, a, next, row()), fault.Conflict)
-	if all, err := s.Agents(ctx, "o1"); err != nil || len(all) != 1 || all[0].Name != "N2" {
+	if all, err := s.Agents(ctx, "o1"); err != nil || len(all) != 1 || all[0].Name != "N2" || all[0].Handoff != next.Handoff {
 		t.Fatalf("%+v %v", all, err)
 	}
 	want(s.DeleteAgent(ctx, a, row()), fault.Conflict)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -155,7 +156,8 @@ func decodeSession(it item) (session.Session, error) {
 	r := read(it)
 	x := session.Session{Org: r.str("org"), ID: r.str("id"), Key: r.str("key"), Install: r.str("inst"), AgentID: r.str("agent"), PersonaID: r.str("pers"),
 		Provider: r.str("prov"), Space: r.str("space"), Thread: r.str("th"), CreatedAt: r.time("at"), UpdatedAt: r.time("mod"), Next: r.num("nx"),
-		Pin: session.Pin{Model: r.str("pm"), Connection: r.str("pc")}, Summary: session.Summary{Text: r.str("sum"), Before: r.num("sumn")}, Loop: r.str("lp")}
+		Pin: session.Pin{Model: r.str("pm"), Connection: r.str("pc")}, Summary: session.Summary{Text: r.str("sum"), Before: r.num("sumn")}, Loop: r.str("lp"),
+		Handoff: decodeHandoff(r), Way: r.bin("way")}
 	return x, r.err
 }
 
@@ -204,23 +206,22 @@ func (s Sessions) Open(ctx context.Context, x session.Session, now time.Time) (s
 
 // Sessions implements [session.Reader].
 func (s Sessions) Sessions(ctx context.Context, org, after string, limit int) ([]session.Session, string, error) {
-	const op = "dynamo.Sessions"
-	rows, err := s.db.query(ctx, query{role: table.Sessions, pk: table.OrgSession(org, "").PK, after: after, limit: int32(limit + 1), consistent: true})
+	page, next, err := s.sessionRows(ctx, "dynamo.Sessions", table.OrgSession(org, "").PK, after, limit)
+	if err != nil || len(page) == 0 {
+		return nil, "", err
+	}
+	// The rows above never change. Of those that people answer in as many are read as
+	// can be on the page.
+	handed, _, err := s.Handed(ctx, org, after, len(page))
 	if err != nil {
-		return nil, "", sessionsDown(op, err)
+		return nil, "", err
 	}
-	var out []session.Session
-	for _, row := range rows {
-		if len(out) == limit {
-			return out, out[limit-1].ID, nil
+	for _, h := range handed {
+		if k, ok := slices.BinarySearchFunc(page, h.ID, func(x session.Session, id string) int { return strings.Compare(x.ID, id) }); ok {
+			page[k].Handoff = h.Handoff
 		}
-		x, err := decodeSession(row)
-		if err != nil {
-			return nil, "", storedBadly(op, err)
-		}
-		out = append(out, x)
 	}
-	return out, "", nil
+	return page, next, nil
 }
 
 func encodeMessage(m session.Message) item {

@@ -17,7 +17,7 @@ import (
 )
 
 func TestSessionsContract(t *testing.T) {
-	fx := dynamotest.Open(t, table.Sessions)
+	fx := dynamotest.Open(t, table.Sessions, table.Config, table.Usage)
 	db, err := dynamo.New(fx.Client, fx.Tables)
 	if err != nil {
 		t.Fatal(err)

@@ -189,8 +189,8 @@ func (s Sessions) Append(ctx context.Context, t session.Turn, m session.Message)
 	return err
 }
 
-// Plan implements [session.Turns].
-func (s Sessions) Plan(ctx context.Context, t session.Turn, parts []session.Part, m session.Message, now time.Time) error {
+// planning are the writes of a plan; the first is conditional on the turn.
+func (s Sessions) planning(t session.Turn, parts []session.Part, now time.Time) []types.TransactWriteItem {
 	names, values := fenceCheck(t)
 	names["#plan"], names["#st"], names["#code"], names["#rcpt"], names["#reqs"], names["#cm"], names["#mod"] = "plan", "st", "code", "rcpt", "reqs", "cm", "mod"
 	values[":yes"], values[":st"], values[":code"], values[":reqs"], values[":cm"], values[":mod"] =
@@ -206,6 +206,12 @@ func (s Sessions) Plan(ctx context.Context, t session.Turn, parts []session.Part
 	for _, p := range parts {
 		actions = append(actions, s.db.putNew(table.Sessions, table.Outbox(t.Org, t.ID, p.Part), partItem(p)))
 	}
+	return actions
+}
+
+// Plan implements [session.Turns].
+func (s Sessions) Plan(ctx context.Context, t session.Turn, parts []session.Part, m session.Message, now time.Time) error {
+	actions := s.planning(t, parts, now)
 	message := &m
 	if m.Text == "" {
 		message = nil
@@ -225,8 +231,14 @@ func (s Sessions) commitMessage(ctx context.Context, op string, t session.Turn, 
 			if err != nil {
 				return nil, err
 			}
+			if m.Role == session.Assistant && x.Handoff != nil {
+				return nil, session.ErrTakenOver
+			}
 			m.Seq = x.Next
 			all = append(all, s.nextMessage(x, m), s.db.putNew(table.Sessions, table.Message(t.Org, t.Session, m.Seq), encodeMessage(*m)))
+			if h := answered(x, *m); h != nil {
+				all = append(all, s.handedRow(x, *h))
+			}
 		}
 		_, err := s.db.api.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: all})
 		if err == nil {
@@ -246,6 +258,16 @@ func (s Sessions) commitMessage(ctx context.Context, op string, t session.Turn, 
 	return nil, fault.New(fault.Unavailable, op, "the session is busy, try again")
 }
 
+// answered is who answers in a session once a person has; nil if that is no change.
+func answered(x session.Session, m session.Message) *session.Handoff {
+	if m.Role != session.Human || x.Handoff == nil {
+		return nil
+	}
+	h := *x.Handoff
+	h.LastAt = m.At
+	return &h
+}
+
 // nextMessage takes the next sequence number of a session.
 // With a pin it becomes the session's.
 func (s Sessions) nextMessage(x session.Session, m *session.Message) types.TransactWriteItem {
@@ -257,12 +279,21 @@ func (s Sessions) nextMessage(x session.Session, m *session.Message) types.Trans
 	if m.Loop != "" {
 		loop = m.Loop
 	}
-	return types.TransactWriteItem{Update: &types.Update{
+	up := &types.Update{
 		TableName: s.db.name(table.Sessions), Key: keyItem(table.Session(x.Org, x.ID)),
 		UpdateExpression: aws.String("SET #nx = :next, #mod = :mod, #pm = :pm, #pc = :pc, #lp = :lp"), ConditionExpression: aws.String("#nx = :seen"),
 		ExpressionAttributeNames:  map[string]string{"#nx": "nx", "#mod": "mod", "#pm": "pm", "#pc": "pc", "#lp": "lp"},
 		ExpressionAttributeValues: item{":next": num(x.Next + 1), ":seen": num(x.Next), ":mod": millis(m.At), ":pm": str(pin.Model), ":pc": str(pin.Connection), ":lp": str(loop)},
-	}}
+	}
+	if len(m.Way) > 0 {
+		*up.UpdateExpression += ", #way = :way"
+		up.ExpressionAttributeNames["#way"], up.ExpressionAttributeValues[":way"] = "way", bin(m.Way)
+	}
+	if h := answered(x, *m); h != nil {
+		*up.UpdateExpression += ", #ho = :ho"
+		up.ExpressionAttributeNames["#ho"], up.ExpressionAttributeValues[":ho"] = aHandoff, encodeHandoff(*h)
+	}
+	return types.TransactWriteItem{Update: up}
 }
 
 // Move implements [session.Turns].

@@ -19,6 +19,7 @@ const (
 	TypeExhausted = "latchkey.credits.exhausted"
 	TypeReplenish = "latchkey.credits.not_replenished"
 	TypeSuspended = "latchkey.install.suspended"
+	TypeHandoff   = "latchkey.session.handoff"
 )
 
 // head is what every detail begins with. Stage tells the stages of one account
@@ -185,6 +186,34 @@ func SuspensionEvent(stage string, s Suspension) Event {
 	d := suspensionDetail{head: head{"su_" + digest(s.Install, strconv.FormatInt(s.Version, 10)), stage, s.Org, s.At.UTC()},
 		Install: s.Install, Provider: s.Provider, Reason: s.Reason}
 	return event(TypeSuspended, d.head, d)
+}
+
+// ByPerson is who handed a session over where it was not the agent.
+const ByPerson = "person"
+
+// Handoff is a session that went into the hands of a person.
+type Handoff struct {
+	Org, Install, Session, Agent string
+	// Reason is bounded where it entered; By is "agent" or [ByPerson].
+	Reason, By string
+	At         time.Time
+	Once       string // tells the handoffs of a session apart
+}
+
+type handoffDetail struct {
+	head
+	Install string `json:"install_id"`
+	Session string `json:"session_id"`
+	Agent   string `json:"agent_id"`
+	By      string `json:"by"`
+	Reason  string `json:"reason"`
+}
+
+// HandoffEvent tells that a person is to answer in a session. It holds nothing of the
+// conversation but the reason.
+func HandoffEvent(stage string, h Handoff) Event {
+	d := handoffDetail{head: head{"ho_" + digest(h.Org, h.Session, h.Once), stage, h.Org, h.At.UTC()}, Install: h.Install, Session: h.Session, Agent: h.Agent, By: h.By, Reason: h.Reason}
+	return event(TypeHandoff, d.head, d)
 }
 
 // event encodes a detail. The types above cannot fail to encode. One above

@@ -21,6 +21,8 @@ const (
 	// JobApproval goes on with a conversation after the decision about a call; its
 	// envelope says where, its text what was decided.
 	JobApproval JobKind = "approval"
+	// JobHuman posts what a person wrote in the agent's place, which is its text.
+	JobHuman JobKind = "human"
 )
 
 // jobVersion is the format of queued jobs; another one is refused.
@@ -59,6 +61,12 @@ func (j Job) Key() Key {
 		Provider: string(e.Provider), Tenant: j.Tenant, Space: e.Space, Thread: e.Thread}
 }
 
+// Continuing is the job without what it was about: how to go on in its conversation.
+func (j Job) Continuing() Job {
+	j.Approval, j.Envelope.Text, j.Envelope.Media = "", "", nil
+	return j
+}
+
 // Encode writes the job; [ErrJob] if it is larger than [MaxJob].
 func (j Job) Encode() ([]byte, error) {
 	j.Version = jobVersion
@@ -82,7 +90,7 @@ func DecodeJob(b []byte) (Job, error) {
 	}
 	ok := j.Version == jobVersion && table.ValidID(j.Org) && table.ValidID(j.Install) && j.EventID != ""
 	switch j.Kind {
-	case JobMessage, JobApproval:
+	case JobMessage, JobApproval, JobHuman:
 		ok = ok && (j.Kind == JobApproval) == (j.Approval != "") && (j.Approval == "" || table.ValidID(j.Approval)) && table.ValidID(j.AgentID) && j.Envelope.Space != "" && !j.Envelope.Empty()
 	case JobRevoked:
 	default:

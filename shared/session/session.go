@@ -97,6 +97,39 @@ type Session struct {
 	Summary Summary
 	// Loop is what the guard against loops keeps, see session/loop.
 	Loop string
+	// Handoff says that a person answers; nil while the agent does. Every change of it
+	// takes a sequence number, so whoever stores a message on the next one has seen it.
+	Handoff *Handoff
+	// Way is the job of the last message, without what it said: how to answer where
+	// nobody is answered. Nil in sessions whose messages are all from before it was kept.
+	Way []byte
+}
+
+// Handoff is a conversation in the hands of a person.
+type Handoff struct {
+	At time.Time
+	// By is [ByAgent], or the actor of the key that took the conversation over.
+	By     string
+	Reason string
+	// Turn is the one that handed over, empty where a person took it.
+	Turn string
+	// LastAt is when a person answered last, zero before the first time.
+	LastAt time.Time
+	// Resume is after how long without a person's answer the agent goes on; 0 = never
+	// by itself.
+	Resume time.Duration
+}
+
+// ByAgent is who handed over where the model did.
+const ByAgent = "agent"
+
+// Over reports whether the agent goes on by itself.
+func (h *Handoff) Over(now time.Time) bool {
+	last := h.At
+	if h.LastAt.After(last) {
+		last = h.LastAt
+	}
+	return h.Resume > 0 && !now.Before(last.Add(h.Resume))
 }
 
 // Summary is what was written down of the messages with a sequence number below
@@ -122,6 +155,8 @@ const (
 	Assistant Role = "assistant"
 	// Notice is what happened beside the talk, such as the decision about a call.
 	Notice Role = "notice"
+	// Human is a person who answers in the agent's place.
+	Human Role = "human"
 )
 
 // Message is one message of a session.
@@ -139,13 +174,15 @@ type Message struct {
 	// Loop of a user's message becomes the session's, unless it is empty. It is not
 	// read back.
 	Loop string `json:"-"`
+	// Way of a user's message becomes the session's. It is not read back.
+	Way []byte `json:"-"`
 }
 
 // Reader reads conversations for people.
 type Reader interface {
 	// Session fails with not_found.
 	Session(ctx context.Context, org, id string) (Session, error)
-	// Sessions lists an organisation's sessions by id.
+	// Sessions lists an organisation's sessions by id, with who answers in them.
 	Sessions(ctx context.Context, org, after string, limit int) (page []Session, next string, err error)
 	// Messages lists a session's messages oldest first.
 	Messages(ctx context.Context, org, id, after string, limit int) (page []Message, next string, err error)

@@ -158,7 +158,8 @@ type Turns interface {
 	// Note changes state, code, request ids and the committed mark.
 	Note(ctx context.Context, t Turn, now time.Time) error
 	// Plan stores the answer: receipt, parts and the transcript's message, and
-	// moves the turn to answered, all or nothing.
+	// moves the turn to answered, all or nothing; [ErrTakenOver] if the message is the
+	// agent's and a person answers.
 	Plan(ctx context.Context, t Turn, parts []Part, m Message, now time.Time) error
 	// Move changes a part that still has the state and fence of from. Claiming
 	// a planned part, and ending one that another claim left behind, also need the
@@ -201,6 +202,10 @@ type Rooms interface {
 
 // ErrChanged says that somebody else was faster: read again.
 var ErrChanged = errors.New("session: it was changed meanwhile")
+
+// ErrTakenOver says that a person took the session over: the agent's answer has no
+// place in it any more.
+var ErrTakenOver = errors.New("session: a person answers here")
 
 // ErrFenced says that a later claim of the turn exists: stop, change nothing.
 var ErrFenced = errors.New("session: another claim of the turn exists")

@@ -18,6 +18,20 @@ func Message(org, hash string, seq int64) Key {
 // OrgSession lists the sessions of an organisation.
 func OrgSession(org, hash string) Key { return Key{"SESSIONS#" + org, hash} }
 
+// Handed lists the sessions of an organisation in which a person answers.
+func Handed(org, hash string) Key { return Key{"HANDED#" + org, hash} }
+
+// Said remembers what a person said in an agent's place, by the turn that posts it.
+func Said(org, turn string) Key { return Key{"SAID#" + org, turn} }
+
+// Partitions that console and turn write for people who answer: a session with its
+// messages, the list of those that people answer in, and what they said.
+const (
+	SessionItems = "SESSION#*"
+	HandedRows   = "HANDED#*"
+	SaidRows     = "SAID#*"
+)
+
 // Room is what the guard against loops keeps of a room.
 func Room(org, hash string) Key { return Key{"ROOM#" + org + "#" + hash, "ROOM"} }
 

@@ -95,9 +95,16 @@ func console() Function {
 			{Table: table.Sessions, Actions: []string{"GetItem", "Query"}},
 			// Decisions about calls that wait.
 			{Table: table.Sessions, Actions: []string{"DeleteItem", "PutItem"}, Keys: []string{table.Approvals, table.ApprovalsDue}},
+			// Who answers in a session, what the conversation says of that, and what is said
+			// under which idempotency key.
+			{Table: table.Sessions, Actions: []string{"PutItem", "UpdateItem"}, Keys: []string{table.SessionItems}},
+			{Table: table.Sessions, Actions: []string{"DeleteItem", "PutItem"}, Keys: []string{table.HandedRows}},
+			{Table: table.Sessions, Actions: []string{"PutItem"}, Keys: []string{table.SaidRows}},
 			// BatchGetItem reads open holds, and what clients of an agency drew.
 			{Table: table.Ledger, Actions: []string{"BatchGetItem", "ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}, Index: true},
 			{Table: table.Usage, Actions: []string{"GetItem", "Query"}},
+			// The event that a person took a session over.
+			{Table: table.Usage, Actions: []string{"PutItem"}, Keys: []string{table.KeptEvents}},
 			// Settings of alerts, and rows that are built anew.
 			{Table: table.Usage, Actions: []string{"DeleteItem", "PutItem", "UpdateItem"}, Keys: []string{table.AlertLevels, "SEEN#*", "U#*", "USAGE#*"}},
 		},
@@ -208,9 +215,12 @@ func turn() Function {
 		// Writes to config end an install whose app was removed at the vendor.
 		Tables: append(callTables(),
 			TableAccess{Table: table.Config, Actions: []string{"ConditionCheckItem", "DeleteItem", "PutItem"}},
-			// The event that tells an owner of a suspended install.
+			// The events that tell an owner of a suspended install, and of a session that is
+			// in a person's hands.
 			TableAccess{Table: table.Usage, Actions: []string{"PutItem"}, Keys: []string{table.KeptEvents}},
-			TableAccess{Table: table.Sessions, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}}),
+			TableAccess{Table: table.Sessions, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}},
+			// A session that the agent takes back.
+			TableAccess{Table: table.Sessions, Actions: []string{"DeleteItem"}, Keys: []string{table.HandedRows}}),
 		KMS: []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{
 			taxonomy.AIKey, taxonomy.VoiceKey, taxonomy.ChannelSend, taxonomy.Tool}}},
 		Environment: Environment{Tables: true, Vault: true, TurnQueue: true, Providers: true, Channels: true},

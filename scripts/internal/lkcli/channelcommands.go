@@ -107,10 +107,18 @@ func bindingCommands() []command {
 
 func sessionCommands() []command {
 	const base, one = orgPath + "/sessions", orgPath + "/sessions/{id}"
+	of := id("of the session")
 	return []command{
 		{name: "session list", about: "the conversations", method: http.MethodGet, path: base, list: true, paged: true,
-			columns: []string{"id", "install_id", "agent_id", "persona_id", "provider", "channel", "thread", "updated_at"}},
-		{name: "session get", about: "a conversation", method: http.MethodGet, path: one, args: id("of the session")},
+			flags: []option{inQuery("state", "human: only those in which a person answers")}, examples: []string{"lk session list --state human"},
+			columns: []string{"id", "state", "install_id", "agent_id", "persona_id", "provider", "channel", "thread", "handoff.reason", "updated_at"}},
+		{name: "session get", aliases: []string{"session show"}, about: "a conversation, and who answers in it", method: http.MethodGet, path: one, args: of},
+		{name: "session handoff", about: "take a conversation over from its agent, which answers no more until it is given back", method: http.MethodPost, path: one + "/handoff", args: of,
+			flags: []option{opt(text, "reason", "why, for the audit log and the event")}},
+		{name: "session say", about: "answer in the agent's place; `lk session turn` shows what became of it", method: http.MethodPost, path: one + "/messages", args: of,
+			examples: []string{"lk session say s1a2b3 --text @answer.txt --idempotency-key parcel-1"},
+			flags:    []option{opt(document, "text", "the text, or @FILE, or - for standard input").must(), opt(text, "idempotency_key", "a repeat with the same key is the same message")}},
+		{name: "session resume", about: "give a conversation back to its agent, which answers from the next message on", method: http.MethodPost, path: one + "/resume", args: of},
 		{name: "session messages", about: "the messages of a conversation, oldest first", method: http.MethodGet, path: one + "/messages", args: id("of the session"),
 			list: true, paged: true, columns: []string{"seq", "at", "role", "agent_id", "persona_id", "turn_id", "text"}},
 		{name: "session turn", about: "one answer of an agent, with its outgoing parts", method: http.MethodGet, path: orgPath + "/turns/{id}", args: id("of the turn")},

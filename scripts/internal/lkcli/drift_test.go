@@ -273,7 +273,7 @@ func TestMoneyIsShownAsMoney(t *testing.T) {
 		"context_tokens", "count", "done", "failed_count", "failures", "fee_bps", "fee_free", "fee_free_used", "finished", "free_requests_per_month", "free_requests_used", "first_seq", "http_status", "images", "input_image_tokens", "input_audio_tokens", "input_tokens", "last_seq", "late", "latency_ms", "max_bytes", "max_output_tokens", "mended", "min_bytes", "min_units", "model_count", "n", "output_audio_tokens", "output_image_tokens", "output_tokens",
 		"overlap_seconds", "part", "pass", "priority", "rate", "rate_pico", "reasoning_tokens", "renewed", "repaired_count", "requests", "requests_per_minute", "retried", "retry_after", "row_count", "seq", "settings_version", "sharing_version",
 		"skipped", "status", "surcharge_bps", "tier_from", "to_seq", "tokens_per_minute", "tries", "unchained", "v", "version", "voice_count", "weight"}
-	counts = append(counts, "history_tokens", "summary_before", "duration_ms", "timeout_seconds", "approval_hours", "tool_version")
+	counts = append(counts, "history_tokens", "summary_before", "duration_ms", "timeout_seconds", "approval_hours", "tool_version", "resume_after_minutes")
 	for name, s := range a.doc["components"].(object)["schemas"].(object) {
 		props, _ := s.(object)["properties"].(object)
 		for field, p := range props {

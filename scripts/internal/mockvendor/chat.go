@@ -161,9 +161,18 @@ func usage(in, out int) map[string]any {
 // toolArguments answer every tool, and every request for structured output.
 const toolArguments = `{"value":"42"}`
 
+// handoffArguments answer handoffTool, which gives a conversation to a person.
+const (
+	handoffTool      = "handoff"
+	handoffArguments = `{"reason":"Asked for a person."}`
+)
+
 func toolCall(q *chatRequest, index int) map[string]any {
-	return map[string]any{"index": index, "id": "call_sim_1", "type": "function",
-		"function": map[string]any{"name": q.Tools[0].Function.Name, "arguments": toolArguments}}
+	name, arguments := q.Tools[0].Function.Name, toolArguments
+	if name == handoffTool {
+		arguments = handoffArguments
+	}
+	return map[string]any{"index": index, "id": "call_sim_1", "type": "function", "function": map[string]any{"name": name, "arguments": arguments}}
 }
 
 // pieces cuts text into n parts, or at spaces when n is 0.

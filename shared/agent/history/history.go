@@ -151,6 +151,8 @@ func speaker(r session.Role) string {
 		return "Assistant"
 	case session.Notice:
 		return "Notice"
+	case session.Human:
+		return "Colleague"
 	}
 	return "Person"
 }

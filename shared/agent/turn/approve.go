@@ -126,11 +126,10 @@ func (x *run) suspend(ctx context.Context, w *waits) *end {
 	now := x.d.Now().UTC().Truncate(time.Millisecond)
 	a := approval.Approval{Org: x.job.Org, ID: approval.NewID(x.turn.ID, x.turn.CreatedAt, w.n), State: approval.Pending, Tool: w.tool.Name, Version: w.tool.Version, Arguments: w.call.Args,
 		Session: x.turn.Session, Agent: x.job.AgentID, Persona: x.job.PersonaID, Asker: x.job.Envelope.Actor, Integrity: x.job.Envelope.Integrity, Turns: []string{x.turn.ID}, Call: w.n,
-		AskedAt: now, ExpiresAt: now.Add(w.tool.Approval), Continuing: x.job}
+		AskedAt: now, ExpiresAt: now.Add(w.tool.Approval), Continuing: x.job.Continuing()}
 	if x.approval != nil {
 		a.Turns = append(slices.Clip(x.approval.Turns), x.turn.ID)
 	}
-	a.Continuing.Envelope.Text, a.Continuing.Envelope.Media, a.Continuing.Approval = "", nil, ""
 	op := audit.Op{Actor: "function:turn", ID: x.turn.ID + "-ap" + strconv.Itoa(w.n), At: now}
 	if err := x.d.Approvals.Ask(ctx, a, op.Row(a.Org, "approval.ask", a.ID, "label", a.Tool, "agent_id", a.Agent)); err != nil {
 		return again(err)

@@ -80,10 +80,8 @@ func (x *run) ask(ctx context.Context, a agent.Agent, conversation session.Sessi
 	if q.Messages, err = x.history(ctx, a, conversation); err != nil {
 		return Answer{}, err
 	}
-	if len(a.Tools) > 0 {
-		if q.Tools, err = x.d.Tools.Offered(ctx, x.job.Org, a.Tools); err != nil {
-			return Answer{}, err
-		}
+	if q.Tools, err = x.offered(ctx, a); err != nil {
+		return Answer{}, err
 	}
 	return x.converse(ctx, q)
 }
@@ -118,7 +116,7 @@ func (x *run) history(ctx context.Context, a agent.Agent, conversation session.S
 		out = append(out, Message{session.User, note})
 	}
 	for _, m := range history.Newest(past, left) {
-		out = append(out, Message{m.Role, m.Text})
+		out = append(out, shownTo(m))
 	}
 	return append(out, Message{session.User, text}), nil
 }

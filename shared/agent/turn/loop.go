@@ -156,6 +156,12 @@ func (x *run) callTool(ctx context.Context, offered []tool.Tool, c model.ToolCal
 	switch {
 	case n >= maxCalls:
 		return tool.Result{Status: tool.TooMany, Text: "The tool was not called: too many calls for one answer."}, nil, nil
+	case isHandoff(offered, c):
+		h, bad := handsOver(c)
+		if h != nil {
+			return tool.Result{}, nil, h
+		}
+		return bad, nil, nil
 	case k < 0:
 		return tool.Result{Status: tool.Unknown, Text: "There is no such tool."}, nil, nil
 	case !offered[k].Allows(x.job.Envelope.Integrity):

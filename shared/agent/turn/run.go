@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/latchkey/latchkey/shared/agent"
 	"github.com/latchkey/latchkey/shared/agent/approval"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/channel"
@@ -26,6 +27,8 @@ type run struct {
 	entry channel.Entry
 	// install is as the last guard read it.
 	install install.Install
+	// agent is as this run read it.
+	agent agent.Agent
 	// voice is what an answer is to be spoken with, mute that this run does not.
 	voice string
 	mute  bool
@@ -99,7 +102,7 @@ func (x *run) steps(ctx context.Context) *end {
 		if stop := x.decided(ctx); stop != nil {
 			return stop
 		}
-		if stop := x.answer(ctx); stop != nil {
+		if stop := x.make(ctx); stop != nil {
 			return stop
 		}
 	}
@@ -176,14 +179,10 @@ func (x *run) check(ctx context.Context) (i install.Install, entry channel.Entry
 	return i, entry, nil
 }
 
-// answer asks the model and stores what it said.
-func (x *run) answer(ctx context.Context) *end {
-	a, err := x.d.Agents.Agent(ctx, x.job.Org, x.job.AgentID)
-	if fault.CodeOf(err) == fault.NotFound {
-		return &end{code: AgentMissing}
-	}
-	if err != nil {
-		return again(err)
+// make stores what is to be posted: a person's words or the agent's.
+func (x *run) make(ctx context.Context) *end {
+	if x.job.Kind == session.JobHuman {
+		return x.say(ctx)
 	}
 	j, now := x.job, x.d.Now()
 	conversation, err := x.d.Transcript.Open(ctx, session.Session{Org: j.Org, ID: x.turn.Session, Key: j.Key().String(), Install: j.Install, AgentID: j.AgentID,
@@ -191,6 +190,23 @@ func (x *run) answer(ctx context.Context) *end {
 	if err != nil {
 		return again(err)
 	}
+	conversation, agents, stop := x.person(ctx, conversation)
+	if stop != nil || !agents {
+		return stop
+	}
+	a, err := x.d.Agents.Agent(ctx, x.job.Org, x.job.AgentID)
+	if fault.CodeOf(err) == fault.NotFound {
+		return &end{code: AgentMissing}
+	}
+	if err != nil {
+		return again(err)
+	}
+	x.agent = a
+	return x.answer(ctx, a, conversation)
+}
+
+// answer asks the model and stores what it said.
+func (x *run) answer(ctx context.Context, a agent.Agent, conversation session.Session) *end {
 	counted, stop := x.bots(ctx, conversation)
 	if stop != nil {
 		return stop
@@ -202,7 +218,7 @@ func (x *run) answer(ctx context.Context) *end {
 		return x.quietly(ctx, conversation, counted)
 	}
 	x.voice = x.voiceOf(a)
-	heard := x.message(x.speaks(), x.said(), x.d.Now())
+	heard := x.incoming(x.said())
 	heard.Loop = counted
 	if err := x.d.Transcript.Append(ctx, x.turn, heard); err != nil {
 		return again(err)
@@ -235,9 +251,12 @@ func (x *run) refused(ctx context.Context, err error) *end {
 		x.turn.RequestIDs = merge(x.turn.RequestIDs, []string{f.RequestID})
 	}
 	var w *waits
+	var h *hands
 	switch {
 	case errors.As(err, &w):
 		return x.suspend(ctx, w)
+	case errors.As(err, &h):
+		return x.handOver(ctx, h)
 	case errors.Is(err, session.ErrFenced), f.Retryable(), f.Code == fault.Internal:
 		return again(err)
 	case f.Code == fault.InsufficientCredits:
@@ -264,14 +283,7 @@ func (x *run) refused(ctx context.Context, err error) *end {
 func (x *run) plan(ctx context.Context, text string, role session.Role, pin session.Pin) *end {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer cancel()
-	var parts []session.Part
-	for i, p := range x.entry.Adapter.Split(text) {
-		if i == maxParts {
-			break
-		}
-		parts = append(parts, session.Part{Part: i + 1, State: session.Planned, Text: p.Text, Format: p.Format, Spoken: p.Plain})
-	}
-	x.redirect(parts)
+	parts := x.split(text)
 	m := session.Message{}
 	if role != "" {
 		x.aloud(parts)
@@ -280,13 +292,31 @@ func (x *run) plan(ctx context.Context, text string, role session.Role, pin sess
 	}
 	x.turn.Code = "" // of an earlier try
 	if err := x.d.Turns.Plan(ctx, x.turn, parts, m, x.d.Now()); err != nil {
-		return again(err)
+		return x.unplanned(ctx, err)
 	}
+	x.planned(ctx, parts)
+	return nil
+}
+
+// split makes parts to send of a text.
+func (x *run) split(text string) []session.Part {
+	var parts []session.Part
+	for i, p := range x.entry.Adapter.Split(text) {
+		if i == maxParts {
+			break
+		}
+		parts = append(parts, session.Part{Part: i + 1, State: session.Planned, Text: p.Text, Format: p.Format, Spoken: p.Plain})
+	}
+	x.redirect(parts)
+	return parts
+}
+
+// planned takes parts as they were stored.
+func (x *run) planned(ctx context.Context, parts []session.Part) {
 	x.turn.Planned, x.turn.State, x.parts = true, session.TurnAnswered, parts
 	if len(parts) > 0 && parts[0].State == session.Unknown {
 		x.record(ctx, ReplyUnknown, interrupted)
 	}
-	return nil
 }
 
 // again is a failure that may pass.

@@ -26,6 +26,12 @@
 // approve ends the turn with a message that says so; the decision is an event of its
 // own, whose turn goes on with the stored rounds and makes the call, or not.
 //
+// Where the agent may hand over to a person its model has a tool for that: the turn
+// ends with a message that says so, stored in one write with who answers from then on,
+// its audit row and its event. While a person answers, the turn of a message stores it
+// and nothing more; what the person says is a job of its own, posted over the same
+// outbox. An answer that was being made when somebody took over is paid and not posted.
+//
 // Where the install wants it, one message shows the answer while the model writes it
 // and then is its first part: that it may be there is stored before it is posted, its
 // id behind it, so whoever continues the turn edits it and posts no second one.
@@ -213,6 +219,10 @@ const (
 	IntegrityRefused Code = "tool.integrity_refused"
 	// ApprovalAsked has the tool's name as detail.
 	ApprovalAsked Code = "tool.approval_asked"
+	// Handed: the model gave the conversation to a person; Resumed: none answered for
+	// long enough.
+	Handed  Code = "turn.handed_over"
+	Resumed Code = "turn.resumed"
 )
 
 // Pages reports whether somebody has to look at it at once: something made a job
@@ -248,6 +258,7 @@ type Deps struct {
 	Speech     Speech
 	Tools      Tools
 	Approvals  Approvals
+	People     People
 	Secrets    Secrets
 	// Tokens is needed where an entry of Catalog has an exchange.
 	Tokens  Tokens
@@ -260,7 +271,9 @@ type Deps struct {
 	BaseURL  func(taxonomy.Channel) string
 	DataURL  func(taxonomy.Channel) string
 	Recorder Recorder
-	Now      func() time.Time
+	// Stage is told with the events of handoffs.
+	Stage string
+	Now   func() time.Time
 	// Wait returns after d, or with false as soon as ctx ends.
 	Wait func(ctx context.Context, d time.Duration) bool
 }

@@ -11,7 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/agent/handoff"
+	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/fault"
+	events "github.com/latchkey/latchkey/shared/outbox"
 	"github.com/latchkey/latchkey/shared/session"
 )
 
@@ -25,6 +28,11 @@ type Memory struct {
 	turns      map[string]*turn
 	aliases    map[string]session.Alias
 	rooms      map[string]string
+	said       map[string]handoff.Said
+	// Rows takes the audit rows of changes of who answers, nil for nobody; Events are
+	// what they told.
+	Rows   audit.Store
+	Events []events.Event
 	// Fail, if set, is asked before every call with the method's name.
 	Fail func(method string) error
 }
@@ -167,6 +175,14 @@ func (m *Memory) add(t session.Turn, msg session.Message) {
 	}
 	if msg.Pin != (session.Pin{}) {
 		s.Pin, msg.Pin = msg.Pin, session.Pin{}
+	}
+	if len(msg.Way) > 0 {
+		s.Way, msg.Way = msg.Way, nil
+	}
+	if msg.Role == session.Human && s.Handoff != nil {
+		h := *s.Handoff
+		h.LastAt = msg.At
+		s.Handoff = &h
 	}
 	m.sessions[k] = s
 	m.messages[k] = append(m.messages[k], msg)
@@ -336,12 +352,19 @@ func (m *Memory) Plan(ctx context.Context, t session.Turn, parts []session.Part,
 	if stored == nil || stored.Fence != t.Fence || stored.Planned {
 		return session.ErrFenced
 	}
-	stored.Planned, stored.State, stored.Code, stored.Receipt, stored.RequestIDs, stored.Committed, stored.UpdatedAt, stored.Notice = true, session.TurnAnswered, t.Code, t.Receipt, t.RequestIDs, t.Committed, now, t.Notice
-	stored.parts = slices.Clone(parts)
+	if msg.Role == session.Assistant && msg.Text != "" && m.sessions[t.Org+"#"+t.Session].Handoff != nil {
+		return session.ErrTakenOver
+	}
+	stored.plan(t, parts, now)
 	if msg.Text != "" {
 		m.add(t, msg)
 	}
 	return nil
+}
+
+func (t *turn) plan(by session.Turn, parts []session.Part, now time.Time) {
+	t.Planned, t.State, t.Code, t.Receipt, t.RequestIDs, t.Committed, t.UpdatedAt, t.Notice = true, session.TurnAnswered, by.Code, by.Receipt, by.RequestIDs, by.Committed, now, by.Notice
+	t.parts = slices.Clone(parts)
 }
 
 // Move implements [session.Turns].

@@ -20,6 +20,7 @@ type Store struct {
 	session.Reader
 	session.Aliases
 	session.Rooms
+	People
 }
 
 // All makes a Store of one implementation.
@@ -30,8 +31,9 @@ func All[T interface {
 	session.Reader
 	session.Aliases
 	session.Rooms
+	People
 }](s T) Store {
-	return Store{s, s, s, s, s, s}
+	return Store{s, s, s, s, s, s, s}
 }
 
 func start() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC) }
@@ -52,6 +54,7 @@ func Run(t *testing.T, s Store) {
 	t.Run("aliases", func(t *testing.T) { aliasRows(t, s) })
 	t.Run("rooms", func(t *testing.T) { rooms(t, s) })
 	t.Run("people", func(t *testing.T) { people(t, s) })
+	t.Run("handoffs", func(t *testing.T) { handoffs(t, s) })
 }
 
 func dedupe(t *testing.T, s Store) {

@@ -324,8 +324,8 @@ func mediaMutants() []mutant {
 	const media = "shared/channels/internal/vendorapi/media.go"
 	turn := []string{"turn"}
 	return []mutant{
-		build(48, "files are fetched from anywhere", media, turn, "\tresp, err := egress.Do(c.Media, req)\n\tif err != nil {\n\t\treturn channel.File{}, unfetched(err)\n",
-			"\tresp, err := http.DefaultClient.Do(req)\n\tif err != nil {\n\t\treturn channel.File{}, unfetched(err)\n").saying("transcribed 1 times"),
+		build(48, "files are fetched from anywhere", media, turn, "\tresp, err := egress.Do(client, req)\n\tif err != nil {\n\t\treturn nil, unfetched(err)\n",
+			"\tresp, err := http.DefaultClient.Do(req)\n\tif err != nil {\n\t\treturn nil, unfetched(err)\n").saying("transcribed 1 times"),
 		build(49, "a page is a recording", media, turn, "\tif !ok {\n\t\treturn channel.File{}, failed(channel.NotMedia)\n\t}\n",
 			"\tif !ok {\n\t\tkind, first, n = \"audio/ogg\", append([]byte(\"OggS\"), first[:n]...), n+4\n\t}\n").saying("charged: ").of(func(c column) bool { return !c.digests }),
 	}

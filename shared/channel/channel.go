@@ -277,6 +277,10 @@ type Entry struct {
 	// Told reads settings out of secrets that hold them; nil: there are none. A
 	// stated setting that differs is refused.
 	Told func(secrets map[string]secret.Text) webhook.Config
+	// Stands gives, of secrets that are stored, those that stand in for others which
+	// are not given, by the names of the others; nil: none do. A rotated one is
+	// rotated there, too.
+	Stands func(c webhook.Config, given map[string]secret.Text) map[string]secret.Text
 	// ManyIDs: the vendor shows people under several ids, of which it prefers one;
 	// the space of a direct conversation is such an id.
 	ManyIDs bool

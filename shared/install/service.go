@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -121,7 +122,7 @@ func (s *Service) create(ctx context.Context, op audit.Op, i Install, entry chan
 	if err != nil {
 		return Install{}, err
 	}
-	if i, err = s.store(ctx, op, i, entry, n.Secrets); err != nil {
+	if i, err = s.store(ctx, op, i, entry, stood(i, entry, n.Secrets)); err != nil {
 		return Install{}, err
 	}
 	i.State = readiness(i, entry)
@@ -142,12 +143,7 @@ func told(e channel.Entry, stated webhook.Config, secrets map[string][]secret.Te
 	if e.Told == nil {
 		return stated, nil
 	}
-	one := map[string]secret.Text{}
-	for name, vs := range secrets {
-		if len(vs) == 1 {
-			one[name] = vs[0]
-		}
-	}
+	one := single(secrets)
 	out := webhook.Config{}
 	for name, vs := range stated {
 		out[name] = vs
@@ -159,6 +155,32 @@ func told(e channel.Entry, stated webhook.Config, secrets map[string][]secret.Te
 		out[name] = vs
 	}
 	return out, nil
+}
+
+// single are the secrets of which one value is given.
+func single(secrets map[string][]secret.Text) map[string]secret.Text {
+	one := map[string]secret.Text{}
+	for name, vs := range secrets {
+		if len(vs) == 1 {
+			one[name] = vs[0]
+		}
+	}
+	return one
+}
+
+// stood adds the secrets that others stand in for. What is given or stored is left.
+func stood(i Install, e channel.Entry, secrets map[string][]secret.Text) map[string][]secret.Text {
+	if e.Stands == nil {
+		return secrets
+	}
+	out := map[string][]secret.Text{}
+	for name, v := range e.Stands(i.Config, single(secrets)) {
+		if !i.has(name) {
+			out[name] = []secret.Text{v}
+		}
+	}
+	maps.Copy(out, secrets)
+	return out
 }
 
 // discard revokes secrets that no install names; what fails stays sealed.

@@ -91,7 +91,7 @@ func (s *Service) Update(ctx context.Context, op audit.Op, orgID, id string, p P
 		if err != nil {
 			return i, err
 		}
-		if next, err = s.store(ctx, op, next, e, p.Secrets); err != nil {
+		if next, err = s.store(ctx, op, next, e, stood(next, e, p.Secrets)); err != nil {
 			return i, err
 		}
 		ready := readiness(next, e)
@@ -220,6 +220,9 @@ func (s *Service) Rotate(ctx context.Context, op audit.Op, orgID, id, name strin
 	if _, err := told(e, i.Config, map[string][]secret.Text{name: {value}}); err != nil {
 		return Install{}, fault.As(err).WithParam("value")
 	}
+	if i, err = s.rotateStood(ctx, op, i, e, map[string]secret.Text{name: value}, retireAt); err != nil {
+		return Install{}, err
+	}
 	overlap := f.Spec().Overlap
 	if !retireAt.IsZero() {
 		overlap = max(retireAt.Sub(op.At), 0)
@@ -250,6 +253,24 @@ func (s *Service) Rotate(ctx context.Context, op audit.Op, orgID, id, name strin
 	next.Version++
 	next.UpdatedAt = op.At.UTC().Truncate(time.Millisecond)
 	return next, s.Store.UpdateInstall(ctx, i, next, row("rotate"))
+}
+
+// rotateStood replaces the secrets that a rotated one stands in for. They come first:
+// where one cannot be replaced, nothing is.
+func (s *Service) rotateStood(ctx context.Context, op audit.Op, i Install, e channel.Entry, given map[string]secret.Text, retireAt time.Time) (Install, error) {
+	if e.Stands == nil {
+		return i, nil
+	}
+	for name, v := range e.Stands(i.Config, given) {
+		if !i.has(name) {
+			continue
+		}
+		var err error
+		if i, err = s.Rotate(ctx, op.Part("stands", name), i.Org, i.ID, name, v, retireAt); err != nil {
+			return i, err
+		}
+	}
+	return i, nil
 }
 
 // RotateFinish ends the overlap of a secret now.

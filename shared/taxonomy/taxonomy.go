@@ -84,6 +84,7 @@ const (
 	LINE       Channel = "line"
 	Slack      Channel = "slack"
 	Telegram   Channel = "telegram"
+	Twilio     Channel = "twilio"
 	WhatsApp   Channel = "whatsapp"
 )
 

@@ -7,6 +7,7 @@ import (
 	"github.com/latchkey/latchkey/shared/channels/line"
 	"github.com/latchkey/latchkey/shared/channels/slack"
 	"github.com/latchkey/latchkey/shared/channels/telegram"
+	"github.com/latchkey/latchkey/shared/channels/twilio"
 	"github.com/latchkey/latchkey/shared/channels/whatsapp"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -18,6 +19,7 @@ func Entries() []channel.Entry {
 		line.Entry(),
 		slack.Entry(),
 		telegram.Entry(),
+		twilio.Entry(),
 		whatsapp.Entry(),
 	}
 }

@@ -50,19 +50,54 @@ const sniffBytes = 64
 // redirect is not followed. What the bytes are decides, and must agree with what
 // the answer declares: a page that asks for a login comes with status 200.
 func Download(ctx context.Context, c channel.Call, address string, limit int64, put Token) (channel.File, *channel.MediaFailure) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
-	if err != nil || req.URL.Host == "" {
+	resp, f := get(ctx, c.Media, address, func(r *http.Request) bool { return authorize(r, c.Token, put) })
+	if f != nil {
+		return channel.File{}, f
+	}
+	return received(resp, limit)
+}
+
+// DownloadBehind is Download of a file that the vendor's API, at c.BaseURL + path,
+// hands out itself or by one redirect to another host of the vendor's. The token goes
+// to the API alone.
+func DownloadBehind(ctx context.Context, c channel.Call, path string, limit int64, put Token) (channel.File, *channel.MediaFailure) {
+	resp, f := get(ctx, c.HTTP, c.BaseURL+path, func(r *http.Request) bool { return authorize(r, c.Token, put) })
+	if f != nil {
+		return channel.File{}, f
+	}
+	to, err := resp.Location()
+	if resp.StatusCode < 300 || resp.StatusCode >= 400 || err == nil && strings.EqualFold(to.Host, resp.Request.URL.Host) {
+		return received(resp, limit)
+	}
+	_ = resp.Body.Close()
+	if err != nil {
 		return channel.File{}, failed(channel.MediaRefused)
 	}
-	if !authorize(req, c.Token, put) {
-		return channel.File{}, &channel.MediaFailure{Code: channel.MediaGone, TokenRejected: true}
+	if resp, f = get(ctx, c.Media, to.String(), func(*http.Request) bool { return true }); f != nil {
+		return channel.File{}, f
 	}
-	resp, err := egress.Do(c.Media, req)
+	return received(resp, limit)
+}
+
+func get(ctx context.Context, client *http.Client, address string, put func(*http.Request) bool) (*http.Response, *channel.MediaFailure) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
+	if err != nil || req.URL.Host == "" {
+		return nil, failed(channel.MediaRefused)
+	}
+	if !put(req) {
+		return nil, &channel.MediaFailure{Code: channel.MediaGone, TokenRejected: true}
+	}
+	resp, err := egress.Do(client, req)
 	if err != nil {
-		return channel.File{}, unfetched(err)
+		return nil, unfetched(err)
 	}
+	return resp, nil
+}
+
+// received reads and closes an answer.
+func received(resp *http.Response, limit int64) (channel.File, *channel.MediaFailure) {
 	defer func() { _ = resp.Body.Close() }()
-	if f := fetched(resp, req.URL, limit); f != nil {
+	if f := fetched(resp, resp.Request.URL, limit); f != nil {
 		return channel.File{}, f
 	}
 	return content(resp, limit)

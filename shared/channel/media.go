@@ -35,7 +35,7 @@ type Attachment struct {
 // Bounds of an attachment's description and of how many a message may have.
 const (
 	MaxAttachments = 10
-	maxMediaID     = 512
+	maxMediaID     = 2048 // some are addresses
 	maxMediaMIME   = 128
 	maxMediaName   = 255
 )

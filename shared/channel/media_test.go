@@ -10,7 +10,7 @@ func TestAttach(t *testing.T) {
 	if _, ok := e.Recording(); ok || !e.Empty() {
 		t.Fatal("a recording where there is none")
 	}
-	for _, id := range []string{"", "line\nbreak", "ü", strings.Repeat("x", 513)} {
+	for _, id := range []string{"", "line\nbreak", "ü", strings.Repeat("x", maxMediaID+1)} {
 		if e.Attach(Attachment{ID: id}); len(e.Media) != 0 {
 			t.Errorf("attached %q", id)
 		}

@@ -81,7 +81,9 @@ type Channel string
 // Channels that are implemented.
 const (
 	GoogleChat Channel = "google_chat"
+	Instagram  Channel = "instagram"
 	LINE       Channel = "line"
+	Messenger  Channel = "messenger"
 	Slack      Channel = "slack"
 	Telegram   Channel = "telegram"
 	Twilio     Channel = "twilio"
@@ -91,7 +93,8 @@ const (
 // API names the vendor's interface that a channel is reached by: several
 // channels of one vendor may share it.
 func (c Channel) API() string {
-	if c == WhatsApp {
+	switch c {
+	case Instagram, Messenger, WhatsApp:
 		return "meta"
 	}
 	return string(c)

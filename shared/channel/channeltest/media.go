@@ -24,8 +24,11 @@ const Recording = "OggS\x00\x02 a recording"
 type Media struct {
 	Entry  channel.Entry
 	Config webhook.Config
-	// Attachment is of a file of the vendor.
+	// Attachment is of a file of the vendor. Its ID may be the file's address, in which
+	// %s is the vendor's own.
 	Attachment channel.Attachment
+	// Open says that the address is permission enough: the token is not sent there.
+	Open bool
 	// Describe is the vendor's answer to the question where the file lies, empty where
 	// nobody has to ask; an address in it, where the vendor names one, is the verb's.
 	// Where is the path of the file.
@@ -116,13 +119,16 @@ func (m Media) fetch(t *testing.T) {
 		t.Fatal("the adapter fetches nothing")
 	}
 	v, c := m.serve(t)
-	file, failure := f.Fetch(t.Context(), c, m.Attachment)
+	file, failure := f.Fetch(t.Context(), c, m.at(v.URL))
 	steps := 1
 	if m.Describe != "" {
 		steps = 2
 	}
 	if failure != nil || string(file.Bytes) != Recording || file.MIME != "audio/ogg" || len(v.asked) != steps {
 		t.Fatalf("%q %s %+v after %q", file.Bytes, file.MIME, failure, v.asked)
+	}
+	if sent := v.heads[steps-1].Get("Authorization") != ""; m.Open && sent {
+		t.Error("the token was sent to an open address")
 	}
 	answer := func(kind, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -144,7 +150,7 @@ func (m Media) fetch(t *testing.T) {
 		"too large":         {answer("audio/ogg", Recording+strings.Repeat("x", channel.MaxMedia)), channel.MediaFailure{Code: channel.MediaTooLarge}},
 		"in preparation":    {status(202), channel.MediaFailure{Code: channel.MediaUnavailable, Retry: true}},
 		"not found":         {status(404), channel.MediaFailure{Code: channel.MediaGone}},
-		"token":             {status(401), channel.MediaFailure{Code: channel.MediaGone, TokenRejected: true}},
+		"token":             {status(401), channel.MediaFailure{Code: channel.MediaGone, TokenRejected: !m.Open}},
 		"their fault": {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "9"); w.WriteHeader(503) },
 			channel.MediaFailure{Code: channel.MediaUnavailable, Retry: true, RetryAfter: 9e9}},
 		"redirect away": {func(w http.ResponseWriter, r *http.Request) {
@@ -160,7 +166,7 @@ func (m Media) fetch(t *testing.T) {
 	} {
 		v, c := m.serve(t)
 		v.file = x.file
-		file, failure := f.Fetch(t.Context(), c, m.Attachment)
+		file, failure := f.Fetch(t.Context(), c, m.at(v.URL))
 		if failure == nil || *failure != x.want || file.Bytes != nil {
 			t.Errorf("%s: %+v, want %+v", name, failure, x.want)
 		}
@@ -170,11 +176,35 @@ func (m Media) fetch(t *testing.T) {
 	}
 }
 
+// at is the attachment as the vendor at this address names it.
+func (m Media) at(vendor string) channel.Attachment {
+	a := m.Attachment
+	a.ID = strings.ReplaceAll(a.ID, "%s", vendor)
+	return a
+}
+
+// elsewhere are addresses that no vendor's files have.
+func (m Media) elsewhere() []string {
+	host := m.Entry.MediaHosts[0]
+	return []string{"http://169.254.169.254/x", "https://127.0.0.1/x", "https://example.com/x", "file:///etc/passwd", "https://user:pw@" + host + "/x",
+		"http://" + host + "/x", "https://" + host + ":8443/x", "//x", "", "\x01"}
+}
+
 func (m Media) refused(t *testing.T) {
+	f, _ := m.Entry.Adapter.(fetcher)
+	if m.Attachment.ID != m.at("x").ID {
+		for _, address := range m.elsewhere() {
+			v, c := m.serve(t)
+			a := m.Attachment
+			a.ID = address
+			if _, failure := f.Fetch(t.Context(), c, a); failure == nil || *failure != (channel.MediaFailure{Code: channel.MediaRefused}) || len(v.asked) != 0 {
+				t.Errorf("%q: %+v after %q", address, failure, v.asked)
+			}
+		}
+	}
 	if m.Describe == "" {
 		return
 	}
-	f, _ := m.Entry.Adapter.(fetcher)
 	v, c := m.serve(t)
 	v.describe, v.status = m.Refused, m.Status
 	if _, failure := f.Fetch(t.Context(), c, m.Attachment); failure == nil || failure.Code != channel.MediaGone || failure.Detail != m.Code || len(v.asked) != 1 {
@@ -183,8 +213,7 @@ func (m Media) refused(t *testing.T) {
 	if !m.Named {
 		return
 	}
-	for _, address := range []string{"http://169.254.169.254/x", "https://127.0.0.1/x", "https://example.com/x", "file:///etc/passwd", "https://user:pw@" + m.Entry.MediaHosts[0] + "/x",
-		"http://" + m.Entry.MediaHosts[0] + "/x", "https://" + m.Entry.MediaHosts[0] + ":8443/x", "//x", "", "\x01"} {
+	for _, address := range m.elsewhere() {
 		v, c := m.serve(t)
 		v.describe = strings.ReplaceAll(m.Describe, "%s"+m.Where, strings.ReplaceAll(address, "\x01", "\\u0001"))
 		if _, failure := f.Fetch(t.Context(), c, m.Attachment); failure == nil || *failure != (channel.MediaFailure{Code: channel.MediaRefused}) || len(v.asked) != 1 {
@@ -247,7 +276,7 @@ func Bounded(e channel.Envelope) bool {
 		return false
 	}
 	for _, a := range e.Media {
-		if a.ID == "" || len(a.ID) > 512 || len(a.MIME) > 128 || len(a.Name) > 255 || !utf8.ValidString(a.Name) || strings.ContainsAny(a.ID+a.MIME, "\r\n\x00") ||
+		if a.ID == "" || len(a.ID) > 2048 || len(a.MIME) > 128 || len(a.Name) > 255 || !utf8.ValidString(a.Name) || strings.ContainsAny(a.ID+a.MIME, "\r\n\x00") ||
 			a.Size < 0 || a.Millis < 0 || a.Kind != channel.VoiceNote && a.Kind != channel.AudioFile || a.SHA256 != "" && len(a.SHA256) != 64 {
 			return false
 		}

@@ -4,7 +4,9 @@ package catalog
 import (
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/channels/googlechat"
+	"github.com/latchkey/latchkey/shared/channels/instagram"
 	"github.com/latchkey/latchkey/shared/channels/line"
+	"github.com/latchkey/latchkey/shared/channels/messenger"
 	"github.com/latchkey/latchkey/shared/channels/slack"
 	"github.com/latchkey/latchkey/shared/channels/telegram"
 	"github.com/latchkey/latchkey/shared/channels/twilio"
@@ -16,7 +18,9 @@ import (
 func Entries() []channel.Entry {
 	return []channel.Entry{
 		googlechat.Entry(),
+		instagram.Entry(),
 		line.Entry(),
+		messenger.Entry(),
 		slack.Entry(),
 		telegram.Entry(),
 		twilio.Entry(),

@@ -7,55 +7,38 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/channel"
-	"github.com/latchkey/latchkey/shared/channels/internal/vendorapi"
-	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/channels/internal/meta"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/webhook"
 )
-
-// maxEvents bounds a notification: Meta aggregates up to 1,000 updates
-// (developers.facebook.com/docs/graph-api/webhooks/getting-started, read 2026-11).
-const maxEvents = 1000
-
-// maxID bounds what names a message or a person.
-const maxID = 200
 
 // scopedID is a business-scoped user ID, such as US.13491208655302741918 or
 // US.ENT.11815799212886844830.
 var scopedID = regexp.MustCompile(`^[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}$`)
 
-func bad(what string) error {
-	return fault.New(fault.InvalidRequest, "whatsapp.Parse", "the body is not a WhatsApp notification: "+what)
+func notifications() meta.Notifications {
+	return meta.Notifications{Object: "whatsapp_business_account", Op: "whatsapp.Parse", Title: "WhatsApp"}
 }
+
+func bad(what string) error { return notifications().Bad(what) }
 
 // Parse reads a notification into its messages and the rest, in its order.
 func (Adapter) Parse(in webhook.Input) ([]channel.Inbound, error) {
-	o, err := channel.StrictJSON(in.Body)
-	if err != nil {
-		return nil, bad("not one plain JSON object")
-	}
-	if o.Str("object") != "whatsapp_business_account" || len(o.List("entry")) == 0 {
-		return nil, bad("object or entry")
-	}
-	var out []channel.Inbound
-	for _, e := range o.List("entry") {
-		entry, _ := e.(channel.Object)
-		account := entry.Str("id")
-		if !plain(account) || len(entry.List("changes")) == 0 {
-			return nil, bad("an entry has no id or no changes")
+	return notifications().Read(in.Body, func(account string, entry channel.Object) ([]channel.Inbound, error) {
+		if len(entry.List("changes")) == 0 {
+			return nil, bad("an entry has no changes")
 		}
+		var out []channel.Inbound
 		for _, c := range entry.List("changes") {
 			change, _ := c.(channel.Object)
 			more, err := read(account, change, in.Config)
 			if err != nil {
 				return nil, err
 			}
-			if out = append(out, more...); len(out) > maxEvents {
-				return nil, bad("more updates than Meta sends")
-			}
+			out = append(out, more...)
 		}
-	}
-	return out, nil
+		return out, nil
+	})
 }
 
 // read reads one change. What is no message is one event without a turn.
@@ -71,7 +54,7 @@ func read(account string, change channel.Object, cfg webhook.Config) ([]channel.
 	default:
 		return []channel.Inbound{ofAccount(rest, change, cfg)}, nil
 	}
-	if !plain(number) {
+	if !meta.Plain(number) {
 		return nil, bad("a message has no phone number ID")
 	}
 	var out []channel.Inbound
@@ -127,7 +110,7 @@ func message(in channel.Inbound, m channel.Object, contacts []any) (channel.Inbo
 	env := &in.Envelope
 	env.EventID, env.Message, env.Direct = m.Str("id"), m.Str("id"), true
 	phone, person := m.Str("from"), sender(m, contacts)
-	if !plain(env.EventID) || phone != "" && !digits.MatchString(phone) || person != "" && !scopedID.MatchString(person) || phone == "" && person == "" {
+	if !meta.Plain(env.EventID) || phone != "" && !digits.MatchString(phone) || person != "" && !scopedID.MatchString(person) || phone == "" && person == "" {
 		return in, bad("a message has no id or no sender")
 	}
 	env.Space, env.Actor = phone, phone
@@ -182,5 +165,3 @@ func sender(m channel.Object, contacts []any) string {
 	}
 	return ""
 }
-
-func plain(s string) bool { return s != "" && len(s) <= maxID && vendorapi.Printable(s) }

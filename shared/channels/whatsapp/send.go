@@ -2,10 +2,10 @@ package whatsapp
 
 import (
 	"context"
-	"encoding/json"
 	"strconv"
 
 	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/channels/internal/meta"
 	"github.com/latchkey/latchkey/shared/channels/internal/vendorapi"
 )
 
@@ -23,7 +23,7 @@ var pauses = map[int64]int64{131056: 6}
 
 // words name refusals that people ask about.
 var words = map[int64]string{
-	0: "token_refused", 190: "token_refused", 131005: "permission_missing", 10: "permission_missing", 131047: "window_closed",
+	0: meta.TokenRefused, 190: meta.TokenRefused, 131005: "permission_missing", 10: "permission_missing", 131047: "window_closed",
 	131026: "undeliverable", 131030: "recipient_not_allowed", 131031: "account_locked", 131062: "recipient_not_supported", 368: "policy_violation",
 }
 
@@ -58,14 +58,13 @@ func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (
 		return "", f
 	}
 	id := o.First("messages").Str("id")
-	if !plain(id) {
+	if !meta.Plain(id) {
 		return "", &channel.Failure{Certainty: channel.Ambiguous, Code: "answer_without_id"}
 	}
 	return id, nil
 }
 
-// call makes one Graph API call. Errors are an object with a code, with statuses
-// of 400 and above.
+// call makes one Graph API call.
 func call(ctx context.Context, c channel.Call, path string, body map[string]any) (channel.Object, *channel.Failure) {
 	r, f := vendorapi.Post(ctx, c, path, body, vendorapi.Bearer)
 	if f != nil {
@@ -75,24 +74,5 @@ func call(ctx context.Context, c channel.Call, path string, body map[string]any)
 }
 
 func answered(r vendorapi.Reply) (channel.Object, *channel.Failure) {
-	n, stated := r.Body.Obj("error")["code"].(json.Number)
-	code, err := n.Int64()
-	if !stated || err != nil {
-		return r.Body, r.Failure()
-	}
-	if certainty[code] == channel.RateLimited {
-		return nil, r.RateLimited(pauses[code])
-	}
-	f := r.Failure()
-	if f == nil || f.Certainty == channel.Refused || certainty[code] == channel.Ambiguous {
-		f = &channel.Failure{Certainty: channel.Refused, Code: "error_" + strconv.FormatInt(code, 10)}
-	}
-	if k, known := certainty[code]; known {
-		f.Certainty = k
-	}
-	if w, known := words[code]; known {
-		f.Code = w
-	}
-	f.TokenRejected = f.Code == "token_refused"
-	return nil, f
+	return meta.Codes{Certainty: certainty, Pauses: pauses, Words: words}.Answered(r)
 }

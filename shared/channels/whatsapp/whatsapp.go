@@ -23,10 +23,9 @@ package whatsapp
 
 import (
 	"regexp"
-	"time"
 
 	"github.com/latchkey/latchkey/shared/channel"
-	"github.com/latchkey/latchkey/shared/credential"
+	"github.com/latchkey/latchkey/shared/channels/internal/meta"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 	"github.com/latchkey/latchkey/shared/webhook"
 	"github.com/latchkey/latchkey/shared/webhook/profiles"
@@ -36,22 +35,11 @@ import (
 const (
 	phoneNumberID = "phone_number_id"
 	wabaID        = "waba_id"
-	appSecret     = "app_secret"
-	verifyToken   = "verify_token"
-	accessToken   = "access_token"
 )
 
-// The Graph API (developers.facebook.com/docs/graph-api/changelog, read 2026-11).
-const (
-	apiHost = "graph.facebook.com"
-	apiBase = "https://" + apiHost + "/v23.0"
-	// mediaHost is where the URLs of media lie (the same documentation, "Media").
-	mediaHost = "lookaside.fbsbx.com"
-)
-
-// retryHorizon is above the seven days of Meta's retries
-// (developers.facebook.com/docs/whatsapp/cloud-api/guides/set-up-webhooks, read 2026-11).
-const retryHorizon = 8 * 24 * time.Hour
+// mediaHost is where the URLs of media lie (the Cloud API's documentation, "Media",
+// read 2026-11).
+const mediaHost = "lookaside.fbsbx.com"
 
 var digits = regexp.MustCompile(`^[0-9]{4,32}$`)
 
@@ -64,21 +52,15 @@ func Entry() channel.Entry {
 			{Name: phoneNumberID, Title: "Phone number ID", Required: true, Valid: digits.MatchString},
 			{Name: wabaID, Title: "WhatsApp Business Account ID", Required: true, Valid: digits.MatchString},
 		},
-		Secrets: []channel.SecretField{
-			{Name: appSecret, Title: "App secret", Class: taxonomy.ChannelVerify, Required: true, Form: credential.Token},
-			{Name: verifyToken, Title: "Verify token of the webhook", Class: taxonomy.ChannelVerify, Required: true,
-				Help: "A text of your own; Meta repeats it once, when the URL is saved."},
-			{Name: accessToken, Title: "Access token of a system user", Class: taxonomy.ChannelSend, Required: true, Unique: true, Hint: credential.Last4,
-				Form: credential.Token, MaxBytes: 1024, Help: "One for each number: a system user can make several."},
-		},
-		VerifySecret: appSecret, SendSecret: accessToken,
-		Handshake: profile.Handshake, HandshakeSecret: verifyToken,
+		Secrets:      meta.Secrets("Access token of a system user", "One for each number: a system user can make several."),
+		VerifySecret: meta.AppSecret, SendSecret: meta.AccessToken,
+		Handshake: profile.Handshake, HandshakeSecret: meta.VerifyToken,
 		Identity: [][]string{{phoneNumberID}, {wabaID}}, ManyIDs: true,
 		Tenant: func(c webhook.Config) (app, tenant string) {
 			return "waba", "P:" + c.Get(phoneNumberID)
 		},
-		Anonymous: true, Scheme: profile.Scheme, Adapter: Adapter{}, RetryHorizon: retryHorizon, Setup: setup,
-		APIBase: apiBase, Hosts: []string{apiHost}, MediaHosts: []string{mediaHost},
+		Anonymous: true, Scheme: profile.Scheme, Adapter: Adapter{}, RetryHorizon: meta.RetryHorizon, Setup: setup,
+		APIBase: meta.GraphBase, Hosts: []string{meta.GraphHost}, MediaHosts: []string{mediaHost},
 		Shared: &channel.Shared{Locate: func(id channel.Identity) string {
 			if id[phoneNumberID] == "" {
 				return "" // a change of the whole account names no number

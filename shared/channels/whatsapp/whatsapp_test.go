@@ -13,6 +13,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/channel/channeltest"
+	"github.com/latchkey/latchkey/shared/channels/internal/meta"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/webhook"
 )
@@ -196,7 +197,7 @@ func FuzzSplit(f *testing.F) {
 
 func TestSetup(t *testing.T) {
 	open := setup(channel.SetupInput{CallbackURL: "https://x/webhooks/whatsapp/i1"})
-	done := setup(channel.SetupInput{State: "active", Config: config(), Bindings: 1, SecretsSet: []string{appSecret, verifyToken, accessToken},
+	done := setup(channel.SetupInput{State: "active", Config: config(), Bindings: 1, SecretsSet: []string{meta.AppSecret, meta.VerifyToken, meta.AccessToken},
 		DeliveryCodes: []string{string(webhook.Handshake), string(webhook.SigMismatch), string(webhook.Accepted)}})
 	if len(open.Steps) < 5 || len(open.Scopes) != 2 || open.CallbackURLs[0] != "https://x/webhooks/whatsapp/i1" {
 		t.Fatalf("%+v", open)
@@ -222,7 +223,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		all, err := Adapter{}.Parse(webhook.Input{Body: b, Config: config()})
-		if err == nil && (len(all) == 0 || len(all) > maxEvents) {
+		if err == nil && (len(all) == 0 || len(all) > meta.MaxEvents) {
 			t.Fatalf("%d events", len(all))
 		}
 		for _, e := range all {

@@ -48,13 +48,18 @@ const sniffBytes = 64
 // Download fetches one file from where a vendor's answer says that it lies, in one
 // buffer of at most limit bytes. The address must be one of the vendor's; a
 // redirect is not followed. What the bytes are decides, and must agree with what
-// the answer declares: a page that asks for a login comes with status 200.
+// the answer declares: a page that asks for a login comes with status 200. put is nil
+// for addresses that are permission enough: the token is not sent then.
 func Download(ctx context.Context, c channel.Call, address string, limit int64, put Token) (channel.File, *channel.MediaFailure) {
-	resp, f := get(ctx, c.Media, address, func(r *http.Request) bool { return authorize(r, c.Token, put) })
+	resp, f := get(ctx, c.Media, address, func(r *http.Request) bool { return put == nil || authorize(r, c.Token, put) })
 	if f != nil {
 		return channel.File{}, f
 	}
-	return received(resp, limit)
+	file, f := received(resp, limit)
+	if f != nil && put == nil {
+		f.TokenRejected = false
+	}
+	return file, f
 }
 
 // DownloadBehind is Download of a file that the vendor's API, at c.BaseURL + path,

@@ -1,0 +1,128 @@
+package mockvendor
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// registerMeta adds what Messenger and Instagram share with WhatsApp: one path of the
+// Graph API for the messages of all three, and the hosts of their recordings
+// (developers.facebook.com/docs/messenger-platform/reference/send-api and
+// .../instagram/features/send-message, read 2026-11). It does not imitate the limits
+// of rate, templates, who may write to whom, and attachments by address.
+func (s *Server) registerMeta() {
+	s.mux.HandleFunc("POST /meta/{number}/messages", s.metaMessages)
+	s.mux.HandleFunc("GET /metacdn/{id}", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			w.WriteHeader(http.StatusBadRequest) // nobody's token belongs there
+			return
+		}
+		s.download(w, r, r.PathValue("id"))
+	})
+}
+
+// Recording is the address that a person's recording is told by; base is this
+// server's own.
+func (s *Server) Recording(base, id string) string {
+	f, _ := s.file(id)
+	if f.URL != "" {
+		return f.URL
+	}
+	return base + "/metacdn/" + id
+}
+
+// metaMessages tells the products apart: only WhatsApp's messages name theirs.
+func (s *Server) metaMessages(w http.ResponseWriter, r *http.Request) {
+	b, err := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(b))
+	var q struct {
+		Product string `json:"messaging_product"`
+	}
+	if err == nil && json.Unmarshal(b, &q) == nil && q.Product != "" {
+		s.whatsappMessage(w, r)
+		return
+	}
+	s.directMessage(w, r)
+}
+
+// direct is a request of the Send API.
+type direct struct {
+	Type      string              `json:"messaging_type"`
+	Recipient struct{ ID string } `json:"recipient"`
+	Action    string              `json:"sender_action"`
+	Message   *directSaid         `json:"message"`
+	voice     []byte
+}
+
+type directSaid struct {
+	Text       string          `json:"text"`
+	Metadata   json.RawMessage `json:"metadata"`
+	Attachment *struct{ Type string }
+}
+
+// readDirect reads JSON, or a form with a file.
+func readDirect(r *http.Request) (q direct, ok bool) {
+	if !strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
+		return q, json.NewDecoder(r.Body).Decode(&q) == nil
+	}
+	q.voice, q.Type, q.Message = part(r, "filedata"), r.FormValue("messaging_type"), &directSaid{}
+	return q, json.Unmarshal([]byte(r.FormValue("recipient")), &q.Recipient) == nil && json.Unmarshal([]byte(r.FormValue("message")), q.Message) == nil
+}
+
+// instagram reports whether an account is one of Instagram, by how their ids begin.
+func instagram(account string) bool { return strings.HasPrefix(account, "1784") }
+
+func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+
+// refused reports what the API does not take.
+func (q direct) refused(account string) bool {
+	m := q.Message
+	switch {
+	case !isDigits(q.Recipient.ID):
+		return true
+	case q.Action != "":
+		// A sign comes alone.
+		return m != nil || q.Type != "" || q.Action != "typing_on" && q.Action != "typing_off" && q.Action != "mark_seen"
+	case m == nil || (m.Text == "") == (m.Attachment == nil):
+		return true
+	case instagram(account):
+		return len(m.Text) > 1000 || m.Attachment != nil
+	case q.Type != "RESPONSE" || len(m.Metadata) > 1000 || units(m.Text) > 2000:
+		return true
+	}
+	return m.Attachment != nil && (m.Attachment.Type != "audio" || len(q.voice) == 0)
+}
+
+// directMessage is the Send API of a page or an account.
+func (s *Server) directMessage(w http.ResponseWriter, r *http.Request) {
+	fail := func(status, code, subcode int) {
+		answer(w, status, map[string]any{"error": map[string]any{"message": "simulated", "type": "OAuthException", "code": code, "error_subcode": subcode, "fbtrace_id": "A"}})
+	}
+	q, ok := readDirect(r)
+	account, key := r.PathValue("number"), bearer(r)
+	if !ok || !isDigits(account) || q.refused(account) {
+		fail(http.StatusBadRequest, 100, 0)
+		return
+	}
+	if q.Action != "" {
+		s.sign(Sign{KeyHash: Hash(key), Channel: q.Recipient.ID, Text: q.Action})
+		answer(w, http.StatusOK, map[string]any{"recipient_id": q.Recipient.ID})
+		return
+	}
+	p := Post{Channel: q.Recipient.ID, Text: q.Message.Text, ThreadTS: account, Metadata: q.Message.Metadata, KeyHash: Hash(key), Voice: len(q.voice)}
+	switch s.keep(&p, "m_sim%d") {
+	case "":
+		answer(w, http.StatusOK, map[string]any{"recipient_id": q.Recipient.ID, "message_id": p.TS})
+	case "invalid_auth":
+		fail(http.StatusBadRequest, 190, 463)
+	default:
+		if instagram(account) {
+			fail(http.StatusBadRequest, 10, 2534022)
+			return
+		}
+		fail(http.StatusBadRequest, 10, 2018278)
+	}
+}

@@ -101,6 +101,8 @@ func list() []column {
 		telegramColumn(),
 		whatsappColumn(),
 		lineColumn(),
+		messengerColumn(),
+		instagramColumn(),
 	}
 }
 

@@ -27,10 +27,12 @@ import (
 // world is a running stack with its vendors.
 type world struct {
 	*stack.Stack
-	vendor   *mockvendor.Server
-	faults   *vendorFaults
-	trap     trap
-	operator stack.Client
+	vendor *mockvendor.Server
+	// vendorURL is where it answers.
+	vendorURL string
+	faults    *vendorFaults
+	trap      trap
+	operator  stack.Client
 	// functions is where the binaries lie that the stack starts.
 	functions string
 	// offset is how far the stack's clock is ahead.
@@ -68,6 +70,7 @@ func start(t *testing.T) *world {
 	l, err := mockvendor.Listen(w.faults)
 	must(t, err)
 	t.Cleanup(func() { l.Close() })
+	w.vendorURL = l.URL
 	env := mockvendor.Environment(l.URL)
 	maps.Copy(env, map[string]string{
 		"LATCHKEY_PLATFORM_OPENROUTER_KEY": "sk-platform-matrix", "LATCHKEY_PLATFORM_OPENROUTER_BASE_URL": l.URL + "/v1",

@@ -26,6 +26,8 @@ func columns() []column {
 		telegramColumn(),
 		whatsappColumn(),
 		lineColumn(),
+		messengerColumn(),
+		instagramColumn(),
 	}
 }
 

@@ -60,15 +60,19 @@ func (p *phone) check(t *testing.T, install, token string) (int, string) {
 // TestHubHandshake: Meta's check of the URL gets its challenge for the verify
 // token only.
 func TestHubHandshake(t *testing.T) {
-	p := newPhone(t, "whatsapp")
-	if status, body := p.check(t, p.install, p.secret+"v"); status != http.StatusOK || body != "1158201444" {
-		t.Errorf("%d %s", status, body)
-	}
-	if status, body := p.check(t, p.install, "wrong"); status != http.StatusForbidden || strings.Contains(body, "1158201444") {
-		t.Errorf("wrong token: %d %s", status, body)
-	}
-	if status, body := p.check(t, "nobody", p.secret+"v"); status != http.StatusUnauthorized {
-		t.Errorf("unknown install: %d %s", status, body)
+	for _, provider := range []string{"whatsapp", "messenger", "instagram"} {
+		t.Run(provider, func(t *testing.T) {
+			p := newPhone(t, provider)
+			if status, body := p.check(t, p.install, p.secret+"v"); status != http.StatusOK || body != "1158201444" {
+				t.Errorf("%d %s", status, body)
+			}
+			if status, body := p.check(t, p.install, "wrong"); status != http.StatusForbidden || strings.Contains(body, "1158201444") {
+				t.Errorf("wrong token: %d %s", status, body)
+			}
+			if status, body := p.check(t, "nobody", p.secret+"v"); status != http.StatusUnauthorized {
+				t.Errorf("unknown install: %d %s", status, body)
+			}
+		})
 	}
 }
 

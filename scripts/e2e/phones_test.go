@@ -23,6 +23,8 @@ type channelCase struct {
 	// mute says that the vendor takes no speech, wordless that speech carries no text,
 	// addresses that it names the address of a file.
 	mute, wordless, addresses bool
+	// brief says that its messages are so short that a long answer is cut off sooner.
+	brief bool
 	// form and entities are how it shows [answerOf], and typing the sign that an answer
 	// is being made to the ninth message.
 	form, entities string
@@ -60,6 +62,8 @@ func channelCases() []channelCase {
 		slackCase(),
 		lineCase(),
 		googleChatCase(),
+		messengerCase(),
+		instagramCase(),
 	}
 }
 

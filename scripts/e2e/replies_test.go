@@ -15,8 +15,12 @@ const answerOf = "# Plan\n\n**Bold** and *soft*, ~~not~~ `a<b`, [docs](https://x
 // mention.
 func TestAnswersAreInTheVendorsForm(t *testing.T) {
 	vendor.Direct("form please", mockvendor.Script{Text: answerOf})
-	long := "long " + strings.Repeat("**word** and `code`, [x](https://x.example/a) <@U1>\n\n", 300) + "```\n" + strings.Repeat("line <!here>\n", 900) + "```\n\nend of it"
-	vendor.Direct("a long one", mockvendor.Script{Text: long})
+	long := func(prompt string, words int) {
+		vendor.Direct(prompt, mockvendor.Script{Text: "long " + strings.Repeat("**word** and `code`, [x](https://x.example/a) <@U1>\n\n", words) +
+			"```\n" + strings.Repeat("line <!here>\n", 3*words) + "```\n\nend of it"})
+	}
+	long("a long one", 300)
+	long("a less long one", 100)
 	eachCase(t, func(c channelCase) bool { return c.form != "" }, func(t *testing.T, c channelCase) {
 		say, posts, _ := c.converse(t)
 		say(1, "form please")
@@ -24,7 +28,11 @@ func TestAnswersAreInTheVendorsForm(t *testing.T) {
 		if p := posts()[0]; p.Text != c.form || string(p.Entities) != c.entities {
 			t.Errorf("%q %s", p.Text, p.Entities)
 		}
-		say(2, "a long one")
+		ask, want := "a long one", 300
+		if c.brief {
+			ask, want = "a less long one", 100
+		}
+		say(2, ask)
 		eventually(t, "the long answer is posted", func() bool {
 			all := posts()
 			return strings.Contains(all[len(all)-1].Text, "end of it")
@@ -36,7 +44,7 @@ func TestAnswersAreInTheVendorsForm(t *testing.T) {
 				t.Errorf("open code in %q", p.Text)
 			}
 		}
-		if words != 300 || lines != 900 {
+		if words != want || lines != 3*want {
 			t.Errorf("%d words and %d lines of code in %d messages", words, lines, len(posts())-1)
 		}
 	})

@@ -8,20 +8,26 @@ import (
 	"strings"
 )
 
-// registerMeta adds what Messenger and Instagram share with WhatsApp: one path of the
-// Graph API for the messages of all three, and the hosts of their recordings
+// messenger is what the product uses of the Send API
 // (developers.facebook.com/docs/messenger-platform/reference/send-api and
-// .../instagram/features/send-message, read 2026-11). It does not imitate the limits
-// of rate, templates, who may write to whom, and attachments by address.
-func (s *Server) registerMeta() {
-	s.mux.HandleFunc("POST /meta/{number}/messages", s.metaMessages)
-	s.mux.HandleFunc("GET /metacdn/{id}", func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "" {
-			w.WriteHeader(http.StatusBadRequest) // nobody's token belongs there
-			return
-		}
-		s.download(w, r, r.PathValue("id"))
-	})
+// .../instagram/features/send-message, read 2026-11), and the host of recordings. It
+// does not imitate the limits of rate, templates, who may write to whom, and
+// attachments by address.
+func messenger() channelVendor {
+	return channelVendor{id: "messenger", apis: whatsapp().apis, sign: signMeta, serve: func(s *Server) {
+		s.mux.HandleFunc("GET /metacdn/{id}", func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "" {
+				w.WriteHeader(http.StatusBadRequest) // nobody's token belongs there
+				return
+			}
+			s.download(w, r, r.PathValue("id"))
+		})
+	}}
+}
+
+// instagram is the same for accounts whose ids begin as Instagram's do.
+func instagram() channelVendor {
+	return channelVendor{id: "instagram", apis: whatsapp().apis, sign: signMeta, serve: func(*Server) {}}
 }
 
 // Recording is the address that a person's recording is told by; base is this
@@ -34,7 +40,8 @@ func (s *Server) Recording(base, id string) string {
 	return base + "/metacdn/" + id
 }
 
-// metaMessages tells the products apart: only WhatsApp's messages name theirs.
+// metaMessages serves the one path of the Graph API that takes the messages of all
+// three products; only WhatsApp's name theirs.
 func (s *Server) metaMessages(w http.ResponseWriter, r *http.Request) {
 	b, err := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(b))
@@ -72,8 +79,8 @@ func readDirect(r *http.Request) (q direct, ok bool) {
 	return q, json.Unmarshal([]byte(r.FormValue("recipient")), &q.Recipient) == nil && json.Unmarshal([]byte(r.FormValue("message")), q.Message) == nil
 }
 
-// instagram reports whether an account is one of Instagram, by how their ids begin.
-func instagram(account string) bool { return strings.HasPrefix(account, "1784") }
+// ofInstagram reports whether an account is one of Instagram, by how their ids begin.
+func ofInstagram(account string) bool { return strings.HasPrefix(account, "1784") }
 
 func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
@@ -88,7 +95,7 @@ func (q direct) refused(account string) bool {
 		return m != nil || q.Type != "" || q.Action != "typing_on" && q.Action != "typing_off" && q.Action != "mark_seen"
 	case m == nil || (m.Text == "") == (m.Attachment == nil):
 		return true
-	case instagram(account):
+	case ofInstagram(account):
 		return len(m.Text) > 1000 || m.Attachment != nil
 	case q.Type != "RESPONSE" || len(m.Metadata) > 1000 || units(m.Text) > 2000:
 		return true
@@ -119,7 +126,7 @@ func (s *Server) directMessage(w http.ResponseWriter, r *http.Request) {
 	case "invalid_auth":
 		fail(http.StatusBadRequest, 190, 463)
 	default:
-		if instagram(account) {
+		if ofInstagram(account) {
 			fail(http.StatusBadRequest, 10, 2534022)
 			return
 		}

@@ -27,6 +27,8 @@ func channelVendors() []channelVendor {
 		whatsapp(),
 		line(),
 		googleChat(),
+		messenger(),
+		instagram(),
 	}
 }
 

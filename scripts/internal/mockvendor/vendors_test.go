@@ -15,9 +15,11 @@ func TestSignRequest(t *testing.T) {
 	for provider, want := range map[string]http.Header{
 		"slack": {"X-Slack-Request-Timestamp": {"1531420618"},
 			"X-Slack-Signature": {"v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"}},
-		"line":     {"X-Line-Signature": {"YG4jk0GIdRhRRJRa9YJBREHT6zkgK7M/aQmm/w9KJ0c="}},
-		"telegram": {"X-Telegram-Bot-Api-Secret-Token": {"8f742231b10e8888abcd99yyyzzz85a5"}},
-		"whatsapp": {"X-Hub-Signature-256": {"sha256=606e2393418875185144945af582414441d3eb39202bb33f6909a6ff0f4a2747"}},
+		"line":      {"X-Line-Signature": {"YG4jk0GIdRhRRJRa9YJBREHT6zkgK7M/aQmm/w9KJ0c="}},
+		"telegram":  {"X-Telegram-Bot-Api-Secret-Token": {"8f742231b10e8888abcd99yyyzzz85a5"}},
+		"messenger": {"X-Hub-Signature-256": {"sha256=606e2393418875185144945af582414441d3eb39202bb33f6909a6ff0f4a2747"}},
+		"instagram": {"X-Hub-Signature-256": {"sha256=606e2393418875185144945af582414441d3eb39202bb33f6909a6ff0f4a2747"}},
+		"whatsapp":  {"X-Hub-Signature-256": {"sha256=606e2393418875185144945af582414441d3eb39202bb33f6909a6ff0f4a2747"}},
 	} {
 		r := &http.Request{Header: http.Header{}}
 		SignRequest(r, provider, Proof{Secret: "8f742231b10e8888abcd99yyyzzz85a5", At: time.Unix(1531420618, 0)}, body)

@@ -13,7 +13,7 @@ import (
 func whatsapp() channelVendor {
 	return channelVendor{id: "whatsapp", apis: map[string]string{"LATCHKEY_META_API_URL": "/meta"},
 		serve: func(s *Server) {
-			s.mux.HandleFunc("POST /meta/{number}/messages", s.whatsappMessage)
+			s.mux.HandleFunc("POST /meta/{number}/messages", s.metaMessages)
 			s.mux.HandleFunc("GET /meta/{id}", s.metaFile)
 			s.mux.HandleFunc("POST /meta/{number}/media", s.metaUpload)
 		},

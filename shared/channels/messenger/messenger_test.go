@@ -78,6 +78,7 @@ func TestAdapter(t *testing.T) {
 			"edit":          ev(event(`,"message_edit":{"mid":"m_1","text":"hello","num_edit":2}`), channel.Edited, channel.EditIgnored),
 			"taken back":    ev(said(`,"is_deleted":true`), channel.Deleted, channel.EditIgnored),
 			"echo":          ev(echo, channel.Ignored, channel.SelfIgnored),
+			"older echo":    ev(said(`,"is_echo":true,"text":"said by the page"`), channel.Ignored, channel.SelfIgnored),
 			"self":          ev(strings.Replace(hello, person, page, 1), channel.Ignored, channel.SelfIgnored),
 			"read":          ev(event(`,"read":{"watermark":1772600767000}`), channel.Ignored, channel.EventIgnored),
 			"delivery":      ev(event(`,"delivery":{"mids":["m_9"],"watermark":1772600767000}`), channel.Ignored, channel.EventIgnored),

@@ -28,14 +28,16 @@ type cell struct {
 	seen     rollout.Seen
 	apps     []*app
 	problems []string
+	// meet is with the other columns' cells of the row, if it is played at once.
+	meet *rendezvous
 }
 
 // errStop ends a cell that cannot go on.
 var errStop = errors.New("stop")
 
 // play runs the attack of a row and judges what it saw.
-func (w *world) play(t testing.TB, row rollout.Row, provider taxonomy.Channel, org *tenant) *cell {
-	c := &cell{world: w, t: t, ctx: t.Context(), col: columnOf(provider), org: org, want: row.Cells[provider]}
+func (w *world) play(t testing.TB, row rollout.Row, provider taxonomy.Channel, org *tenant, meet *rendezvous) *cell {
+	c := &cell{world: w, t: t, ctx: t.Context(), col: columnOf(provider), org: org, want: row.Cells[provider], meet: meet}
 	switch {
 	case c.want.NotApplicable != "":
 		c.seen = rollout.Seen{Result: rollout.Excluded, Reason: c.want.NotApplicable}

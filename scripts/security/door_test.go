@@ -93,17 +93,31 @@ func keyServiceDown(c *cell) {
 	}
 }
 
-// broken runs f while a service fails.
+// broken runs f while a service fails, for all cells of the row that are played at
+// once.
 func (c *cell) broken(fault map[string]any, f func()) {
-	c.need(c.local("/faults", fault))
+	var err error
+	c.meet.all(func() { err = c.local("/faults", fault) })
 	defer func() {
-		req, err := http.NewRequestWithContext(c.ctx, http.MethodDelete, c.BaseURL+"/_local/faults", nil)
+		var err error
+		c.meet.all(func() { err = c.mend() })
 		c.need(err)
-		resp, err := http.DefaultClient.Do(req)
-		c.need(err)
-		_ = resp.Body.Close()
 	}()
+	c.need(err)
 	f()
+}
+
+// mend ends every fault.
+func (c *cell) mend() error {
+	req, err := http.NewRequestWithContext(c.ctx, http.MethodDelete, c.BaseURL+"/_local/faults", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
 }
 
 func noSignature(c *cell) {

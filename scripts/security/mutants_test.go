@@ -103,7 +103,7 @@ func TestMutantsTurnRowsRed(t *testing.T) {
 			}
 			w.patience = 8 * time.Second
 			for _, p := range columns {
-				c := w.play(t, row, p, orgs[p])
+				c := w.play(t, row, p, orgs[p], nil)
 				w.settle(c)
 				if m.leaks {
 					c.problems, _ = w.leaked(t)
@@ -121,7 +121,7 @@ func TestMutantsTurnRowsRed(t *testing.T) {
 // would prove nothing.
 func (w *world) whole(t *testing.T, row rollout.Row, p taxonomy.Channel, org *tenant) {
 	t.Helper()
-	c := w.play(t, row, p, org)
+	c := w.play(t, row, p, org, nil)
 	w.settle(c)
 	if c.seen.Result != rollout.Pass {
 		t.Fatalf("row %d, %s, is red with its guard: %q", row.N, p, c.problems)

@@ -97,10 +97,12 @@ func keyServiceDown(c *cell) {
 // once.
 func (c *cell) broken(fault map[string]any, f func()) {
 	var err error
-	c.meet.all(func() { err = c.local("/faults", fault) })
+	if !c.meet.all(fmt.Sprint(fault), func() { err = c.local("/faults", fault) }) {
+		c.bad("the columns of a row that is played at once break different things")
+	}
 	defer func() {
 		var err error
-		c.meet.all(func() { err = c.mend() })
+		c.meet.all("mend", func() { err = c.mend() })
 		c.need(err)
 	}()
 	c.need(err)

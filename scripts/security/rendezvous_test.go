@@ -11,7 +11,9 @@ type rendezvous struct {
 	mu                      sync.Mutex
 	turn                    *sync.Cond
 	members, waiting, phase int
+	what                    string
 	do                      func()
+	apart                   bool // somebody wants something else; for good
 }
 
 func newRendezvous(members int) *rendezvous {
@@ -20,22 +22,26 @@ func newRendezvous(members int) *rendezvous {
 	return r
 }
 
-// all waits until every member is there; then one of them does something, and all go
-// on behind it.
-func (r *rendezvous) all(do func()) {
+// all waits until every member is there; then one of them does what all want, and all
+// go on behind it. It reports whether they wanted the same.
+func (r *rendezvous) all(what string, do func()) (same bool) {
 	if r == nil {
 		do()
-		return
+		return true
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.waiting > 0 && r.what != what {
+		r.apart = true
+	}
 	phase := r.phase
 	r.waiting++
-	r.do = do
+	r.what, r.do = what, do
 	r.goOn()
 	for phase == r.phase {
 		r.turn.Wait()
 	}
+	return !r.apart
 }
 
 // leave is for a member that meets nobody any more.
@@ -72,13 +78,13 @@ func TestRendezvous(t *testing.T) {
 				if m == 0 && round == rounds/2 {
 					return
 				}
-				r.all(func() { breaks++; broken.Store(true) })
+				r.all("break", func() { breaks++; broken.Store(true) })
 				inside.Add(1)
 				if !broken.Load() {
 					t.Error("within, and nothing is broken")
 				}
 				inside.Add(-1)
-				r.all(func() {
+				r.all("mend", func() {
 					mends++
 					if broken.Store(false); inside.Load() > 0 {
 						t.Error("mended while somebody is within")
@@ -97,7 +103,12 @@ func TestRendezvous(t *testing.T) {
 	}
 	var alone *rendezvous
 	done := false
-	if alone.all(func() { done = true }); !done {
+	if !alone.all("x", func() { done = true }) || !done {
 		t.Error("who is alone waits")
+	}
+	two, other := newRendezvous(2), make(chan bool)
+	go func() { other <- two.all("one", func() {}) }()
+	if mine, theirs := two.all("another", func() {}), <-other; mine || theirs {
+		t.Error("two want different things and are told that they are the same")
 	}
 }

@@ -121,22 +121,8 @@ func (w *world) restart(t testing.TB, function string) {
 // processes lists a function's process ids in a state, "" for any.
 func (w *world) processes(t testing.TB, function, state string) []int {
 	t.Helper()
-	var list []struct {
-		Name         string
-		Environments []struct {
-			PID   int
-			State string
-		}
-	}
-	must(t, stack.Client{Base: w.BaseURL}.Call(t.Context(), http.MethodGet, "/_local/functions", nil, &list))
-	var pids []int
-	for _, f := range list {
-		for _, e := range f.Environments {
-			if f.Name == function && (state == "" || e.State == state) {
-				pids = append(pids, e.PID)
-			}
-		}
-	}
+	pids, err := stack.Client{Base: w.BaseURL}.Processes(t.Context(), function, state)
+	must(t, err)
 	return pids
 }
 

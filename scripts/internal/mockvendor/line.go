@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // line is the Messaging API of LINE (developers.line.biz/en/reference/messaging-api,
@@ -13,7 +14,7 @@ import (
 func line() channelVendor {
 	return channelVendor{id: "line", apis: map[string]string{"LATCHKEY_LINE_API_URL": "/line", "LATCHKEY_LINE_DATA_API_URL": "/linedata"},
 		serve: func(s *Server) {
-			l := &lineAPI{Server: s, used: map[string]bool{}}
+			l := &lineAPI{Server: s, used: map[string]bool{}, pushed: map[string]string{}}
 			s.mux.HandleFunc("POST /line/v2/bot/message/reply", l.reply)
 			s.mux.HandleFunc("POST /line/v2/bot/message/push", l.push)
 			s.mux.HandleFunc("POST /line/v2/bot/chat/loading/start", l.loading)
@@ -25,16 +26,19 @@ func line() channelVendor {
 	}
 }
 
-// lineAPI remembers, under the server's lock, the reply tokens and retry keys that it
-// has taken.
+// lineAPI remembers, under the server's lock, the reply tokens that it has taken, and,
+// under its own, what was pushed with which retry key
+// (developers.line.biz/en/docs/messaging-api/retrying-api-request, read 2026-11-22).
 type lineAPI struct {
 	*Server
-	used map[string]bool
+	used    map[string]bool
+	pushing sync.Mutex
+	pushed  map[string]string
 }
 
 func (s *lineAPI) content(w http.ResponseWriter, r *http.Request) {
 	if !s.accepts(bearer(r)) {
-		lineFault(w, http.StatusUnauthorized, "Authentication failed. Confirm that the access token in the authorization header is valid.")
+		lineUnauthorized(w)
 		return
 	}
 	s.download(w, r, r.PathValue("id"))
@@ -47,6 +51,10 @@ var (
 
 func lineFault(w http.ResponseWriter, status int, message string) {
 	answer(w, status, map[string]any{"message": message})
+}
+
+func lineUnauthorized(w http.ResponseWriter) {
+	lineFault(w, http.StatusUnauthorized, "Authentication failed. Confirm that the access token in the authorization header is valid.")
 }
 
 // lineBody is what a call that posts says: to is a chat or a reply token.
@@ -89,37 +97,37 @@ func (s *lineAPI) push(w http.ResponseWriter, r *http.Request) {
 		lineFault(w, http.StatusBadRequest, "The request body has 1 error(s)")
 		return
 	}
-	s.mu.Lock()
-	taken := key != "" && s.used[key]
-	s.mu.Unlock()
-	if taken {
+	// What two requests with one key do at once is decided here: the second waits.
+	s.pushing.Lock()
+	defer s.pushing.Unlock()
+	if id := s.pushed[key]; key != "" && id != "" {
 		w.Header().Set("X-Line-Accepted-Request-Id", "simulated")
-		lineFault(w, http.StatusConflict, "The retry key is already accepted")
+		answer(w, http.StatusConflict, map[string]any{"message": "The retry key is already accepted", "sentMessages": lineSent(id)})
 		return
 	}
-	if s.post(w, r, Post{Channel: chat, Text: text}) && key != "" {
-		s.mu.Lock()
-		s.used[key] = true
-		s.mu.Unlock()
+	if id := s.post(w, r, Post{Channel: chat, Text: text}); id != "" && key != "" {
+		s.pushed[key] = id
 	}
 }
+
+func lineSent(id string) []any { return []any{map[string]any{"id": id, "quoteToken": "q" + id}} }
 
 // keyOf reports whether a request's key is taken; s.mu is held.
 func (s *lineAPI) keyOf(r *http.Request) bool { return s.keys == nil || s.keys[Hash(bearer(r))] }
 
-// post posts, and reports whether it did.
-func (s *lineAPI) post(w http.ResponseWriter, r *http.Request, p Post) (posted bool) {
+// post posts, and returns the message's id, or none.
+func (s *lineAPI) post(w http.ResponseWriter, r *http.Request, p Post) (id string) {
 	p.KeyHash = Hash(bearer(r))
 	switch s.keep(&p, "4612309668420%05d") {
 	case "":
-		answer(w, http.StatusOK, map[string]any{"sentMessages": []any{map[string]any{"id": p.TS, "quoteToken": "q" + p.TS}}})
-		return true
+		answer(w, http.StatusOK, map[string]any{"sentMessages": lineSent(p.TS)})
+		return p.TS
 	case "invalid_auth":
-		lineFault(w, http.StatusUnauthorized, "Authentication failed. Confirm that the access token in the authorization header is valid.")
+		lineUnauthorized(w)
 	default:
 		lineFault(w, http.StatusBadRequest, "Failed to send messages")
 	}
-	return false
+	return ""
 }
 
 // loading shows the sign in a conversation with one person only.
@@ -130,6 +138,10 @@ func (s *lineAPI) loading(w http.ResponseWriter, r *http.Request) {
 	}
 	if json.NewDecoder(r.Body).Decode(&q) != nil || !strings.HasPrefix(q.Chat, "U") || !lineChat.MatchString(q.Chat) || q.Seconds < 5 || q.Seconds > 60 || q.Seconds%5 != 0 {
 		lineFault(w, http.StatusBadRequest, "The request body has 1 error(s)")
+		return
+	}
+	if !s.accepts(bearer(r)) {
+		lineUnauthorized(w)
 		return
 	}
 	s.sign(Sign{KeyHash: Hash(bearer(r)), Channel: q.Chat, Text: "loading"})

@@ -1,7 +1,12 @@
 package mockvendor
 
 import (
+	"encoding/json"
+	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/line/line-bot-sdk-go/v8/linebot/messaging_api"
@@ -53,10 +58,57 @@ func TestLineIsTheSDKs(t *testing.T) {
 	if _, err := push(c, chat, ""); err == nil {
 		t.Error("a token was taken that is refused")
 	}
+	if _, err := c.ShowLoadingAnimation(&messaging_api.ShowLoadingAnimationRequest{ChatId: chat, LoadingSeconds: 20}); err == nil {
+		t.Error("a sign with a token that is refused")
+	}
 	if _, err := push(client("other"), chat, ""); err != nil {
 		t.Error(err)
 	}
 	if p := s.Posts(); len(p) != 3 || p[0].Channel != chat || p[1].Channel != chat || p[2].KeyHash != Hash("other") || len(s.Signs()) != 1 {
 		t.Errorf("%+v %+v", p, s.Signs())
+	}
+}
+
+// TestLinePushesOnce: of pushes with one retry key at once one is taken, and the others
+// are told of its message.
+func TestLinePushesOnce(t *testing.T) {
+	s := New()
+	srv := httptest.NewServer(s)
+	defer srv.Close()
+	const key = "123e4567-e89b-12d3-a456-426614174000"
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	answers := map[int][]string{}
+	for range 8 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL+"/line/v2/bot/message/push",
+				strings.NewReader(`{"to":"U0000000000000000000000000000000a","messages":[{"type":"text","text":"hello"}]}`))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			req.Header.Set("Authorization", "Bearer tok")
+			req.Header.Set("X-Line-Retry-Key", key)
+			resp, err := srv.Client().Do(req)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer resp.Body.Close()
+			var got struct{ SentMessages []struct{ ID string } }
+			if err := json.NewDecoder(resp.Body).Decode(&got); err != nil || len(got.SentMessages) != 1 {
+				t.Errorf("%d: %+v %v", resp.StatusCode, got, err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			answers[resp.StatusCode] = append(answers[resp.StatusCode], got.SentMessages[0].ID)
+		}()
+	}
+	group.Wait()
+	if len(s.Posts()) != 1 || len(answers[http.StatusOK]) != 1 || len(answers[http.StatusConflict]) != 7 || len(slices.Compact(append(answers[http.StatusOK], answers[http.StatusConflict]...))) != 1 {
+		t.Errorf("%d posts, %v", len(s.Posts()), answers)
 	}
 }

@@ -18,7 +18,7 @@ func googleChatCase() channelCase {
 				if p.secret = fmt.Sprintf("https://latchkey.example/webhooks/google_chat/%d", n); n%2 == 1 {
 					p.secret = fmt.Sprintf("9%011d", n)
 				}
-				email := fmt.Sprintf("cnry%06d@simulated.iam.gserviceaccount.com", n)
+				email := fmt.Sprintf("CNRYgoogle%06d@simulated.iam.gserviceaccount.com", n)
 				p.token = mockvendor.GoogleToken(email)
 				in["secrets"] = map[string]any{"service_account_json": mockvendor.GoogleAccount(email)}
 				in["config"] = map[string]any{"audience": p.secret}

@@ -103,6 +103,7 @@ func list() []column {
 		lineColumn(),
 		messengerColumn(),
 		instagramColumn(),
+		googleChatColumn(),
 	}
 }
 

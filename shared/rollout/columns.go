@@ -28,6 +28,7 @@ func columns() []column {
 		lineColumn(),
 		messengerColumn(),
 		instagramColumn(),
+		googleChatColumn(),
 	}
 }
 

@@ -29,8 +29,16 @@ func googleChat() channelVendor {
 		"LATCHKEY_GOOGLE_CHAT_JWKS_API_URL": "/googlekeys"},
 		serve: func(s *Server) {
 			g := &googleChatAPI{Server: s, names: map[string]bool{}}
-			s.mux.HandleFunc("GET /googlekeys/oauth2/v3/certs", func(w http.ResponseWriter, _ *http.Request) { publishKeys(w, googleKeys().accounts) })
-			s.mux.HandleFunc("GET /googlekeys/service_accounts/v1/metadata/x509/chat@system.gserviceaccount.com", func(w http.ResponseWriter, _ *http.Request) { publishCertificates(w, googleKeys().chat) })
+			s.mux.HandleFunc("GET /googlekeys/oauth2/v3/certs", func(w http.ResponseWriter, _ *http.Request) {
+				if s.published(w) {
+					publishKeys(w, googleKeys().accounts)
+				}
+			})
+			s.mux.HandleFunc("GET /googlekeys/service_accounts/v1/metadata/x509/chat@system.gserviceaccount.com", func(w http.ResponseWriter, _ *http.Request) {
+				if s.published(w) {
+					publishCertificates(w, googleKeys().chat)
+				}
+			})
 			s.mux.HandleFunc("POST /googletoken/token", g.token)
 			s.mux.HandleFunc("POST /googlechat/spaces/{space}/messages", g.create)
 			s.mux.HandleFunc("PATCH /googlechat/spaces/{space}/messages/{message}", g.patch)
@@ -43,8 +51,8 @@ func googleChat() channelVendor {
 	}
 }
 
-// keyID names the keys of the simulated Google.
-const keyID = "simulated-1"
+// GoogleKeyID names the keys of the simulated Google.
+const GoogleKeyID = "simulated-1"
 
 // keys are those of Google's accounts, of its account for Chat, and of every service
 // account that customers have here.
@@ -75,7 +83,7 @@ func GoogleChatToken(audience string, claims map[string]any) string {
 	for name, v := range claims {
 		all[name] = v
 	}
-	return signedToken(key, map[string]any{"alg": "RS256", "typ": "JWT", "kid": keyID}, all)
+	return signedToken(key, map[string]any{"alg": "RS256", "typ": "JWT", "kid": GoogleKeyID}, all)
 }
 
 func signedToken(key *rsa.PrivateKey, head, claims map[string]any) string {
@@ -94,7 +102,7 @@ func signedToken(key *rsa.PrivateKey, head, claims map[string]any) string {
 }
 
 func publishKeys(w http.ResponseWriter, k *rsa.PrivateKey) {
-	answer(w, http.StatusOK, map[string]any{"keys": []any{map[string]any{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": keyID,
+	answer(w, http.StatusOK, map[string]any{"keys": []any{map[string]any{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": GoogleKeyID,
 		"n": base64.RawURLEncoding.EncodeToString(k.N.Bytes()), "e": "AQAB"}}})
 }
 
@@ -104,7 +112,7 @@ func publishCertificates(w http.ResponseWriter, k *rsa.PrivateKey) {
 	if err != nil {
 		panic(err)
 	}
-	answer(w, http.StatusOK, map[string]any{keyID: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))})
+	answer(w, http.StatusOK, map[string]any{GoogleKeyID: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))})
 }
 
 // GoogleAccount is the key's file of a service account of this e-mail address.
@@ -113,7 +121,7 @@ func GoogleAccount(email string) string {
 	if err != nil {
 		panic(err)
 	}
-	b, err := json.MarshalIndent(map[string]any{"type": "service_account", "project_id": "simulated", "private_key_id": keyID, "client_email": email,
+	b, err := json.MarshalIndent(map[string]any{"type": "service_account", "project_id": "simulated", "private_key_id": GoogleKeyID, "client_email": email,
 		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), "token_uri": "https://oauth2.googleapis.com/token"}, "", "  ")
 	if err != nil {
 		panic(err)
@@ -121,8 +129,39 @@ func GoogleAccount(email string) string {
 	return string(b)
 }
 
-// GoogleToken is what a service account gets for a signed claim.
-func GoogleToken(email string) string { return "ya29." + Hash("google:"+email) }
+// GoogleToken is what a service account gets for a signed claim, and GoogleEmail whose
+// it is.
+func GoogleToken(email string) string { return googleTokenTag + email }
+
+// GoogleEmail is the account of a token.
+func GoogleEmail(token string) string { return strings.TrimPrefix(token, googleTokenTag) }
+
+const googleTokenTag = "ya29."
+
+// FailKeys makes the places where keys are published answer nothing of use.
+func (s *Server) FailKeys(fail bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keysDown = fail
+}
+
+// KeyFetches counts how often keys were asked for.
+func (s *Server) KeyFetches() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keysAsked
+}
+
+// published counts a question for keys, and reports whether it is answered.
+func (s *Server) published(w http.ResponseWriter) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keysAsked++
+	if s.keysDown {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	return !s.keysDown
+}
 
 // googleChatAPI remembers, under the server's lock, the messages' names that it has taken.
 type googleChatAPI struct {
@@ -176,7 +215,7 @@ func readClaim(text string) (email, word string) {
 		Iat, Exp        int64
 	}
 	sum := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
-	if json.Unmarshal(raw[0], &head) != nil || json.Unmarshal(raw[1], &c) != nil || head.Alg != "RS256" || head.Kid != keyID ||
+	if json.Unmarshal(raw[0], &head) != nil || json.Unmarshal(raw[1], &c) != nil || head.Alg != "RS256" || head.Kid != GoogleKeyID ||
 		rsa.VerifyPKCS1v15(&googleKeys().customers.PublicKey, crypto.SHA256, sum[:], raw[2]) != nil {
 		return "", "invalid_grant"
 	}

@@ -88,7 +88,7 @@ func TestGoogleTokenIsTraded(t *testing.T) {
 			c[k] = v
 		}
 		c[name] = v
-		return signedToken(googleKeys().customers, map[string]any{"alg": "RS256", "kid": keyID}, c)
+		return signedToken(googleKeys().customers, map[string]any{"alg": "RS256", "kid": GoogleKeyID}, c)
 	}
 	if v := trade(grant, claim("iat", 1000)); v["access_token"] != GoogleToken("bot@simulated") {
 		t.Errorf("%v", v)
@@ -101,7 +101,7 @@ func TestGoogleTokenIsTraded(t *testing.T) {
 		}
 	}
 	for name, assertion := range map[string]string{"nothing": "", "another audience": claim("aud", "x"), "too long": claim("exp", 4601), "no account": claim("iss", "x"),
-		"another key": signedToken(googleKeys().chat, map[string]any{"alg": "RS256", "kid": keyID}, good), "another algorithm": signedToken(googleKeys().customers, map[string]any{"alg": "none", "kid": keyID}, good)} {
+		"another key": signedToken(googleKeys().chat, map[string]any{"alg": "RS256", "kid": GoogleKeyID}, good), "another algorithm": signedToken(googleKeys().customers, map[string]any{"alg": "none", "kid": GoogleKeyID}, good)} {
 		if v := trade(grant, assertion); v["error"] != "invalid_grant" {
 			t.Errorf("%s: %v", name, v)
 		}

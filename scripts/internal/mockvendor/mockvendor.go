@@ -128,6 +128,10 @@ type Server struct {
 	uploads map[string]upload
 	apps    map[string]*consentApp // by client id
 	respond func([]Said) string
+
+	// keysDown hides the published keys, keysAsked counts who asked for them.
+	keysDown  bool
+	keysAsked int
 }
 
 // New returns a vendor that accepts any key and answers every chat by repeating

@@ -116,10 +116,13 @@ func Entry() channel.Entry {
 // tenant is the audience with the customer, if one is named: an app may serve several.
 func tenant(c webhook.Config) (app, tenant string) {
 	if of := c.Get(customer); of != "" {
-		return "google_chat", "C:" + of + " A:" + c.Get(audience)
+		return "google_chat", "C:" + of + "|A:" + c.Get(audience)
 	}
 	return "google_chat", "A:" + c.Get(audience)
 }
+
+// maxAudience leaves room for the customer in what an install claims.
+const maxAudience = 170
 
 // validAudience accepts a project's number or a web address without a fragment.
 func validAudience(s string) bool {
@@ -127,7 +130,7 @@ func validAudience(s string) bool {
 		return true
 	}
 	u, err := url.Parse(s)
-	return err == nil && len(s) <= 512 && u.Scheme == "https" && u.Host != "" && u.User == nil && !strings.Contains(s, "#")
+	return err == nil && len(s) <= maxAudience && u.Scheme == "https" && u.Host != "" && u.User == nil && !strings.ContainsAny(s, "# ")
 }
 
 // Adapter is stateless.

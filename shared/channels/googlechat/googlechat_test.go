@@ -192,11 +192,21 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
+// TestTenantsCanBeClaimed: what an install claims is an id as the store takes it.
+func TestTenantsCanBeClaimed(t *testing.T) {
+	longest := "customers/" + strings.Repeat("C", 64)
+	for _, c := range []webhook.Config{config("1", ""), config("https://a.example/"+strings.Repeat("x", 152), longest)} {
+		if _, of := Entry().Tenant(c); len(of) > 256 || strings.ContainsAny(of, " #") {
+			t.Errorf("%d bytes: %s", len(of), of)
+		}
+	}
+}
+
 func tenantOf(c webhook.Config) string { app, of := Entry().Tenant(c); return app + "\x00" + of }
 
 func TestSettings(t *testing.T) {
 	for value, ok := range map[string]bool{callback: true, "123456789012": true, "": false, "http://a.example/": false, "https:///x": false, "https://a@b.example/": false,
-		"https://a.example/#x": false, "123456789012345678901": false, "chat": false} {
+		"https://a.example/#x": false, "https://a.example/" + strings.Repeat("x", 152): true, "https://a.example/" + strings.Repeat("x", 153): false, "https://a.example/a b": false, "123456789012345678901": false, "chat": false} {
 		if validAudience(value) != ok {
 			t.Errorf("%q: %v", value, !ok)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/channels/slack"
+	"github.com/latchkey/latchkey/shared/channels/telegram"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/session"
@@ -93,5 +94,22 @@ func TestNoTokenNoPost(t *testing.T) {
 				t.Errorf("%+v, %d posts, %d questions", r, len(e.vendor.posts), len(e.model.asked))
 			}
 		})
+	}
+}
+
+// TestNoTokenNoRecording: a recording that no token can fetch ends the turn and counts
+// against the install, once.
+func TestNoTokenNoRecording(t *testing.T) {
+	e := newVoiceEnv(t)
+	entry := telegram.Entry()
+	entry.Exchange = &channel.Exchange{}
+	e.deps.Tokens, e.deps.Catalog = &traded{fail: &channel.Failure{Certainty: channel.Refused, Code: "invalid_grant", TokenRejected: true}}, catalog.New([]channel.Entry{entry})
+	e.run = turn.New(e.deps)
+	if r := e.deliver(e.job, 1); r.Retry || e.via.fetched != 0 || len(e.model.asked) != 0 || len(e.via.texts) != 0 {
+		t.Errorf("%+v, fetched %d, asked %d, posted %d", r, e.via.fetched, len(e.model.asked), len(e.via.texts))
+	}
+	e.audited("install.token_rejected invalid_grant")
+	if i, _, _ := e.installs.Install(t.Context(), e.job.Install); i.Rejections != 1 {
+		t.Errorf("%d rejections", i.Rejections)
 	}
 }

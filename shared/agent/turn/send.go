@@ -114,10 +114,7 @@ func (x *run) sendPart(ctx context.Context, k int) *end {
 	}
 	token, stop := x.token(ctx, i)
 	if stop != nil {
-		if stop.rejected {
-			x.record(ctx, TokenRejected, stop.detail)
-			x.counted(ctx, i, &channel.Failure{Certainty: channel.Refused, Code: stop.detail, TokenRejected: true})
-		}
+		x.untraded(ctx, i, stop)
 		return x.drop(ctx, k, stop)
 	}
 	if !timeFor(ctx, sendTime) {
@@ -157,6 +154,14 @@ func (x *run) counted(ctx context.Context, i install.Install, f *channel.Failure
 		if err := x.d.Revoker.TokenRejected(ctx, op, i.Org, i.ID); err != nil {
 			x.record(ctx, Uncounted, string(fault.CodeOf(err)))
 		}
+	}
+}
+
+// untraded tells the install that its credential gets no token.
+func (x *run) untraded(ctx context.Context, i install.Install, stop *end) {
+	if stop.rejected {
+		x.record(ctx, TokenRejected, stop.detail)
+		x.counted(ctx, i, &channel.Failure{Certainty: channel.Refused, Code: stop.detail, TokenRejected: true})
 	}
 }
 

@@ -175,6 +175,7 @@ func (x *run) fetch(ctx context.Context, note channel.Attachment) (channel.File,
 	}
 	token, stop := x.token(ctx, x.install)
 	if stop != nil {
+		x.untraded(ctx, x.install, stop)
 		return channel.File{}, stop
 	}
 	ctx, cancel := context.WithTimeout(ctx, channel.MaxMediaTime)

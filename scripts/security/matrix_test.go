@@ -36,7 +36,7 @@ const (
 func outage(n int) bool { return slices.Contains([]int{5, 39, 40}, n) }
 
 // apart are the rows that kill processes or move the clock.
-func apart(n int) bool { return slices.Contains([]int{41, 44, 45, 46}, n) }
+func apart(n int) bool { return slices.Contains([]int{15, 41, 44, 45, 46}, n) }
 
 // TestSecurityMatrix plays every cell and compares what it saw with what is
 // stored.

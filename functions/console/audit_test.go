@@ -212,7 +212,7 @@ func approvalSteps(s *stack, fx dynamotest.Fixture, ids map[string]string) []ste
 				}
 				a := approvaltest.Call(ids["{org}"], turn, s.now)
 				ids["{"+name+"}"] = a.ID
-				if err := db.Approvals().Ask(s.Context(), a, audit.Op{Actor: "function:turn", ID: boot.NewID(s.now), At: s.now}.Row(a.Org, "approval.ask", a.ID)); err != nil {
+				if err := db.Approvals().Ask(s.Context(), a, audit.Op{Actor: "function:turn", ID: boot.NewID(s.now), At: s.now}.Row(a.Org, "approval.ask", a.ID), a.Told("test")); err != nil {
 					s.Fatal(err)
 				}
 			}, keep: func(map[string]any) {

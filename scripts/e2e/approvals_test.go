@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/latchkey/latchkey/shared/outbox"
 )
 
 type waitingCall struct {
@@ -59,6 +61,8 @@ func TestToolWaitsForApproval(t *testing.T) {
 	priceTools(t, 700)
 	w := asks(t, "refund", "EvAp1", "1760000171.000100")
 	got := w.approvals()[0]
+	sweep(t, 0)
+	eventually(t, "the organisation is told", func() bool { return len(w.toldAbout(outbox.TypeApproval)) == 1 })
 	if first := w.posts()[0]; !strings.Contains(first.Text, "refund") || !strings.Contains(first.Text, "42") || !strings.Contains(first.Text, got.ID) {
 		t.Errorf("%q", first.Text)
 	}

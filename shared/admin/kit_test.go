@@ -278,7 +278,7 @@ func (w *world) populate() {
 	}
 	w.ids["sessions"], w.ids["turns"], w.ids["requests"] = s.ID, "t1", "r1"
 	waiting := approvaltest.Call("acme", "t1", w.now)
-	if err := w.approvals.Ask(w.Context(), waiting, audit.Op{Actor: "function:turn", ID: "ask1", At: w.now.Add(-time.Minute)}.Row("acme", "approval.ask", waiting.ID)); err != nil {
+	if err := w.approvals.Ask(w.Context(), waiting, audit.Op{Actor: "function:turn", ID: "ask1", At: w.now.Add(-time.Minute)}.Row("acme", "approval.ask", waiting.ID), waiting.Told("test")); err != nil {
 		w.Fatal(err)
 	}
 	w.ids["approvals"] = waiting.ID

@@ -15,6 +15,7 @@ import (
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/outbox"
 	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/table"
 )
@@ -53,14 +54,16 @@ func decodeApproval(it item) (approval.Approval, error) {
 	return a, r.err
 }
 
-// Ask stores a call with its audit row and when it is due. A call that is stored
+// Ask stores a call with its audit row, when it is due, and the event that tells of it,
+// which lies where those wait that the bus has not taken. A call that is stored
 // already is left as it is, and is no error.
-func (s Approvals) Ask(ctx context.Context, a approval.Approval, row audit.Row) error {
+func (s Approvals) Ask(ctx context.Context, a approval.Approval, row audit.Row, told outbox.Event) error {
 	it, err := encodeApproval(a)
 	if err != nil {
 		return err
 	}
-	_, err = s.db.commitWithAudit(ctx, "dynamo.Ask", row, s.db.putNew(table.Sessions, table.Approval(a.Org, a.ID), it), s.due(a))
+	_, err = s.db.commitWithAudit(ctx, "dynamo.Ask", row, s.db.putNew(table.Sessions, table.Approval(a.Org, a.ID), it), s.due(a),
+		ledgerPut(s.db.name(table.Usage), keptItem(told), ""))
 	return err
 }
 

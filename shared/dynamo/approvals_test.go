@@ -10,21 +10,27 @@ import (
 	"github.com/latchkey/latchkey/shared/dynamo"
 	"github.com/latchkey/latchkey/shared/dynamo/dynamotest"
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/outbox"
 	"github.com/latchkey/latchkey/shared/table"
 )
 
 func TestApprovals(t *testing.T) {
-	fx := dynamotest.Open(t, table.Sessions, table.Config)
+	fx := dynamotest.Open(t, table.Sessions, table.Config, table.Usage)
 	db, err := dynamo.New(fx.Client, fx.Tables)
 	if err != nil {
 		t.Fatal(err)
 	}
 	approvaltest.Run(t, db.Approvals())
+	// Two calls were asked about, one of them twice.
+	kept, err := db.Outbox().Kept(t.Context(), "", 10)
+	if err != nil || len(kept) != 2 || kept[0].Type != outbox.TypeApproval || kept[1].Type != outbox.TypeApproval || kept[0].ID == kept[1].ID {
+		t.Fatalf("%+v %v", kept, err)
+	}
 }
 
 // TestApprovalRace: of many decisions at once one is written, with one audit row.
 func TestApprovalRace(t *testing.T) {
-	fx := dynamotest.Open(t, table.Sessions, table.Config)
+	fx := dynamotest.Open(t, table.Sessions, table.Config, table.Usage)
 	db, err := dynamo.New(fx.Client, fx.Tables)
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +39,7 @@ func TestApprovalRace(t *testing.T) {
 	row := func(id string) audit.Row {
 		return audit.Op{Actor: "key:k", ID: id, At: a.AskedAt}.Row("o1", "approval.test", a.ID)
 	}
-	if err := s.Ask(t.Context(), a, row("ask")); err != nil {
+	if err := s.Ask(t.Context(), a, row("ask"), a.Told("test")); err != nil {
 		t.Fatal(err)
 	}
 	results := make(chan error, 6)

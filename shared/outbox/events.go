@@ -20,6 +20,7 @@ const (
 	TypeReplenish = "latchkey.credits.not_replenished"
 	TypeSuspended = "latchkey.install.suspended"
 	TypeHandoff   = "latchkey.session.handoff"
+	TypeApproval  = "latchkey.approval.waiting"
 )
 
 // head is what every detail begins with. Stage tells the stages of one account
@@ -214,6 +215,28 @@ type handoffDetail struct {
 func HandoffEvent(stage string, h Handoff) Event {
 	d := handoffDetail{head: head{"ho_" + digest(h.Org, h.Session, h.Once), stage, h.Org, h.At.UTC()}, Install: h.Install, Session: h.Session, Agent: h.Agent, By: h.By, Reason: h.Reason}
 	return event(TypeHandoff, d.head, d)
+}
+
+// Approval is a call of a tool that waits for a person.
+type Approval struct {
+	Org, ID, Tool, Agent, Install, Session string
+	At, ExpiresAt                          time.Time
+}
+
+type approvalDetail struct {
+	head
+	Approval string    `json:"approval_id"`
+	Tool     string    `json:"tool"`
+	Agent    string    `json:"agent_id"`
+	Install  string    `json:"install_id"`
+	Session  string    `json:"session_id"`
+	Expires  time.Time `json:"expires_at"`
+}
+
+// ApprovalEvent tells that a call waits, once per approval. Its arguments are not in it.
+func ApprovalEvent(stage string, a Approval) Event {
+	d := approvalDetail{head: head{"aw_" + digest(a.Org, a.ID), stage, a.Org, a.At.UTC()}, Approval: a.ID, Tool: a.Tool, Agent: a.Agent, Install: a.Install, Session: a.Session, Expires: a.ExpiresAt.UTC()}
+	return event(TypeApproval, d.head, d)
 }
 
 // event encodes a detail. The types above cannot fail to encode. One above

@@ -1,7 +1,8 @@
 // Package approval is the calls of tools that wait for a person to approve them.
 //
 // Flow: a turn whose model calls such a tool stores the call ([Approval], pending)
-// and ends with a message that says what is to be approved. An admin approves or
+// and ends with a message that says what is to be approved; an event tells the
+// organisation. An admin approves or
 // refuses it ([Service.Decide]); nobody doing so until it expires is a refusal
 // ([Service.Finish]). Either puts a job behind the conversation's others, and the
 // turn of that job goes on with the stored rounds: it makes the call, or tells the
@@ -31,6 +32,7 @@ import (
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/outbox"
 	"github.com/latchkey/latchkey/shared/session"
 )
 
@@ -106,6 +108,11 @@ func NewID(turn string, created time.Time, call int) string {
 
 // lastMillis is the largest number of 13 digits.
 const lastMillis = 9_999_999_999_999
+
+// Told is the event that tells the organisation of a call that waits.
+func (a Approval) Told(stage string) outbox.Event {
+	return outbox.ApprovalEvent(stage, outbox.Approval{Org: a.Org, ID: a.ID, Tool: a.Tool, Agent: a.Agent, Install: a.Continuing.Install, Session: a.Session, At: a.AskedAt, ExpiresAt: a.ExpiresAt})
+}
 
 // EventID names the event that a decision is, among those of the install.
 func EventID(id string) string { return "approval-" + id }

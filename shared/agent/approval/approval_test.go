@@ -46,7 +46,7 @@ func newService(t *testing.T) (*approval.Service, *approvaltest.Memory, *queue, 
 	rows := orgtest.NewMemory()
 	m, q := &approvaltest.Memory{Rows: rows}, &queue{}
 	a := approvaltest.Call("o1", "t-1", approvaltest.At())
-	if err := m.Ask(t.Context(), a, audit.Op{Actor: "function:turn", ID: "ask", At: a.AskedAt}.Row("o1", "approval.ask", a.ID)); err != nil {
+	if err := m.Ask(t.Context(), a, audit.Op{Actor: "function:turn", ID: "ask", At: a.AskedAt}.Row("o1", "approval.ask", a.ID), a.Told("test")); err != nil {
 		t.Fatal(err)
 	}
 	return &approval.Service{Store: m, Queue: q}, m, q, rows, a

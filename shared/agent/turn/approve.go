@@ -16,13 +16,15 @@ import (
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/model"
+	"github.com/latchkey/latchkey/shared/outbox"
 	"github.com/latchkey/latchkey/shared/session"
 )
 
 // Approvals keeps the calls that wait for a person.
 type Approvals interface {
-	// Ask stores a call; one that is stored already stays as it is.
-	Ask(ctx context.Context, a approval.Approval, row audit.Row) error
+	// Ask stores a call with its audit row and the event that tells of it, all or
+	// nothing; for one that is stored already nothing is.
+	Ask(ctx context.Context, a approval.Approval, row audit.Row, told outbox.Event) error
 	// Approval fails with not_found.
 	Approval(ctx context.Context, org, id string) (approval.Approval, error)
 	// Approvals lists calls, newest first.
@@ -131,7 +133,7 @@ func (x *run) suspend(ctx context.Context, w *waits) *end {
 		a.Turns = append(slices.Clip(x.approval.Turns), x.turn.ID)
 	}
 	op := audit.Op{Actor: "function:turn", ID: x.turn.ID + "-ap" + strconv.Itoa(w.n), At: now}
-	if err := x.d.Approvals.Ask(ctx, a, op.Row(a.Org, "approval.ask", a.ID, "label", a.Tool, "agent_id", a.Agent)); err != nil {
+	if err := x.d.Approvals.Ask(ctx, a, op.Row(a.Org, "approval.ask", a.ID, "label", a.Tool, "agent_id", a.Agent), a.Told(x.d.Stage)); err != nil {
 		return again(err)
 	}
 	_, pin, err := x.rounds()

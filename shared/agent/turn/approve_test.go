@@ -15,6 +15,7 @@ import (
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/outbox"
 	"github.com/latchkey/latchkey/shared/session"
 )
 
@@ -92,6 +93,9 @@ func TestApproval(t *testing.T) {
 		t.Fatalf("%+v %v", got, m.posted)
 	}
 	e.audited("tool.approval_asked refund")
+	if told := s.Store.(*approvaltest.Memory).Told; len(told) != 1 || told[0].Type != outbox.TypeApproval || !strings.Contains(string(told[0].Detail), `"approval_id":"`+a.ID+`","tool":"refund","agent_id":"ag1","install_id":"i1"`) || strings.Contains(string(told[0].Detail), `"n"`) {
+		t.Fatalf("%+v", told)
+	}
 	// A message meanwhile is a turn of its own that knows.
 	m.calls = nil
 	e.deliver(e.message("Ev2", "how are you?"), 1)
@@ -268,7 +272,7 @@ func TestApprovalCrashes(t *testing.T) {
 			}
 			got, _ := e.state("approval-" + a.ID)
 			all, _, _ := s.List(t.Context(), "o1", "", 10)
-			if len(all) != 1 || len(k.called) != c.calls || len(e.vendor.posts) != 2 || got.State != session.TurnDone || len(e.messages()) != 4 {
+			if len(all) != 1 || len(m.Told) != 1 || len(k.called) != c.calls || len(e.vendor.posts) != 2 || got.State != session.TurnDone || len(e.messages()) != 4 {
 				t.Fatalf("%d asked, %d calls, %v, %+v", len(all), len(k.called), e.vendor.posts, got)
 			}
 			for _, call := range k.called {

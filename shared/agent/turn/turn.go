@@ -271,7 +271,7 @@ type Deps struct {
 	BaseURL  func(taxonomy.Channel) string
 	DataURL  func(taxonomy.Channel) string
 	Recorder Recorder
-	// Stage is told with the events of handoffs.
+	// Stage is told with events.
 	Stage string
 	Now   func() time.Time
 	// Wait returns after d, or with false as soon as ctx ends.

@@ -16,6 +16,7 @@ import (
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/fault"
+	"github.com/latchkey/latchkey/shared/outbox"
 	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -23,13 +24,15 @@ import (
 // Store is an [approval.Store] that can be asked, as turns do.
 type Store interface {
 	approval.Store
-	Ask(ctx context.Context, a approval.Approval, row audit.Row) error
+	Ask(ctx context.Context, a approval.Approval, row audit.Row, told outbox.Event) error
 }
 
 // Memory is a Store.
 type Memory struct {
 	// Rows takes the audit rows, nil for nobody.
 	Rows audit.Store
+	// Told are the events of calls that wait.
+	Told []outbox.Event
 	// Fail, if set, is asked before every call with the method's name.
 	Fail func(method string) error
 
@@ -64,7 +67,7 @@ func (m *Memory) put(ctx context.Context, a approval.Approval, row audit.Row) er
 }
 
 // Ask implements [Store].
-func (m *Memory) Ask(ctx context.Context, a approval.Approval, row audit.Row) error {
+func (m *Memory) Ask(ctx context.Context, a approval.Approval, row audit.Row, told outbox.Event) error {
 	unlock, err := m.lock("Ask")
 	if err != nil {
 		return err
@@ -73,7 +76,11 @@ func (m *Memory) Ask(ctx context.Context, a approval.Approval, row audit.Row) er
 	if _, ok := m.calls[a.Org+"/"+a.ID]; ok {
 		return nil
 	}
-	return m.put(ctx, a, row)
+	if err := m.put(ctx, a, row); err != nil {
+		return err
+	}
+	m.Told = append(m.Told, told)
+	return nil
 }
 
 // Approval implements [approval.Store].
@@ -173,7 +180,7 @@ func Run(t *testing.T, s Store) {
 	}
 	a, b := Call("o1", "t-1", at), Call("o1", "t-2", at.Add(time.Hour))
 	for i, x := range []approval.Approval{a, b, a} {
-		if err := s.Ask(ctx, x, row("ask"+string(rune('0'+i)))); err != nil {
+		if err := s.Ask(ctx, x, row("ask"+string(rune('0'+i))), x.Told("test")); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -173,6 +173,10 @@ func TestEvents(t *testing.T) {
 		{BalanceEvent("prod", low, false), TypeLow, `{"id":"al_1","stage":"prod","org_id":"acme","at":"2026-11-21T12:00:00Z","threshold":"20%","limit":20,"left":19,"level":100,"since":"2026-11-21T11:00:00Z"}`},
 		{BalanceEvent("prod", Balance{ID: "al_2", Org: "acme", At: at, Threshold: "exhausted"}, true), TypeExhausted,
 			`{"id":"al_2","stage":"prod","org_id":"acme","at":"2026-11-21T12:00:00Z","threshold":"exhausted","limit":0,"left":0,"level":0}`},
+		{HandoffEvent("prod", Handoff{Org: "acme", Install: "i1", Session: "s1", Agent: "a1", Reason: "a \"refund\"", By: "agent", At: at, Once: "t-1"}), TypeHandoff,
+			`{"id":"ho_0v9jrsbVN3oH__I_wTNI","stage":"prod","org_id":"acme","at":"2026-11-21T12:00:00Z","install_id":"i1","session_id":"s1","agent_id":"a1","by":"agent","reason":"a \"refund\""}`},
+		{ApprovalEvent("prod", Approval{Org: "acme", ID: "ap-1", Tool: "refund", Agent: "a1", Install: "i1", Session: "s1", At: at, ExpiresAt: at.Add(time.Hour)}), TypeApproval,
+			`{"id":"aw_7x5lKRIYVBXEoLoIPnDk","stage":"prod","org_id":"acme","at":"2026-11-21T12:00:00Z","approval_id":"ap-1","tool":"refund","agent_id":"a1","install_id":"i1","session_id":"s1","expires_at":"2026-11-21T13:00:00Z"}`},
 		{EntryEvent("prod", long), TypeEntry, `{"id":"e_1","stage":"prod","org_id":"acme","at":"2026-11-21T12:00:00Z","cut":true}`},
 	} {
 		if c.e.Type != c.kind || string(c.e.Detail) != c.want || !c.e.At.Equal(at) {

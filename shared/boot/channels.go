@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"cmp"
 	"net/http"
 
 	"github.com/latchkey/latchkey/shared/channel"
@@ -21,17 +22,22 @@ func Channels() []taxonomy.Channel {
 }
 
 // ChannelAPI returns the client that reaches the channels' vendors and the API
-// base of each.
+// base of each, by what [channel.Entry.Reached] names.
 func (e *Env) ChannelAPI(out *egress.Egress) (client *http.Client, base func(taxonomy.Channel) string) {
 	bases, hosts := map[taxonomy.Channel]string{}, []string(nil)
-	for _, c := range catalog.Entries() {
-		bases[c.ID] = c.APIBase
+	add := func(c channel.Entry) {
+		bases[c.Reached()] = cmp.Or(e.Config.APIBases[c.Reached()], c.APIBase)
 		hosts = append(hosts, c.Hosts...)
 		if c.Exchange != nil {
 			hosts = append(hosts, c.Exchange.Hosts...)
 		}
-		if moved := e.Config.APIBases[c.ID]; moved != "" {
-			bases[c.ID] = moved
+	}
+	for _, c := range catalog.Entries() {
+		for _, v := range c.Vendors {
+			add(v)
+		}
+		if c.Vendors == nil {
+			add(c)
 		}
 	}
 	return out.Vendor(hosts...), func(c taxonomy.Channel) string { return bases[c] }

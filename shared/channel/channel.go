@@ -12,6 +12,7 @@
 package channel
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -46,6 +47,8 @@ const (
 	EditIgnored     webhook.Reason = "hook.edit_ignored"
 	RevokedByVendor webhook.Reason = "install.revoked_by_provider"
 	PersonRenamed   webhook.Reason = "hook.person_renamed"
+	// SenderUnproven is a message whose sender anybody may have written into it.
+	SenderUnproven webhook.Reason = "hook.sender_unproven"
 )
 
 // Identity is what a request says about where it came from: setting name to
@@ -311,6 +314,14 @@ type Entry struct {
 	NeedsPublicURL bool
 	// Setup describes how to connect an app; it calls nobody.
 	Setup func(SetupInput) Setup
+	// Vendors are the entries of a channel that several vendors serve, by the value of
+	// VendorSetting; nil: one serves it. Until an install's settings name one, the
+	// entry around them counts: it verifies nothing of an install that has none, because
+	// such an install is a draft.
+	Vendors       map[taxonomy.Channel]Entry
+	VendorSetting string
+	// Vendor names the one of an entry in Vendors.
+	Vendor taxonomy.Channel
 	// Shared says how one app of the platform serves many tenants; nil: the vendor's
 	// apps serve one, or it is not known how.
 	Shared *Shared
@@ -357,6 +368,19 @@ func (e Entry) OfTenant(app string) Entry {
 	e.Tenant = func(c webhook.Config) (string, string) { _, tenant := whole.Tenant(c); return app, tenant }
 	return e
 }
+
+// For is the entry that an install with these settings has: that of the vendor which
+// they name, for a channel that several serve.
+func (e Entry) For(c webhook.Config) Entry {
+	if v, named := e.Vendors[taxonomy.Channel(c.Get(e.VendorSetting))]; named {
+		return v
+	}
+	return e
+}
+
+// Reached names whose API the entry's adapter calls: the vendor's, if the channel has
+// several, else the channel's.
+func (e Entry) Reached() taxonomy.Channel { return cmp.Or(e.Vendor, e.ID) }
 
 // SecretNames lists the secrets of a class.
 func (e Entry) SecretNames(class taxonomy.CredentialClass) []string {

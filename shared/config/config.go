@@ -236,11 +236,13 @@ func (l *loader) egress(c *Config, needs Needs) {
 		}
 	}
 	for _, ch := range needs.Channels {
-		for name, bases := range map[string]map[taxonomy.Channel]string{APIVar(ch): c.APIBases, DataAPIVar(ch): c.DataBases,
-			KeysAPIVar(ch): c.KeysBases, TokenAPIVar(ch): c.TokenBases} {
-			if base := l.localOnly(c.Stage, name); base != "" {
-				bases[ch] = strings.TrimRight(base, "/")
-				l.allowHost(c, name, base)
+		for _, api := range ch.Served() {
+			for name, bases := range map[string]map[taxonomy.Channel]string{APIVar(api): c.APIBases, DataAPIVar(api): c.DataBases,
+				KeysAPIVar(api): c.KeysBases, TokenAPIVar(api): c.TokenBases} {
+				if base := l.localOnly(c.Stage, name); base != "" {
+					bases[api] = strings.TrimRight(base, "/")
+					l.allowHost(c, name, base)
+				}
 			}
 		}
 	}

@@ -217,9 +217,10 @@ func CallbackURL(publicURL string, i Install) string {
 	return strings.TrimSuffix(publicURL, "/") + "/webhooks/" + string(i.Provider) + "/" + id
 }
 
-// declared is the part of a channel's declaration that an install of its mode
-// holds.
+// declared is the part of a channel's declaration that an install of its mode and
+// vendor holds.
 func declared(i Install, e channel.Entry) channel.Entry {
+	e = e.For(i.Config)
 	switch i.Mode {
 	case Platform:
 		return e.OfTenant(i.App)

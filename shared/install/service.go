@@ -118,6 +118,7 @@ func (s *Service) create(ctx context.Context, op audit.Op, i Install, entry chan
 	if err != nil {
 		return Install{}, err
 	}
+	entry = entry.For(config)
 	i, err = s.apply(i, entry, Patch{Label: &n.Label, PublicURL: &n.PublicURL, Policy: &n.Policy, Config: config})
 	if err != nil {
 		return Install{}, err
@@ -264,6 +265,10 @@ func (s *Service) apply(i Install, e channel.Entry, p Patch) (Install, error) {
 		if config[name] = vs; len(vs) == 0 {
 			delete(config, name)
 		}
+	}
+	if have := i.Config.Get(e.VendorSetting); have != "" && config.Get(e.VendorSetting) != have {
+		// The stored secrets are of the one vendor, and must not reach the other.
+		return i, conflict("the vendor of an install cannot change, its secrets are that vendor's; make a new install")
 	}
 	i.Config = config
 	if !identified(i, e) {

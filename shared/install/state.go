@@ -87,6 +87,8 @@ func (s *Service) Update(ctx context.Context, op audit.Op, orgID, id string, p P
 		if p.Config, err = told(e, config, p.Secrets); err != nil {
 			return i, err
 		}
+		maps.Copy(config, p.Config)
+		e = e.For(config)
 		next, err := s.apply(i, e, p)
 		if err != nil {
 			return i, err
@@ -325,7 +327,7 @@ func (s *Service) Setup(ctx context.Context, orgID, id string, codes []string) (
 	if name == "" {
 		name = "Assistant"
 	}
-	return e.Setup(channel.SetupInput{
+	return e.For(i.Config).Setup(channel.SetupInput{
 		InstallID: i.ID, CallbackURL: CallbackURL(s.PublicURL, i), State: string(i.State), Config: i.Config,
 		SecretsSet: i.SecretsSet(), AppName: name, Bindings: len(bs), DeliveryCodes: codes,
 	}), nil

@@ -80,6 +80,7 @@ type Channel string
 
 // Channels that are implemented.
 const (
+	Email      Channel = "email"
 	GoogleChat Channel = "google_chat"
 	Instagram  Channel = "instagram"
 	LINE       Channel = "line"
@@ -98,6 +99,21 @@ func (c Channel) API() string {
 		return "meta"
 	}
 	return string(c)
+}
+
+// Vendors of [Email], named like channels because their APIs are: they are none.
+const (
+	Mailgun  Channel = "mailgun"
+	Postmark Channel = "postmark"
+)
+
+// Served lists what a channel's APIs are named by: the channel itself, or its vendors
+// if it has several.
+func (c Channel) Served() []Channel {
+	if c == Email {
+		return []Channel{Mailgun, Postmark}
+	}
+	return []Channel{c}
 }
 
 // Capability is something a provider or model can do.

@@ -127,7 +127,7 @@ func (x *run) reach(ctx context.Context) (channel.Call, bool) {
 		return channel.Call{}, false
 	}
 	token, stop := x.token(ctx, i)
-	return channel.Call{HTTP: x.d.HTTP, Media: x.d.Media(i.Provider), BaseURL: x.d.BaseURL(i.Provider), Token: token, Config: i.Config}, stop == nil
+	return channel.Call{HTTP: x.d.HTTP, Media: x.d.Media(i.Provider), BaseURL: x.d.BaseURL(x.entry.Reached()), Token: token, Config: i.Config}, stop == nil
 }
 
 // showPiece shows one state. again is above 0 if the vendor asked for so long a pause

@@ -61,7 +61,7 @@ func (x *run) signs(ctx context.Context, p Presence) {
 	if stop != nil {
 		return
 	}
-	c := channel.Call{HTTP: x.d.HTTP, BaseURL: x.d.BaseURL(x.install.Provider), Token: token, Config: x.install.Config}
+	c := channel.Call{HTTP: x.d.HTTP, BaseURL: x.d.BaseURL(x.entry.Reached()), Token: token, Config: x.install.Config}
 	for range presenceSigns {
 		one, cancel := context.WithTimeout(ctx, presenceTime)
 		again, ok := p.Typing(one, c, x.job.Envelope)

@@ -176,7 +176,7 @@ func (x *run) check(ctx context.Context) (i install.Install, entry channel.Entry
 	if i.State != install.Active {
 		return i, entry, &end{code: InstallInactive}
 	}
-	return i, entry, nil
+	return i, entry.For(i.Config), nil
 }
 
 // make stores what is to be posted: a person's words or the agent's.

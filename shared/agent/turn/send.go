@@ -128,7 +128,7 @@ func (x *run) sendPart(ctx context.Context, k int) *end {
 	}
 	out := x.outgoing(x.parts[k])
 	out.Voice = voice.Audio
-	id, failure := x.post(sending, channel.Call{HTTP: x.d.HTTP, Media: x.d.Media(i.Provider), BaseURL: x.d.BaseURL(i.Provider), Token: token, Config: i.Config}, x.parts[k], out)
+	id, failure := x.post(sending, channel.Call{HTTP: x.d.HTTP, Media: x.d.Media(i.Provider), BaseURL: x.d.BaseURL(x.entry.Reached()), Token: token, Config: i.Config}, x.parts[k], out)
 	// What happened must be stored although the run's own time is up.
 	storing, stopStoring := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer stopStoring()

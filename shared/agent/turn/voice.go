@@ -180,7 +180,7 @@ func (x *run) fetch(ctx context.Context, note channel.Attachment) (channel.File,
 	}
 	ctx, cancel := context.WithTimeout(ctx, channel.MaxMediaTime)
 	defer cancel()
-	file, failure := fetcher.Fetch(ctx, channel.Call{HTTP: x.d.HTTP, Media: x.d.Media(x.install.Provider), BaseURL: x.d.BaseURL(x.install.Provider), DataURL: x.d.DataURL(x.install.Provider),
+	file, failure := fetcher.Fetch(ctx, channel.Call{HTTP: x.d.HTTP, Media: x.d.Media(x.install.Provider), BaseURL: x.d.BaseURL(x.entry.Reached()), DataURL: x.d.DataURL(x.install.Provider),
 		Token: token, Config: x.install.Config}, note)
 	if failure == nil {
 		return file, nil

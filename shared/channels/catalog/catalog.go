@@ -3,6 +3,7 @@ package catalog
 
 import (
 	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/channels/email"
 	"github.com/latchkey/latchkey/shared/channels/googlechat"
 	"github.com/latchkey/latchkey/shared/channels/instagram"
 	"github.com/latchkey/latchkey/shared/channels/line"
@@ -17,6 +18,7 @@ import (
 // Entries returns all channels, sorted by ID.
 func Entries() []channel.Entry {
 	return []channel.Entry{
+		email.Entry(),
 		googlechat.Entry(),
 		instagram.Entry(),
 		line.Entry(),

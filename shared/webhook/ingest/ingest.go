@@ -273,6 +273,7 @@ func (c *call) resolve(ctx context.Context, known bool) webhook.Reason {
 	case !inst.State.Verifies():
 		return webhook.InstallInactive
 	}
+	c.entry = c.entry.For(inst.Config)
 	return ""
 }
 

@@ -153,7 +153,7 @@ func (c *call) foresee(ctx context.Context) {
 	if !ok || kept.inst.Provider != c.entry.ID || kept.inst.Mode == install.App || kept.inst.State != install.Active {
 		return
 	}
-	t := &call{Ingest: c.Ingest, r: c.r, entry: c.entry, inst: kept.inst, binds: kept.binds, trial: true}
+	t := &call{Ingest: c.Ingest, r: c.r, entry: c.entry.For(kept.inst.Config), inst: kept.inst, binds: kept.binds, trial: true}
 	if t.check(ctx, true) != "" {
 		return
 	}

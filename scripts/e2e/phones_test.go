@@ -64,6 +64,7 @@ func channelCases() []channelCase {
 		googleChatCase(),
 		messengerCase(),
 		instagramCase(),
+		emailCase(),
 	}
 }
 
@@ -168,7 +169,9 @@ func (p *phone) tryPost(ctx context.Context, secret string, body []byte) (answer
 	if p.contentType != "" {
 		r.Header.Set("Content-Type", p.contentType)
 	}
-	mockvendor.SignRequest(r, p.id, mockvendor.Proof{Secret: secret, At: time.Now()}, body)
+	proof := mockvendor.Proof{Secret: secret, At: time.Now()}
+	body = mockvendor.Stamp(p.id, proof, body)
+	mockvendor.SignRequest(r, p.id, proof, body)
 	var headers []string
 	for name := range r.Header {
 		headers = append(headers, name, r.Header.Get(name))

@@ -17,6 +17,9 @@ type channelVendor struct {
 	// sign puts into the headers what proves that a request with this body is its own.
 	// The request has its method, its URL and the headers that are the vendor's, too.
 	sign func(r *http.Request, p Proof, body []byte)
+	// stamp gives the body with its proof in it, for a vendor whose proof is there; nil
+	// for all others.
+	stamp func(p Proof, body []byte) []byte
 }
 
 // channelVendors are all of them: a file and a line for each.
@@ -29,6 +32,7 @@ func channelVendors() []channelVendor {
 		googleChat(),
 		messenger(),
 		instagram(),
+		email(),
 	}
 }
 
@@ -56,11 +60,23 @@ type Proof struct {
 func SignRequest(r *http.Request, provider string, p Proof, body []byte) {
 	for _, v := range channelVendors() {
 		if v.id == provider {
-			v.sign(r, p, body)
+			if v.sign != nil {
+				v.sign(r, p, body)
+			}
 			return
 		}
 	}
 	panic("mockvendor: no channel vendor " + provider)
+}
+
+// Stamp is the body that the provider's vendor sends: that one, or with its proof in it.
+func Stamp(provider string, p Proof, body []byte) []byte {
+	for _, v := range channelVendors() {
+		if v.id == provider && v.stamp != nil {
+			return v.stamp(p, body)
+		}
+	}
+	return body
 }
 
 func mac(secret, prefix string, body []byte) []byte {

@@ -1,6 +1,7 @@
 package deliveries
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,8 +26,8 @@ func whatsappKind() kind {
 					"messages": []any{map[string]any{"from": p.from, "id": fmt.Sprintf("wamid.sim%s%d", a.id, p.n), "timestamp": strconv.FormatInt(p.sent.Unix(), 10),
 						"type": "text", "text": map[string]any{"body": p.text}}}}}}}}})
 		},
-		sends: func(path string, _ []byte) bool {
-			return strings.HasPrefix(path, "/meta/") && strings.HasSuffix(path, "/messages")
+		sends: func(path string, body []byte) bool {
+			return strings.HasPrefix(path, "/meta/") && strings.HasSuffix(path, "/messages") && bytes.Contains(body, []byte(`"messaging_product"`))
 		},
 		refuse: func(w http.ResponseWriter) {
 			w.WriteHeader(http.StatusBadRequest)

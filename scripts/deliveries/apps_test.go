@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
+	"github.com/latchkey/latchkey/scripts/internal/stack"
 )
 
 // app is an active install of an organisation, and what its vendor knows.
@@ -37,6 +38,9 @@ func (w *world) newApp(ctx context.Context, o *org, k kind, tenant string) (*app
 		return nil, err
 	}
 	a.install = made.ID
+	if err := stack.Admit(ctx, w.operator, k.provider, o.id); err != nil {
+		return nil, err
+	}
 	return a, o.call(ctx, http.MethodPost, "/installs/"+a.install+"/activate", map[string]any{}, nil)
 }
 

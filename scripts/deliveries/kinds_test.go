@@ -52,6 +52,8 @@ func kinds() []kind {
 		telegramKind(),
 		whatsappKind(),
 		lineKind(),
+		messengerKind(),
+		instagramKind(),
 	}
 }
 

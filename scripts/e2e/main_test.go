@@ -77,7 +77,7 @@ func run(m *testing.M) int {
 		"LATCHKEY_STRIPE_KEY":                          stripeKey,
 		"LATCHKEY_STRIPE_WEBHOOK_SECRET":               stripeOldSecret,
 		"LATCHKEY_STRIPE_API_URL":                      payments.URL,
-		"LATCHKEY_ENDPOINT_ALLOW":                      strings.TrimPrefix(l.URL, "http://"),
+		"LATCHKEY_ENDPOINT_ALLOW":                      strings.TrimPrefix(l.URL, "http://") + "," + mockvendor.FileHost(l.URL),
 	})
 	world, err = stack.Start(ctx, stack.Options{Root: root, Data: dir, InMemory: true, Log: os.Stderr, OnAWSCall: observe, Env: env})
 	if err != nil {

@@ -43,6 +43,8 @@ type phoneCase struct {
 	learns string
 	// contentType is that of its requests, application/json if empty.
 	contentType string
+	// signs is the URL that the vendor signs, that of the request if nil.
+	signs func(p *phone) string
 	// person is the vendor's id of somebody, from itself if nil.
 	person func(from string) string
 	// text is a message; said is a JSON string, and room is empty for a conversation
@@ -58,6 +60,7 @@ type phoneCase struct {
 func channelCases() []channelCase {
 	return []channelCase{
 		telegramCase(),
+		twilioCase(),
 		whatsappCase(),
 		slackCase(),
 		lineCase(),
@@ -162,7 +165,11 @@ func (p *phone) post(secret string, body []byte) answer {
 
 func (p *phone) tryPost(ctx context.Context, secret string, body []byte) (answer, error) {
 	url := world.BaseURL + "/webhooks/" + p.id + "/" + p.install
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, http.NoBody)
+	signed := url
+	if p.signs != nil {
+		signed = p.signs(p)
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, signed, http.NoBody)
 	if err != nil {
 		return answer{}, err
 	}

@@ -99,6 +99,7 @@ func list() []column {
 	return []column{
 		slackColumn(),
 		telegramColumn(),
+		twilioColumn(),
 		whatsappColumn(),
 		lineColumn(),
 		messengerColumn(),

@@ -75,7 +75,7 @@ func start(t *testing.T) *world {
 	maps.Copy(env, map[string]string{
 		"LATCHKEY_PLATFORM_OPENROUTER_KEY": "sk-platform-matrix", "LATCHKEY_PLATFORM_OPENROUTER_BASE_URL": l.URL + "/v1",
 		"LATCHKEY_PLATFORM_OPENAI_COMPATIBLE_KEY": "sk-platform-matrix", "LATCHKEY_PLATFORM_OPENAI_COMPATIBLE_BASE_URL": l.URL + "/v1",
-		"LATCHKEY_ENDPOINT_ALLOW": strings.TrimPrefix(l.URL, "http://"),
+		"LATCHKEY_ENDPOINT_ALLOW": strings.TrimPrefix(l.URL, "http://") + "," + mockvendor.FileHost(l.URL),
 	})
 	w.Stack, err = stack.Start(t.Context(), stack.Options{Root: root(), Data: dir, InMemory: true, Binaries: w.functions, SkipBuild: true, Env: env})
 	must(t, err)

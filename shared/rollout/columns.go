@@ -24,6 +24,7 @@ func columns() []column {
 	return []column{
 		slackColumn(),
 		telegramColumn(),
+		twilioColumn(),
 		whatsappColumn(),
 		lineColumn(),
 		messengerColumn(),

@@ -27,6 +27,7 @@ func channelVendors() []channelVendor {
 	return []channelVendor{
 		slack(),
 		telegram(),
+		twilio(),
 		whatsapp(),
 		line(),
 		googleChat(),

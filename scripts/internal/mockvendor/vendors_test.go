@@ -46,7 +46,7 @@ func TestSlackCallback(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	got := Environment("http://h")
 	for name, want := range map[string]string{"LATCHKEY_SLACK_API_URL": "/api", "LATCHKEY_TELEGRAM_API_URL": "/telegram", "LATCHKEY_META_API_URL": "/meta",
-		"LATCHKEY_LINE_API_URL": "/line", "LATCHKEY_LINE_DATA_API_URL": "/linedata"} {
+		"LATCHKEY_LINE_API_URL": "/line", "LATCHKEY_LINE_DATA_API_URL": "/linedata", "LATCHKEY_TWILIO_API_URL": "/twilio"} {
 		if got[name] != "http://h"+want {
 			t.Errorf("%s is %q", name, got[name])
 		}

@@ -133,7 +133,7 @@ type auditLog struct{ *slog.Logger }
 func (l auditLog) Record(ctx context.Context, e ingest.Event) {
 	l.InfoContext(ctx, "audit", "code", string(e.Code), "at", e.At, "org", e.Org, "install", e.Install, "provider", string(e.Provider),
 		"event_id", e.EventID, "request_id", e.RequestID, "source", e.Source, "body_sha256", e.BodySHA256,
-		"secret_versions", e.SecretVersions, "retiring_secret", e.RetiringSecret, "retired_secret", e.RetiredSecret, "suppressed", e.Suppressed)
+		"secret_versions", e.SecretVersions, "retiring_secret", e.RetiringSecret, "retired_secret", e.RetiredSecret, "url_hint", string(e.URLHint), "suppressed", e.Suppressed)
 	if e.Code.Pages() {
 		l.ErrorContext(ctx, "audit alarm", "code", string(e.Code), "org", e.Org, "install", e.Install, "request_id", e.RequestID)
 	}

@@ -21,7 +21,7 @@ var logKeys = []string{
 	"request_id", "org", "route", "provider", "model", "billing_source", "outcome", "ms", "op", // request
 	"credential", "class", "version", "field", "purpose", "function", "cache", "latency_us", // vault.use
 	"code", "at", "install", "event_id", "source", "body_sha256", "retiring_secret", "detail", "turn", // audit
-	"secret_versions", "retired_secret", "suppressed", // audit of refusals
+	"secret_versions", "retired_secret", "suppressed", "url_hint", // audit of refusals
 	"settled", "late", "released", "done", "undecided", "record", "of", "event", "reason", "amount", // settle
 	"expired", "poison", "reshaped", "complete", "closed", "waiting", "reviewed", "caught", "restless", "healed", "unbilled", "unbilled_at_most", // sweep
 	"connection", "connections", "probe", "verdict", // probes

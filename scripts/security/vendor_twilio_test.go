@@ -1,7 +1,9 @@
 package security
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -25,7 +27,7 @@ func twilioColumn() column {
 		acks[code] = twilioAck
 	}
 	return column{id: taxonomy.Twilio, verifies: "auth_token", sends: "api_key_secret", anySecret: true, leaves: true, acks: acks,
-		attacks: map[int]func(*cell){27: twilioMethods, 30: twilioRepeated, 32: twilioURLs, 48: twilioMediaElsewhere},
+		attacks: map[int]func(*cell){27: twilioMethods, 28: twilioTooLarge, 30: twilioRepeated, 32: twilioURLs, 48: twilioMediaElsewhere},
 		mutants: twilioMutants,
 		fresh: func(a *app, n int64) {
 			a.application, a.team, a.token = fmt.Sprintf("AC%032x", 0xa0000000+n), fmt.Sprintf("+1501%07d", n), fmt.Sprintf("%stwilio%08d", planted, n)
@@ -93,6 +95,25 @@ func twilioMethods(c *cell) {
 	c.hit(a, h)
 }
 
+// twilioTooLarge: forms arrive in base64, which is not decoded above the limit, so the
+// record has the hash of nothing.
+func twilioTooLarge(c *cell) {
+	a := c.app()
+	nothing := sha256.Sum256(nil)
+	for _, body := range [][]byte{append(a.message(said{}), strings.Repeat(" ", 1<<20)...), a.message(said{text: spoken + strings.Repeat("x", 1<<20)})} {
+		got := c.do(a.signed(body))
+		r, _ := c.hooks.next(func(r record) bool {
+			return r.Code == "hook.too_large" && r.Provider == string(c.col.id) && r.BodySHA256 == hex.EncodeToString(nothing[:])
+		})
+		if got.body != bodies()[http.StatusRequestEntityTooLarge] {
+			c.bad("body %.200s", got.body)
+		}
+		c.saw(got.status, r.Code)
+	}
+	c.accepted(a, a.signed(append(a.message(said{}), strings.Repeat(" ", 1<<19)...)))
+	c.answered(a)
+}
+
 // twilioRepeated: of two values of a name nobody signs which comes first.
 func twilioRepeated(c *cell) {
 	a := c.app()
@@ -107,20 +128,39 @@ func twilioRepeated(c *cell) {
 // at which the request arrives, and one with a query that was not configured.
 func twilioURLs(c *cell) {
 	a := c.app()
-	for _, other := range []func(u *url.URL){
-		func(u *url.URL) { u.Path += "/" }, func(u *url.URL) { u.Host += ":443" }, func(u *url.URL) { u.Scheme = "http" }, func(u *url.URL) { u.RawQuery = "" },
-		func(u *url.URL) { u.RawQuery = "v=2&from=twilio" }, func(u *url.URL) { u.RawQuery += "&x=1" }, func(u *url.URL) { u.Host = "evil.example.net" },
-		func(u *url.URL) {
+	for _, other := range []struct {
+		hint string
+		edit func(u *url.URL)
+	}{
+		{"slash", func(u *url.URL) { u.Path += "/" }}, {"port", func(u *url.URL) { u.Host += ":443" }}, {"scheme", func(u *url.URL) { u.Scheme = "http" }},
+		{"query", func(u *url.URL) { u.RawQuery = "" }}, {"", func(u *url.URL) { u.RawQuery = "v=2&from=twilio" }}, {"", func(u *url.URL) { u.RawQuery += "&x=1" }},
+		{"", func(u *url.URL) { u.Host = "evil.example.net" }},
+		{"request", func(u *url.URL) {
 			u.Host, u.Path, u.RawQuery = strings.TrimPrefix(c.BaseURL, "http://"), "/webhooks/twilio/"+a.install, ""
-		},
+		}},
 	} {
 		h := a.signed(a.message(said{}))
 		u := a.typed()
-		other(u)
+		other.edit(u)
 		r := &http.Request{Header: h.header, URL: u}
 		mockvendor.SignRequest(r, "twilio", mockvendor.Proof{Secret: a.secret, At: c.now()}, h.body)
 		h.header.Set("X-Forwarded-Host", u.Host)
-		c.hit(a, h)
+		if r := c.hit(a, h); !strings.Contains(r.raw, `"url_hint":"`+other.hint+`"`) {
+			c.bad("signed for %s: %s", u, r.raw)
+		}
+	}
+	var log struct {
+		Items []struct {
+			URLHint string `json:"url_hint"`
+		}
+	}
+	c.need(a.call(c, http.MethodGet, "/deliveries?install="+a.install, nil, &log))
+	hints := map[string]bool{}
+	for _, d := range log.Items {
+		hints[d.URLHint] = true
+	}
+	if len(hints) != 6 {
+		c.bad("the deliveries hint at %v", hints)
 	}
 	h := a.signed(a.message(said{}))
 	h.query = a.typed().RawQuery + "&x=1" // added on the way, so nobody signed it
@@ -156,6 +196,7 @@ func twilioMutants() []mutant {
 		hook(8, "a signature of URL and form has a length only", form, "if hmac.Equal(want, got) && match < 0 {", "if len(want) == len(got) && match < 0 {").saying(passed),
 		hook(20, "an unsigned token makes it new", ingestFile, "session.DedupeKey(e.EventID, e.ContentKey)",
 			`session.DedupeKey(e.EventID+fmt.Sprint(c.r.Input.Header.Values("I-Twilio-Idempotency-Token")), "")`, "\t\"context\"\n", "\t\"context\"\n\t\"fmt\"\n").saying(passed),
+		hook(28, "no limit before the form is decoded", ingestFile, "if r.TooLarge || len(r.Input.Body) > MaxBody {", "if len(r.Input.Body) > 8*MaxBody {").saying(`401 "", want 413`),
 		hook(30, "the first of two values counts", parse, "f.repeated = f.repeated || len(vs) > 1", "f.repeated = false").saying(passed),
 		hook(32, "the URL is that of the request", ingestFile, "in.PublicURL, in.Config = c.inst.PublicURL, c.inst.Config",
 			`in.PublicURL, in.Config = "https://"+strings.Join(in.Header.Values("host"), "")+in.Path, c.inst.Config`).saying(passed),

@@ -68,6 +68,9 @@ func setupInstall(c *call) (any, error) {
 	codes := make([]string, 0, len(deliveries))
 	for _, d := range deliveries {
 		codes = append(codes, d.Code)
+		if d.URLHint != "" {
+			codes = append(codes, webhook.HintCodes+d.URLHint)
+		}
 	}
 	return c.Installs.Setup(c, c.org.ID, id, codes)
 }

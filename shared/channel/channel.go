@@ -427,7 +427,8 @@ type SetupInput struct {
 	AppName string
 	// Bindings is how many bindings the install has.
 	Bindings int
-	// DeliveryCodes are audit codes seen on the install so far.
+	// DeliveryCodes are audit codes seen on the install, the newest first, a hint of
+	// [webhook.HintCodes] behind its own.
 	DeliveryCodes []string
 }
 

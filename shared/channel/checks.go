@@ -2,6 +2,7 @@ package channel
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/latchkey/latchkey/shared/webhook"
 )
@@ -22,6 +23,20 @@ func (in SetupInput) Saw(code webhook.Reason) CheckResult {
 // Stored tells whether all of these secrets are stored.
 func (in SetupInput) Stored(names ...string) CheckResult {
 	return Told(!slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(in.SecretsSet, n) }))
+}
+
+// SignedURL fails if the newest request that tells was signed for another URL than the
+// stored one, and says in what it differs.
+func (in SetupInput) SignedURL() (result CheckResult, hint string) {
+	for _, code := range in.DeliveryCodes {
+		if code == string(webhook.Accepted) {
+			return Passed, ""
+		}
+		if hint, ok := strings.CutPrefix(code, webhook.HintCodes); ok {
+			return Failed, hint
+		}
+	}
+	return Pending, ""
 }
 
 // OneTenant fails if a verified request named another tenant than the install's.

@@ -94,18 +94,28 @@ func (s Sessions) Log(ctx context.Context, d session.Delivery) error {
 		// The vendor's id may hold anything; the dedupe key of it may not.
 		event = session.DedupeKey(d.EventID, "")
 	}
-	return s.deliver(ctx, "dynamo.Log", table.Delivery(d.Install, minute, event+"#"+d.Code), d, d.At.Add(session.DeliveryTTL))
+	key := event + "#" + d.Code
+	if d.URLHint != "" {
+		key += "#" + d.URLHint
+	}
+	return s.deliver(ctx, "dynamo.Log", table.Delivery(d.Install, minute, key), d, d.At.Add(session.DeliveryTTL))
 }
 
 // deliver writes or counts a row of the log.
 func (s Sessions) deliver(ctx context.Context, op string, k table.Key, d session.Delivery, end time.Time) error {
+	hint := ""
+	names := map[string]string{"#ev": "ev", "#out": "out", "#code": "code", "#at": "at", "#turn": "turn", "#ttl": table.TTL, "#n": "n"}
+	values := item{":ev": str(d.EventID), ":out": str(string(d.Outcome)), ":code": str(d.Code), ":at": millis(d.At),
+		":turn": str(d.TurnID), ":ttl": num(end.Unix()), ":one": num(1)}
+	if d.URLHint != "" {
+		hint = "#hint = :hint, "
+		names["#hint"], values[":hint"] = "hint", str(d.URLHint)
+	}
 	err := s.db.direct.Insist(ctx, s.db.direct.update, &dynamodb.UpdateItemInput{
 		TableName: s.db.name(table.Sessions), Key: keyItem(k),
-		UpdateExpression: aws.String("SET #ev = if_not_exists(#ev, :ev), #out = if_not_exists(#out, :out), #code = if_not_exists(#code, :code), " +
+		UpdateExpression: aws.String("SET " + hint + "#ev = if_not_exists(#ev, :ev), #out = if_not_exists(#out, :out), #code = if_not_exists(#code, :code), " +
 			"#at = if_not_exists(#at, :at), #turn = if_not_exists(#turn, :turn), #ttl = if_not_exists(#ttl, :ttl) ADD #n :one"),
-		ExpressionAttributeNames: map[string]string{"#ev": "ev", "#out": "out", "#code": "code", "#at": "at", "#turn": "turn", "#ttl": table.TTL, "#n": "n"},
-		ExpressionAttributeValues: item{":ev": str(d.EventID), ":out": str(string(d.Outcome)), ":code": str(d.Code), ":at": millis(d.At),
-			":turn": str(d.TurnID), ":ttl": num(end.Unix()), ":one": num(1)},
+		ExpressionAttributeNames: names, ExpressionAttributeValues: values,
 	}, new(dynamodb.UpdateItemOutput))
 	if err != nil {
 		return sessionsDown(op, err)
@@ -138,7 +148,7 @@ func (s Sessions) Deliveries(ctx context.Context, install, after string, limit i
 		}
 		r := read(it)
 		page = append(page, session.Delivery{Install: install, EventID: r.str("ev"), Outcome: session.Outcome(r.str("out")), Code: r.str("code"),
-			At: r.time("at"), Count: r.num("n"), TurnID: r.str("turn")})
+			At: r.time("at"), Count: r.num("n"), TurnID: r.str("turn"), URLHint: r.str("hint")})
 		if last = r.str(table.SK); r.err != nil {
 			return nil, "", storedBadly(op, r.err)
 		}

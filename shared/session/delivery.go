@@ -33,6 +33,9 @@ type Delivery struct {
 	Count   int64     `json:"count"`
 	// TurnID is set for enqueued ones.
 	TurnID string `json:"turn_id,omitempty"`
+	// URLHint says of a signature that does not match in what the signed URL differs
+	// from the install's public_url.
+	URLHint string `json:"url_hint,omitempty"`
 }
 
 // DeliveryTTL is how long the log keeps a row.

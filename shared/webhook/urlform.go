@@ -101,10 +101,19 @@ func (u URLForm) message(in Input) (string, Reason) {
 		}
 		return where, ""
 	}
-	form, err := url.ParseQuery(string(in.Body))
-	if err != nil || len(form) > maxParams {
+	pairs, ok := signedPairs(in.Body)
+	if !ok {
 		// What is no form has no hash: nothing can have signed it.
 		return "", SigMismatch
+	}
+	return where + pairs, ""
+}
+
+// signedPairs are the names and values of a form, sorted.
+func signedPairs(body []byte) (text string, ok bool) {
+	form, err := url.ParseQuery(string(body))
+	if err != nil || len(form) > maxParams {
+		return "", false
 	}
 	names := make([]string, 0, len(form))
 	for name := range form {
@@ -112,7 +121,6 @@ func (u URLForm) message(in Input) (string, Reason) {
 	}
 	slices.Sort(names)
 	var b strings.Builder
-	b.WriteString(where)
 	for _, name := range names {
 		values := form[name]
 		slices.Sort(values)
@@ -120,7 +128,59 @@ func (u URLForm) message(in Input) (string, Reason) {
 			b.WriteString(name + v)
 		}
 	}
-	return b.String(), ""
+	return b.String(), true
+}
+
+// URLHint implements [URLSigner]. It computes a MAC for each of a few URLs and each
+// secret, so that the caller bounds the body.
+func (u URLForm) URLHint(in Input, secrets []secret.Text) URLHint {
+	text, why := in.Header.single(u.Header)
+	got, err := base64.StdEncoding.Strict().DecodeString(text)
+	pairs, form := signedPairs(in.Body)
+	if why != "" || err != nil || !form || in.PublicURL == "" {
+		return ""
+	}
+	where := signedURL(in)
+	for _, c := range otherURLs(in, where) {
+		if c.url == where {
+			continue
+		}
+		for _, k := range secrets {
+			if want, err := u.mac(c.url+pairs, k); err == nil && hmac.Equal(want, got) {
+				return c.hint
+			}
+		}
+	}
+	return ""
+}
+
+type otherURL struct {
+	url  string
+	hint URLHint
+}
+
+// otherURLs are the URLs that people mean when they type the configured one.
+func otherURLs(in Input, where string) []otherURL {
+	path, query, _ := strings.Cut(where, "?")
+	if query != "" {
+		query = "?" + query
+	}
+	rest := strings.TrimPrefix(path, "https://")
+	host, tail, _ := strings.Cut(rest, "/")
+	port := host + ":443"
+	if bare, has := strings.CutSuffix(host, ":443"); has {
+		port = bare
+	}
+	slash := path + "/"
+	if bare, has := strings.CutSuffix(path, "/"); has {
+		slash = bare
+	}
+	received := "https://" + strings.Join(in.Header.Values("host"), "") + in.Path
+	if in.RawQuery != "" {
+		in.RawQuery = "?" + in.RawQuery
+	}
+	return []otherURL{{slash + query, HintSlash}, {"https://" + port + "/" + tail + query, HintPort}, {"http://" + rest + query, HintScheme},
+		{path, HintQuery}, {path + in.RawQuery, HintQuery}, {received, HintRequest}, {received + in.RawQuery, HintRequest}}
 }
 
 // signedURL is the configured URL without its fragment, which holds the vendor's

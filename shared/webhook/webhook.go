@@ -129,6 +129,29 @@ type Signer interface {
 	Sign(in *Input, key secret.Text, now time.Time) error
 }
 
+// URLSigner is a scheme that signs the URL as it is configured at the vendor.
+type URLSigner interface {
+	// URLHint says in what the URL that was signed differs from in.PublicURL, for a
+	// request that did not verify; "" if none of those that it knows was signed.
+	URLHint(in Input, secrets []secret.Text) URLHint
+}
+
+// URLHint is in what two URLs differ. It is written to records, never to the sender.
+type URLHint string
+
+// Hints.
+const (
+	HintSlash  URLHint = "slash"  // at the end of the path
+	HintPort   URLHint = "port"   // :443
+	HintScheme URLHint = "scheme" // http
+	HintQuery  URLHint = "query"  // none, or that of the request
+	// HintRequest: the URL at which the request arrived was signed.
+	HintRequest URLHint = "request"
+)
+
+// HintCodes begin what stands for a hint among audit codes.
+const HintCodes = "hook.url_hint."
+
 // ErrEmptySecret is returned by signers: an empty key signs nothing.
 var ErrEmptySecret = errors.New("webhook: empty secret")
 

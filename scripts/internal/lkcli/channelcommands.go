@@ -44,7 +44,7 @@ func installCommands() []command {
 			flags: []option{opt(text, "name", "of the secret").must()}},
 		{name: "install deliveries", about: "what arrived at an install, newest first", method: http.MethodGet, path: orgPath + "/deliveries", list: true, paged: true,
 			args: []arg{{name: "id", about: "of the install", query: "install"}}, examples: []string{"lk install deliveries i1a2b3 --limit 20"},
-			columns: []string{"at", "event_id", "outcome", "audit_code", "count", "turn_id"}},
+			columns: []string{"at", "event_id", "outcome", "audit_code", "count", "turn_id", "url_hint"}},
 	}
 }
 

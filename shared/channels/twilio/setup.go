@@ -23,12 +23,18 @@ func setup(in channel.SetupInput) channel.Setup {
 
 // checklist says what can be told from our own records; the rest is Manual.
 func checklist(in channel.SetupInput) []channel.Check {
+	url, hint := in.SignedURL()
+	title := "Requests are signed for public_url"
+	if hint != "" {
+		title += ": the URL at Twilio differs (" + hint + ")"
+	}
 	named := in.Config.Get(accountSID) != "" && in.Config.Get(ownAddress)+in.Config.Get(serviceSID) != ""
 	return []channel.Check{
 		{ID: "inventory", Title: "The old webhook URL is written down for rollback", Result: channel.Manual},
 		{ID: "secrets", Title: "Auth token and API key secret are stored", Result: in.Stored(authToken, apiKeySecret)},
 		{ID: "identity", Title: "The account and its number or service are named", Result: channel.Told(named)},
 		{ID: "api_key", Title: "An API key sends, not the account's auth token", Result: channel.Told(in.Config.Get(apiKeySID) != "")},
+		{ID: "url", Title: title, Result: url},
 		{ID: "tampered", Title: "A tampered request was refused", Result: in.Saw(webhook.SigMismatch)},
 		{ID: "tenant", Title: "No request named another account or number", Result: in.OneTenant()},
 		{ID: "binding", Title: "At least one binding names an agent", Result: channel.Told(in.Bindings > 0)},

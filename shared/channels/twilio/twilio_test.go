@@ -310,6 +310,7 @@ func FuzzParse(f *testing.F) {
 // FuzzSplit: whatever a model writes, both forms are within the limit.
 func FuzzSplit(f *testing.F) {
 	f.Add("# a\n**b** `c`\n```\nd")
+	f.Add(strings.Repeat("**a** _b_ ", 800)) // more marks than text
 	f.Fuzz(func(t *testing.T, s string) {
 		for _, p := range (Adapter{}).Split(s) {
 			if n, m := len(utf16.Encode([]rune(p.Text))), len(utf16.Encode([]rune(p.Format))); n == 0 || n > maxText || m > maxText {

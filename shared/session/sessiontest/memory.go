@@ -109,7 +109,7 @@ func (m *Memory) Log(ctx context.Context, d session.Delivery) error {
 		return err
 	}
 	defer unlock()
-	m.count(fmt.Sprintf("%s#%013d#%s#%s", d.Install, d.At.UTC().Truncate(time.Minute).UnixMilli(), d.EventID, d.Code), d)
+	m.count(fmt.Sprintf("%s#%013d#%s#%s#%s", d.Install, d.At.UTC().Truncate(time.Minute).UnixMilli(), d.EventID, d.Code, d.URLHint), d)
 	return nil
 }
 

@@ -150,6 +150,14 @@ func deliveries(t *testing.T, s Store) {
 	if err != nil || len(page) != 1 || page[0].Count != 2 || page[0].Code != "hook.sig_mismatch" || !page[0].At.Equal(start()) || page[0].Outcome != session.Refused || next != "" {
 		t.Fatalf("a flood of equal refusals is one row: %+v %q %v", page, next, err)
 	}
+	for range 2 {
+		if err := s.Log(ctx, session.Delivery{Install: "i4", Outcome: session.Refused, Code: "hook.sig_mismatch", At: start().Add(time.Second), URLHint: "slash"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if page, _, err = s.Deliveries(ctx, "i4", "", 10); err != nil || len(page) != 4 || page[2].URLHint+page[3].URLHint != "slash" || page[2].Count != 2 || page[3].Count != 2 {
+		t.Fatalf("a hint is a row of its own: %+v %v", page, err)
+	}
 	if page, _, _ := s.Deliveries(ctx, "i5", "", 10); len(page) != 0 {
 		t.Fatalf("another install's rows: %+v", page)
 	}

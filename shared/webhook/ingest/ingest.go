@@ -159,6 +159,8 @@ type call struct {
 	// versions are the numbers of the secret's values that were tried.
 	versions []int
 	retired  bool
+	// hint says why a signature over the URL does not match.
+	hint webhook.URLHint
 	// cred is what verifies, read at readAt; kept says that it was remembered.
 	cred   vault.Credential
 	readAt time.Time
@@ -321,11 +323,15 @@ func (c *call) check(ctx context.Context, remembered bool) webhook.Reason {
 		return webhook.SecretUnavailable
 	}
 	c.retired = c.signedByRetired(ctx, in)
+	if s, ok := c.entry.Scheme.(webhook.URLSigner); ok && len(in.Body) <= maxHandshake {
+		c.hint = s.URLHint(in, secrets.Values)
+	}
 	return webhook.SigMismatch
 }
 
-// maxHandshake bounds the unverified body that is looked at for its kind, so that
-// the time of the answer does not tell an install from none.
+// maxHandshake bounds the unverified body that is looked at for its kind, or for the
+// URL that was signed, so that the time of the answer does not tell an install from
+// none.
 const maxHandshake = 4 << 10
 
 // unsignedHandshake reports whether the body of a request without a signature is

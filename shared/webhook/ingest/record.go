@@ -31,6 +31,8 @@ type Event struct {
 	// RetiringSecret says that a value that is being replaced matched,
 	// RetiredSecret that one would have whose time is over.
 	RetiringSecret, RetiredSecret bool
+	// URLHint says that another URL was signed than the stored one.
+	URLHint webhook.URLHint
 	// Suppressed counts the refusals since the last record that have none of
 	// their own.
 	Suppressed int64
@@ -66,7 +68,7 @@ func (c *call) delivery(code webhook.Reason, outcome session.Outcome) session.De
 	if id == "" {
 		id = unknownInstall
 	}
-	return session.Delivery{Install: id, EventID: c.in.Envelope.EventID, Outcome: outcome, Code: string(code), At: c.r.Now}
+	return session.Delivery{Install: id, EventID: c.in.Envelope.EventID, Outcome: outcome, Code: string(code), At: c.r.Now, URLHint: string(c.hint)}
 }
 
 // tell records an end that is logged and makes its answer.
@@ -74,7 +76,7 @@ func (c *call) tell(ctx context.Context, code webhook.Reason, status int, suppre
 	sum := sha256.Sum256(c.r.Input.Body)
 	c.d.Recorder.Record(ctx, Event{At: c.r.Now, Org: c.inst.Org, Install: c.inst.ID, Provider: c.entry.ID, Code: code, EventID: c.in.Envelope.EventID,
 		RequestID: c.r.RequestID, Source: c.r.Source, BodySHA256: hex.EncodeToString(sum[:]), SecretVersions: c.versions,
-		RetiringSecret: c.result.SecretIndex > 0, RetiredSecret: c.retired, Suppressed: suppressed})
+		RetiringSecret: c.result.SecretIndex > 0, RetiredSecret: c.retired, URLHint: c.hint, Suppressed: suppressed})
 	return c.answer(code, status)
 }
 

@@ -212,11 +212,6 @@ func hook(row int, name, file string, edits ...string) mutant {
 
 func (m mutant) of(only func(column) bool) mutant { m.only = only; return m }
 
-// unless are the columns but those whose requests take another way.
-func unless(ids ...taxonomy.Channel) func(column) bool {
-	return func(c column) bool { return !slices.Contains(ids, c.id) }
-}
-
 func hasTenants(c column) bool { return c.apps != nil }
 
 func hasPage(c column) bool { return c.page }
@@ -245,7 +240,7 @@ func doorMutants() []mutant {
 		hook(5, "a default secret while keys are down", ingestFile, down, "\t\treturn "+decoyValues).saying(`401 "hook.sig_mismatch"`),
 		accepts(6, "no signature passes", "SigMissing").saying(passed),
 		accepts(7, "damaged signatures pass", "SigFormat").saying(passed),
-		hook(8, "signatures have a length only", hmacFile, "if hmac.Equal(mac, got) && match < 0 {", "if len(mac) == len(got) && match < 0 {").saying(passed).of(unless(taxonomy.Twilio)),
+		hook(8, "signatures have a length only", hmacFile, "if hmac.Equal(mac, got) && match < 0 {", "if len(mac) == len(got) && match < 0 {").saying(passed),
 		accepts(9, "another secret passes", "SigMismatch").saying(passed),
 		hook(10, "old requests pass", hmacFile, "case age > h.Tolerance:", "case age > 1000*h.Tolerance:").saying(passed),
 		hook(11, "future requests pass", hmacFile, "case age < -h.Tolerance:", "case age < -1000*h.Tolerance:").saying(passed),
@@ -258,14 +253,14 @@ func bodyMutants() []mutant {
 	key := "session.DedupeKey(e.EventID, e.ContentKey)"
 	return []mutant{
 		hook(19, "every delivery is new", "shared/dynamo/sessions.go", `aws.String("attribute_not_exists(#pk) OR #exp <= :now"),`, `aws.String("attribute_not_exists(#pk) OR #exp <= :now OR #exp > :now"),`).saying(passed),
-		hook(20, "an unsigned header makes it new", ingestFile, key, `session.DedupeKey(e.EventID+fmt.Sprint(c.r.Input.Header.Values("X-Slack-Retry-Num")), "")`, "\t\"context\"\n", "\t\"context\"\n\t\"fmt\"\n").saying(passed).of(unless(taxonomy.Twilio)),
+		hook(20, "an unsigned header makes it new", ingestFile, key, `session.DedupeKey(e.EventID+fmt.Sprint(c.r.Input.Header.Values("X-Slack-Retry-Num")), "")`, "\t\"context\"\n", "\t\"context\"\n\t\"fmt\"\n").saying(passed),
 		hook(21, "any tenant", ingestFile, "if !c.entry.SameTenant(c.inst.Config, c.in.Identity) {", "if c.in.Identity == nil {").saying(passed),
 		hook(26, "drafts verify", ingestFile, "case !inst.State.Verifies():", "case inst.State == install.Suspended || inst.State == install.Revoked:").saying(`200 "hook.install_verifying"`),
 		hook(27, "any method", ingestFile, "if known && !slices.Contains(c.entry.Methods, r.Input.Method) {", `if known && r.Input.Method == "" {`).saying(passed),
-		hook(28, "no limit", ingestFile, "if r.TooLarge || len(r.Input.Body) > MaxBody {", "if r.TooLarge && len(r.Input.Body) == 0 {").saying(passed).of(unless(taxonomy.Twilio)),
+		hook(28, "no limit", ingestFile, "if r.TooLarge || len(r.Input.Body) > MaxBody {", "if r.TooLarge && len(r.Input.Body) == 0 {").saying(passed),
 		hook(29, "what cannot be read is ignored", ingestFile, "\tif err != nil || len(all) == 0 {\n\t\treturn c.end(ctx, webhook.BadPayload, session.Refused)\n",
 			"\tif err != nil || len(all) == 0 {\n\t\treturn c.end(ctx, channel.EventIgnored, session.Ignored)\n").saying(`200 "hook.event_ignored"`),
-		hook(30, "the last of two names counts", "shared/channel/json.go", "if _, seen := out[name]; seen {", "if _, seen := out[name]; seen && name == \"\" {").saying(passed).of(unless(taxonomy.Twilio)),
+		hook(30, "the last of two names counts", "shared/channel/json.go", "if _, seen := out[name]; seen {", "if _, seen := out[name]; seen && name == \"\" {").saying(passed),
 		hook(31, "forwarding headers are believed", "functions/webhook/handler.go", "\tpath := e.RawPath\n", "\tpath := e.RawPath\n\tif h := e.Headers[\"x-forwarded-host\"]; h != \"\" {\n\t\tpath = \"/\" + h + path\n\t}\n").saying(`401 "hook.install_unknown"`),
 		hook(36, "posts are told by their events", ingestFile, key, `session.DedupeKey(e.EventID, "")`).saying(passed),
 		hook(39, "200 before it is queued", ingestFile, "return c.end(ctx, webhook.EnqueueFailed, session.Failed)", "return c.end(ctx, webhook.Accepted, session.Enqueued)").saying(passed),

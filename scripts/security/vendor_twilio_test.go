@@ -28,7 +28,7 @@ func twilioColumn() column {
 	}
 	return column{id: taxonomy.Twilio, verifies: "auth_token", sends: "api_key_secret", anySecret: true, leaves: true, acks: acks,
 		attacks: map[int]func(*cell){27: twilioMethods, 28: twilioTooLarge, 30: twilioRepeated, 32: twilioURLs, 48: twilioMediaElsewhere},
-		mutants: twilioMutants,
+		mutants: twilioMutants, elsewhere: []int{8, 20, 28, 30},
 		fresh: func(a *app, n int64) {
 			a.application, a.team, a.token = fmt.Sprintf("AC%032x", 0xa0000000+n), fmt.Sprintf("+1501%07d", n), fmt.Sprintf("%stwilio%08d", planted, n)
 		},
@@ -198,8 +198,8 @@ func twilioMutants() []mutant {
 			`session.DedupeKey(e.EventID+fmt.Sprint(c.r.Input.Header.Values("I-Twilio-Idempotency-Token")), "")`, "\t\"context\"\n", "\t\"context\"\n\t\"fmt\"\n").saying(passed),
 		hook(28, "no limit before the form is decoded", ingestFile, "if r.TooLarge || len(r.Input.Body) > MaxBody {", "if len(r.Input.Body) > 8*MaxBody {").saying(`401 "", want 413`),
 		hook(30, "the first of two values counts", parse, "f.repeated = f.repeated || len(vs) > 1", "f.repeated = false").saying(passed),
-		hook(32, "the URL is that of the request", ingestFile, "in.PublicURL, in.Config = c.inst.PublicURL, c.inst.Config",
-			`in.PublicURL, in.Config = "https://"+strings.Join(in.Header.Values("host"), "")+in.Path, c.inst.Config`).saying(passed),
+		hook(32, "the URL is that of the request", ingestFile, "in.PublicURL, in.Config, in.Keys = c.inst.PublicURL,",
+			`in.PublicURL, in.Config, in.Keys = "https://"+strings.Join(in.Header.Values("host"), "")+in.Path,`).saying(passed),
 		hook(47, "opt-outs are not told", parse, "in.Reason = channel.RevokedByVendor", "in.Reason = channel.EventIgnored").saying(`200 "hook.event_ignored"`),
 	}
 }

@@ -10,31 +10,58 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// How long each target runs: a number of inputs in every run, which a busy machine only
-// makes slower, and a time in the soak.
+// What all targets together are given, so that a target more makes a run no longer: a
+// number of inputs in every run, which a busy machine only makes slower, and a time in
+// the soak. No target gets less than the least.
 const (
-	fuzzInputs = "3000x"
-	fuzzSoak   = "10s"
+	fuzzInputs      = 300_000
+	fuzzInputsLeast = 1000
+	fuzzSoak        = 17 * time.Minute
+	fuzzSoakLeast   = 5 * time.Second
 )
 
 var fuzzName = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
 
 // fuzz runs every target of the repository for a moment; most of the step is building.
-func fuzz(ctx context.Context, s *suite) error { return s.fuzzEach(ctx, fuzzInputs) }
+// It counts inputs, so that it may give way to everything else.
+func fuzz(ctx context.Context, s *suite) error {
+	return s.fuzzEach(ctx, []string{"nice", "-n", "19"}, inputsEach)
+}
+
+func inputsEach(targets int) string {
+	return strconv.Itoa(max(fuzzInputsLeast, fuzzInputs/targets)) + "x"
+}
 
 // fuzzAll runs every target for longer.
-func fuzzAll(ctx context.Context, s *suite) error { return s.fuzzEach(ctx, fuzzSoak) }
+func fuzzAll(ctx context.Context, s *suite) error { return s.fuzzEach(ctx, nil, timeEach) }
 
-func (s *suite) fuzzEach(ctx context.Context, each string) error {
+func timeEach(targets int) string {
+	return max(fuzzSoakLeast, (fuzzSoak / time.Duration(targets)).Truncate(time.Second)).String()
+}
+
+// fuzzEach gives each target what share says of their number. Programs are started by
+// those of before.
+func (s *suite) fuzzEach(ctx context.Context, before []string, share func(targets int) string) error {
 	packages, err := fuzzTargets(s.root)
 	if err != nil {
 		return err
 	}
+	n := 0
+	for _, targets := range packages {
+		n += len(targets)
+	}
+	if n == 0 {
+		return errors.New("there are no fuzz targets")
+	}
+	each := share(n)
 	dir, err := os.MkdirTemp("", "latchkey-fuzz")
 	if err != nil {
 		return err
@@ -45,7 +72,7 @@ func (s *suite) fuzzEach(ctx context.Context, each string) error {
 	group.SetLimit(2)
 	errs := make(chan error, len(packages))
 	for rel, targets := range packages {
-		group.Go(func() error { errs <- s.fuzzPackage(ctx, dir, rel, targets, each); return nil })
+		group.Go(func() error { errs <- s.fuzzPackage(ctx, before, dir, rel, targets, each); return nil })
 	}
 	_ = group.Wait()
 	close(errs)
@@ -57,18 +84,21 @@ func (s *suite) fuzzEach(ctx context.Context, each string) error {
 }
 
 // fuzzPackage builds a package's tests once, instrumented, and runs its targets:
-// go test -fuzz would link the program anew for each of them.
-func (s *suite) fuzzPackage(ctx context.Context, dir, rel string, targets []string, each string) error {
+// go test -fuzz would link the program anew for each of them. What debuggers read is
+// left out, a third of the linker's work, and vet is a step of its own.
+func (s *suite) fuzzPackage(ctx context.Context, before []string, dir, rel string, targets []string, each string) error {
 	bin := filepath.Join(dir, strings.ReplaceAll(rel, string(filepath.Separator), "-")+".test")
-	if out, err := s.output(ctx, "go", "test", "-c", "-fuzz=.", "-o", bin, "./"+filepath.ToSlash(rel)); err != nil {
+	build := append(slices.Clone(before), "go", "test", "-c", "-fuzz=.", "-vet=off", "-ldflags=-s", "-o", bin, "./"+filepath.ToSlash(rel))
+	if out, err := s.output(ctx, build[0], build[1:]...); err != nil {
 		return fmt.Errorf("building the fuzz targets of %s: %w\n%s", rel, err, out)
 	}
 	defer os.Remove(bin)
 	var errs []error
 	for _, target := range targets {
 		var out bytes.Buffer
-		cmd := exec.CommandContext(ctx, bin, "-test.run=^$", "-test.fuzz=^"+target+"$", "-test.fuzztime="+each, "-test.parallel=1",
+		play := append(slices.Clone(before), bin, "-test.run=^$", "-test.fuzz=^"+target+"$", "-test.fuzztime="+each, "-test.parallel=1",
 			"-test.fuzzcachedir="+filepath.Join(dir, "cache", rel))
+		cmd := exec.CommandContext(ctx, play[0], play[1:]...)
 		// A failing input is written below the package's testdata.
 		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = filepath.Join(s.root, rel), s.environ(), &out, &out
 		err := cmd.Run()

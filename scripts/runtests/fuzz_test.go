@@ -34,3 +34,12 @@ func TestFuzzTargets(t *testing.T) {
 		t.Errorf("%d packages, %v", len(all), err)
 	}
 }
+
+// TestFuzzBudget: what is given is shared, and never less than the least.
+func TestFuzzBudget(t *testing.T) {
+	for targets, want := range map[int][2]string{1: {"300000x", "17m0s"}, 100: {"3000x", "10s"}, 150: {"2000x", "6s"}, 1000: {"1000x", "5s"}} {
+		if got := [2]string{inputsEach(targets), timeEach(targets)}; got != want {
+			t.Errorf("%d targets: %v, want %v", targets, got, want)
+		}
+	}
+}

@@ -51,29 +51,32 @@ type step struct {
 	name  string
 	modes []string // in which modes it runs
 	run   func(context.Context, *suite) error
+	// beside says that it runs beside those that follow, with the time of the
+	// processors that they leave, and is reported behind them.
+	beside bool
 }
 
 func steps() []step {
 	all, fast, soak := []string{"all"}, []string{"all", "fast"}, []string{"soak"}
 	return []step{
-		{"format", fast, checkFormat},
-		{"vet", fast, vet},
-		{"repository", fast, repository},
-		{"shell", all, shell},
-		{"unit", []string{"fast"}, unitOnly},
-		{"servers", []string{"all", "soak"}, startServers},
-		{"go", all, goTests},
-		{"race", all, raceTests},
-		{"staticcheck", all, staticcheck},
-		{"vulnerabilities", all, vulnerabilities},
-		{"fuzz", all, fuzz},
-		{"infra", all, infra},
-		{"synth", all, synth},
-		{"end-to-end", all, endToEnd},
-		{"demo", all, demo},
-		{"leftovers", all, leftovers},
-		{"soak", soak, soakTests},
-		{"fuzz-all", soak, fuzzAll},
+		{name: "format", modes: fast, run: checkFormat},
+		{name: "vet", modes: fast, run: vet},
+		{name: "repository", modes: fast, run: repository},
+		{name: "shell", modes: all, run: shell},
+		{name: "unit", modes: []string{"fast"}, run: unitOnly},
+		{name: "servers", modes: []string{"all", "soak"}, run: startServers},
+		{name: "fuzz", modes: all, run: fuzz, beside: true},
+		{name: "go", modes: all, run: goTests},
+		{name: "race", modes: all, run: raceTests},
+		{name: "staticcheck", modes: all, run: staticcheck},
+		{name: "vulnerabilities", modes: all, run: vulnerabilities},
+		{name: "infra", modes: all, run: infra},
+		{name: "synth", modes: all, run: synth},
+		{name: "end-to-end", modes: all, run: endToEnd},
+		{name: "demo", modes: all, run: demo},
+		{name: "leftovers", modes: all, run: leftovers},
+		{name: "soak", modes: soak, run: soakTests},
+		{name: "fuzz-all", modes: soak, run: fuzzAll},
 	}
 }
 
@@ -85,24 +88,45 @@ func run(ctx context.Context, mode, only string) int {
 	}
 	s := &suite{root: root, tools: filepath.Join(root, "build", "tools"), env: map[string]string{}}
 	defer s.stop()
-	passed, failed := 0, 0
-	for _, st := range steps() {
-		if !slices.Contains(st.modes, mode) || only != "" && st.name != only && st.name != "servers" || ctx.Err() != nil {
-			continue
-		}
-		began := time.Now()
-		fmt.Printf("== %s\n", st.name)
-		if err := st.run(ctx, s); err != nil {
-			failed++
-			fmt.Printf("-- %s FAILED after %.0f s: %v\n", st.name, time.Since(began).Seconds(), err)
-			continue
-		}
-		passed++
-		fmt.Printf("-- %s ok in %.0f s\n", st.name, time.Since(began).Seconds())
-	}
+	chosen := slices.DeleteFunc(steps(), func(st step) bool {
+		return !slices.Contains(st.modes, mode) || only != "" && st.name != only && st.name != "servers"
+	})
+	passed, failed := play(ctx, s, chosen)
 	fmt.Printf("steps: %d passed, %d failed\n", passed, failed)
 	if failed > 0 || passed == 0 || ctx.Err() != nil {
 		return 1
 	}
 	return 0
+}
+
+// play runs steps one after the other, but for those that run beside.
+func play(ctx context.Context, s *suite, chosen []step) (passed, failed int) {
+	report := func(st step, began time.Time, err error) {
+		if err != nil {
+			failed++
+			fmt.Printf("-- %s FAILED after %.0f s: %v\n", st.name, time.Since(began).Seconds(), err)
+			return
+		}
+		passed++
+		fmt.Printf("-- %s ok in %.0f s\n", st.name, time.Since(began).Seconds())
+	}
+	var behind []func()
+	for _, st := range chosen {
+		if ctx.Err() != nil {
+			break
+		}
+		began := time.Now()
+		fmt.Printf("== %s\n", st.name)
+		if !st.beside {
+			report(st, began, st.run(ctx, s))
+			continue
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- st.run(ctx, s) }()
+		behind = append(behind, func() { report(st, began, <-ended) })
+	}
+	for _, f := range behind {
+		f()
+	}
+	return passed, failed
 }

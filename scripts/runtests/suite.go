@@ -13,8 +13,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/latchkey/latchkey/scripts/internal/ddblocal"
 )
@@ -23,6 +26,7 @@ import (
 type suite struct {
 	root, tools string
 	env         map[string]string // for the tests
+	mu          sync.Mutex
 	closers     []func()
 }
 
@@ -46,8 +50,16 @@ func (s *suite) command(ctx context.Context, name string, args ...string) error 
 }
 
 func (s *suite) commandTo(ctx context.Context, out io.Writer, name string, args ...string) error {
+	return s.commandWith(ctx, nil, out, name, args...)
+}
+
+// commandWith has variables of its own, which win.
+func (s *suite) commandWith(ctx context.Context, env map[string]string, out io.Writer, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.root, s.environ(), out, out
+	for k, v := range env {
+		cmd.Env = append(cmd.Env, k+"="+v)
+	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 20 * time.Second
 	return cmd.Run()
@@ -148,41 +160,56 @@ func (s *suite) python(ctx context.Context) (string, error) {
 	return dir, os.WriteFile(stamp, wanted, 0o644)
 }
 
-// startServers starts the engine, moto and the vendor simulator.
+// startServers starts the engine, moto and the vendor simulator, all at once.
 func startServers(ctx context.Context, s *suite) error {
-	emulator := filepath.Join(s.root, "node_modules", "amplify-dynamodb-simulator", "emulator")
-	s.env["LATCHKEY_TEST_EMULATOR"] = emulator
-	engine, err := ddblocal.Start(ctx, ddblocal.Options{
-		Emulator: emulator, InMemory: true, CacheDir: filepath.Join(s.root, "build", "ddblocal"),
+	s.env["LATCHKEY_TEST_EMULATOR"] = s.emulator()
+	var group errgroup.Group
+	var engine, moto, aimock string
+	group.Go(func() (err error) { engine, err = s.engine(ctx); return err })
+	group.Go(func() error {
+		py, err := s.python(ctx)
+		if err != nil {
+			return err
+		}
+		port, err := freePort()
+		if err != nil {
+			return err
+		}
+		moto = "http://127.0.0.1:" + port
+		return s.server(ctx, moto+"/moto-api/", filepath.Join(py, "bin", "moto_server"), "-H", "127.0.0.1", "-p", port)
 	})
+	group.Go(func() error {
+		port, err := freePort()
+		if err != nil {
+			return err
+		}
+		aimock = "http://127.0.0.1:" + port
+		return s.server(ctx, aimock+"/v1/models", "node", "node_modules/@copilotkit/aimock/dist/cli.js", "-p", port, "-h", "127.0.0.1",
+			"-f", "scripts/testdata/aimock", "--log-level", "warn")
+	})
+	err := group.Wait()
+	s.env["LATCHKEY_TEST_DYNAMODB_URL"], s.env["LATCHKEY_TEST_MOTO_URL"], s.env["LATCHKEY_TEST_AIMOCK_URL"] = engine, moto, aimock
+	return err
+}
+
+func (s *suite) emulator() string {
+	return filepath.Join(s.root, "node_modules", "amplify-dynamodb-simulator", "emulator")
+}
+
+// engine starts a database of its own, in memory, and returns its address.
+func (s *suite) engine(ctx context.Context) (url string, err error) {
+	engine, err := ddblocal.Start(ctx, ddblocal.Options{Emulator: s.emulator(), InMemory: true, CacheDir: filepath.Join(s.root, "build", "ddblocal")})
 	if err != nil {
-		return err
+		return "", err
 	}
-	s.closers = append(s.closers, func() { _ = engine.Stop() })
-	s.env["LATCHKEY_TEST_DYNAMODB_URL"] = engine.URL
-	py, err := s.python(ctx)
-	if err != nil {
-		return err
-	}
-	port, err := freePort()
-	if err != nil {
-		return err
-	}
-	moto := "http://127.0.0.1:" + port
-	if err := s.server(ctx, moto+"/moto-api/", filepath.Join(py, "bin", "moto_server"), "-H", "127.0.0.1", "-p", port); err != nil {
-		return err
-	}
-	s.env["LATCHKEY_TEST_MOTO_URL"] = moto
-	if port, err = freePort(); err != nil {
-		return err
-	}
-	aimock := "http://127.0.0.1:" + port
-	if err := s.server(ctx, aimock+"/v1/models", "node", "node_modules/@copilotkit/aimock/dist/cli.js", "-p", port, "-h", "127.0.0.1",
-		"-f", "scripts/testdata/aimock", "--log-level", "warn"); err != nil {
-		return err
-	}
-	s.env["LATCHKEY_TEST_AIMOCK_URL"] = aimock
-	return nil
+	s.closeLater(func() { _ = engine.Stop() })
+	return engine.URL, nil
+}
+
+func (s *suite) closeLater(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closers = append(s.closers, f)
 }
 
 // server starts a program that ends with this process and waits until it
@@ -197,7 +224,7 @@ func (s *suite) server(ctx context.Context, ready, name string, args ...string) 
 	}
 	exited := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(exited) }()
-	s.closers = append(s.closers, func() {
+	s.closeLater(func() {
 		_ = cmd.Process.Kill()
 		<-exited
 	})

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // racy are the packages whose code runs concurrently by design.
@@ -26,20 +29,48 @@ func unitOnly(ctx context.Context, s *suite) error {
 	return s.command(ctx, "go", append([]string{"test"}, pkgs...)...)
 }
 
+// store is the package whose tests ask the engine most; firstHalf are those that take
+// half of their time.
+const (
+	store     = "/shared/dynamo"
+	firstHalf = "^TestLedger$/^[A-E]"
+)
+
 // goTests runs everything but infra and the end-to-end suite with real servers.
 // -count=1: results depend on servers, which the test cache does not see.
+//
+// The store's tests take longer than those of any other package and wait for an engine
+// that does one thing at a time: they run beside the others, in two halves with an engine
+// each. (Within a process they cannot run at once: they contend for the engine.)
 func goTests(ctx context.Context, s *suite) error {
 	pkgs, err := s.packages(ctx, "./shared/...", "./functions/...", "./scripts/...")
 	if err != nil {
 		return err
 	}
-	var run []string
+	var others []string
 	for _, p := range pkgs {
-		if !strings.HasSuffix(p, "/scripts/e2e") && !strings.HasSuffix(p, "/scripts/repocheck") {
-			run = append(run, p)
+		if !strings.HasSuffix(p, "/scripts/e2e") && !strings.HasSuffix(p, "/scripts/repocheck") && !strings.HasSuffix(p, store) {
+			others = append(others, p)
 		}
 	}
-	return s.command(ctx, "go", append([]string{"test", "-count=1", "-timeout=10m"}, run...)...)
+	another, err := s.engine(ctx)
+	if err != nil {
+		return err
+	}
+	var first, second bytes.Buffer
+	errs := make([]error, 3)
+	part := func(i int, env map[string]string, out io.Writer, args ...string) func() {
+		return func() {
+			errs[i] = s.commandWith(ctx, env, out, "go", append([]string{"test", "-count=1", "-timeout=10m"}, args...)...)
+		}
+	}
+	var group sync.WaitGroup
+	group.Go(part(0, map[string]string{"LATCHKEY_TEST_DYNAMODB_URL": another}, &first, "-run", firstHalf, "."+store))
+	group.Go(part(1, nil, &second, "-skip", firstHalf, "."+store))
+	group.Go(part(2, nil, os.Stdout, others...))
+	group.Wait()
+	fmt.Print(first.String(), second.String())
+	return errors.Join(errs...)
 }
 
 func raceTests(ctx context.Context, s *suite) error {

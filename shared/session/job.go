@@ -63,7 +63,7 @@ func (j Job) Key() Key {
 
 // Continuing is the job without what it was about: how to go on in its conversation.
 func (j Job) Continuing() Job {
-	j.Approval, j.Envelope.Text, j.Envelope.Media = "", "", nil
+	j.Approval, j.Envelope.Text, j.Envelope.Media, j.Envelope.Addressed = "", "", nil, nil
 	return j
 }
 

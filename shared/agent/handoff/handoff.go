@@ -94,7 +94,7 @@ func line(s string) string {
 		_, n := utf8.DecodeLastRuneInString(s)
 		s = s[:len(s)-n]
 	}
-	return s
+	return strings.TrimSpace(s)
 }
 
 // Note is what people are told when the agent hands over.

@@ -378,3 +378,30 @@ func TestAPersonIsGuarded(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 }
+
+// TestTakenOverWhileItGrows: half an answer that people have seen gets its end; one that
+// becomes a handoff becomes its note.
+func TestTakenOverWhileItGrows(t *testing.T) {
+	for name, c := range map[string]struct {
+		calls [][]string
+		code  string
+		ends  string
+	}{"by hand": {nil, turn.WithPerson, turn.NoticeBroken}, "by the model": {[][]string{{"handoff"}}, turn.HandedOver, handoff.DefaultNote}} {
+		d := newDesk(t, c.calls...)
+		b := d.edits("let me", "let me see")
+		grow := d.model.onAnswer
+		d.model.onAnswer = func() {
+			grow()
+			if c.calls == nil {
+				d.take()
+			}
+		}
+		if r := d.deliver(d.job, 1); r.Retry {
+			t.Fatalf("%s: %+v %q", name, r, d.audit.codes)
+		}
+		d.said(b, []string{"let me", "m1 let me see", "m1 " + c.ends}, []string{c.ends})
+		if got, parts := d.state("Ev1"); got.Code != c.code || len(parts) != 1 || parts[0].State != session.Sent || d.session().Handoff == nil {
+			t.Errorf("%s: %+v %+v", name, got, parts)
+		}
+	}
+}

@@ -455,6 +455,8 @@ func steps(ids map[string]string) []step {
 		{route: "PUT /api/operator/tiers", target: "/api/operator/tiers", body: `{"pro":{"byok":true}}`, status: 200, rows: []string{"operator/tiers.update"}},
 		{route: "POST /api/operator/prices", target: "/api/operator/prices", body: price, status: 201, rows: []string{"operator/prices.import"}, apart: "PRICES#",
 			keep: func(a map[string]any) { ids["{version}"] = fmt.Sprint(a["version"]) }},
+		making(one("POST", "/agents", "", `{"name":"Bot"}`, 201, "agent.create"), "agent"),
+		one("POST", "/installs/import", "", fmt.Sprintf(`{"rows":[{"id":"old1","provider":%q,"channel":"42","agentId":"{agent}"}],"apply":true}`, taxonomy.Telegram), 200, "binding.create", "install.create"),
 		{route: "POST /api/rollout/{subject}/rollback", target: "/api/rollout/credit_ledger/rollback", body: `{"reason":"too early"}`, status: 200, rows: []string{"operator/rollout.rollback"}},
 		{route: "POST /api/rollout/{subject}/promote", target: "/api/rollout/credit_ledger/promote", body: `{"stage":"canary","org_ids":["{org}"]}`, status: 200, rows: []string{"operator/rollout.promote"}},
 		making(one("POST", "/installs", "", fmt.Sprintf(`{"provider":%q,"config":{"app_id":"A7","team_id":"T7"},"secrets":{"signing_secret":"0123456789abcdef0123456789abcdef","bot_token":"xoxb-7-8-abcdefghijkl"}}`,

@@ -54,6 +54,7 @@ func rowsOf() map[string][]string {
 
 		"POST " + base + "/installs":         {"credential.create", "credential.create", "install.create"},
 		"POST " + base + "/installs/consent": {"oauth.begin"},
+		"POST " + base + "/installs/import":  {"binding.create", "install.create"},
 
 		"PATCH " + inst:                     {"install.update"},
 		"DELETE " + inst:                    {"credential.revoke", "credential.revoke", "install.revoke"},

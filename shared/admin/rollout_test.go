@@ -231,6 +231,10 @@ func TestStageOfInstalls(t *testing.T) {
 	if got := roll("enforce", `{}`); got["checked"] != 2.0 || got["next"] != "" || len(got["suspended"].([]any)) != 0 {
 		t.Errorf("%v", got)
 	}
+	w.must("POST", "/api/rollout/telegram/promote", operatorKey, `{"stage":"canary","org_ids":["acme"]}`, 200)
+	second := w.must("POST", "/api/orgs/acme/installs", adminKey, fmt.Sprintf(`{"provider":%q,"config":{"bot_username":"Helper_bot"},"secrets":{"secret_token":%q,"bot_token":"7012345678:%s"}}`,
+		taxonomy.Telegram, w.canary(), w.canary()), 201)["id"].(string)
+	w.must("POST", "/api/orgs/acme/installs/"+second+"/activate", adminKey, "", 200)
 	roll("rollback", `{"reason":"x"}`)
 	state("active") // it goes on
 	w.must("POST", inst+"/activate", adminKey, "", 200)
@@ -239,6 +243,9 @@ func TestStageOfInstalls(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	state("suspended")
+	if got := w.must("GET", "/api/orgs/acme/installs/"+second, adminKey, "", 200)["state"]; got != "active" {
+		t.Errorf("an install of another channel is %v", got)
+	}
 	w.refused(w.do("POST", inst+"/resume", adminKey, ""), 409, "conflict", "")
 	state("suspended")
 	roll("promote", `{"stage":"canary","org_ids":["acme"]}`)

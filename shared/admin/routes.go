@@ -104,6 +104,8 @@ func installRoutes() []route {
 	return []route{
 		create(base+"/installs", orgAdmin, "Add a channel app; draft until every required secret is there, then verifying", newInstall{}, install.View{}, with(createInstall)),
 		create(base+"/installs/consent", orgAdmin, "Begin to install an app of the platform on the vendor's own page: the address to open in a browser, within ten minutes", consentBody{}, consentJSON{}, with(beginConsent)),
+		act(base+"/installs/import", orgAdmin, "Take over bindings of the older product that name only provider and channel: drafts of installs without secrets, and bindings; what is ambiguous is refused, a repeat changes nothing",
+			backfillBody{}, backfilledJSON{}, with(backfillInstalls)),
 		lists(base+"/installs", orgRead, "The channel apps", install.View{}, listInstalls),
 		get(one, orgRead, "A channel app", install.View{}, getInstall),
 		change(http.MethodPatch, one, orgAdmin, "Change settings or add missing secrets", patchInstall{}, install.View{}, with(updateInstall)),

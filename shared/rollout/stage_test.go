@@ -158,6 +158,15 @@ func TestProofOfTheCanary(t *testing.T) {
 			t.Errorf("%v: %v", c.orgs, err)
 		}
 	}
+	var many []string
+	for i := range rollout.MaxCanary + 1 {
+		many = append(many, "o"+strings.Repeat("x", i))
+	}
+	for n, code := range map[int]fault.Code{rollout.MaxCanary: "", rollout.MaxCanary + 1: fault.InvalidRequest} {
+		if _, _, err := s.Promote(ctx, by("many"), rollout.Promotion{Subject: "nowhere", Stage: rollout.Canary, Orgs: many[:n]}); fault.CodeOf(err) != code {
+			t.Errorf("%d organisations: %v", n, err)
+		}
+	}
 	for id, code := range map[string]fault.Code{"gone": fault.InvalidRequest, "down": fault.Unavailable} {
 		if _, _, err := s.Promote(ctx, by(id), rollout.Promotion{Subject: "nowhere", Stage: rollout.Canary, Orgs: []string{id}}); fault.CodeOf(err) != code {
 			t.Errorf("%s: %v", id, err)

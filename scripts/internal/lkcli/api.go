@@ -82,7 +82,7 @@ func (in *invocation) operation(c *client) (operation, error) {
 			fields++
 		}
 	}
-	if in.cmd.truth != "" && in.org != "" {
+	if in.cmd.truth != "" && in.org != "" && !strings.Contains(in.cmd.path, orgPath) {
 		setField(body, "org_id", in.org)
 	}
 	if in.cmd.method == http.MethodPatch && fields == 0 {

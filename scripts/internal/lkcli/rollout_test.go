@@ -61,3 +61,29 @@ func TestEnforceGoesOnToTheEnd(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestMigrateInstalls: the rows of a file go to the organisation of --org, and a
+// refused one is exit code 1.
+func TestMigrateInstalls(t *testing.T) {
+	d := deploy(t)
+	var made struct{ ID string }
+	if r := d.run("", "org", "create", "--name", "Acme", "--tier", "enterprise", "--json"); json.Unmarshal([]byte(r.out), &made) != nil || r.code != ExitDone {
+		t.Fatalf("%+v", r)
+	}
+	var agent struct{ ID string }
+	if r := d.run("", "agent", "create", "--org", made.ID, "--name", "A", "--json"); json.Unmarshal([]byte(r.out), &agent) != nil || r.code != ExitDone {
+		t.Fatalf("%+v", r)
+	}
+	rows := `[{"id":"old1","provider":"slack","agentId":"` + agent.ID + `"}]`
+	for how, want := range map[string]int{"--dry-run": ExitDone, "--apply": ExitDone} {
+		if r := d.run(rows, "migrate", "installs", "--org", made.ID, "-", how); r.code != want || !strings.Contains(r.out, "mig-") {
+			t.Errorf("%s: %+v", how, r)
+		}
+	}
+	if r := d.run(strings.Replace(rows, agent.ID, "nobody", 1), "migrate", "installs", "--org", made.ID, "-", "--apply"); r.code != ExitRefused || !strings.Contains(r.out, "refused") {
+		t.Errorf("%+v", r)
+	}
+	if r := d.run(rows, "migrate", "installs", "--org", made.ID, "-"); r.code != ExitRefused || !strings.Contains(r.errOut, "dry_run or apply") {
+		t.Errorf("%+v", r)
+	}
+}

@@ -8,23 +8,23 @@ import (
 // and channel are taken over; the fields of newer ones are known so that they can be
 // refused by name.
 type oldBinding struct {
-	ID                    string `json:"id" api:"required"`
-	Provider              string `json:"provider" api:"required"`
-	Channel               string `json:"channel"`
-	AgentID               string `json:"agentId" api:"required"`
-	PersonaID             string `json:"personaId"`
-	ConnectionID          string `json:"connectionId"`
-	AccountID             string `json:"accountId"`
-	InstallationID        string `json:"installationId"`
-	ProfileID             string `json:"profileId"`
-	ProfileType           string `json:"profileType"`
-	RouteKey              string `json:"routeKey"`
-	AllowPlatformFallback bool   `json:"allowPlatformFallback"`
+	ID                    string     `json:"id" api:"required"`
+	Provider              string     `json:"provider" api:"required"`
+	Channel               string     `json:"channel"`
+	AgentID               string     `json:"agentId" api:"required"`
+	PersonaID             string     `json:"personaId"`
+	ConnectionID          string     `json:"connectionId"`
+	AccountID             string     `json:"accountId"`
+	InstallationID        string     `json:"installationId"`
+	ProfileID             string     `json:"profileId"`
+	ProfileType           string     `json:"profileType"`
+	RouteKey              secretText `json:"routeKey"` // it is only looked whether there is one
+	AllowPlatformFallback bool       `json:"allowPlatformFallback"`
 }
 
 func (b oldBinding) in() install.Old {
 	return install.Old{ID: b.ID, Provider: b.Provider, Channel: b.Channel, AgentID: b.AgentID, PersonaID: b.PersonaID, Fallback: b.AllowPlatformFallback,
-		Newer: b.ConnectionID+b.AccountID+b.InstallationID+b.ProfileID+b.ProfileType+b.RouteKey != ""}
+		Newer: b.ConnectionID+b.AccountID+b.InstallationID+b.ProfileID+b.ProfileType != "" || !b.RouteKey.IsZero()}
 }
 
 // backfillBody asks for a dry run or for the change, never for neither.

@@ -76,7 +76,7 @@ func examples(w *world) map[string]example {
 	add("POST", base+"/installs", "", fmt.Sprintf(`{"provider":%q,"mode":"byoa","label":"Two","config":{"app_id":"A2","team_id":["T2"]},"secrets":{"signing_secret":%q,"bot_token":["xoxb-%s"]},"public_url":"https://x.example/"}`,
 		taxonomy.Slack, w.canary(), w.canary()))
 	add("POST", base+"/installs/consent", "", fmt.Sprintf(`{"provider":%q,"app":"app_1"}`, taxonomy.Slack))
-	add("POST", base+"/installs/import", "", `{"rows":[{"id":"old1","provider":"telegram","channel":"42","agentId":"`+w.ids["agents"]+`","personaId":"p1","connectionId":"","accountId":"","installationId":"","profileId":"","profileType":"","routeKey":"","allowPlatformFallback":false}],"apply":true,"dry_run":false}`)
+	add("POST", base+"/installs/import", "", `{"rows":[{"id":"old1","provider":"telegram","channel":"42","agentId":"`+w.ids["agents"]+`","personaId":"p1","connectionId":"","accountId":"","installationId":"","profileId":"","profileType":"","allowPlatformFallback":false}],"apply":true,"dry_run":false}`)
 	add("PATCH", base+"/installs/{id}", "", `{"label":"Renamed","config":{"bot_user_id":"U1"}}`)
 	add("DELETE", base+"/installs/{id}", "", "")
 	for _, action := range []string{"activate", "suspend", "revoke"} {

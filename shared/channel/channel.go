@@ -307,8 +307,12 @@ type Entry struct {
 	MediaHosts []string
 	// Anonymous says that the vendor never tells which authors are bots.
 	Anonymous bool
-	// Ack acknowledges the vendor's requests; zero: an empty text.
-	Ack Ack
+	// Ack acknowledges the vendor's requests; zero: an empty text. Queued does so for
+	// a message that waits for its turn, and for its repeats; zero: Ack.
+	Ack, Queued Ack
+	// Only401 says that the vendor gives an endpoint up that answers a bad signature
+	// with anything but 401, so that no flood of them is limited.
+	Only401 bool
 	// RetryHorizon is how long the vendor may redeliver an event.
 	RetryHorizon   time.Duration
 	NeedsPublicURL bool

@@ -50,7 +50,10 @@ func (c *call) end(ctx context.Context, code webhook.Reason, outcome session.Out
 	if outcome == session.Refused && status < 500 && (status == http.StatusUnauthorized || code == webhook.HandshakeRefused || unknown) {
 		v := c.floods.hit(c.r.Source, c.r.Install, unknown, c.r.Now)
 		if v.limited {
-			code, status = webhook.Flood, http.StatusTooManyRequests
+			code = webhook.Flood
+		}
+		if v.limited && !c.entry.Only401 {
+			status = http.StatusTooManyRequests
 		}
 		if !v.record {
 			return c.answer(code, status)
@@ -136,12 +139,21 @@ func (c *call) answer(code webhook.Reason, status int) Response {
 	case http.StatusUnauthorized:
 		return fail(fault.WebhookUnauthorized, "unauthorized", "false")
 	}
-	ack := c.entry.Ack
-	if c.in.Ack != (channel.Ack{}) {
-		ack = c.in.Ack
-	}
-	if ack == (channel.Ack{}) {
-		ack.ContentType = contentText
-	}
+	ack := c.acknowledgement(code)
 	return Response{Status: http.StatusOK, ContentType: ack.ContentType, Body: ack.Body}
+}
+
+// acknowledgement is the answer to an event that is queued, or that needs nothing.
+func (c *call) acknowledgement(code webhook.Reason) channel.Ack {
+	queued := code == webhook.Accepted || code == webhook.Duplicate || code == webhook.DuplicateContent
+	none := channel.Ack{}
+	switch {
+	case c.in.Ack != none:
+		return c.in.Ack
+	case queued && c.entry.Queued != none:
+		return c.entry.Queued
+	case c.entry.Ack != none:
+		return c.entry.Ack
+	}
+	return channel.Ack{ContentType: contentText}
 }

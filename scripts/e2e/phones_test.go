@@ -64,6 +64,7 @@ func channelCases() []channelCase {
 		whatsappCase(),
 		slackCase(),
 		lineCase(),
+		discordCase(),
 		googleChatCase(),
 		messengerCase(),
 		instagramCase(),

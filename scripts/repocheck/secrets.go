@@ -70,6 +70,7 @@ var harmless = map[string]string{
 	"shared/channel Entry.VerifySecret":                               "the name of a field",
 	"shared/channel Envelope.ContentKey":                              "names a message for deduplication",
 	"shared/channel SetupInput.SecretsSet":                            "names of fields",
+	"shared/channels/discord address.token":                           "an interaction's, on its way from the envelope's ReplyTo into the path of a call",
 	"shared/channels/googlechat account.keyID":                        "names a key",
 	"shared/channels/googlechat readAccount.KeyID":                    "names a key",
 	"shared/config Config.KeysBases":                                  "addresses at which public keys are published",

@@ -200,7 +200,7 @@ func (c *cell) accepted(a *app, h hit) {
 		return
 	}
 	a.replies++
-	if r := c.recordOf(a, h); r.Code != "hook.accepted" || (len(r.SecretVersions) == 0) != (c.col.verifies == "") || got.body != c.col.acks[r.Code] {
+	if r := c.recordOf(a, h); r.Code != "hook.accepted" || (len(r.SecretVersions) == 0) != (c.col.verifies == "" || c.col.keyed) || got.body != c.col.acks[r.Code] {
 		c.bad("a valid request: %q %s", got.body, r.raw)
 	}
 }

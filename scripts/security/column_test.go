@@ -42,6 +42,8 @@ type column struct {
 	message func(a *app, n int64, s said) []byte
 	note    func(a *app, n int64, f file) []byte
 	removed func(a *app, n int64) []byte
+	// keyed says that public keys verify, so no secret's versions are tried.
+	keyed bool
 	// leaves says that removed is about one chat only, so that the install stays.
 	leaves bool
 	// bots says that the vendor tells who is a bot.
@@ -102,6 +104,7 @@ func list() []column {
 		twilioColumn(),
 		whatsappColumn(),
 		lineColumn(),
+		discordColumn(),
 		messengerColumn(),
 		instagramColumn(),
 		googleChatColumn(),

@@ -165,6 +165,8 @@ type Outgoing struct {
 	// Text and Format are a [Piece] of the same adapter.
 	Text   string
 	Format string
+	// Follows says that an earlier turn answered the same message already.
+	Follows bool
 	// TurnID and Part travel as invisible metadata where the vendor has it, so
 	// that an operator can find an ambiguous message.
 	TurnID string
@@ -253,6 +255,9 @@ type ConfigField struct {
 	Title    string
 	Required bool
 	List     bool
+	// Rotates says that the values verify requests, any of them: one is replaced as a
+	// secret is, with an overlap. There are at most [webhook.MaxKeys].
+	Rotates bool
 	// Valid refuses malformed values; nil accepts any text up to 512 bytes.
 	Valid       func(string) bool
 	Sensitivity credential.Sensitivity

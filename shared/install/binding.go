@@ -124,7 +124,8 @@ func (s Selector) values() []string {
 }
 
 // Match returns the heaviest matching binding. Between selectors that weigh the
-// same, an account decides, then a name over any mention. Two bindings with equal selectors cannot
+// same, an account decides, then a name over any mention, then which name comes first
+// in what the message is addressed to. Two bindings with equal selectors cannot
 // be stored, so the answer does not depend on the order.
 func Match(bindings []Binding, e channel.Envelope) (Binding, bool) {
 	var best Binding
@@ -133,22 +134,26 @@ func Match(bindings []Binding, e channel.Envelope) (Binding, bool) {
 		if !b.Selector.Matches(e) {
 			continue
 		}
-		if !found || b.Selector.above(best.Selector) {
+		if !found || b.Selector.above(best.Selector, e.Addressed) {
 			best, found = b, true
 		}
 	}
 	return best, found
 }
 
-// above orders two selectors that match the same message.
-func (s Selector) above(o Selector) bool {
+// above orders two selectors that match the same message, which is addressed to names
+// in their order.
+func (s Selector) above(o Selector, names []string) bool {
 	if a, b := s.Weight(), o.Weight(); a != b {
 		return a > b
 	}
 	if a, b := s.Account != "", o.Account != ""; a != b {
 		return a
 	}
-	return s.Mention != AnyMention && o.Mention == AnyMention
+	if s.Mention == AnyMention || o.Mention == AnyMention {
+		return s.Mention != AnyMention && o.Mention == AnyMention
+	}
+	return slices.Index(names, string(s.Mention)) < slices.Index(names, string(o.Mention))
 }
 
 // BindingID is made from the install and the selector, so that two bindings

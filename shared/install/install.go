@@ -76,7 +76,8 @@ const AppPrefix = "app_"
 // Secret describes one stored value of a secret. It holds no part of it.
 type Secret struct {
 	Name string
-	// Fingerprint is a keyed hash, for people to compare.
+	// Fingerprint is a keyed hash, for people to compare; of a public key that is
+	// being replaced, the key.
 	Fingerprint string
 	Hint        string
 	// RetireAt is zero for the live value.

@@ -265,6 +265,9 @@ func (s *Service) apply(i Install, e channel.Entry, p Patch) (Install, error) {
 		if config[name] = vs; len(vs) == 0 {
 			delete(config, name)
 		}
+		if e.Config[k].Rotates {
+			i.Secrets = unrotated(i.Secrets, name) // what is stated is live
+		}
 	}
 	if have := i.Config.Get(e.VendorSetting); have != "" && config.Get(e.VendorSetting) != have {
 		// The stored secrets are of the one vendor, and must not reach the other.
@@ -291,7 +294,7 @@ func (s *Service) apply(i Install, e channel.Entry, p Patch) (Install, error) {
 }
 
 func checkSetting(f channel.ConfigField, vs []string) error {
-	if !f.List && len(vs) > 1 || len(vs) > 20 {
+	if !f.List && len(vs) > 1 || len(vs) > 20 || f.Rotates && len(vs) > webhook.MaxKeys {
 		return invalid("config."+f.Name, "this setting has too many values")
 	}
 	spec := f.Spec()
@@ -412,12 +415,16 @@ func withSecrets(i Install, e channel.Entry, class taxonomy.CredentialClass, h v
 	for _, d := range h.Drains {
 		out = append(out, Secret{Name: d.Field, RetireAt: d.Until})
 	}
-	slices.SortStableFunc(out, func(a, b Secret) int {
+	sortSecrets(out)
+	i.Secrets = out
+	return i
+}
+
+func sortSecrets(all []Secret) {
+	slices.SortStableFunc(all, func(a, b Secret) int {
 		if c := strings.Compare(a.Name, b.Name); c != 0 {
 			return c
 		}
 		return a.RetireAt.Compare(b.RetireAt)
 	})
-	i.Secrets = out
-	return i
 }

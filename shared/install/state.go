@@ -201,7 +201,7 @@ func revoke(i Install, _ channel.Entry) (Install, error) {
 	return i, nil
 }
 
-// Rotate makes value live for one secret. The replaced value still verifies
+// Rotate makes value live for one secret, or for a setting that verifies. The replaced value still verifies
 // until retireAt; zero means the overlap that the field declares, now or earlier
 // ends it at once. Errors: invalid_request, not_found, conflict, vault_unavailable.
 func (s *Service) Rotate(ctx context.Context, op audit.Op, orgID, id, name string, value secret.Text, retireAt time.Time) (Install, error) {
@@ -211,6 +211,9 @@ func (s *Service) Rotate(ctx context.Context, op audit.Op, orgID, id, name strin
 	i, e, err := s.load(ctx, orgID, id)
 	if err != nil {
 		return Install{}, err
+	}
+	if _, public := rotating(e, name); public {
+		return s.rotateSetting(ctx, op, orgID, id, name, value, retireAt)
 	}
 	f, err := rotatable(i, e, name)
 	if err != nil {
@@ -275,9 +278,12 @@ func (s *Service) rotateStood(ctx context.Context, op audit.Op, i Install, e cha
 	return i, nil
 }
 
-// RotateFinish ends the overlap of a secret now.
+// RotateFinish ends the overlap of a secret, or of a setting that verifies, now.
 func (s *Service) RotateFinish(ctx context.Context, op audit.Op, orgID, id, name string) (Install, error) {
 	return s.change(ctx, op, orgID, id, "rotate_finish", func(i Install, e channel.Entry) (Install, error) {
+		if _, public := rotating(e, name); public {
+			return settleSetting(i, name)
+		}
 		f, err := rotatable(i, e, name)
 		if err != nil {
 			return i, err
@@ -293,11 +299,8 @@ func (s *Service) RotateFinish(ctx context.Context, op audit.Op, orgID, id, name
 }
 
 func rotatable(i Install, e channel.Entry, name string) (channel.SecretField, error) {
-	if i.State == Revoked {
-		return channel.SecretField{}, conflict("the install is revoked; create a new one")
-	}
-	if i.Mode == Platform {
-		return channel.SecretField{}, authorised()
+	if err := changeable(i); err != nil {
+		return channel.SecretField{}, err
 	}
 	f, err := secretField(e, name)
 	if err != nil {

@@ -46,8 +46,9 @@ func (s *Service) View(i Install, now time.Time) View {
 	v := View{ID: i.ID, Provider: i.Provider, Mode: i.Mode, App: i.App, Label: i.Label, State: i.State, Config: map[string]any{},
 		PublicURL: i.PublicURL, Policy: i.Policy.effective(), CallbackURL: CallbackURL(s.PublicURL, i), Secrets: map[string][]SecretView{},
 		CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt}
+	shown := i.Verifying(now)
 	for _, f := range e.Config {
-		switch vs := i.Config[f.Name]; {
+		switch vs := shown[f.Name]; {
 		case len(vs) == 0 || !f.Spec().ShowsValue():
 		case f.List:
 			v.Config[f.Name] = vs
@@ -57,7 +58,7 @@ func (s *Service) View(i Install, now time.Time) View {
 	}
 	for _, x := range i.Secrets {
 		f, err := secretField(e, x.Name)
-		if err != nil {
+		if _, public := rotating(e, x.Name); err != nil && !public {
 			continue // no longer declared, so nothing says what may be shown
 		}
 		if !f.Spec().ShowsHint() {
@@ -68,7 +69,11 @@ func (s *Service) View(i Install, now time.Time) View {
 			v.Secrets[x.Name] = append(v.Secrets[x.Name], SecretView{State: "live", Fingerprint: x.Fingerprint, Hint: x.Hint})
 		case now.Before(x.RetireAt):
 			at := x.RetireAt
-			v.Secrets[x.Name] = append(v.Secrets[x.Name], SecretView{State: "retiring", RetireAt: &at})
+			one := SecretView{State: "retiring", RetireAt: &at}
+			if err != nil {
+				one.Fingerprint = x.Fingerprint // the public key itself
+			}
+			v.Secrets[x.Name] = append(v.Secrets[x.Name], one)
 		}
 	}
 	if i.State == Draft {

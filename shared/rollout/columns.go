@@ -27,6 +27,7 @@ func columns() []column {
 		twilioColumn(),
 		whatsappColumn(),
 		lineColumn(),
+		discordColumn(),
 		messengerColumn(),
 		instagramColumn(),
 		googleChatColumn(),

@@ -80,6 +80,7 @@ type Channel string
 
 // Channels that are implemented.
 const (
+	Discord    Channel = "discord"
 	Email      Channel = "email"
 	GoogleChat Channel = "google_chat"
 	Instagram  Channel = "instagram"

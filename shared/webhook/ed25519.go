@@ -36,8 +36,8 @@ type Ed25519 struct {
 // KeysSetting is the setting with an install's public keys.
 const KeysSetting = "public_keys"
 
-// maxKeys bounds the work of one request.
-const maxKeys = 8
+// MaxKeys bounds the work of one request; with more of them none verifies.
+const MaxKeys = 8
 
 // errUnsignable is returned by signers for a request that lacks what they sign,
 // or a key of another form.
@@ -97,7 +97,7 @@ func (e Ed25519) keys(in Input) ([]ed25519.PublicKey, Reason) {
 		}
 		var out []ed25519.PublicKey
 		for _, k := range set {
-			if len(k.Ed25519) == ed25519.PublicKeySize && len(out) < maxKeys {
+			if len(k.Ed25519) == ed25519.PublicKeySize && len(out) < MaxKeys {
 				out = append(out, k.Ed25519)
 			}
 		}
@@ -109,7 +109,7 @@ func (e Ed25519) keys(in Input) ([]ed25519.PublicKey, Reason) {
 	var out []ed25519.PublicKey
 	for _, text := range in.Config[KeysSetting] {
 		k, err := hex.DecodeString(text)
-		if err != nil || len(k) != ed25519.PublicKeySize || len(out) == maxKeys {
+		if err != nil || len(k) != ed25519.PublicKeySize || len(out) == MaxKeys {
 			return nil, NoSecret
 		}
 		out = append(out, k)

@@ -30,6 +30,7 @@ func channelVendors() []channelVendor {
 		twilio(),
 		whatsapp(),
 		line(),
+		discord(),
 		googleChat(),
 		messenger(),
 		instagram(),

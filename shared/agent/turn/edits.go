@@ -198,5 +198,6 @@ func (x *run) outgoing(p session.Part) channel.Outgoing {
 	if to == "" {
 		to = x.job.Envelope.Space
 	}
-	return channel.Outgoing{To: to, Thread: x.job.Envelope.Thread, Text: p.Text, Format: p.Format, TurnID: x.turn.ID, Part: p.Part}
+	return channel.Outgoing{To: to, Thread: x.job.Envelope.Thread, Text: p.Text, Format: p.Format, TurnID: x.turn.ID, Part: p.Part,
+		Follows: x.job.Kind != session.JobMessage}
 }

@@ -3,6 +3,7 @@ package catalog
 
 import (
 	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/channels/discord"
 	"github.com/latchkey/latchkey/shared/channels/email"
 	"github.com/latchkey/latchkey/shared/channels/googlechat"
 	"github.com/latchkey/latchkey/shared/channels/instagram"
@@ -18,6 +19,7 @@ import (
 // Entries returns all channels, sorted by ID.
 func Entries() []channel.Entry {
 	return []channel.Entry{
+		discord.Entry(),
 		email.Entry(),
 		googlechat.Entry(),
 		instagram.Entry(),

@@ -312,6 +312,7 @@ func (c *call) check(ctx context.Context, remembered bool) webhook.Reason {
 	}
 	in := c.r.Input
 	in.PublicURL, in.Config, in.Keys = c.inst.PublicURL, c.inst.Config, c.keys(ctx)
+	in.Config = c.inst.Verifying(c.r.Now)
 	result, refusal := webhook.Verify(c.entry.Scheme, in, secrets.Values, c.r.Now)
 	if refusal == nil {
 		c.result = result
@@ -353,6 +354,11 @@ func (c *call) unsignedHandshake() bool {
 // and verifies no more. It changes nothing but the record: somebody has to be
 // told that the vendor was not given the new one.
 func (c *call) signedByRetired(ctx context.Context, in webhook.Input) bool {
+	if in.Config = c.inst.Retired(c.r.Now); in.Config != nil && !c.entry.Scheme.NeedsSecret() {
+		_, refusal := webhook.Verify(c.entry.Scheme, in, nil, c.r.Now)
+		return refusal == nil
+	}
+	in.Config = c.inst.Config
 	ended := func(s install.Secret) bool {
 		return s.Name == c.entry.VerifySecret && !s.RetireAt.IsZero() && !c.r.Now.Before(s.RetireAt)
 	}

@@ -20,6 +20,8 @@ type Marks struct {
 	Fence string
 	// Escape makes text of the vendor's control characters; nil: there are none.
 	Escape func(string) string
+	// CodeAsIs says that nothing is escaped within code.
+	CodeAsIs bool
 	// Link writes an address and its label, which is escaped; nil: the label.
 	Link func(address, label string) string
 	// InWords makes the edge of a word where there is none, inside a word, by the
@@ -34,6 +36,14 @@ func (m Marks) escape(s string) string {
 	return m.Escape(s)
 }
 
+// code is text within code.
+func (m Marks) code(s string) string {
+	if m.CodeAsIs {
+		return s
+	}
+	return m.escape(s)
+}
+
 // Write writes runs out.
 func (m Marks) Write(runs []Run) string {
 	var out strings.Builder
@@ -42,7 +52,7 @@ func (m Marks) Write(runs []Run) string {
 		if r.Style&Pre != 0 {
 			l.flush()
 			l.quoted = false
-			out.WriteString(m.Fence + "\n" + m.escape(m.unfenced(r.Text)) + "\n" + m.Fence)
+			out.WriteString(m.Fence + "\n" + m.code(m.unfenced(r.Text)) + "\n" + m.Fence)
 			continue
 		}
 		for i, part := range strings.Split(r.Text, "\n") {
@@ -130,7 +140,7 @@ func (l *lineWriter) add(r Run) {
 	case r.Link != "":
 		l.cells = append(l.cells, cell{whole: l.m.escape(r.Text), style: style})
 	case r.Style&Code != 0 && !strings.Contains(r.Text, l.m.Code) && strings.TrimSpace(r.Text) != "":
-		l.cells = append(l.cells, cell{whole: l.m.Code + l.m.escape(r.Text) + l.m.Code, style: style | Code})
+		l.cells = append(l.cells, cell{whole: l.m.Code + l.m.code(r.Text) + l.m.Code, style: style | Code})
 	default:
 		for _, c := range r.Text {
 			l.cells = append(l.cells, cell{r: c, style: style})

@@ -175,12 +175,15 @@ func (a *app) signed(body []byte) hit { return a.signedWith(a.secret, body, a.c.
 func (a *app) signedWith(secret string, body []byte, at time.Time) hit {
 	h := hit{method: http.MethodPost, path: "/webhooks/" + string(a.col.id) + "/" + cmp.Or(a.address, a.install),
 		header: http.Header{"Content-Type": {cmp.Or(a.col.contentType, "application/json")}}, body: body}
+	proof := mockvendor.Proof{Secret: secret, At: at}
+	body = mockvendor.Stamp(string(a.col.id), proof, body)
+	h.body = body
 	r, err := http.NewRequestWithContext(a.c.ctx, h.method, a.c.BaseURL+h.path, http.NoBody)
 	a.c.need(err)
 	if r.Header = h.header; a.col.sign != nil {
 		a.col.sign(a, r, secret, at, body)
 	} else {
-		mockvendor.SignRequest(r, string(a.col.id), mockvendor.Proof{Secret: secret, At: at}, body)
+		mockvendor.SignRequest(r, string(a.col.id), proof, body)
 	}
 	return h
 }

@@ -108,6 +108,7 @@ func list() []column {
 		messengerColumn(),
 		instagramColumn(),
 		googleChatColumn(),
+		emailColumn(),
 	}
 }
 

@@ -31,6 +31,7 @@ func columns() []column {
 		messengerColumn(),
 		instagramColumn(),
 		googleChatColumn(),
+		emailColumn(),
 	}
 }
 

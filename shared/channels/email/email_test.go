@@ -99,7 +99,7 @@ func TestMailgun(t *testing.T) {
 		Malformed: map[string]string{
 			"no token": posted(nil, "token", ""), "no recipient": posted(nil, "recipient", ""), "odd recipient": posted(nil, "recipient", "desk"),
 			"no headers": posted(nil, "message-headers", "x"), "headers no list": posted(nil, "message-headers", `{"a":1}`), "odd header": posted(nil, "message-headers", `[["a"]]`),
-			"more behind": posted(nil, "message-headers", `[] []`), "twice": posted(nil) + "&recipient=" + desk, "escape": "recipient=%zz",
+			"more behind": posted(nil, "message-headers", `[] []`), "not utf-8": posted(nil, "stripped-text", "\xff"), "twice": posted(nil) + "&recipient=" + desk, "escape": "recipient=%zz",
 			"too many": posted(nil, "message-headers", "["+strings.TrimSuffix(strings.Repeat(`["a","b"],`, maxHeaders+1), ",")+"]"),
 		},
 		Posted: `{"id":"<20260922.1@help.example.com>","message":"Queued. Thank you."}`, PostedID: "<20260922.1@help.example.com>",

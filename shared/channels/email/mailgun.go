@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/channels/internal/vendorapi"
@@ -68,6 +69,11 @@ func (mailgun) Parse(in webhook.Input) ([]channel.Inbound, error) {
 	form, err := mailgunForm(in)
 	if err != nil {
 		return nil, err
+	}
+	for _, v := range form {
+		if !utf8.ValidString(v) { // Mailgun writes all fields so
+			return nil, badMailgun("a field is not UTF-8")
+		}
 	}
 	l := letter{delivery: form["token"], once: true, from: form["from"], subject: form["subject"], text: form["stripped-text"]}
 	if l.delivery == "" || len(l.delivery) > maxID || !vendorapi.Printable(l.delivery) {

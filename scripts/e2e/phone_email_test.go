@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
+	"github.com/latchkey/latchkey/scripts/internal/stack"
 )
 
 func emailCase() channelCase {
@@ -132,4 +134,51 @@ func TestATokenIsUsedOnce(t *testing.T) {
 
 func stamped(p *phone, body []byte) []byte {
 	return mockvendor.Stamp(p.id, mockvendor.Proof{Secret: p.secret, At: time.Now()}, body)
+}
+
+// TestPostmarkMail: the same channel over another vendor, which proves itself by a
+// password and is answered over its own API.
+func TestPostmarkMail(t *testing.T) {
+	n := serial.Add(1)
+	p := &phone{tenant: newTenant(t, "enterprise", 1_000_000), channelCase: emailCase(), secret: fmt.Sprintf("hook:CNRYpostmark%06d", n),
+		token: fmt.Sprintf("CNRYpostmarkkey%06d", n), number: fmt.Sprintf("p%d.help.example.com", n)}
+	var install struct {
+		ID, State string
+		Config    map[string]any
+	}
+	p.call(http.MethodPost, "/installs", map[string]any{"provider": "email", "mode": "byoa", "secrets": map[string]any{"basic_auth": p.secret, "api_key": p.token},
+		"config": map[string]any{"domain": p.number}}, &install)
+	if install.State != "verifying" || install.Config["vendor"] != "postmark" {
+		t.Fatalf("%+v", install)
+	}
+	p.install = install.ID
+	p.bind("Helper", map[string]any{"team": "desk@" + p.number})
+	must(t, stack.Admit(t.Context(), operator(), "email", p.ID))
+	p.call(http.MethodPost, "/installs/"+p.install+"/activate", map[string]any{}, nil)
+	post := func(secret, domain string) int {
+		t.Helper()
+		body, err := json.Marshal(map[string]any{"FromFull": map[string]any{"Email": "ada@people.example"}, "OriginalRecipient": "desk+x@" + domain, "Subject": "hello", "MessageID": "73e6d360-66eb-11e1",
+			"TextBody": "one", "StrippedTextReply": "", "Headers": []any{map[string]string{"Name": "Message-ID", "Value": "<m1@people.example>"},
+				map[string]string{"Name": "X-Spam-Tests", "Value": "DKIM_SIGNED,DKIM_VALID,DKIM_VALID_AU"}}})
+		must(t, err)
+		a, err := tryPost(t.Context(), world.BaseURL+"/webhooks/email/"+p.install, "", body, "Content-Type", "application/json", "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(secret)))
+		must(t, err)
+		return a.Status
+	}
+	if got := post(p.secret+"x", p.number); got != http.StatusUnauthorized {
+		t.Errorf("another password: %d", got)
+	}
+	if got := post(p.secret, "other.example.com"); got != http.StatusForbidden {
+		t.Errorf("another domain: %d", got)
+	}
+	for range 2 {
+		if got := post(p.secret, p.number); got != http.StatusOK {
+			t.Errorf("%d", got)
+		}
+	}
+	eventually(t, "it is answered", func() bool { return len(p.posts()) == 1 })
+	p.settled()
+	if posts := p.posts(); len(posts) != 1 || posts[0].Text != "You said: hello\n\none" || posts[0].Channel != "ada@people.example" || posts[0].ThreadTS != "<m1@people.example>" {
+		t.Errorf("%+v", posts)
+	}
 }

@@ -2,6 +2,7 @@ package mockvendor
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"net/http"
 	"net/mail"
 	"net/url"
@@ -13,12 +14,16 @@ import (
 // email is what the product uses of Mailgun: its route's form with time, token and
 // signature in it, and sending messages
 // (documentation.mailgun.com/docs/mailgun/user-manual/receive-forward-store/receive-http
-// and api-reference/send/mailgun/messages, read 2026-11). It takes what it posts as
-// sent. Not imitated: recipients in lists, templates, attachments, limits, suppressions,
-// stripping of quotes, the spam filter.
+// and api-reference/send/mailgun/messages, read 2026-11), and of Postmark: sending
+// (postmarkapp.com/developer/api/email-api, read 2026-11). Not imitated: recipients in
+// lists, templates, attachments, limits, suppressions, stripping of quotes, the spam
+// filter, Postmark's own requests.
 func email() channelVendor {
-	return channelVendor{id: "email", apis: map[string]string{"LATCHKEY_MAILGUN_API_URL": "/mailgun"},
-		serve: func(s *Server) { s.mux.HandleFunc("POST /mailgun/v3/{domain}/messages", s.mailgunMessage) },
+	return channelVendor{id: "email", apis: map[string]string{"LATCHKEY_MAILGUN_API_URL": "/mailgun", "LATCHKEY_POSTMARK_API_URL": "/postmark"},
+		serve: func(s *Server) {
+			s.mux.HandleFunc("POST /mailgun/v3/{domain}/messages", s.mailgunMessage)
+			s.mux.HandleFunc("POST /postmark/email", s.postmarkMessage)
+		},
 		stamp: stampMailgun,
 	}
 }
@@ -101,4 +106,44 @@ func badHead(f url.Values) string {
 		return "headers and options are limited to 16KB"
 	}
 	return ""
+}
+
+// postmarkMessage takes one message to one address. Errors are a number and a text.
+func (s *Server) postmarkMessage(w http.ResponseWriter, r *http.Request) {
+	fail := func(status, code int) {
+		answer(w, status, map[string]any{"ErrorCode": code, "Message": "simulated"})
+	}
+	key := r.Header.Get("X-Postmark-Server-Token")
+	if !s.accepts(key) {
+		fail(http.StatusUnauthorized, 10)
+		return
+	}
+	var q struct {
+		From, To, Subject, TextBody string
+		Headers                     []struct{ Name, Value string }
+	}
+	if json.NewDecoder(r.Body).Decode(&q) != nil {
+		fail(http.StatusUnprocessableEntity, 402)
+		return
+	}
+	_, errFrom := mail.ParseAddress(q.From)
+	to, errTo := mail.ParseAddress(q.To)
+	bad := errFrom != nil || errTo != nil || q.TextBody == "" || strings.ContainsAny(q.Subject, "\r\n")
+	reply := ""
+	for _, h := range q.Headers {
+		bad = bad || strings.ContainsAny(h.Name+h.Value, "\r\n") || h.Name == "Message-Id" && !mailID.MatchString(h.Value)
+		if h.Name == "In-Reply-To" {
+			reply = h.Value
+		}
+	}
+	if bad {
+		fail(http.StatusUnprocessableEntity, 300)
+		return
+	}
+	p := Post{Channel: to.Address, Text: q.TextBody, ThreadTS: reply, KeyHash: Hash(key)}
+	if s.keep(&p, "0a129aee-e1cd-480d-b08d-%012d") != "" {
+		fail(http.StatusUnprocessableEntity, 406)
+		return
+	}
+	answer(w, http.StatusOK, map[string]any{"To": to.Address, "MessageID": p.TS, "ErrorCode": 0, "Message": "OK"})
 }

@@ -129,7 +129,7 @@ func soakTests(ctx context.Context, s *suite) error {
 		s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "-run", "^(TestLedger|TestLegacyMachine)$", "./shared/dynamo"),
 		s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "-run", "Kill", "./scripts/e2e"),
 		s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "./scripts/crash"),
-		s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "-run", "^TestMutants", "./scripts/security"),
+		s.command(ctx, "go", "test", "-count=1", "-timeout=150m", "-v", "-run", "^TestMutants", "./scripts/security"),
 		s.command(ctx, "go", "test", "-count=1", "-timeout=60m", "-v", "./scripts/deliveries"),
 		s.command(ctx, "./scripts/bench", "--streams", "20000"),
 	)

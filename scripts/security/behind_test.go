@@ -292,7 +292,7 @@ func removed(c *cell) {
 // process that counts them; valid requests between them are answered.
 func flood(c *cell) {
 	a := c.app()
-	const most = 600
+	const most = 3000 // each process limits by itself, after sixty
 	limited := 0
 	for n := 0; n < most && limited < 20; n++ {
 		got := c.do(a.spoiled())

@@ -45,6 +45,7 @@ func (b browser) open(method, address string) reply {
 func (b browser) consents(org *tenant, app *app) (back string) {
 	c := b.c
 	var begun struct{ URL string }
+	c.need(stack.Admit(c.ctx, c.operator, string(c.col.id), org.id))
 	c.need(org.call(c, http.MethodPost, "/installs/consent", map[string]any{"provider": c.col.id, "app": app.install}, &begun))
 	b.open(http.MethodGet, begun.URL)
 	ours := b.open(http.MethodPost, begun.URL)
@@ -65,6 +66,7 @@ func (t *tenant) installs(c *cell) int {
 // that another organisation, browser or vendor's page belongs to, that was used, or
 // that is too old. The one that counts installs the app, once.
 func refusedStates(c *cell) {
+	c.need(c.advance(time.Minute)) // rows of states that nobody began are bounded by the minute
 	if !c.col.page {
 		noPage(c)
 		return

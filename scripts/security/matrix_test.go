@@ -2,6 +2,7 @@ package security
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -237,7 +238,7 @@ func pageTable(f rollout.File) string {
 	b.WriteString(" audit code |\n|---|---|" + strings.Repeat("---|", len(f.Columns)+1) + "\n")
 	for _, r := range rollout.Rows() {
 		fmt.Fprintf(&b, "| %d | %s |", r.N, r.Title)
-		audit := "–"
+		var audits []string
 		for _, c := range f.Columns {
 			seen := c.Rows[strconv.Itoa(r.N)]
 			mark := "**" + string(seen.Result) + "**"
@@ -249,12 +250,12 @@ func pageTable(f rollout.File) string {
 			case seen.Result == rollout.Pass:
 				mark = strconv.Itoa(seen.Status)
 			}
-			if seen.Audit != "" {
-				audit = "`" + seen.Audit + "`"
+			if code := "`" + seen.Audit + "`"; seen.Audit != "" && !slices.Contains(audits, code) {
+				audits = append(audits, code)
 			}
 			b.WriteString(" " + mark + " |")
 		}
-		b.WriteString(" " + audit + " |\n")
+		b.WriteString(" " + cmp.Or(strings.Join(audits, ", "), "–") + " |\n")
 	}
 	b.WriteString("|   | verdict |")
 	for _, c := range f.Columns {

@@ -313,7 +313,7 @@ func tenantMutants() []mutant {
 	return []mutant{
 		hook(22, "unbound workspaces are refused", apps, bound, strings.Replace(bound, "webhook.Unbound, session.Unbound", "webhook.TenantMismatch, session.Refused", 1)).saying(`403 "hook.tenant_mismatch"`),
 		hook(22, "an own app's workspace is the platform app's, too", apps, bound, "\tcase fault.CodeOf(err) == fault.NotFound:\n"+
-			"\t\tvendors := c.in.Identity[\"app_id\"]\n\t\tif vendors == \"\" {\n\t\t\tvendors = \"waba\"\n\t\t}\n"+
+			"\t\tvendors := c.in.Identity[\"app_id\"]\n\t\tif vendors == \"\" {\n\t\t\tvendors = map[string]string{\"whatsapp\": \"waba\", \"messenger\": \"page\", \"instagram\": \"account\"}[string(c.entry.ID)]\n\t\t}\n"+
 			"\t\tif inst, binds, err = c.d.Installs.InstallOf(ctx, string(c.entry.ID), vendors, tenant); err != nil {\n\t\t\treturn c.end(ctx, webhook.Unbound, session.Unbound)\n\t\t}\n").saying(passed),
 		hook(23, "any signature at the platform app's path", ingestFile, passes("App")...).saying(passed).of(hasTenants),
 		hook(23, "any signature at an own app's path", ingestFile, passes("BYOA")...).saying(passed).of(hasTenants),

@@ -11,15 +11,7 @@ import (
 const metaPerson = "4915112345678"
 
 func messengerColumn() column {
-	c := directColumn(taxonomy.Messenger, "page", "page_id", func(n int64) string { return fmt.Sprintf("6824%010d", n) })
-	c.leaves = true
-	c.mutants = func() []mutant {
-		return append(hubMutants(), hook(47, "blocks are not told", "shared/channels/internal/meta/messaging.go", "in.Reason = channel.RevokedByVendor", "in.Reason = channel.EventIgnored").saying(`200 "hook.event_ignored"`))
-	}
-	c.removed = func(a *app, n int64) []byte {
-		return directEvent("page", a.team, map[string]any{"recipient": map[string]any{"id": a.team}, "timestamp": 1772600767000 + n, "policy_enforcement": map[string]any{"action": "block", "reason": "x"}})
-	}
-	return c
+	return directColumn(taxonomy.Messenger, "page", "page_id", func(n int64) string { return fmt.Sprintf("6824%010d", n) })
 }
 
 func instagramColumn() column {

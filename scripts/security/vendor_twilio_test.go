@@ -175,7 +175,7 @@ func twilioURLs(c *cell) {
 // media, and then the API redirects to one.
 func twilioMediaElsewhere(c *cell) {
 	a := c.listener()
-	for _, at := range []string{c.trap.URL + "/", "http://169.254.169.254/", "https://api.twilio.com.example.com/", "https://api.twilio.com/2010-04-01/Accounts/AC" + zeros(32) + "/Messages/MM" + zeros(32) + "/Media/ME"} {
+	for _, at := range []string{c.trap.URL + "/", "http://169.254.169.254/", "https://api.twilio.com.example.com/", "https://api.twilio.com/2010-04-01/Accounts/AC" + zeros(32) + "/Messages/MM" + zeros(32) + "/Media/ME" + zeros(22)} {
 		f := c.recording()
 		name := f.name
 		c.trap.put(name, f.bytes)

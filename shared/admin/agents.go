@@ -26,7 +26,7 @@ type agentJSON struct {
 // told of by note; after so many minutes without a person's answer the agent goes on, 0
 // = never by itself.
 type agentHandoffJSON struct {
-	Enabled            bool   `json:"enabled"`
+	Enabled            bool   `json:"enabled" api:"required"`
 	Note               string `json:"note"`
 	ResumeAfterMinutes int64  `json:"resume_after_minutes"`
 }

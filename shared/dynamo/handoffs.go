@@ -130,7 +130,7 @@ func (s Sessions) sessionRows(ctx context.Context, op, pk, after string, limit i
 // Say implements [handoff.Store].
 func (s Sessions) Say(ctx context.Context, said handoff.Said, row audit.Row) (handoff.Said, error) {
 	const op = "dynamo.Say"
-	it := item{"sum": bin(said.Sum), "at": millis(said.At), table.TTL: num(said.At.Add(handoff.Kept).Unix())}
+	it := item{"sum": bin(said.Sum), "at": millis(said.At)}
 	reasons, err := s.db.commitWithAudit(ctx, op, row, s.db.putNew(table.Sessions, table.Said(said.Org, said.Turn), it))
 	if err != nil || reasons == nil {
 		return said, err

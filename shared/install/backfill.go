@@ -194,20 +194,25 @@ func (s *Service) compare(ctx context.Context, b *Backfilled, orgID string) erro
 // twins refuses rows that send the same traffic to different agents, and makes one of
 // rows that say the same.
 func twins(rows []Backfilled) {
-	for k := range rows {
-		for j := range rows {
-			a, b := &rows[j], &rows[k]
-			if j == k || a.Binding == "" || a.Binding != b.Binding {
-				continue
-			}
-			switch same := a.old.AgentID == b.old.AgentID && a.old.PersonaID == b.old.PersonaID; {
-			case !same && b.Outcome == Made:
-				b.refuse("another row sends the same channel to another agent or persona")
-			case same && j < k && b.Outcome == Made:
-				b.Outcome, b.Reason = There, "a row before says the same"
+	pairs := func(do func(a, b *Backfilled, before, same bool)) {
+		for k := range rows {
+			for j := range rows {
+				if a, b := &rows[j], &rows[k]; j != k && a.Binding != "" && a.Binding == b.Binding {
+					do(a, b, j < k, a.old.AgentID == b.old.AgentID && a.old.PersonaID == b.old.PersonaID)
+				}
 			}
 		}
 	}
+	pairs(func(_, b *Backfilled, _, same bool) {
+		if !same && b.Outcome == Made {
+			b.refuse("another row sends the same channel to another agent or persona")
+		}
+	})
+	pairs(func(_, b *Backfilled, before, same bool) {
+		if same && before && b.Outcome == Made {
+			b.Outcome, b.Reason = There, "a row before says the same"
+		}
+	})
 }
 
 // fill makes the install, once, and the binding of a row.

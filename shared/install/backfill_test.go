@@ -104,6 +104,7 @@ func TestBackfillRefusesWhatIsAmbiguous(t *testing.T) {
 		"no such persona":        {[]install.Old{other(old("a", "slack", "C1"), func(o *install.Old) { o.PersonaID = "x" })}, "a refused"},
 		"a channel in two ways":  {[]install.Old{old("a", "slack", "C1"), other(old("b", "slack", "C1"), func(o *install.Old) { o.PersonaID = "p1" })}, "a refused, b refused"},
 		"everything in two ways": {[]install.Old{old("a", "slack", ""), other(old("b", "slack", ""), func(o *install.Old) { o.PersonaID = "p1" })}, "a refused, b refused"},
+		"two ways, one twice":    {[]install.Old{old("a", "slack", "C1"), other(old("b", "slack", "C1"), func(o *install.Old) { o.PersonaID = "p1" }), old("c", "slack", "C1")}, "a refused, b refused, c refused"},
 		"a bad channel":          {[]install.Old{old("a", "slack", "C\n1")}, "a refused"},
 	} {
 		for _, apply := range []bool{false, true} {

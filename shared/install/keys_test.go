@@ -117,6 +117,25 @@ func TestStatedKeysAreLive(t *testing.T) {
 	}
 }
 
+// TestUpdatesOfOtherThings: they neither bring a key back nor keep one.
+func TestUpdatesOfOtherThings(t *testing.T) {
+	e := newEnv(t)
+	e.keyed("i1", key(1))
+	if _, err := e.s.Rotate(t.Context(), e.op(), "o1", "i1", keysOf, secret.FromString(key(2)), start.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	url := "https://hooks.example/webhooks/discord/i1"
+	for _, at := range []time.Duration{0, 2 * time.Hour} {
+		e.now = start.Add(at)
+		if _, err := e.s.Update(t.Context(), e.op(), "o1", "i1", install.Patch{PublicURL: &url}); err != nil {
+			t.Fatal(err)
+		}
+		if during, after := e.keysAt("i1", 0), e.keysAt("i1", 2*time.Hour); during != key(2)+" "+key(1) || after != key(2) {
+			t.Errorf("an update after %v: %s, afterwards %s", at, during, after)
+		}
+	}
+}
+
 // TestKeysThatAreRefused: at the save and at the rotation.
 func TestKeysThatAreRefused(t *testing.T) {
 	e := newEnv(t)

@@ -265,8 +265,9 @@ func (s *Service) apply(i Install, e channel.Entry, p Patch) (Install, error) {
 		if config[name] = vs; len(vs) == 0 {
 			delete(config, name)
 		}
-		if e.Config[k].Rotates {
-			i.Secrets = unrotated(i.Secrets, name) // what is stated is live
+		// What is stated anew is live; an update of other things names them as they are.
+		if e.Config[k].Rotates && !slices.Equal(vs, i.Config[name]) {
+			i.Secrets = unrotated(i.Secrets, name)
 		}
 	}
 	if have := i.Config.Get(e.VendorSetting); have != "" && config.Get(e.VendorSetting) != have {

@@ -83,11 +83,19 @@ func (s *Service) Update(ctx context.Context, op audit.Op, orgID, id string, p P
 		config := webhook.Config{}
 		maps.Copy(config, i.Config)
 		maps.Copy(config, p.Config)
-		var err error
-		if p.Config, err = told(e, config, p.Secrets); err != nil {
+		all, err := told(e, config, p.Secrets)
+		if err != nil {
 			return i, err
 		}
-		maps.Copy(config, p.Config)
+		maps.Copy(config, all)
+		// What is neither stated nor changed is left as it is.
+		stated := webhook.Config{}
+		for name, vs := range all {
+			if _, given := p.Config[name]; given || !slices.Equal(vs, i.Config[name]) {
+				stated[name] = vs
+			}
+		}
+		p.Config = stated
 		e = e.For(config)
 		next, err := s.apply(i, e, p)
 		if err != nil {

@@ -6,7 +6,7 @@ import "github.com/latchkey/latchkey/shared/taxonomy"
 // each other only. What says who wrote is the vendor's word, see the hook's
 // sender_unproven.
 func emailColumn() column {
-	return column{channel: taxonomy.Email, profile: taxonomy.ProfileMailgun, differs: together(sharedSecret(), ownAppsOnly(),
+	return column{channel: taxonomy.Email, profile: taxonomy.ProfileMailgun, unplayed: []taxonomy.Channel{taxonomy.Postmark}, differs: together(sharedSecret(), ownAppsOnly(),
 		absent("the vendor proves the sender and does not sign the body", 8),
 		absent("the signature names no algorithm", 13),
 		cells{20: is(200, "hook.duplicate_content")},

@@ -17,6 +17,8 @@ type column struct {
 	// profile is how its vendor signs, if that has another name than the channel.
 	profile taxonomy.Profile
 	differs cells
+	// unplayed are vendors of the channel for which it is not played.
+	unplayed []taxonomy.Channel
 }
 
 // columns are the channels that the matrix is played for: a file and a line for each.
@@ -60,8 +62,7 @@ const (
 	noID        = "the vendor sends no id outside the body"
 	signedCheck = "the handshake is signed: rows 6 to 9"
 	noURL       = "the vendor does not sign the URL"
-	noApps      = "a bot belongs to one token; there is no app of several tenants"
-	noConsent   = "a bot is connected by its token, without OAuth"
+	noApps      = "no app of the platform serves several tenants of it here; row 23: its path is nobody's"
 	onePost     = "the vendor delivers a post as one event"
 )
 
@@ -77,7 +78,17 @@ func noTime() cells { return absent(timeless, 10, 11) }
 // ownAppsOnly is a vendor whose apps have one tenant each: the path of an app of the
 // platform is nobody's.
 func ownAppsOnly() cells {
-	return together(absent(noApps, 22), cells{23: is(401, "hook.install_unknown")}, absent(noConsent, 46))
+	return together(absent(noApps, 22), cells{23: is(401, "hook.install_unknown")})
+}
+
+// Unplayed are the vendors of a channel for which its column is not played.
+func Unplayed(channel taxonomy.Channel) []taxonomy.Channel {
+	for _, c := range columns() {
+		if c.channel == channel {
+			return c.unplayed
+		}
+	}
+	return nil
 }
 
 // Columns are the channels that the matrix is played for.

@@ -195,13 +195,16 @@ func (f File) Open(id taxonomy.Channel) (rows []int, played bool) {
 	return f.Columns[k].open(), true
 }
 
-// Promotable returns nil if the channel's column is green, else conflict with the
-// rows that are not.
+// Promotable returns nil if the channel's column is green and was played for each of
+// its vendors, else conflict with what is missing.
 func (f File) Promotable(id taxonomy.Channel) error {
 	const op = "rollout.Promotable"
 	k := slices.IndexFunc(f.Columns, func(c Column) bool { return c.Provider == id })
 	if k < 0 {
 		return fault.New(fault.Conflict, op, "the security matrix was not played for this channel")
+	}
+	if vendors := Unplayed(id); len(vendors) > 0 {
+		return fault.New(fault.Conflict, op, "the security matrix of this channel was not played for its vendor "+string(vendors[0]))
 	}
 	open := f.Columns[k].open()
 	if len(open) == 0 && f.Columns[k].Verdict == Green {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/rollout"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -82,7 +83,7 @@ func TestPromotable(t *testing.T) {
 	}
 	for _, c := range f.Columns {
 		err := f.Promotable(c.Provider)
-		if open := pendingRows(c.Provider); (err == nil) != (open == 0) || (c.Verdict == rollout.Green) != (open == 0) {
+		if open := pendingRows(c.Provider); (err == nil) != (open == 0 && len(rollout.Unplayed(c.Provider)) == 0) || (c.Verdict == rollout.Green) != (open == 0) {
 			t.Errorf("%s: %v, verdict %s, %d pending", c.Provider, err, c.Verdict, open)
 		}
 	}
@@ -90,6 +91,19 @@ func TestPromotable(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if err := (rollout.File{}).Promotable(taxonomy.Slack); fault.CodeOf(err) != fault.Conflict {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestEveryVendorIsPlayedOrSaid: a column is played with one vendor; what else serves
+// the channel keeps it from everybody.
+func TestEveryVendorIsPlayedOrSaid(t *testing.T) {
+	for _, e := range catalog.Entries() {
+		if n := len(rollout.Unplayed(e.ID)); n != max(len(e.Vendors)-1, 0) {
+			t.Errorf("%s has %d vendors, of which %d are not played", e.ID, len(e.Vendors), n)
+		}
+	}
+	if err := perfect().Promotable(taxonomy.Email); fault.CodeOf(err) != fault.Conflict || !strings.Contains(err.Error(), string(taxonomy.Postmark)) {
 		t.Errorf("%v", err)
 	}
 }
@@ -172,7 +186,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		for _, c := range file.Columns {
-			if (c.Verdict == rollout.Green) != (file.Promotable(c.Provider) == nil) {
+			if (c.Verdict == rollout.Green && len(rollout.Unplayed(c.Provider)) == 0) != (file.Promotable(c.Provider) == nil) {
 				t.Fatalf("%s: verdict %s, promotable %v", c.Provider, c.Verdict, file.Promotable(c.Provider))
 			}
 			if c.Verdict == rollout.Green && len(c.Rows) != 50 {

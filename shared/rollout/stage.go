@@ -194,6 +194,9 @@ func (s *Service) Promote(ctx context.Context, op audit.Op, p Promotion) (before
 	switch p.Stage {
 	case Canary:
 		if before.Stage == On {
+			if len(before.Orgs) == 0 {
+				return before, before, conflict("it is on without a canary; roll it back to off, then promote it to canary: what is active goes on")
+			}
 			return before, before, conflict("it is on; roll it back to canary")
 		}
 		if after.Orgs, err = s.canary(ctx, p.Orgs, before.Orgs); err != nil {

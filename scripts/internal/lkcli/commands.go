@@ -114,7 +114,7 @@ func agentFlags() []option {
 		opt(anyJSON, "personas", `JSON [{"id","name","instructions","voice"}], or @FILE`), opt(text, "model", "provider/model or an alias"),
 		opt(words, "fallback", "models tried after it"), opt(words, "tools", ""), opt(text, "voice", ""),
 		opt(integer, "history_tokens", "how much of a conversation the model is shown, the rest as a summary; 0 = what fits the model"),
-		opt(boolean, "handoff.enabled", "may the model give a conversation to a person ; the --handoff flags are set together").as("handoff"), opt(text, "handoff.note", "what people are told then").as("handoff-note"),
+		opt(boolean, "handoff.enabled", "may the model give a conversation to a person; the --handoff flags are set together").as("handoff"), opt(text, "handoff.note", "what people are told then").as("handoff-note"),
 		opt(integer, "handoff.resume_after_minutes", "the agent goes on after so long without a person's answer; 0 = when it is given back").as("handoff-resume-after-minutes"),
 	}
 }

@@ -3,6 +3,7 @@ package lkcli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 )
 
@@ -15,7 +16,7 @@ func rolloutCommands() []command {
 		{name: "rollout status", aliases: []string{"rollout"}, about: "how far channels, ai_connections and credit_ledger are rolled out (operator)", method: http.MethodGet, path: rolloutPath, list: true, paged: true,
 			columns: []string{"subject", "stage", "default", "org_ids", "matrix", "reason", "changed_by", "changed_at", "version"}},
 		{name: "rollout promote", about: "bring a subject to canary for some organisations, or from canary to on; prints what takes it back (operator)", method: http.MethodPost, path: one + "/promote", args: of,
-			examples: []string{"lk rollout promote line --stage canary --org-ids o1a2b3,o4c5d6", "lk rollout promote line --stage on"},
+			examples: []string{"lk rollout promote email --stage canary --org-ids o1a2b3,o4c5d6", "lk rollout promote ai_connections --stage on"},
 			flags: []option{opt(text, "stage", "canary or on").must(), opt(words, "org_ids", "the organisations of the canary, at most 50"),
 				opt(integer, "version", "only if this is the version that is stored")}},
 		{name: "rollout rollback", about: "take a subject to the stage before; prints what takes it back (operator)", method: http.MethodPost, path: one + "/rollback", args: of,
@@ -53,6 +54,10 @@ func enforceRollout(ctx context.Context, in *invocation) error {
 	}
 	for range enforceCalls {
 		raw, err := c.do(ctx, operation{method: http.MethodPost, path: path, body: encode(map[string]any{"cursor": total.Next})})
+		if err != nil && total.Subject != "" {
+			// What was done stands before what failed, with the cursor that leads on.
+			return errors.Join(in.showOne(encode(total)), err)
+		}
 		if err != nil {
 			return err
 		}

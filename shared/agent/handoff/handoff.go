@@ -14,9 +14,10 @@
 // when a person took over is not posted. What a person says under one key is posted at
 // most once.
 //
-// Limits: [MaxText] of what a person says at once, [MaxReason] of a reason; a repeat is
-// known for [Kept]. The agent does not answer what was written meanwhile: it goes on
-// with the next message, and has seen the others.
+// Limits: [MaxText] of what a person says at once, [MaxReason] of a reason. The agent
+// does not answer what was written meanwhile: it goes on with the next message, and has
+// seen the others. What the queue refused can be said again under its key only while a
+// person answers.
 package handoff
 
 import (
@@ -47,8 +48,6 @@ const (
 	MaxText = 8000
 	// MaxKey bounds an idempotency key, in characters.
 	MaxKey = 100
-	// Kept is how long a repeat of a person's message is known as one.
-	Kept = 7 * 24 * time.Hour
 	// tries bounds the repeats of a change that met messages.
 	tries = 8
 )

@@ -56,9 +56,10 @@ func (x *run) quietly(ctx context.Context, conversation session.Session, counted
 
 // room counts the bots that begin a conversation of their own with every message,
 // as one does that posts to the room and never in the thread. Only installs that let
-// bots in pay the read, and the write where something changes.
+// bots in, and threads of vendors that do not say who is one, pay the read, and the
+// write where something changes.
 func (x *run) room(ctx context.Context, conversation session.Session, event loop.Event) *end {
-	if conversation.Next > 0 || x.job.Envelope.Thread == "" || !x.install.Policy.Bots() {
+	if conversation.Next > 0 || x.job.Envelope.Thread == "" || !x.install.Policy.Bots() && !x.entry.Anonymous {
 		return nil
 	}
 	key := x.job.Key()

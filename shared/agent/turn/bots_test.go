@@ -268,3 +268,23 @@ func TestSuspectStaysOne(t *testing.T) {
 		t.Errorf("asked %d", len(e.model.asked))
 	}
 }
+
+// TestAnonymousThreads: who says one thing again and again, each time in a new
+// conversation, is counted in the room where the vendor says nothing of bots.
+func TestAnonymousThreads(t *testing.T) {
+	e := newEnv(t)
+	entries := catalog.Entries()
+	for k := range entries {
+		entries[k].Anonymous = true
+	}
+	e.deps.Catalog = catalog.New(entries)
+	e.run = turn.New(e.deps)
+	for n := range 24 {
+		j := e.rooted(n, true)
+		j.Envelope.Text, j.ReceivedAt = "We have received your message.", start.Add(time.Duration(n*n)*time.Second)
+		e.deliver(j, 1)
+	}
+	if n := len(e.model.asked); n < 3 || n > 10 {
+		t.Errorf("asked %d", n)
+	}
+}

@@ -53,10 +53,22 @@ func TestTradedToken(t *testing.T) {
 	if len(x.from) == 0 || x.from[0] != "slack i1 xoxb-i1-bot_token" {
 		t.Errorf("traded from %q", x.from)
 	}
-	e.vendor.next = []func(http.ResponseWriter){func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"ok":false,"error":"invalid_auth"}`) }}
-	e.deliver(e.message("Ev2", "again"), 1)
-	if len(x.forgotten) != 1 || x.forgotten[0] != "i1" {
-		t.Errorf("forgotten: %v", x.forgotten)
+	rejects := func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"ok":false,"error":"invalid_auth"}`) }
+	rejections := func() int64 { i, _, _ := e.installs.Install(t.Context(), "i1"); return i.Rejections }
+	// One that was traded before may have ended early: a fresh one is tried once.
+	e.vendor.next = []func(http.ResponseWriter){rejects}
+	again := e.message("Ev2", "again")
+	if r := e.deliver(again, 1); !r.Retry || len(x.forgotten) != 1 || x.forgotten[0] != "i1" || rejections() != 0 {
+		t.Errorf("%+v, forgotten: %v, %d rejections", r, x.forgotten, rejections())
+	}
+	if r := e.deliver(again, 2); r.Retry || len(e.vendor.posts) != 3 || rejections() != 0 {
+		t.Errorf("%+v, %d posts, %d rejections", r, len(e.vendor.posts), rejections())
+	}
+	e.vendor.next = []func(http.ResponseWriter){rejects, rejects}
+	third := e.message("Ev3", "and again")
+	e.deliver(third, 1)
+	if r := e.deliver(third, 2); r.Retry || rejections() != 1 || len(x.forgotten) != 3 {
+		t.Errorf("%+v, forgotten: %v, %d rejections", r, x.forgotten, rejections())
 	}
 }
 

@@ -169,10 +169,14 @@ func (x *run) callAside(ctx context.Context) *end {
 	defer cancel()
 	x.turn.Notice, x.turn.Code = WithPerson, ""
 	text := fmt.Sprintf("[The call of %s (%s) ended with %s: %s]", x.approval.Tool, x.approval.ID, s.Call.Status, cut(string(s.Data), shownResult))
-	if err := x.d.Turns.Plan(storing, x.turn, nil, x.message(session.Notice, text, x.d.Now()), x.d.Now()); err != nil {
+	var parts []session.Part
+	if x.draft.State == draftPosted { // half an answer stands there
+		parts = x.split(NoticeBroken)
+	}
+	if err := x.d.Turns.Plan(storing, x.turn, parts, x.message(session.Notice, text, x.d.Now()), x.d.Now()); err != nil {
 		return again(err)
 	}
-	x.planned(ctx, nil)
+	x.planned(ctx, parts)
 	return nil
 }
 

@@ -129,6 +129,11 @@ func (x *run) sendPart(ctx context.Context, k int) *end {
 	out := x.outgoing(x.parts[k])
 	out.Voice = voice.Audio
 	id, failure := x.post(sending, channel.Call{HTTP: x.d.HTTP, Media: x.d.Media(i.Provider), BaseURL: x.d.BaseURL(x.entry.Reached()), Token: token, Config: i.Config}, x.parts[k], out)
+	if failure != nil && failure.TokenRejected && x.entry.Exchange != nil && x.tries() == 1 {
+		// One that was traded before may have ended early; a fresh one tells.
+		x.d.Tokens.Forget(i.ID)
+		failure = &channel.Failure{Certainty: channel.NotSent, Code: failure.Code}
+	}
 	// What happened must be stored although the run's own time is up.
 	storing, stopStoring := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer stopStoring()

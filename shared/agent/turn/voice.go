@@ -187,6 +187,9 @@ func (x *run) fetch(ctx context.Context, note channel.Attachment) (channel.File,
 	}
 	if failure.TokenRejected {
 		x.record(ctx, TokenRejected, failure.Detail)
+		if x.entry.Exchange != nil {
+			x.d.Tokens.Forget(x.install.ID)
+		}
 	}
 	if failure.Retry && x.tries() < hearTries {
 		return file, &end{retry: true, code: Retry, detail: string(failure.Code), after: failure.RetryAfter}

@@ -100,6 +100,7 @@ func (h headers) machine() bool {
 
 // robot is a local part whose mail nobody reads or writes.
 func robot(local string) bool {
+	local, _, _ = strings.Cut(local, "+")
 	switch strings.NewReplacer("-", "", "_", "", ".", "").Replace(local) {
 	case "mailerdaemon", "postmaster", "noreply", "donotreply":
 		return true
@@ -146,7 +147,12 @@ func (h headers) signers() []string {
 	for _, v := range h.all("Dkim-Signature") {
 		at := ""
 		for tag := range strings.SplitSeq(v, ";") {
-			if name, value, _ := strings.Cut(tag, "="); strings.TrimSpace(name) == "d" {
+			name, value, _ := strings.Cut(tag, "=")
+			switch {
+			case strings.TrimSpace(name) != "d":
+			case at != "":
+				at = "-" // two readers could take another one
+			default:
 				at = strings.ToLower(strings.TrimSpace(value))
 			}
 		}

@@ -77,9 +77,20 @@ func (postmark) Parse(in webhook.Input) ([]channel.Inbound, error) {
 	result, sender := postmarkSPF(l.headers)
 	l.sender = sender
 	l.proven = func(from string) bool {
-		return result && within(domainOf(sender), from) || postmarkSigned(l.headers)
+		return oneWriter(o.Str("From"), l.from, l.headers) && (result && within(domainOf(sender), from) || postmarkSigned(l.headers, from))
 	}
 	return []channel.Inbound{l.read(in.Config)}, nil
+}
+
+// oneWriter reports that nobody else than the writer stands in From. Two writers in one
+// head could be one for the check and one for us.
+func oneWriter(stated, writer string, h headers) bool {
+	for _, v := range append(h.all("From"), stated) {
+		if one, ok := author(v); !ok || one != strings.ToLower(strings.TrimSpace(writer)) {
+			return false
+		}
+	}
+	return len(h.all("From")) <= 1
 }
 
 // postmarkSPF reads the result that Postmark's server wrote, as its example of an
@@ -87,13 +98,17 @@ func (postmark) Parse(in webhook.Input) ([]channel.Inbound, error) {
 // envelope-from=a@b; …". Another server's beside it makes it none.
 func postmarkSPF(h headers) (pass bool, sender string) {
 	v := h.only("Received-SPF")
+	// A quoted address could bring parts of its own into the line.
+	if strings.ContainsAny(v, "\"\\") || strings.Count(v, "envelope-from=") != 1 || strings.Count(v, "identity=") != 1 {
+		return false, ""
+	}
 	mailfrom := false
 	for part := range strings.FieldsFuncSeq(v, func(r rune) bool { return r == ';' || r == ' ' }) {
 		switch name, value, _ := strings.Cut(part, "="); name {
 		case "identity":
 			mailfrom = value == "mailfrom"
 		case "envelope-from":
-			sender = strings.Trim(value, "<>\"")
+			sender = strings.Trim(value, "<>")
 		}
 	}
 	if _, ok := bare(sender); !ok {
@@ -104,8 +119,14 @@ func postmarkSPF(h headers) (pass bool, sender string) {
 
 // postmarkSigned reads the tests of SpamAssassin, which Postmark runs on all mail:
 // DKIM_VALID_AU is a valid signature of the writer's own domain
-// (spamassassin.apache.org, Mail::SpamAssassin::Plugin::DKIM, read 2026-11).
-func postmarkSigned(h headers) bool {
+// (spamassassin.apache.org, Mail::SpamAssassin::Plugin::DKIM, read 2026-11). It does not
+// say which, so all of those that are listed must be.
+func postmarkSigned(h headers, from string) bool {
+	for _, d := range h.signers() {
+		if !within(d, from) {
+			return false
+		}
+	}
 	for test := range strings.SplitSeq(h.only("X-Spam-Tests"), ",") {
 		if strings.TrimSpace(test) == "dkim_valid_au" {
 			return true

@@ -109,10 +109,25 @@ func TestPostmarkProof(t *testing.T) {
 		"other dkim":  {headers{tests("DKIM_SIGNED,DKIM_VALID")}, false},
 		"tests twice": {headers{tests("DKIM_VALID_AU"), tests("DKIM_VALID_AU")}, false},
 		"none":        {nil, false},
+		// What stands before the @ may be quoted, and holds anything then.
+		"quoted":        {headers{spf("Pass", `"ada@people.example;"@evil.example`)}, false},
+		"quoted part":   {headers{spf("Pass", `"x envelope-from=ada@people.example"@evil.example`)}, false},
+		"named twice":   {headers{{"Received-SPF", "Pass (x) identity=mailfrom; envelope-from=eve@evil.example; helo=a envelope-from=" + ada}}, false},
+		"foreign dkim":  {headers{tests("DKIM_VALID_AU"), {"DKIM-Signature", "v=1; d=evil.example; s=a"}}, false},
+		"own dkim, too": {headers{tests("DKIM_VALID_AU"), {"DKIM-Signature", "v=1; d=people.example; s=a"}, {"DKIM-Signature", "v=1; d=evil.example; s=a"}}, false},
+		"its own only":  {headers{tests("DKIM_VALID_AU"), {"DKIM-Signature", "v=1; d=people.example; s=a"}}, true},
+		"two domains":   {headers{tests("DKIM_VALID_AU"), {"DKIM-Signature", "v=1; d=evil.example; d=people.example; s=a"}}, false},
+		"two writers":   {headers{spf("Pass", ada), {"From", "Ada <" + ada + ">, Eve <eve@evil.example>"}}, false},
+		"two heads":     {headers{spf("Pass", ada), {"From", ada}, {"From", ada}}, false},
+		"another head":  {headers{spf("Pass", ada), {"From", "eve@evil.example"}}, false},
+		"its head":      {headers{spf("Pass", ada), {"From", "Ada <" + ada + ">"}}, true},
 	} {
 		if in := parsed(t, received(c.headers), withPostmark(at)); (in.Kind == channel.Message) != c.ok {
 			t.Errorf("%s: %+v", name, in)
 		}
+	}
+	if in := parsed(t, received(headers{spf("Pass", ada)}, "From", `"`+ada+`, eve@evil.example"`), withPostmark(at)); in.Kind == channel.Message {
+		t.Errorf("two writers: %+v", in)
 	}
 	e := parsed(t, received(headers{spf("Pass", ada)}), withPostmark(at)).Envelope
 	if e.EventID != delivery || e.ContentKey != "" || e.Space != ada || e.Thread != "CAF1@people.example" || e.Team != desk {

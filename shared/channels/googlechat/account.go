@@ -32,12 +32,12 @@ const (
 
 // Bounds: a key's file has about 2,400 bytes; tokens are a few hundred.
 const (
-	maxAccount   = 16 << 10
-	maxToken     = 8 << 10
-	minKeyBits   = 2048
-	maxKeyBits   = 4096
-	maxEmail     = 254
-	maxPublicKey = 128
+	maxAccount = 16 << 10
+	maxToken   = 8 << 10
+	minKeyBits = 2048
+	maxKeyBits = 4096
+	maxEmail   = 254
+	maxKeyID   = 128
 )
 
 // account is a service account that can sign.
@@ -59,7 +59,7 @@ func readAccount(b []byte) (account, bool) {
 		return account{}, false
 	}
 	a := account{email: file.Email, keyID: file.KeyID}
-	if !strings.Contains(a.email, "@") || len(a.email) > maxEmail || !vendorapi.Printable(a.email) || len(a.keyID) > maxPublicKey || !vendorapi.Printable(a.keyID) {
+	if !strings.Contains(a.email, "@") || len(a.email) > maxEmail || !vendorapi.Printable(a.email) || len(a.keyID) > maxKeyID || !vendorapi.Printable(a.keyID) {
 		return account{}, false
 	}
 	_ = file.Key.Use(func(text []byte) error {
@@ -89,9 +89,8 @@ func (a account) claim(now time.Time) (string, bool) {
 	return signed + "." + base64.RawURLEncoding.EncodeToString(sig), err == nil
 }
 
-// refusals are the words of RFC 6749, section 5.2, that an answer may have.
-var refusals = map[string]bool{"invalid_request": true, "invalid_client": true, "invalid_grant": true, "unauthorized_client": true,
-	"unsupported_grant_type": true, "invalid_scope": true, "access_denied": true}
+// refusals are the words of RFC 6749, sections 4.1.2.1 and 5.2, that speak of who asks.
+var refusals = map[string]bool{"invalid_client": true, "invalid_grant": true, "unauthorized_client": true, "access_denied": true}
 
 // trade implements [channel.Exchange].
 func trade(ctx context.Context, c channel.Call, now time.Time) (channel.Traded, *channel.Failure) {
@@ -112,12 +111,11 @@ func trade(ctx context.Context, c channel.Call, now time.Time) (channel.Traded, 
 		f = r.Failure()
 	}
 	if f != nil {
-		// Whatever a 4xx says, this key gets no token.
-		if f.Certainty == channel.Refused && r.Status >= http.StatusBadRequest {
-			f.TokenRejected = true
-			if word := r.Body.Str("error"); refusals[word] {
-				f.Code = word
-			}
+		// Only these words are about the key; all else may pass.
+		if word := r.Body.Str("error"); f.Certainty == channel.Refused && refusals[word] {
+			f.Code, f.TokenRejected = word, true
+		} else if f.Certainty == channel.Refused {
+			f.Certainty, f.TokenRejected = channel.NotSent, false
 		}
 		return channel.Traded{}, f
 	}

@@ -1,10 +1,11 @@
 // Package googlechat connects Google Chat apps over HTTP: interaction events in,
 // messages out.
 //
-// Google sends a token with every request, which proves the sender and the app that
-// was called, but not the body: it is signed by Google's account for Chat with the
-// app's project number as audience, or by Google's accounts with the callback URL as
-// audience; then only its e-mail address tells Chat from everybody else. The
+// Google sends a token with every request, which proves Google Chat, but not the body.
+// It is signed by Google's account for Chat with the app's project number as audience,
+// which proves the app as well; or by Google's accounts with the callback URL as
+// audience: then its e-mail address tells Chat from everybody else, and any app may
+// have been set to that URL. The
 // audience is compared with the install's during verification and again afterwards,
 // as is the customer that owns the space, where the install names one. Repetitions
 // are told by the names of messages.

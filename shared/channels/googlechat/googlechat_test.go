@@ -355,9 +355,12 @@ func TestTrade(t *testing.T) {
 		want   channel.Failure
 	}{
 		"key is gone": {400, `{"error":"invalid_grant","error_description":"Invalid JWT Signature."}`, channel.Failure{Certainty: channel.Refused, Code: "invalid_grant", TokenRejected: true}},
-		"free words":  {400, `{"error":"Hello there"}`, channel.Failure{Certainty: channel.Refused, Code: "http_400", TokenRejected: true}},
-		"forbidden":   {403, `x`, channel.Failure{Certainty: channel.Refused, Code: "http_403", TokenRejected: true}},
-		"moved":       {302, ``, channel.Failure{Certainty: channel.Refused, Code: "http_302"}},
+		"client":      {401, `{"error":"invalid_client"}`, channel.Failure{Certainty: channel.Refused, Code: "invalid_client", TokenRejected: true}},
+		"ours":        {400, `{"error":"invalid_scope"}`, channel.Failure{Certainty: channel.NotSent, Code: "http_400"}},
+		"free words":  {400, `{"error":"Hello there"}`, channel.Failure{Certainty: channel.NotSent, Code: "http_400"}},
+		"no words":    {401, `{}`, channel.Failure{Certainty: channel.NotSent, Code: "http_401"}},
+		"forbidden":   {403, `x`, channel.Failure{Certainty: channel.NotSent, Code: "http_403"}},
+		"moved":       {302, ``, channel.Failure{Certainty: channel.NotSent, Code: "http_302"}},
 		"busy":        {429, ``, channel.Failure{Certainty: channel.RateLimited, Code: "ratelimited", RetryAfter: 30 * time.Second}},
 		"broken":      {500, ``, channel.Failure{Certainty: channel.Ambiguous, Code: "http_500"}},
 		"no token":    {200, `{"expires_in":3599}`, channel.Failure{Certainty: channel.NotSent, Code: "answer_malformed"}},

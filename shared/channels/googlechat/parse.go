@@ -67,7 +67,7 @@ func (Adapter) Parse(in webhook.Input) ([]channel.Inbound, error) {
 func limited(in channel.Inbound, c webhook.Config) channel.Inbound {
 	if want := c.Get(customer); want != "" && in.Identity[customer] == "" {
 		in.Identity[customer] = want
-		if in.Kind == channel.Message {
+		if in.Kind == channel.Message || in.Reason == channel.BotIgnored {
 			in.Kind, in.Reason = channel.Ignored, channel.EventIgnored
 		}
 	}

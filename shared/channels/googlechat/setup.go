@@ -12,13 +12,13 @@ func setup(in channel.SetupInput) channel.Setup {
 		Steps: []string{
 			"In a Google Cloud project of its own switch on the Google Chat API. Write down the project's number.",
 			"Make a service account in the project, without any role, and a JSON key for it; save the file here as service_account_json.",
-			"Save audience here: the callback URL (audience_mode url, preferred: it names this install alone), or the project's number (project_number). The install is then verifying.",
+			"Save audience here: the project's number (audience_mode project_number, preferred: only this project's app gets such tokens), or the callback URL (url: every Chat app that somebody sets to that URL is heard, so save customer, too). The install is then verifying.",
 			"On the Chat API's configuration page clear \"Build this Chat app as a Google Workspace add-on\", name the app, switch on interactive features for 1:1 messages and spaces, and write down the endpoint URL that is set now for rollback.",
 			"Set HTTP endpoint URL to the callback URL and Authentication Audience to what you saved; choose who may use the app.",
 			"Add a binding that names the agent, then activate the install. Write to the app in Google Chat, and read the delivery here.",
 		},
 		Checklist:    checklist(in),
-		IdentityNote: "audience is compared with the token of every request, customer, if set, with the owner of the space. The token does not cover the body.",
+		IdentityNote: "audience is compared with the token of every request, customer, if set, with the owner of the space. The token does not cover the body; with the callback URL as audience it does not prove which app was called.",
 	}
 }
 

@@ -84,7 +84,7 @@ func Entry() channel.Entry {
 			{Name: ownAddress, Title: "Own address", Valid: addressForm.MatchString,
 				Help: "The number in E.164, +15017122661, or whatsapp:+15017122661; for several numbers give messaging_service_sid instead."},
 			{Name: serviceSID, Title: "Messaging Service SID", Valid: serviceForm.MatchString, Help: "MG and 32 characters; required unless to is given. Where both are given, both are compared."},
-			{Name: apiKeySID, Title: "API key SID", Valid: keyForm.MatchString, Help: "SK and 32 characters, of the key whose secret is api_key_secret; without it the auth token sends."},
+			{Name: apiKeySID, Title: "API key SID", Valid: keyForm.MatchString, Help: "SK and 32 characters, of the key whose secret is api_key_secret; without it the auth token sends. To change it later: suspend, set it, rotate api_key_secret, resume."},
 		},
 		Secrets: []channel.SecretField{
 			{Name: authToken, Title: "Auth token", Class: taxonomy.ChannelVerify, Required: true, Form: credential.Token},

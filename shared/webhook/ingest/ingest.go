@@ -150,6 +150,9 @@ const decoy = "an install that does not exist has this secret"
 // decoyKey is the same where a public key verifies: that of RFC 8032 7.1, test 1.
 const decoyKey = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
 
+// decoyURL is the same where the URL is signed.
+const decoyURL = "https://decoy.invalid/"
+
 // call is one request on its way.
 type call struct {
 	*Ingest
@@ -208,7 +211,7 @@ func (g *Ingest) Handle(ctx context.Context, r Request) Response {
 // pretend does the work of a verification whose result nobody asks for.
 func (c *call) pretend(ctx context.Context) {
 	in := c.r.Input
-	in.Config = webhook.Config{webhook.KeysSetting: {decoyKey}}
+	in.PublicURL, in.Config = decoyURL, webhook.Config{webhook.KeysSetting: {decoyKey}}
 	if c.entry.Keys != nil {
 		in.Config, in.Keys = c.entry.Keys.Decoy, c.keys(ctx)
 	}
@@ -311,8 +314,7 @@ func (c *call) check(ctx context.Context, remembered bool) webhook.Reason {
 		}
 	}
 	in := c.r.Input
-	in.PublicURL, in.Config, in.Keys = c.inst.PublicURL, c.inst.Config, c.keys(ctx)
-	in.Config = c.inst.Verifying(c.r.Now)
+	in.PublicURL, in.Config, in.Keys = c.inst.PublicURL, c.inst.Verifying(c.r.Now), c.keys(ctx)
 	result, refusal := webhook.Verify(c.entry.Scheme, in, secrets.Values, c.r.Now)
 	if refusal == nil {
 		c.result = result

@@ -166,9 +166,9 @@ func (c *call) foresee(ctx context.Context) {
 	if t.in.Kind == channel.Message {
 		_, bound = install.Match(t.binds, t.in.Envelope)
 	}
-	other := func(in channel.Inbound) bool { return !c.entry.SameTenant(t.inst.Config, in.Identity) }
+	other := func(in channel.Inbound) bool { return !t.entry.SameTenant(t.inst.Config, in.Identity) }
 	// Who a person is is not asked ahead: that may write what outlives the request.
-	if !bound || slices.ContainsFunc(all, other) || c.entry.ManyIDs && t.in.Envelope.Direct {
+	if !bound || slices.ContainsFunc(all, other) || t.entry.ManyIDs && t.in.Envelope.Direct {
 		return
 	}
 	a := &ahead{call: t, all: all, dedupe: t.key()}

@@ -142,9 +142,11 @@ func (s *set) fetch(ctx context.Context, client *http.Client, now time.Time) {
 	defer cancel()
 	keys, err := s.ask(ctx, client)
 	s.tried, s.failed = now, err != nil
-	if err == nil {
-		s.keys, s.at = keys, now
+	if err != nil {
+		s.unknown = time.Time{} // the pause after a failure is what bounds the next
+		return
 	}
+	s.keys, s.at = keys, now
 }
 
 var errAnswer = errors.New("keyset: no set at its address")

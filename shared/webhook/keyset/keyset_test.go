@@ -115,7 +115,12 @@ func TestWhenASetIsFetched(t *testing.T) {
 	step("unknown soon after a failure", time.Second, "nine", 2, 0)
 	v.says(http.StatusOK, "/keys", jwks(k, "three"))
 	step("back", time.Minute, "three", 1, 1)
-	step("a clock that went back", -48*time.Hour, "three", 1, 1)
+	v.says(http.StatusInternalServerError, "/keys", "")
+	step("unknown while it is down", time.Hour, "four", 1, 1)
+	step("soon after that", 59*time.Second, "four", 1, 0)
+	v.says(http.StatusOK, "/keys", jwks(k, "three", "four"))
+	step("back within the hour", time.Second, "four", 2, 1)
+	step("a clock that went back", -48*time.Hour, "three", 2, 1)
 }
 
 func TestNothingToGoOnWith(t *testing.T) {

@@ -105,7 +105,7 @@ func (m Messaging) message(in channel.Inbound, said channel.Object) (channel.Inb
 func (m Messaging) edit(in channel.Inbound, e channel.Object) (channel.Inbound, error) {
 	mid := e.Str("mid")
 	if !Plain(mid) || !Digits(in.Envelope.Actor) {
-		return in, m.Bad("an edit has no mid or no sender")
+		return in, nil // it would start no turn, so it need not hold up what came with it
 	}
 	n, _ := number(e, "num_edit")
 	in.Envelope.EventID, in.Envelope.Message = mid+".edit."+strconv.FormatInt(n, 10), mid

@@ -81,7 +81,11 @@ func DownloadBehind(ctx context.Context, c channel.Call, path string, limit int6
 	if resp, f = get(ctx, c.Media, to.String(), func(*http.Request) bool { return true }); f != nil {
 		return channel.File{}, f
 	}
-	return received(resp, limit)
+	file, f := received(resp, limit)
+	if f != nil {
+		f.TokenRejected = false // there was none
+	}
+	return file, f
 }
 
 func get(ctx context.Context, client *http.Client, address string, put func(*http.Request) bool) (*http.Response, *channel.MediaFailure) {

@@ -61,6 +61,7 @@ func TestDownloadBehind(t *testing.T) {
 		"on and on":      {cdn.URL + "/x", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, api.URL+"/x", http.StatusFound) }, refused, 2},
 		"round":          {cdn.URL + "/x", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/y", http.StatusFound) }, channel.MediaFailure{Code: channel.NotMedia}, 2},
 		"a page":         {cdn.URL + "/x", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<!doctype html>") }, channel.MediaFailure{Code: channel.NotMedia}, 2},
+		"no entry":       {cdn.URL + "/x", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, channel.MediaFailure{Code: channel.MediaGone}, 2},
 		"expired":        {cdn.URL + "/x", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, channel.MediaFailure{Code: channel.MediaGone}, 2},
 	} {
 		seen, to, next = nil, x.to, x.next

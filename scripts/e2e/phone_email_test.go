@@ -157,7 +157,7 @@ func TestPostmarkMail(t *testing.T) {
 	p.call(http.MethodPost, "/installs/"+p.install+"/activate", map[string]any{}, nil)
 	post := func(secret, domain string) int {
 		t.Helper()
-		body, err := json.Marshal(map[string]any{"FromFull": map[string]any{"Email": "ada@people.example"}, "OriginalRecipient": "desk+x@" + domain, "Subject": "hello", "MessageID": "73e6d360-66eb-11e1",
+		body, err := json.Marshal(map[string]any{"From": "ada@people.example", "FromFull": map[string]any{"Email": "ada@people.example"}, "OriginalRecipient": "desk+x@" + domain, "Subject": "hello", "MessageID": "73e6d360-66eb-11e1",
 			"TextBody": "one", "StrippedTextReply": "", "Headers": []any{map[string]string{"Name": "Message-ID", "Value": "<m1@people.example>"},
 				map[string]string{"Name": "X-Spam-Tests", "Value": "DKIM_SIGNED,DKIM_VALID,DKIM_VALID_AU"}}})
 		must(t, err)

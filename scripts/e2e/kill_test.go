@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,7 +33,8 @@ func busy(t testing.TB, name string) []int {
 	return pids
 }
 
-// killBusy kills every busy process of a function, once there is one.
+// killBusy kills every busy process of a function, once there is one, and returns when
+// the host knows that they ended: one that was between two calls would be given the next.
 func killBusy(t testing.TB, name string) {
 	t.Helper()
 	var pids []int
@@ -40,6 +42,11 @@ func killBusy(t testing.TB, name string) {
 	for _, pid := range pids {
 		must(t, syscall.Kill(pid, syscall.SIGKILL))
 	}
+	eventually(t, name+" has ended", func() bool {
+		left, err := operator().Processes(t.Context(), name, "")
+		must(t, err)
+		return !slices.ContainsFunc(pids, func(pid int) bool { return slices.Contains(left, pid) })
+	})
 }
 
 func fault(t testing.TB, f map[string]any) {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -64,11 +65,13 @@ func DiscordID(at time.Time, n int64) string {
 	return strconv.FormatInt(id-id%last+n%last, 10)
 }
 
-// discordAPI remembers, under the server's lock, the first message of an interaction
-// and the messages by their nonces.
+// discordAPI remembers, under the server's lock, the first message of an interaction,
+// and, under its own, the messages by their nonces.
 type discordAPI struct {
 	*Server
-	first, nonces map[string]string
+	first   map[string]string
+	posting sync.Mutex
+	nonces  map[string]string
 }
 
 var discordIDs = regexp.MustCompile(`^[1-9][0-9]{0,19}$`)
@@ -205,17 +208,16 @@ func (s *discordAPI) message(w http.ResponseWriter, r *http.Request) {
 	if m.Nonce != nil && m.Enforce {
 		name = p.KeyHash + "." + *m.Nonce
 	}
-	s.mu.Lock()
+	// What two requests with one nonce do at once is decided here: the second waits.
+	s.posting.Lock()
+	defer s.posting.Unlock()
 	id := s.nonces[name]
-	s.mu.Unlock()
 	if name != "" && id != "" {
 		answer(w, http.StatusOK, map[string]any{"id": id, "channel_id": p.Channel, "content": p.Text})
 		return
 	}
 	if id = s.posted(w, p); id != "" && name != "" {
-		s.mu.Lock()
 		s.nonces[name] = id
-		s.mu.Unlock()
 	}
 }
 

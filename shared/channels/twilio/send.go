@@ -85,7 +85,7 @@ func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (
 	return posted(r)
 }
 
-// limits are codes of refusals for now, which come with other statuses than 429, too;
+// limits are codes of refusals that pass, which come with other statuses than 429, too;
 // words name refusals that people ask about (www.twilio.com/docs/api/errors, read
 // 2026-11).
 var (

@@ -98,6 +98,8 @@ func spokenAs(audio []byte, format speech.AudioFormat) bool {
 		return kind == speech.ContainerOGG && bytes.Contains(audio[:min(len(audio), 512)], []byte("OpusHead"))
 	case speech.AudioMP3:
 		return kind == speech.ContainerMP3
+	case speech.AudioWAV:
+		return kind == speech.ContainerWAV
 	}
 	return false
 }

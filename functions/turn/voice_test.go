@@ -19,6 +19,7 @@ func TestSpokenAs(t *testing.T) {
 	}{
 		{opus, speech.AudioOpus, true}, {vorbis, speech.AudioOpus, false}, {"ID3\x04", speech.AudioOpus, false}, {"RIFF\x00\x00\x00\x00WAVEfmt ", speech.AudioMP3, false},
 		{"ID3\x04", speech.AudioMP3, true}, {opus, speech.AudioMP3, false}, {"", speech.AudioMP3, false}, {opus, speech.AudioWAV, false},
+		{"RIFF\x00\x00\x00\x00WAVEfmt ", speech.AudioWAV, true}, {"RIFF\x00\x00\x00\x00AVI LIST", speech.AudioWAV, false},
 	} {
 		if got := spokenAs([]byte(c.audio), c.format); got != c.want {
 			t.Errorf("%q as %s: %v", c.audio, c.format, got)

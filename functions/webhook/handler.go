@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/webhook"
 	"github.com/latchkey/latchkey/shared/webhook/ingest"
+	"github.com/latchkey/latchkey/shared/widget"
 )
 
 // Ingester takes a request to the queue.
@@ -42,6 +44,10 @@ func (h *Handler) Handle(ctx context.Context, e events.APIGatewayV2HTTPRequest) 
 			resp, err = unavailable(), nil
 		}
 	}()
+	if below(e) == widget.Path {
+		r := widget.Serve(e.RequestContext.HTTP.Method, e.RawQueryString, e.Headers["if-none-match"])
+		return events.APIGatewayV2HTTPResponse{StatusCode: r.Status, Headers: r.Header, Body: r.Body}, nil
+	}
 	// Without the event's time no signature can be judged.
 	if e.RequestContext.TimeEpoch <= 0 {
 		h.Log.ErrorContext(ctx, "webhook event without time", "request_id", e.RequestContext.RequestID)
@@ -78,16 +84,21 @@ func translate(e events.APIGatewayV2HTTPRequest, at time.Time) ingest.Request {
 	return r
 }
 
-// target reads provider and install from /webhooks/{provider}/{install}, below
-// the stage's name where the address has one. Any other path names nothing.
-func target(e events.APIGatewayV2HTTPRequest) (provider, install string) {
+// below is the path below the stage's name where the address has one.
+func below(e events.APIGatewayV2HTTPRequest) string {
 	path := e.RawPath
 	if stage := e.RequestContext.Stage; stage != "" && stage != "$default" {
 		if rest, ok := strings.CutPrefix(path, "/"+stage+"/"); ok {
 			path = "/" + rest
 		}
 	}
-	parts := strings.Split(path, "/")
+	return path
+}
+
+// target reads provider and install from /webhooks/{provider}/{install}. Any other
+// path names nothing.
+func target(e events.APIGatewayV2HTTPRequest) (provider, install string) {
+	parts := strings.Split(below(e), "/")
 	if len(parts) != 4 || parts[0] != "" || parts[1] != "webhooks" {
 		return "", ""
 	}
@@ -114,6 +125,7 @@ func prefix(address string) string {
 
 func answer(r ingest.Response) events.APIGatewayV2HTTPResponse {
 	headers := map[string]string{"content-type": r.ContentType, "cache-control": "no-store", "x-content-type-options": "nosniff"}
+	maps.Copy(headers, r.Header)
 	if len(r.Allow) > 0 {
 		headers["allow"] = strings.Join(r.Allow, ", ")
 	}

@@ -40,6 +40,7 @@ func wire(env *boot.Env) (*Handler, error) {
 	}
 	return &Handler{Clock: env.Clock, Log: env.Log, Ingest: ingest.New(ingest.Deps{
 		Installs: db.Installs(), Secrets: install.Opener{Vault: secrets, Purpose: topology.Webhook}, Keys: env.ChannelKeys(out),
-		Catalog: catalog.New(catalog.Entries()), Dedupe: db.Sessions(), People: session.People{Store: db.Sessions()}, Queue: env.TurnQueue(), Recorder: auditLog{env.Log},
+		Catalog: catalog.New(catalog.Entries()), Dedupe: db.Sessions(), People: session.People{Store: db.Sessions()}, Queue: env.TurnQueue(), Recorder: auditLog{env.Log}, Claims: db.Consents(),
+		Shown: db.Sessions(),
 	})}, nil
 }

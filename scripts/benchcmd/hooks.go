@@ -194,6 +194,9 @@ func newHook(ctx context.Context, w *world) (*hook, error) {
 		err = call("/bindings", map[string]any{"install_id": install.ID, "selector": map[string]any{}, "agent_id": agent.ID}, nil)
 	}
 	if err == nil {
+		err = stack.Admit(ctx, w.operator, "slack", t.id)
+	}
+	if err == nil {
 		err = call("/installs/"+install.ID+"/activate", map[string]any{}, nil)
 	}
 	h.url = w.ready.BaseURL + "/webhooks/slack/" + install.ID

@@ -2,11 +2,14 @@ package deliveries
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
@@ -86,12 +89,19 @@ func text(v any) []byte {
 func (a *app) deliver(ctx context.Context, body []byte) int {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.w.BaseURL+"/webhooks/"+a.provider+"/"+a.install, bytes.NewReader(body))
+	proof := mockvendor.Proof{Secret: a.secret, At: a.w.Clock.Now()}
+	if a.proves == nil {
+		body = mockvendor.Stamp(a.provider, proof, body)
+	}
+	at := a.w.BaseURL + "/webhooks/" + a.provider + "/" + a.install
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at, bytes.NewReader(body))
 	if err != nil {
 		return 0
 	}
-	req.Header.Set("Content-Type", "application/json")
-	mockvendor.SignRequest(req, a.provider, mockvendor.Proof{Secret: a.secret, At: a.w.Clock.Now()}, body)
+	req.Header.Set("Content-Type", cmp.Or(a.contentType, "application/json"))
+	if err := a.prove(req, proof, body); err != nil {
+		return 0
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0
@@ -99,6 +109,42 @@ func (a *app) deliver(ctx context.Context, body []byte) int {
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
 	_ = resp.Body.Close()
 	return resp.StatusCode
+}
+
+// prove puts into a request what proves that it is the vendor's.
+func (a *app) prove(r *http.Request, p mockvendor.Proof, body []byte) error {
+	switch {
+	case a.proves != nil:
+		a.proves(a, r)
+	case a.signedURL == nil:
+		mockvendor.SignRequest(r, a.provider, p, body)
+	default:
+		typed, err := url.Parse(a.signedURL(a))
+		if err != nil {
+			return err
+		}
+		signed := *r
+		signed.URL = typed // the header is shared
+		mockvendor.SignRequest(&signed, a.provider, p, body)
+	}
+	return nil
+}
+
+// partsOf: every tenth answer of a conversation takes two messages, where the vendor's
+// messages have a limit that an answer can reach.
+func (k kind) partsOf(word string) int {
+	if strings.HasSuffix(word, "3") && !k.onePart {
+		return 2
+	}
+	return 1
+}
+
+// name is how the product names a message that was sent.
+func (k kind) name(p mockvendor.Post) string {
+	if k.named != nil {
+		return k.named(p)
+	}
+	return p.TS
 }
 
 // posts are the visible messages that were sent with the app's token.

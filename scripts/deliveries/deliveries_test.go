@@ -128,6 +128,8 @@ func (r *run) report(took time.Duration) string {
 		{"webhook processes asleep for five minutes", int(c.asleep.Load())},
 		{"faults of queue and dedupe store planned", int(c.enqueueFaults.Load())},
 		{"messages accepted", c.accepted},
+		{"messages that their vendor gave up", int(c.givenUp.Load())},
+		{"of them taken all the same", c.taken},
 		{"messages received more than once", r.w.receivedAgain()},
 		{"pairs of messages that overtook each other", int(c.overtaken.Load())},
 		{"messages whose model was asked more than once", c.repeated},

@@ -5,7 +5,10 @@
 // TestDeliveries plays a plan of messages in many conversations: a fifth of the
 // requests are repeats, at once or at a distance; a tenth of the messages are sent
 // after the next one of their conversation, and requests that fail are made again
-// later, as vendors do, so that messages overtake each other; webhook and
+// later, as vendors do, so that messages overtake each other. A vendor that tells of a
+// message once (Discord, Google Chat), or asks three times more (Twilio), repeats
+// nothing else; what it gave up may have been taken all the same, and is answered once
+// then. Webhook and
 // turn processes are killed with SIGKILL, turn processes are frozen while their
 // messages are delivered again and then go on; the queue refuses messages; vendors
 // answer sends with errors, with nothing or too late; every tenth answer takes two

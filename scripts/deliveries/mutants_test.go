@@ -19,7 +19,7 @@ type mutant struct {
 }
 
 func mutants() []mutant {
-	return append(lineMutants(), []mutant{
+	return slices.Concat(lineMutants(), discordMutants(), []mutant{
 		{mutate.Change{Name: "dedupe swallows what was not enqueued", Functions: []string{"webhook"}, File: "shared/webhook/ingest/people.go", Edits: [][2]string{
 			{"receipt, _, err = c.d.Dedupe.Receive(", "var fresh bool\n\treceipt, fresh, err = c.d.Dedupe.Receive("},
 			{"\treturn receipt, err\n}", "\treceipt.Enqueued = receipt.Enqueued || err == nil && !fresh\n\treturn receipt, err\n}"}}}, "accepted true, stored false", "plain"},
@@ -30,6 +30,8 @@ func mutants() []mutant {
 		{mutate.Change{Name: "nothing is sent and its outcome unknown", Functions: []string{"turn"}, File: "shared/agent/turn/send.go", Edits: [][2]string{
 			{"id, failure := x.post(sending, ", "id, failure := func(context.Context, channel.Call, session.Part, channel.Outgoing) (string, *channel.Failure) {\n" +
 				"\t\treturn \"\", &channel.Failure{Certainty: channel.Ambiguous}\n\t}(sending, "}}}, "the outbox says unknown", "plain"},
+		{mutate.Change{Name: "what a vendor failed to answer is sent again", Functions: []string{"turn"}, File: "shared/channels/internal/vendorapi/vendorapi.go", Edits: [][2]string{
+			{"\tcase r.Status != http.StatusOK:\n\t\treturn &channel.Failure{Certainty: channel.Ambiguous, Code: code}\n", "\tcase r.Status != http.StatusOK:\n\t\treturn r.RateLimited(1)\n"}}}, "2 replies were seen", "plain"},
 		{mutate.Change{Name: "every message has a group of its own", Functions: []string{"webhook"}, File: "shared/webhook/ingest/ingest.go", Edits: [][2]string{
 			{"c.d.Queue.Send(ctx, job.Key().Hash(), ", "c.d.Queue.Send(ctx, session.QueueID(c.inst.ID, receipt.EventID), "}}}, " groups", "plain"},
 		{mutate.Change{Name: "all messages have one group", Functions: []string{"webhook"}, File: "shared/webhook/ingest/ingest.go", Edits: [][2]string{
@@ -38,7 +40,7 @@ func mutants() []mutant {
 			{"parts := []string{k.Org, k.Install, k.Agent, k.Persona, ", "parts := []string{k.Org, k.Install, k.Agent, "}}}, "a prompt for q", "rooms"},
 		{mutate.Change{Name: "apps and agents share a conversation", Functions: []string{"webhook", "turn"}, File: "shared/session/session.go", Edits: [][2]string{
 			{"parts := []string{k.Org, k.Install, k.Agent, k.Persona, ", "parts := []string{k.Org, k.Persona, "}}}, "a prompt for q", "rooms"},
-	}...)
+	})
 }
 
 // plays are the runs of mutants: what each finds wrong.

@@ -128,7 +128,7 @@ func (r *run) checkTalk(t *talk, messages []messageView) []answered {
 		found := words.FindStringSubmatch(m.Text)
 		want := 1
 		if found != nil && m.Role == "assistant" {
-			want = partsOf(found[0])
+			want = t.app.partsOf(found[0])
 		}
 		all := words.FindAllString(m.Text, -1)
 		if found == nil || found[1] != fmt.Sprint(t.n) || len(all) != want || slices.ContainsFunc(all, func(w string) bool { return w != found[0] }) {
@@ -155,7 +155,16 @@ func (r *run) checkTalk(t *talk, messages []messageView) []answered {
 		if e.accepted > 0 {
 			r.c.accepted++
 		}
-		if (e.accepted > 0) != stored || answers[e.word] != 1 {
+		switch {
+		case e.givenUp():
+			// Nobody knows of it; what was taken is answered, once.
+			if stored {
+				r.c.taken++
+			}
+			if stored != (answers[e.word] == 1) || answers[e.word] > 1 {
+				r.wrong("%s, given up: stored %v, %d answers", e.word, stored, answers[e.word])
+			}
+		case (e.accepted > 0) != stored || answers[e.word] != 1:
 			r.wrong("%s: accepted %v, stored %v, %d answers", e.word, e.accepted > 0, stored, answers[e.word])
 		}
 	}
@@ -164,7 +173,10 @@ func (r *run) checkTalk(t *talk, messages []messageView) []answered {
 }
 
 func (r *run) checkOrder(t *talk, place map[string]int) {
-	events := slices.Clone(t.events)
+	events := slices.DeleteFunc(slices.Clone(t.events), func(e *event) bool {
+		_, stored := place[e.word]
+		return !stored
+	})
 	slices.SortFunc(events, func(a, b *event) int { return cmp.Compare(place[a.word], place[b.word]) })
 	for i, a := range events {
 		for _, b := range events[i+1:] {
@@ -221,7 +233,7 @@ func (r *run) checkTurns(ctx context.Context, o *org, a *app, all []answered, vi
 
 // checkOutbox holds the parts of a turn against what was seen of each.
 func (r *run) checkOutbox(a *app, word string, t turnView, posts []mockvendor.Post) {
-	if t.State != "done" && t.State != "ended" || len(t.Outbox) != partsOf(word) {
+	if t.State != "done" && t.State != "ended" || len(t.Outbox) != a.partsOf(word) {
 		r.wrong("the turn of %s is %s %s with the parts %v", word, t.State, t.Code, t.Outbox)
 		return
 	}
@@ -230,6 +242,9 @@ func (r *run) checkOutbox(a *app, word string, t turnView, posts []mockvendor.Po
 	for _, p := range posts {
 		if p.KeyHash != mockvendor.Hash(a.token) || !r.place(a, word, p) {
 			r.wrong("%s was answered in %s %s with the key %s", word, p.Channel, p.ThreadTS, p.KeyHash)
+		}
+		if len(p.Before) > 0 {
+			r.wrong("%s was answered over %q", word, p.Before)
 		}
 		k := 0
 		if strings.Contains(p.Text, secondPart) {
@@ -254,7 +269,7 @@ func (r *run) checkOutbox(a *app, word string, t turnView, posts []mockvendor.Po
 		case "failed":
 			r.c.failed++
 		}
-		ok := explained(part.State, did, receives, len(posts)) && (part.State != "sent" || posts[0].TS == part.ProviderMessageID)
+		ok := explained(part.State, did, receives, len(posts)) && (part.State != "sent" || a.name(posts[0]) == part.ProviderMessageID)
 		if gone {
 			// Nothing goes out behind a part that was refused.
 			ok = part.State == "failed" && len(posts) == 0

@@ -22,13 +22,13 @@ type size struct {
 
 var (
 	// plain is in every run, soaked in the long one.
-	plain  = size{conversations: 24, deliveries: 300, cycles: 1, every: 12, enqueueFaults: 12}
+	plain  = size{conversations: 44, deliveries: 300, cycles: 1, every: 12, enqueueFaults: 12}
 	soaked = long(10_000)
 )
 
 // long is a run of n deliveries: waves stay of a size, conversations of a length.
 func long(n int) size {
-	return size{conversations: max(24, n/50), deliveries: n, cycles: max(1, n/2500), every: 40, enqueueFaults: 30, hangs: max(1, n/1500)}
+	return size{conversations: max(44, n/50), deliveries: n, cycles: max(1, n/2500), every: 40, enqueueFaults: 30, hangs: max(1, n/1500)}
 }
 
 // duplicates is the share of deliveries that repeat an earlier one, in percent.
@@ -66,6 +66,16 @@ type event struct {
 	// began and accepted order what a vendor sees: when the first request was begun,
 	// and when the first 2xx had come. 0 = not yet.
 	began, accepted int64
+	// requests is how many were made of it.
+	requests int
+}
+
+// givenUp reports that the vendor makes no further request of a message that nobody
+// accepted: it may have been taken all the same.
+func (e *event) givenUp() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.talk.app.tries > 0 && e.accepted == 0 && e.requests >= e.talk.app.tries
 }
 
 // plan is a run: everything that is fixed by its seed.
@@ -141,6 +151,9 @@ func (p *plan) say(from time.Time) {
 	}
 	for range repeats {
 		e := p.events[p.dice.IntN(total)]
+		for e.talk.app.tries > 0 {
+			e = p.events[p.dice.IntN(total)]
+		}
 		switch d := p.dice.IntN(10); {
 		case d < 3:
 			e.atOnce++
@@ -152,21 +165,10 @@ func (p *plan) say(from time.Time) {
 	}
 }
 
-// partsOf: every tenth answer of a conversation takes two messages.
-func partsOf(word string) int {
-	if strings.HasSuffix(word, "3") {
-		return 2
-	}
-	return 1
-}
-
 // fillerOf is how much more the answer to a word says, so that it takes its parts.
 func (p *plan) fillerOf(word string) int {
-	if partsOf(word) == 1 {
-		return 0
-	}
 	for _, t := range p.talks {
-		if strings.HasPrefix(word, fmt.Sprintf("q%dx", t.n)) {
+		if strings.HasPrefix(word, fmt.Sprintf("q%dx", t.n)) && t.app.partsOf(word) > 1 {
 			return t.app.filler
 		}
 	}

@@ -28,9 +28,11 @@ type counts struct {
 	turnKills, webhookKills, frozen   atomic.Int64
 	asleep                            atomic.Int64 // webhook processes that slept through the queue's memory
 	enqueueFaults                     atomic.Int64
+	givenUp                           atomic.Int64 // messages of vendors that do not ask again
 	repeats                           atomic.Int64 // requests of a message that had been accepted
 	overtaken                         atomic.Int64 // a later message of its conversation was accepted before it
 	accepted, sent, unknown, failed   int
+	taken                             int
 	visible, visibleUnknown, repeated int
 }
 
@@ -92,7 +94,7 @@ func (r *run) refuseEnqueues(ctx context.Context) error {
 	r.c.enqueueFaults.Add(int64(n))
 	for _, f := range []map[string]any{
 		{"service": "sqs", "operation": "SendMessage", "function": "webhook", "error": "unavailable", "count": n - n/3},
-		{"service": "dynamodb", "operation": "UpdateItem", "function": "webhook", "error": "unavailable", "count": n / 6},
+		{"service": "dynamodb", "operation": "PutItem", "function": "webhook", "error": "unavailable", "count": n / 6},
 		{"service": "sqs", "operation": "SendMessage", "function": "webhook", "error": "timeout_after_commit", "count": n / 6},
 	} {
 		if err := r.w.local(ctx, "/faults", f); err != nil {
@@ -195,7 +197,7 @@ func (r *run) converse(ctx context.Context, t *talk, wave int, dice *rand.Rand) 
 			switch {
 			case d.after > now && !all:
 				kept = append(kept, d)
-			case !r.request(ctx, d.e) && ctx.Err() == nil:
+			case !r.request(ctx, d.e) && !r.lost(d.e) && ctx.Err() == nil:
 				r.c.retries.Add(1)
 				kept = append(kept, due{d.e, now + 1 + dice.IntN(3)})
 			}
@@ -215,7 +217,7 @@ func (r *run) converse(ctx context.Context, t *talk, wave int, dice *rand.Rand) 
 		again(i, false)
 		if e.behind && e.atOnce == 0 {
 			later = append(later, due{e, i + 2})
-		} else if !r.first(ctx, e) {
+		} else if !r.first(ctx, e) && !r.lost(e) {
 			r.c.retries.Add(1)
 			later = append(later, due{e, i + 1 + dice.IntN(3)})
 		}
@@ -230,6 +232,15 @@ func (r *run) converse(ctx context.Context, t *talk, wave int, dice *rand.Rand) 
 	for _, d := range later {
 		r.wrong("%s was never accepted", d.e.word)
 	}
+}
+
+// lost reports, once, that the vendor gave a message up.
+func (r *run) lost(e *event) bool {
+	if !e.givenUp() {
+		return false
+	}
+	r.c.givenUp.Add(1)
+	return true
 }
 
 // first makes the first request of a message, with its repeats at once.
@@ -258,6 +269,7 @@ func (r *run) request(ctx context.Context, e *event) bool {
 	if e.accepted > 0 {
 		r.c.repeats.Add(1)
 	}
+	e.requests++
 	e.mu.Unlock()
 	r.c.requests.Add(1)
 	before := r.shifts.Load()

@@ -5,7 +5,16 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/latchkey/latchkey/scripts/internal/stack"
 )
+
+// admitSomebody rolls a channel out, so that an app of the platform can be activated: for
+// an organisation of its own, where the stage is not "on".
+func admitSomebody(t *testing.T, provider string) {
+	t.Helper()
+	must(t, stack.Admit(t.Context(), operator(), provider, newTenant(t, "free", 0).ID))
+}
 
 // TestPlatformApp: one app of the operator serves two organisations; each event
 // goes to the organisation of its workspace and is answered with that one's token.
@@ -16,6 +25,7 @@ func TestPlatformApp(t *testing.T) {
 	appID, secret := fmt.Sprintf("A%08d", n), fmt.Sprintf("%sapp%04d", signingSecret, n)
 	var app struct{ ID, State string }
 	op := operator()
+	admitSomebody(t, "slack")
 	must(t, op.Call(t.Context(), http.MethodPost, "/api/operator/apps", map[string]any{"provider": "slack", "config": map[string]any{"app_id": appID},
 		"secrets": map[string]any{"signing_secret": secret}}, &app))
 	must(t, op.Call(t.Context(), http.MethodPost, "/api/operator/apps/"+app.ID+"/activate", map[string]any{}, nil))
@@ -36,6 +46,7 @@ func TestPlatformApp(t *testing.T) {
 		w.operatorCall(http.MethodPost, "/installs", in, &install)
 		w.install = install.ID
 		w.call(http.MethodPost, "/bindings", map[string]any{"install_id": install.ID, "selector": map[string]any{}, "agent_id": agent.ID}, nil)
+		must(t, stack.Admit(t.Context(), op, "slack", w.ID))
 		w.call(http.MethodPost, "/installs/"+install.ID+"/activate", map[string]any{}, nil)
 		spaces = append(spaces, w)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/latchkey/latchkey/scripts/internal/leak"
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
+	"github.com/latchkey/latchkey/scripts/internal/stack"
 )
 
 // clientSecret is a canary: it belongs to the vendor's token endpoint only.
@@ -38,6 +39,7 @@ func newConsentApp(t *testing.T) consentApp {
 		Redirect: world.BaseURL + "/oauth/slack/callback"}, signing: fmt.Sprintf("%scon%04d", signingSecret, n)}
 	var app struct{ ID, State string }
 	op := operator()
+	admitSomebody(t, "slack")
 	must(t, op.Call(t.Context(), http.MethodPost, "/api/operator/apps", map[string]any{"provider": "slack", "config": map[string]any{"app_id": a.AppID, "client_id": a.ClientID},
 		"secrets": map[string]any{"signing_secret": a.signing, "client_secret": a.Secret}}, &app))
 	must(t, op.Call(t.Context(), http.MethodPost, "/api/operator/apps/"+app.ID+"/activate", map[string]any{}, nil))
@@ -53,6 +55,7 @@ type begun struct {
 func (x *tenant) beginConsent(app string) begun {
 	x.t.Helper()
 	var b begun
+	must(x.t, stack.Admit(x.t.Context(), operator(), "slack", x.ID))
 	x.call(http.MethodPost, "/installs/consent", map[string]any{"provider": "slack", "app": app}, &b)
 	return b
 }

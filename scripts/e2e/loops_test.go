@@ -60,7 +60,7 @@ func (l *talker) outcome(id int, person bool, text string) string {
 }
 
 func (l *talker) policy(bots string) {
-	var i struct{ Policy map[string]string }
+	var i struct{ Policy map[string]any }
 	l.call(http.MethodPatch, "/installs/"+l.install, map[string]any{"policy": map[string]any{"bot_messages": bots}}, &i)
 	if i.Policy["bot_messages"] != bots {
 		l.t.Fatalf("policy: %+v", i)

@@ -16,7 +16,7 @@ import (
 
 func discordCase() channelCase {
 	const id = "discord"
-	return channelCase{id: id, mute: true, addresses: true,
+	return channelCase{id: id, addresses: true,
 		phoneCase: phoneCase{foreign: "1",
 			fills: func(p *phone, n int64, in map[string]any) {
 				p.account, p.number, p.token = fmt.Sprintf("11%010d", n), fmt.Sprintf("12%010d", n), fmt.Sprintf("CNRYdiscordtoken.%06d", n)

@@ -56,12 +56,17 @@ func TestMailInThreads(t *testing.T) {
 	send(mailOf(p, 2, ada, `"two"`, proof, [2]string{"References", "<m1@people.example> <x@" + p.number + ">"}))
 	send(mailOf(p, 3, ada, `"three"`, proof))
 	eventually(t, "all are answered", func() bool { return len(p.posts()) == 3 })
+	// A program that writes no References; and somebody else who names the same mail.
+	answer := p.posts()[0].TS
+	send(mailOf(p, 4, ada, `"four"`, proof, [2]string{"In-Reply-To", answer}))
+	send(mailOf(p, 5, "eve@people.example", `"five"`, proof, [2]string{"In-Reply-To", answer}))
+	eventually(t, "both are answered", func() bool { return len(p.posts()) == 5 })
 	posts := p.posts()
 	if posts[0].Text != "You said: a question\n\none" || posts[0].ThreadTS != "<m1@people.example>" || posts[0].Channel != ada {
 		t.Errorf("%+v", posts[0])
 	}
 	var sessions struct{ Items []struct{ ID string } }
-	if p.call(http.MethodGet, "/sessions", nil, &sessions); len(sessions.Items) != 2 {
+	if p.call(http.MethodGet, "/sessions", nil, &sessions); len(sessions.Items) != 3 {
 		t.Errorf("sessions: %+v", sessions)
 	}
 	p.settled()

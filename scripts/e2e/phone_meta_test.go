@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"testing"
 
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
 )
@@ -38,4 +39,28 @@ func directCase(id, object, setting, foreign string, number func(n int64) string
 		form:   "Plan\n\nBold and soft, not a<b, docs (https://x.example/?a=1&b=2) <!channel> <@U012>\n\n• one\n• two\n\nif a < b {}\n\na | b\n--|--\n1 | 2",
 		typing: mockvendor.Sign{Channel: "4915112345678", Text: "typing_on"},
 	}
+}
+
+// TestInstagramPageSpeaks: an account that a page speaks for answers a voice note by
+// voice, which is uploaded first, and without a text; refused speech becomes text.
+func TestInstagramPageSpeaks(t *testing.T) {
+	c := instagramCase()
+	fills := c.fills
+	c.fills = func(p *phone, n int64, in map[string]any) {
+		fills(p, n, in)
+		in["config"] = map[string]any{"ig_account_id": p.number, "page_id": fmt.Sprintf("991784%010d", n)}
+	}
+	l := phoneListenerOf(newPhoneOf(t, c))
+	l.speaks()
+	file, recording, text := record()
+	l.deliver(l.note(741, file, recording))
+	eventually(t, "it is answered", func() bool { return len(l.posts()) == 1 })
+	if p := l.posts()[0]; p.Voice == 0 || p.Text != "" {
+		t.Errorf("%+v", p)
+	}
+	if n := calls("/audio/speech", "You said: "+text); n != 1 {
+		t.Errorf("spoken %d times", n)
+	}
+	l.settled()
+	l.consistent()
 }

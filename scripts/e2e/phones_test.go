@@ -52,6 +52,8 @@ type phoneCase struct {
 	text func(p *phone, id int, from, room, said string) []byte
 	// note is a voice note whose recording is the file.
 	note func(p *phone, id int, file string, recording []byte) []byte
+	// reads are the answers that people see, for a channel whose vendor does not have them.
+	reads func(p *phone) []mockvendor.Post
 	// foreign is another number, if messages name the one that they are for.
 	foreign string
 }
@@ -66,9 +68,11 @@ func channelCases() []channelCase {
 		lineCase(),
 		discordCase(),
 		googleChatCase(),
+		teamsCase(),
 		messengerCase(),
 		instagramCase(),
 		emailCase(),
+		webCase(),
 	}
 }
 
@@ -101,12 +105,19 @@ type phone struct {
 	channelCase
 	install, secret, token string
 	number, account        string
+	// wrote are the people who wrote.
+	wrote map[string]bool
 }
 
 func newPhone(t *testing.T, provider string) *phone {
 	t.Helper()
-	p := verifyingPhone(t, provider)
-	must(t, stack.Admit(t.Context(), operator(), provider, p.ID))
+	return newPhoneOf(t, caseOf(t, provider))
+}
+
+func newPhoneOf(t *testing.T, c channelCase) *phone {
+	t.Helper()
+	p := verifyingPhoneOf(t, c)
+	must(t, stack.Admit(t.Context(), operator(), p.id, p.ID))
 	p.call(http.MethodPost, "/installs/"+p.install+"/activate", map[string]any{}, nil)
 	return p
 }
@@ -114,9 +125,14 @@ func newPhone(t *testing.T, provider string) *phone {
 // verifyingPhone is a phone whose install is bound and not active yet.
 func verifyingPhone(t *testing.T, provider string) *phone {
 	t.Helper()
+	return verifyingPhoneOf(t, caseOf(t, provider))
+}
+
+func verifyingPhoneOf(t *testing.T, c channelCase) *phone {
+	t.Helper()
 	n := serial.Add(1)
-	p := &phone{tenant: newTenant(t, "enterprise", 1_000_000), channelCase: caseOf(t, provider), secret: fmt.Sprintf("CNRYphone%dsecret%06d", len(provider), n)}
-	in := map[string]any{"provider": provider, "mode": "byoa"}
+	p := &phone{tenant: newTenant(t, "enterprise", 1_000_000), channelCase: c, secret: fmt.Sprintf("CNRYphone%dsecret%06d", len(c.id), n)}
+	in := map[string]any{"provider": c.id, "mode": "byoa"}
 	p.fills(p, n, in)
 	var install struct {
 		ID, State string
@@ -188,6 +204,9 @@ func (p *phone) tryPost(ctx context.Context, secret string, body []byte) (answer
 }
 
 func (p *phone) posts() []mockvendor.Post {
+	if p.reads != nil {
+		return p.reads(p)
+	}
 	var out []mockvendor.Post
 	for _, m := range vendor.Posts() {
 		if m.KeyHash == mockvendor.Hash(p.token) {
@@ -199,7 +218,10 @@ func (p *phone) posts() []mockvendor.Post {
 
 // phoneListener is a phone whose people send voice notes.
 func phoneListener(t *testing.T, provider string) *listener {
-	p := newPhone(t, provider)
+	return phoneListenerOf(newPhone(t, provider))
+}
+
+func phoneListenerOf(p *phone) *listener {
 	return &listener{tenant: p.tenant, channelCase: p.channelCase, install: p.install, posts: p.posts,
 		send: func(ctx context.Context, body []byte) (answer, error) { return p.tryPost(ctx, p.secret, body) },
 		note: func(id int, file string, recording []byte) []byte {

@@ -33,12 +33,18 @@ type listener struct {
 func eachListener(t *testing.T, test func(t *testing.T, l *listener)) {
 	eachCase(t, func(c channelCase) bool { return c.listener != nil || c.note != nil }, func(t *testing.T, c channelCase) {
 		l := c.listens(t)
-		l.call(http.MethodPut, "/settings", map[string]any{"aliases": map[string]any{"transcription": simVoice, "speech": simVoice}}, nil)
-		var agents struct{ Items []struct{ ID string } }
-		l.call(http.MethodGet, "/agents", nil, &agents)
-		l.call(http.MethodPatch, "/agents/"+agents.Items[0].ID, map[string]any{"voice": "alloy"}, nil)
+		l.speaks()
 		test(t, l)
 	})
+}
+
+// speaks names models of speech and gives the agent a voice.
+func (l *listener) speaks() {
+	l.t.Helper()
+	l.call(http.MethodPut, "/settings", map[string]any{"aliases": map[string]any{"transcription": simVoice, "speech": simVoice}}, nil)
+	var agents struct{ Items []struct{ ID string } }
+	l.call(http.MethodGet, "/agents", nil, &agents)
+	l.call(http.MethodPatch, "/agents/"+agents.Items[0].ID, map[string]any{"voice": "alloy"}, nil)
 }
 
 // listens is a new organisation's channel that carries voice notes.

@@ -315,7 +315,7 @@ var vendorIDs = map[string]bool{
 	"openrouter": true, "openai": true, "anthropic": true, "gemini": true, "grok": true, "mistral": true, "kimi": true,
 	"elevenlabs": true, "openai_compatible": true, "bedrock": true, "groq": true, "deepseek": true, "deepgram": true,
 	"assemblyai": true, "cartesia": true, "slack": true, "telegram": true, "whatsapp": true, "messenger": true,
-	"instagram": true, "discord": true, "twilio": true, "google_chat": true,
+	"instagram": true, "discord": true, "twilio": true, "google_chat": true, "teams": true,
 }
 
 func vendorNames(t *tree, bad func(string, string)) {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/latchkey/latchkey/scripts/internal/devtools"
 )
 
 // racy are the packages whose code runs concurrently by design.
@@ -105,7 +107,13 @@ func synth(ctx context.Context, s *suite) error {
 	return s.command(ctx, filepath.Join(py, "bin", "cfn-lint"), append([]string{"--ignore-checks", "W3005", "--"}, templates...)...)
 }
 
+// endToEnd tries the chat of pages in a real browser, too, if there is one.
 func endToEnd(ctx context.Context, s *suite) error {
+	if devtools.Program() == "" {
+		if err := s.debian(ctx, "chromium", "chromium"); err != nil {
+			fmt.Println("the chat of pages is tried in no browser:", err)
+		}
+	}
 	return s.command(ctx, "go", "test", "-count=1", "-timeout=20m", "./scripts/e2e")
 }
 

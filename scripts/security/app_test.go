@@ -70,12 +70,14 @@ type app struct {
 func (c *cell) newApp() *app {
 	n := c.serial.Add(1)
 	a := &app{tenant: c.org, c: c, col: c.col, secret: fmt.Sprintf("%s%022d", planted, n), verify: fmt.Sprintf("%sverify%06d", planted, n)}
-	a.col.fresh(a, n)
+	if a.col.fresh(a, n); c.also {
+		a.col.also(a, n)
+	}
 	return a
 }
 
 func (a *app) settings() map[string]any {
-	in := map[string]any{"provider": a.col.id, "mode": "byoa"}
+	in := map[string]any{"provider": a.col.provider(), "mode": "byoa"}
 	a.col.settings(a, in)
 	return in
 }
@@ -105,7 +107,7 @@ func (a *app) bind(selector map[string]any, agent string) error {
 
 // admit lets the organisation activate the channel while its column is not green.
 func (a *app) admit() {
-	a.c.need(stack.Admit(a.c.ctx, a.c.operator, string(a.col.id), a.tenant.id))
+	a.c.need(stack.Admit(a.c.ctx, a.c.operator, string(a.col.provider()), a.tenant.id))
 }
 
 func (a *app) move(to string) {
@@ -173,10 +175,12 @@ func zeros(n int) string { return strings.Repeat("0", n) }
 func (a *app) signed(body []byte) hit { return a.signedWith(a.secret, body, a.c.now()) }
 
 func (a *app) signedWith(secret string, body []byte, at time.Time) hit {
-	h := hit{method: http.MethodPost, path: "/webhooks/" + string(a.col.id) + "/" + cmp.Or(a.address, a.install),
+	h := hit{method: http.MethodPost, path: "/webhooks/" + string(a.col.provider()) + "/" + cmp.Or(a.address, a.install),
 		header: http.Header{"Content-Type": {cmp.Or(a.col.contentType, "application/json")}}, body: body}
 	proof := mockvendor.Proof{Secret: secret, At: at}
-	body = mockvendor.Stamp(string(a.col.id), proof, body)
+	if a.col.sign == nil {
+		body = mockvendor.Stamp(string(a.col.id), proof, body)
+	}
 	h.body = body
 	r, err := http.NewRequestWithContext(a.c.ctx, h.method, a.c.BaseURL+h.path, http.NoBody)
 	a.c.need(err)
@@ -197,7 +201,14 @@ func (a *app) spoiled() hit {
 func (a *app) posts() int { return len(a.posted()) }
 
 func (a *app) posted() []mockvendor.Post {
-	return slices.DeleteFunc(a.c.vendor.Posts(), func(p mockvendor.Post) bool { return p.KeyHash != mockvendor.Hash(a.token) })
+	if a.col.posts != nil {
+		return a.col.posts(a)
+	}
+	// A bot that posts for many tenants is told apart by the conversation.
+	alone := a.col.apps == nil || a.col.apps.tenant == nil
+	return slices.DeleteFunc(a.c.vendor.Posts(), func(p mockvendor.Post) bool {
+		return p.KeyHash != mockvendor.Hash(a.token) || !alone && p.Channel != a.team
+	})
 }
 
 // auditRow is a row of an organisation's audit.

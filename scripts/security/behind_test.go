@@ -177,7 +177,7 @@ func foreignReply(c *cell) {
 	n := c.serial.Add(1)
 	job := session.Job{Kind: session.JobMessage, Org: a.tenant.id, Install: a.install, EventID: strconv.FormatInt(n, 10), AgentID: a.agent, Tenant: "x",
 		Identity: c.identity(a, a.team),
-		Envelope: channel.Envelope{Provider: c.col.id, EventID: strconv.FormatInt(n, 10), Space: "C1", Actor: "U1", Text: spoken + " foreign"}, ReceivedAt: c.now()}
+		Envelope: channel.Envelope{Provider: c.col.provider(), EventID: strconv.FormatInt(n, 10), Space: "C1", Actor: "U1", Text: spoken + " foreign"}, ReceivedAt: c.now()}
 	foreign := job
 	foreign.Org = c.world.tenant(c).id
 	jobs := []session.Job{foreign}

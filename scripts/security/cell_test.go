@@ -30,6 +30,8 @@ type cell struct {
 	problems []string
 	// meet is with the other columns' cells of the row, if it is played at once.
 	meet *rendezvous
+	// also says that the row is played for the second kind of apps.
+	also bool
 }
 
 // errStop ends a cell that cannot go on.
@@ -53,6 +55,10 @@ func (w *world) play(t testing.TB, row rollout.Row, provider taxonomy.Channel, o
 			}
 		}()
 		c.col.attack(row.N)(c)
+		if c.col.also != nil && slices.Contains(c.col.alsoRows, row.N) {
+			c.also = true
+			c.col.attack(row.N)(c)
+		}
 	}()
 	if c.seen.Result == "" && len(c.problems) == 0 {
 		c.bad("nothing was tried")
@@ -160,7 +166,7 @@ func (c *cell) recordOf(a *app, h hit) record {
 	if unresolved(r.Code) {
 		install, org = "", ""
 	}
-	if r.Install != install || r.Org != org || r.Source != "127.0.0.0/24" || r.RequestID == "" || r.At.IsZero() || r.Provider != string(c.col.id) && r.Code != "hook.provider_mismatch" {
+	if r.Install != install || r.Org != org || r.Source != "127.0.0.0/24" || r.RequestID == "" || r.At.IsZero() || r.Provider != string(c.col.provider()) && r.Code != "hook.provider_mismatch" {
 		c.bad("audit record: %s", r.raw)
 	}
 	secrets := []string{a.secret, a.verify, a.token}

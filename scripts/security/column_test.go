@@ -1,11 +1,13 @@
 package security
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/rollout"
 	"github.com/latchkey/latchkey/shared/taxonomy"
@@ -15,6 +17,8 @@ import (
 // these facts does not cover is played by the vendor's own attack.
 type column struct {
 	id taxonomy.Channel
+	// channel is the one that the vendor serves, if that has another name.
+	channel taxonomy.Channel
 	// attacks are rows that this vendor's requests need to be played in their own way,
 	// instead of [attacks]; they include its handshakes (rows 24 and 25).
 	attacks map[int]func(*cell)
@@ -25,6 +29,10 @@ type column struct {
 
 	// fresh names a new app and makes its token; the secrets are made before.
 	fresh func(a *app, n int64)
+	// also makes an app of the second kind that the vendor has of it, for which alsoRows
+	// are played once more; nil if there is one kind.
+	also     func(a *app, n int64)
+	alsoRows []int
 	// settings says what an install is made of: secrets, config and what else it takes.
 	settings func(a *app, in map[string]any)
 	// undone takes away what else, besides the secret that sends, would make an install
@@ -78,9 +86,13 @@ type column struct {
 
 	// apps is set for a vendor whose apps have several tenants.
 	apps *tenants
-	// page says that tenants authorise an app on a page that the simulated vendor has.
-	page bool
+	// page is what an app needs so that tenants can authorise it on the simulated
+	// vendor's page: who it is there, put into its settings. nil: there is no page.
+	page func(a *app, n int64, in map[string]any) mockvendor.App
 
+	// posts are the answers that people saw, for a channel without a vendor; there is no
+	// api then. nil: those that the simulated vendor took.
+	posts func(a *app) []mockvendor.Post
 	// api is the path below which the simulated vendor answers; unauthorized is what it
 	// says to a token that it rejects, and token where one stands: as bearer if nil.
 	api          string
@@ -94,6 +106,10 @@ type tenants struct {
 	config func(a *app) map[string]any
 	// join makes a another tenant of an app.
 	join func(a, of *app)
+	// sends says that the app holds what sends for its tenants; tenant are settings that
+	// only its tenants have.
+	sends  bool
+	tenant func(a *app) map[string]any
 }
 
 // list are the columns: a file and a line for each.
@@ -108,7 +124,10 @@ func list() []column {
 		messengerColumn(),
 		instagramColumn(),
 		googleChatColumn(),
+		teamsColumn(),
 		emailColumn(),
+		postmarkColumn(),
+		webColumn(),
 	}
 }
 
@@ -121,6 +140,9 @@ func columnOf(id taxonomy.Channel) column {
 	}
 	panic("no column for " + string(id))
 }
+
+// provider is the channel.
+func (c column) provider() taxonomy.Channel { return cmp.Or(c.channel, c.id) }
 
 // attack is how a row is played for the column; nil if it cannot be.
 func (c column) attack(row int) func(*cell) {
@@ -142,7 +164,7 @@ func TestEveryColumnIsDescribed(t *testing.T) {
 	var have []taxonomy.Channel
 	for _, c := range list() {
 		have = append(have, c.id)
-		if c.fresh == nil || c.settings == nil || c.message == nil || len(c.proofs) == 0 || c.api == "" || c.unauthorized == nil || c.verifies+c.sends == "" {
+		if c.provider() != rollout.ChannelOf(c.id) || c.fresh == nil || c.settings == nil || c.message == nil || len(c.proofs) == 0 || (c.api == "" || c.unauthorized == nil) != (c.posts != nil) || c.verifies+c.sends == "" {
 			t.Errorf("%s: something is missing", c.id)
 		}
 	}

@@ -56,6 +56,15 @@ func (b browser) consents(org *tenant, app *app) (back string) {
 	return back
 }
 
+// authorised is an app of the platform whose page leads back with its own tenant.
+func (c *cell) authorised() *app {
+	var known mockvendor.App
+	app := c.platformApp(func(a *app, in map[string]any) { known = c.col.page(a, c.serial.Add(1), in) })
+	known.AppID, known.Redirect = app.application, c.BaseURL+"/oauth/"+string(c.col.id)+"/callback"
+	c.vendor.Authorises(known, mockvendor.Tenant{Team: app.team, BotUser: "U0BOT", Token: app.token})
+	return app
+}
+
 func (t *tenant) installs(c *cell) int {
 	var list struct{ Items []struct{ ID string } }
 	c.need(t.call(c, http.MethodGet, "/installs", nil, &list))
@@ -67,18 +76,11 @@ func (t *tenant) installs(c *cell) int {
 // that is too old. The one that counts installs the app, once.
 func refusedStates(c *cell) {
 	c.need(c.advance(time.Minute)) // rows of states that nobody began are bounded by the minute
-	if !c.col.page {
+	if c.col.page == nil {
 		noPage(c)
 		return
 	}
-	n := c.serial.Add(1)
-	known := mockvendor.App{ClientID: fmt.Sprintf("1234.%d", 10_000+n), Secret: fmt.Sprintf("%sclient%d", planted, n), Redirect: c.BaseURL + "/oauth/" + string(c.col.id) + "/callback"}
-	app := c.platformApp(func(in map[string]any) {
-		in["config"].(map[string]any)["client_id"] = known.ClientID
-		in["secrets"].(map[string]any)["client_secret"] = known.Secret
-	})
-	known.AppID = app.application
-	c.vendor.Authorises(known, mockvendor.Tenant{Team: app.team, BotUser: "U0BOT", Token: app.token})
+	app := c.authorised()
 	mine, theirs := c.world.tenant(c), c.world.tenant(c)
 	here, there := c.browser(), c.browser()
 	back, foreign := here.consents(mine, app), there.consents(theirs, app)
@@ -101,7 +103,9 @@ func refusedStates(c *cell) {
 	refused(app.tenant, here, callback+"?code=x&state="+strings.Repeat("A", 43))
 	refused(theirs, here, foreign)
 	refused(mine, c.browser(), back)
-	refused(mine, here, strings.Replace(back, "/"+string(c.col.id)+"/", "/telegram/", 1))
+	all := list()
+	other := all[slices.IndexFunc(all, func(o column) bool { return o.page != nil && o.id != c.col.id })]
+	refused(mine, here, strings.Replace(back, "/"+string(c.col.id)+"/", "/"+string(other.id)+"/", 1))
 	if n := mine.installs(c) + theirs.installs(c); n > 0 {
 		c.bad("%d installs by refused states", n)
 	}
@@ -126,15 +130,9 @@ func noPage(c *cell) {
 		c.bad("begun: %v", err)
 	}
 	own, all := c.col, list()
-	c.col = all[slices.IndexFunc(all, func(o column) bool { return o.page })]
+	c.col = all[slices.IndexFunc(all, func(o column) bool { return o.page != nil })]
 	other := string(c.col.id)
-	known := mockvendor.App{ClientID: fmt.Sprintf("1234.%d", 20_000+c.serial.Add(1)), Secret: fmt.Sprintf("%selsewhere%d", planted, c.serial.Add(1)), Redirect: c.BaseURL + "/oauth/" + other + "/callback"}
-	app := c.platformApp(func(in map[string]any) {
-		in["config"].(map[string]any)["client_id"] = known.ClientID
-		in["secrets"].(map[string]any)["client_secret"] = known.Secret
-	})
-	known.AppID = app.application
-	c.vendor.Authorises(known, mockvendor.Tenant{Team: app.team, BotUser: "U0BOT", Token: app.token})
+	app := c.authorised()
 	mine, here := c.world.tenant(c), c.browser()
 	back := here.consents(mine, app)
 	c.col = own

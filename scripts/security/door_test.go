@@ -37,7 +37,7 @@ func unknownInstall(c *cell) {
 func otherProvider(c *cell) {
 	a := c.app()
 	for _, other := range rollout.Columns() {
-		if other != c.col.id {
+		if rollout.ChannelOf(other) == other && other != c.col.provider() {
 			h := a.signed(a.message(said{}))
 			h.path = "/webhooks/" + string(other) + "/" + a.install
 			c.hit(a, h)

@@ -15,6 +15,7 @@ import (
 	"github.com/latchkey/latchkey/scripts/internal/stack"
 	"github.com/latchkey/latchkey/shared/rollout"
 	"github.com/latchkey/latchkey/shared/table"
+	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
 // bare is a cell in a world without a stack, whose functions have written the lines.
@@ -120,12 +121,16 @@ func TestPlantedTextsAreFound(t *testing.T) {
 		"a message in another table":    {table.Config, "text", str(spoken), true, 0},
 		"a secret where messages are":   {table.Sessions, "text", str("xoxb-" + planted + "-7"), true, 0},
 		"a secret, sealed in form only": {table.Vault, "ct", &types.AttributeValueMemberB{Value: []byte(planted)}, true, 0},
+		"a sum of something else":       {table.Sessions, "sum", str(spoken), true, 0},
 		"nothing":                       {table.Config, "name", str("Matrix"), false, 0},
 	} {
-		found, kept := heldIn(tc.role, map[string]types.AttributeValue{"sk": str("x"), tc.attribute: tc.value})
+		found, kept := heldIn(tc.role, map[string]types.AttributeValue{table.SK: str("x"), tc.attribute: tc.value})
 		if len(found) > 0 != tc.bad || kept != tc.kept {
 			t.Errorf("%s: %q, %d kept", name, found, kept)
 		}
+	}
+	if found, kept := heldIn(table.Sessions, map[string]types.AttributeValue{table.SK: str(table.Session("", "").SK), "sum": str(spoken)}); len(found) > 0 || kept != 1 {
+		t.Errorf("a summary in its place: %q, %d kept", found, kept)
 	}
 }
 
@@ -160,3 +165,30 @@ type judged struct {
 func (j *judged) Helper()               {}
 func (j *judged) Logf(string, ...any)   {}
 func (j *judged) Errorf(string, ...any) { j.failed = true }
+
+// TestTheTableShowsChannels: a channel that several vendors serve is one column of the
+// page, green only if all of theirs are, and says where they differ.
+func TestTheTableShowsChannels(t *testing.T) {
+	pass := func(status int) rollout.Seen {
+		return rollout.Seen{Status: status, Audit: "hook.stale", Result: rollout.Pass}
+	}
+	column := func(p taxonomy.Channel, verdict string, rows map[string]rollout.Seen) rollout.Column {
+		return rollout.Column{Provider: p, Verdict: verdict, Rows: rows}
+	}
+	f := rollout.File{Columns: []rollout.Column{
+		column(taxonomy.Slack, rollout.Green, map[string]rollout.Seen{"1": pass(401), "10": pass(401)}),
+		column(taxonomy.Email, rollout.Green, map[string]rollout.Seen{"1": pass(401), "10": pass(401)}),
+		column(taxonomy.Postmark, rollout.Red, map[string]rollout.Seen{"1": pass(401), "10": {Result: rollout.Excluded, Reason: "x"}}),
+	}}
+	table := pageTable(f)
+	for _, line := range []string{"| # | attack or fault | slack | email | audit code |\n|---|---|---|---|---|\n", "| 1 | unknown install in the path | 401 | 401 | `hook.stale` |\n",
+		"| 10 | old timestamp | 401 | 401 / – | `hook.stale` |\n", "|   | verdict | **green** | **red** |   |\n"} {
+		if !strings.Contains(table, line) {
+			t.Errorf("no %q in\n%s", line, table)
+		}
+	}
+	f.Columns[1].Verdict, f.Columns[2].Verdict = rollout.Red, rollout.Green
+	if !strings.Contains(pageTable(f), "| **green** | **red** |") {
+		t.Error("the first vendor is red and the channel is not")
+	}
+}

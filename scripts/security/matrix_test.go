@@ -232,35 +232,64 @@ func generated(t *testing.T) time.Time {
 func pageTable(f rollout.File) string {
 	var b strings.Builder
 	b.WriteString("| # | attack or fault |")
-	for _, c := range f.Columns {
-		fmt.Fprintf(&b, " %s |", c.Provider)
+	channels := subjects(f)
+	for _, columns := range channels {
+		fmt.Fprintf(&b, " %s |", columns[0].Provider)
 	}
-	b.WriteString(" audit code |\n|---|---|" + strings.Repeat("---|", len(f.Columns)+1) + "\n")
+	b.WriteString(" audit code |\n|---|---|" + strings.Repeat("---|", len(channels)+1) + "\n")
 	for _, r := range rollout.Rows() {
 		fmt.Fprintf(&b, "| %d | %s |", r.N, r.Title)
 		var audits []string
-		for _, c := range f.Columns {
-			seen := c.Rows[strconv.Itoa(r.N)]
-			mark := "**" + string(seen.Result) + "**"
-			switch {
-			case seen.Result == rollout.Excluded:
-				mark = "–"
-			case seen.Result == rollout.Pass && seen.Status == 0:
-				mark = "yes"
-			case seen.Result == rollout.Pass:
-				mark = strconv.Itoa(seen.Status)
+		for _, columns := range channels {
+			var marks []string
+			for _, c := range columns {
+				seen := c.Rows[strconv.Itoa(r.N)]
+				marks = append(marks, mark(seen))
+				if code := "`" + seen.Audit + "`"; seen.Audit != "" && !slices.Contains(audits, code) {
+					audits = append(audits, code)
+				}
 			}
-			if code := "`" + seen.Audit + "`"; seen.Audit != "" && !slices.Contains(audits, code) {
-				audits = append(audits, code)
-			}
-			b.WriteString(" " + mark + " |")
+			b.WriteString(" " + strings.Join(slices.Compact(marks), " / ") + " |")
 		}
 		b.WriteString(" " + cmp.Or(strings.Join(audits, ", "), "–") + " |\n")
 	}
 	b.WriteString("|   | verdict |")
-	for _, c := range f.Columns {
-		fmt.Fprintf(&b, " **%s** |", c.Verdict)
+	for _, columns := range channels {
+		verdict := rollout.Green
+		if slices.ContainsFunc(columns, func(c rollout.Column) bool { return c.Verdict != rollout.Green }) {
+			verdict = rollout.Red
+		}
+		fmt.Fprintf(&b, " **%s** |", verdict)
 	}
 	b.WriteString("   |\n")
 	return b.String()
+}
+
+// subjects are a file's columns by channel: of one that several vendors serve there are
+// several, in their order.
+func subjects(f rollout.File) (out [][]rollout.Column) {
+	for _, c := range f.Columns {
+		of := func(o []rollout.Column) bool {
+			return rollout.ChannelOf(o[0].Provider) == rollout.ChannelOf(c.Provider)
+		}
+		if k := slices.IndexFunc(out, of); k >= 0 {
+			out[k] = append(out[k], c)
+		} else {
+			out = append(out, []rollout.Column{c})
+		}
+	}
+	return out
+}
+
+// mark is what the table shows of a cell.
+func mark(seen rollout.Seen) string {
+	switch {
+	case seen.Result == rollout.Excluded:
+		return "–"
+	case seen.Result == rollout.Pass && seen.Status == 0:
+		return "yes"
+	case seen.Result == rollout.Pass:
+		return strconv.Itoa(seen.Status)
+	}
+	return "**" + string(seen.Result) + "**"
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,20 +81,20 @@ func TestMutantsTurnRowsRed(t *testing.T) {
 	for _, p := range chosen.columns {
 		orgs[p] = w.tenant(&cell{world: w, t: t, ctx: t.Context()})
 	}
-	red, whole := 0, map[string]bool{}
+	made, red, whole := 0, 0, map[string]bool{}
 	for _, m := range mutants() {
-		if !chosen.row(m.row) {
+		columns := slices.DeleteFunc(slices.Clone(chosen.columns), func(p taxonomy.Channel) bool { return !m.covers(p) })
+		if !chosen.row(m.row) || len(columns) == 0 {
 			continue
 		}
+		made++
 		t.Run(fmt.Sprintf("row %d %s", m.row, m.Name), func(t *testing.T) {
 			row := rollout.Rows()[m.row-1]
-			columns := slices.DeleteFunc(slices.Clone(chosen.columns), func(p taxonomy.Channel) bool { return !m.covers(p) })
+			fresh := slices.DeleteFunc(slices.Clone(columns), func(p taxonomy.Channel) bool { return whole[fmt.Sprint(m.row, p)] })
 			w.patience = 20 * time.Second
-			for _, p := range columns {
-				if key := fmt.Sprint(m.row, p); !whole[key] {
-					w.whole(t, row, p, orgs[p])
-					whole[key] = true
-				}
+			w.whole(t, row, fresh, orgs)
+			for _, p := range fresh {
+				whole[fmt.Sprint(m.row, p)] = true
 			}
 			dir := t.TempDir()
 			must(t, m.Build(t.Context(), root(), dir))
@@ -102,29 +103,77 @@ func TestMutantsTurnRowsRed(t *testing.T) {
 				defer w.swap(t, f, filepath.Join(root(), "build", "local", f))
 			}
 			w.patience = 8 * time.Second
-			for _, p := range columns {
-				c := w.play(t, row, p, orgs[p], nil)
-				w.settle(c)
-				if m.leaks {
-					c.problems, _ = w.leaked(t)
-				}
+			for _, c := range w.without(t, m, row, columns, orgs) {
 				if m.judge(t, c) {
 					red++
 				}
 			}
 		})
 	}
-	t.Logf("%d mutants, %d cells red", len(mutants()), red)
+	t.Logf("%d mutants, %d cells red", made, red)
 }
 
-// whole plays a cell with every guard in place, without which a red one of a mutant
-// would prove nothing.
-func (w *world) whole(t *testing.T, row rollout.Row, p taxonomy.Channel, org *tenant) {
+// cells plays a row for some columns, at once where the matrix does so, and judges
+// what only shows when the turns have run: a reply too many.
+func (w *world) cells(t *testing.T, row rollout.Row, columns []taxonomy.Channel, orgs map[taxonomy.Channel]*tenant) []*cell {
 	t.Helper()
-	c := w.play(t, row, p, org, nil)
-	w.settle(c)
-	if c.seen.Result != rollout.Pass {
-		t.Fatalf("row %d, %s, is red with its guard: %q", row.N, p, c.problems)
+	var meet *rendezvous
+	if outage(row.N) {
+		meet = newRendezvous(len(columns))
+	}
+	out := make([]*cell, len(columns))
+	var group sync.WaitGroup
+	for k, p := range columns {
+		play := func() {
+			if meet != nil {
+				defer meet.leave()
+			}
+			out[k] = w.play(t, row, p, orgs[p], meet)
+		}
+		if apart(row.N) {
+			play()
+		} else {
+			group.Go(play)
+		}
+	}
+	group.Wait()
+	rests := w.quiet(t)
+	for _, c := range out {
+		if !rests {
+			c.bad("the queues do not come to rest")
+		}
+		for _, a := range c.apps {
+			if got := a.posts(); got != a.replies {
+				c.bad("%d replies, want %d", got, a.replies)
+				c.seen.Result = rollout.Fail
+			}
+		}
+	}
+	return out
+}
+
+// without plays a row on a mutant's build. What such a build writes is looked for after
+// each column, because it is found once.
+func (w *world) without(t *testing.T, m mutant, row rollout.Row, columns []taxonomy.Channel, orgs map[taxonomy.Channel]*tenant) (out []*cell) {
+	if !m.leaks {
+		return w.cells(t, row, columns, orgs)
+	}
+	for _, p := range columns {
+		c := w.cells(t, row, []taxonomy.Channel{p}, orgs)[0]
+		c.problems, _ = w.leaked(t)
+		out = append(out, c)
+	}
+	return out
+}
+
+// whole plays cells with every guard in place, without which a red one of a mutant
+// would prove nothing.
+func (w *world) whole(t *testing.T, row rollout.Row, columns []taxonomy.Channel, orgs map[taxonomy.Channel]*tenant) {
+	t.Helper()
+	for _, c := range w.cells(t, row, columns, orgs) {
+		if c.seen.Result != rollout.Pass {
+			t.Fatalf("row %d, %s, is red with its guard: %q", row.N, c.col.id, c.problems)
+		}
 	}
 	if where, _ := w.leaked(t); len(where) > 0 {
 		t.Fatalf("at rest with every guard: %q", where)
@@ -153,19 +202,6 @@ func (w *world) swap(t *testing.T, function, from string) {
 	w.restart(t, function)
 }
 
-// settle judges what only shows when the turns have run: a reply too many.
-func (w *world) settle(c *cell) {
-	if !w.quiet(c.t) {
-		c.bad("the queues do not come to rest")
-	}
-	for _, a := range c.apps {
-		if got := a.posts(); got != a.replies {
-			c.bad("%d replies, want %d", got, a.replies)
-			c.seen.Result = rollout.Fail
-		}
-	}
-}
-
 func mutants() []mutant {
 	return slices.Concat(doorMutants(), bodyMutants(), turnMutants(), tenantMutants(), mediaMutants(), vendorMutants(), leakMutants())
 }
@@ -192,6 +228,7 @@ func vendorMutants() (out []mutant) {
 // The files that hold the guards.
 const (
 	ingestFile  = "shared/webhook/ingest/ingest.go"
+	peopleFile  = "shared/webhook/ingest/people.go"
 	recordFile  = "shared/webhook/ingest/record.go"
 	webhookFile = "shared/webhook/webhook.go"
 	hmacFile    = "shared/webhook/hmac.go"
@@ -214,9 +251,15 @@ func (m mutant) of(only func(column) bool) mutant { m.only = only; return m }
 
 func hasTenants(c column) bool { return c.apps != nil }
 
-func hasPage(c column) bool { return c.page }
+func hasPage(c column) bool { return c.page != nil }
 
 func (m mutant) saying(part string) mutant { m.says = part; return m }
+
+// with changes a second file, where the guard stands twice.
+func (m mutant) with(file, old, changed string) mutant {
+	m.More = map[string][][2]string{file: {{old, changed}}}
+	return m
+}
 
 // accepts is a verifier that lets a reason pass.
 func accepts(row int, name, reason string) mutant {
@@ -253,18 +296,21 @@ func bodyMutants() []mutant {
 	key := "session.DedupeKey(e.EventID, e.ContentKey)"
 	return []mutant{
 		hook(19, "every delivery is new", "shared/dynamo/sessions.go", `aws.String("attribute_not_exists(#pk) OR #exp <= :now"),`, `aws.String("attribute_not_exists(#pk) OR #exp <= :now OR #exp > :now"),`).saying(passed),
-		hook(20, "an unsigned header makes it new", ingestFile, key, `session.DedupeKey(e.EventID+fmt.Sprint(c.r.Input.Header.Values("X-Slack-Retry-Num")), "")`, "\t\"context\"\n", "\t\"context\"\n\t\"fmt\"\n").saying(passed),
+		hook(20, "an unsigned header makes it new", peopleFile, key, `session.DedupeKey(e.EventID+fmt.Sprint(c.r.Input.Header.Values("X-Slack-Retry-Num")), "")`, "\t\"context\"\n", "\t\"context\"\n\t\"fmt\"\n").saying(passed),
 		hook(21, "any tenant", ingestFile, "if !c.entry.SameTenant(c.inst.Config, c.in.Identity) {", "if c.in.Identity == nil {").saying(passed),
 		hook(26, "drafts verify", ingestFile, "case !inst.State.Verifies():", "case inst.State == install.Suspended || inst.State == install.Revoked:").saying(`200 "hook.install_verifying"`),
 		hook(27, "any method", ingestFile, "if known && !slices.Contains(c.entry.Methods, r.Input.Method) {", `if known && r.Input.Method == "" {`).saying(passed),
 		hook(28, "no limit", ingestFile, "if r.TooLarge || len(r.Input.Body) > MaxBody {", "if r.TooLarge && len(r.Input.Body) == 0 {").saying(passed),
 		hook(29, "what cannot be read is ignored", ingestFile, "\tif err != nil || len(all) == 0 {\n\t\treturn c.end(ctx, webhook.BadPayload, session.Refused)\n",
-			"\tif err != nil || len(all) == 0 {\n\t\treturn c.end(ctx, channel.EventIgnored, session.Ignored)\n").saying(`200 "hook.event_ignored"`),
-		hook(30, "the last of two names counts", "shared/channel/json.go", "if _, seen := out[name]; seen {", "if _, seen := out[name]; seen && name == \"\" {").saying(passed),
+			"\tif err != nil || len(all) == 0 {\n\t\treturn c.end(ctx, channel.EventIgnored, session.Ignored)\n",
+			"\tif why := c.verify(ctx); why != \"\" {\n", "\tif why := c.verify(ctx); why == webhook.BadPayload {\n\t\treturn c.end(ctx, channel.EventIgnored, session.Ignored)\n\t} else if why != \"\" {\n").saying(`200 "hook.event_ignored"`),
+		hook(30, "the last of two names counts", "shared/channel/json.go", "if _, seen := out[name]; seen {", "if _, seen := out[name]; seen && name == \"\" {").saying(passed).
+			with("shared/webhook/profiles/tokens.go", "if jsonwire.Check(in.Body) != nil || json.Unmarshal(in.Body, &activity) != nil {", "_ = jsonwire.Check\n\tif json.Unmarshal(in.Body, &activity) != nil {"),
 		hook(31, "forwarding headers are believed", "functions/webhook/handler.go", "\tpath := e.RawPath\n", "\tpath := e.RawPath\n\tif h := e.Headers[\"x-forwarded-host\"]; h != \"\" {\n\t\tpath = \"/\" + h + path\n\t}\n").saying(`401 "hook.install_unknown"`),
-		hook(36, "posts are told by their events", ingestFile, key, `session.DedupeKey(e.EventID, "")`).saying(passed),
+		hook(36, "posts are told by their events", peopleFile, key, `session.DedupeKey(e.EventID, "")`).saying(passed),
 		hook(39, "200 before it is queued", ingestFile, "return c.end(ctx, webhook.EnqueueFailed, session.Failed)", "return c.end(ctx, webhook.Accepted, session.Enqueued)").saying(passed),
-		hook(40, "no dedupe is no duplicate", ingestFile, "\tcase err != nil:\n\t\treturn c.end(ctx, webhook.DedupeUnavailable, session.Failed)\n", "\tcase err != nil:\n\t\treceipt.EventID = e.EventID\n").saying(passed),
+		hook(40, "no dedupe is no duplicate", ingestFile, "\tcase err != nil:\n\t\treturn c.end(ctx, webhook.DedupeUnavailable, session.Failed)\n", "\tcase err != nil:\n\t\treceipt.EventID = e.EventID\n",
+			"Queued(ctx, key, receipt, d); err != nil {", "Queued(ctx, key, receipt, d); err != nil && key == \"\" {").saying(passed),
 		hook(45, "retired secrets verify", "shared/install/opener.go", "return vault.Accepting(ctx, o.Vault, cred, vault.Use{Field: name, Purpose: o.Purpose}, now)",
 			"got, err := vault.Accepting(ctx, o.Vault, cred, vault.Use{Field: name, Purpose: o.Purpose}, now)\n"+
 				"\t_ = o.Vault.RevealRetired(ctx, cred, vault.Use{Field: name, Purpose: o.Purpose}, func(_ int, b []byte) error { got.Values = append(got.Values, secret.New(b)); return nil })\n\treturn got, err").saying(passed),
@@ -298,7 +344,7 @@ func turnMutants() []mutant {
 		build(46, "a state counts twice", visits, console, "\tcase st.Used:\n", "\tcase st.Used && v.text == \"\":\n", "\tcase fault.CodeOf(err) == fault.Conflict:\n\t\treturn v.refuse(ctx, \"used\")\n\tcase err != nil:\n",
 			"\tcase err != nil && fault.CodeOf(err) != fault.Conflict:\n").saying(`0 new rows of oauth.state_refused`).of(hasPage),
 		build(46, "a state counts for ever", visits, console, "\tcase !v.Now.Before(st.Expires):\n", "\tcase v.Now.IsZero():\n").saying("0 new rows of oauth.state_refused").of(hasPage),
-		build(46, "a state counts for any vendor", visits, console, "\tcase st.Provider != v.provider:\n", "\tcase st.Provider == \"\":\n").saying("new rows of oauth.state_refused"),
+		build(46, "a state counts for any vendor", visits, console, "\tcase st.Provider != v.provider:\n", "\tcase st.Provider == \"\":\n", "\tcase !v.paged():\n", "\tcase !v.paged() && v.text == \"\":\n").saying("new rows of oauth.state_refused"),
 		build(46, "refused states are not told", visits, console, "\tif v.room() {\n", "\tif !v.room() {\n").saying(`0 new rows of oauth.state_refused`),
 		build(47, "removed apps go on", "shared/agent/turn/run.go", turn, "if err := x.d.Revoker.RevokedByVendor(ctx, op, i); err != nil {", "if !op.Valid() {").saying("the install is active").of(func(c column) bool { return !c.leaves }),
 	}
@@ -306,15 +352,16 @@ func turnMutants() []mutant {
 
 func tenantMutants() []mutant {
 	const apps = "shared/webhook/ingest/apps.go"
-	bound := "\tcase fault.CodeOf(err) == fault.NotFound:\n\t\treturn c.end(ctx, webhook.Unbound, session.Unbound)\n"
+	const found = "\tinst, binds, err := h.inst, h.binds, h.lookup\n\tswitch {\n"
+	bound := found + "\tcase fault.CodeOf(err) == fault.NotFound:\n\t\treturn c.end(ctx, webhook.Unbound, session.Unbound)\n"
 	passes := func(mode string) []string {
 		return []string{"\tif refusal == nil {\n\t\tc.result = result\n", "\tif refusal == nil || refusal.Reason == webhook.SigMismatch && c.inst.Mode == install." + mode + " {\n\t\tc.result = result\n"}
 	}
 	return []mutant{
 		hook(22, "unbound workspaces are refused", apps, bound, strings.Replace(bound, "webhook.Unbound, session.Unbound", "webhook.TenantMismatch, session.Refused", 1)).saying(`403 "hook.tenant_mismatch"`),
-		hook(22, "an own app's workspace is the platform app's, too", apps, bound, "\tcase fault.CodeOf(err) == fault.NotFound:\n"+
-			"\t\tvendors := c.in.Identity[\"app_id\"]\n\t\tif vendors == \"\" {\n\t\t\tvendors = map[string]string{\"whatsapp\": \"waba\", \"messenger\": \"page\", \"instagram\": \"account\"}[string(c.entry.ID)]\n\t\t}\n"+
-			"\t\tif inst, binds, err = c.d.Installs.InstallOf(ctx, string(c.entry.ID), vendors, tenant); err != nil {\n\t\t\treturn c.end(ctx, webhook.Unbound, session.Unbound)\n\t\t}\n").saying(passed),
+		hook(22, "an own app's workspace is the platform app's, too", apps, bound, found+"\tcase fault.CodeOf(err) == fault.NotFound:\n"+
+			"\t\tvendors := c.in.Identity[\"app_id\"] + c.in.Identity[\"application_id\"]\n\t\tif vendors == \"\" {\n\t\t\tvendors = map[string]string{\"whatsapp\": \"waba\", \"messenger\": \"page\", \"instagram\": \"account\"}[string(c.entry.ID)]\n\t\t}\n"+
+			"\t\tif inst, binds, err = c.d.Installs.InstallOf(ctx, string(c.entry.ID), vendors, tenant); err != nil {\n\t\t\treturn c.end(ctx, webhook.Unbound, session.Unbound)\n\t\t}\n").saying(passed).of(func(c column) bool { return hasTenants(c) && c.apps.tenant == nil }),
 		hook(23, "any signature at the platform app's path", ingestFile, passes("App")...).saying(passed).of(hasTenants),
 		hook(23, "any signature at an own app's path", ingestFile, passes("BYOA")...).saying(passed).of(hasTenants),
 		hook(23, "which apps there are is told", ingestFile, "\tcase fault.CodeOf(err) == fault.NotFound:\n\t\treturn webhook.InstallUnknown\n",

@@ -68,11 +68,16 @@ func (w *world) leaked(t testing.TB) (where []string, kept int) {
 // a message's or part's text, what is spoken of it, and what was heard.
 var text = []string{"text", "say", "hd"}
 
+// summary is the attribute of a session that holds what was written, once that is long.
+const summary = "sum"
+
 // heldIn lists what an item holds that it must not, and counts what it may.
 func heldIn(role table.Role, it map[string]types.AttributeValue) (found []string, kept int) {
+	sk, _ := it[table.SK].(*types.AttributeValueMemberS)
+	session := sk != nil && sk.Value == table.Session("", "").SK
 	for name, v := range it {
 		look := canaries
-		if role == table.Sessions && slices.Contains(text, name) {
+		if role == table.Sessions && (slices.Contains(text, name) || session && name == summary) {
 			look = map[string]string{"secret": planted}
 			kept += bytes.Count(leak.Flatten(map[string]types.AttributeValue{"": v}), []byte(spoken))
 		}

@@ -1,6 +1,7 @@
 package security
 
 import (
+	"maps"
 	"net/http"
 
 	"github.com/latchkey/latchkey/scripts/internal/stack"
@@ -9,16 +10,16 @@ import (
 
 // platformApp is an active app of the platform, which holds what verifies, and what
 // change adds. Its team is one that nobody has bound.
-func (c *cell) platformApp(change func(in map[string]any)) *app {
+func (c *cell) platformApp(change func(a *app, in map[string]any)) *app {
 	a := c.newApp()
 	a.admit()
 	a.tenant = &tenant{id: org.Operator, admin: c.operator}
 	in := a.settings()
-	without(in, func(name string) bool { return name == c.col.sends })
+	without(in, func(name string) bool { return name == c.col.sends && !c.col.apps.sends })
 	delete(in, "mode")
 	in["config"] = c.col.apps.config(a)
 	if change != nil {
-		change(in)
+		change(a, in)
 	}
 	var out struct{ ID string }
 	c.need(c.operator.Call(c.ctx, http.MethodPost, "/api/operator/apps", in, &out))
@@ -34,11 +35,15 @@ func (a *app) workspace() *app {
 	w.secret, w.address = a.secret, a.install
 	a.col.apps.join(w, a)
 	in := w.settings()
-	without(in, func(name string) bool { return name != a.col.sends })
+	without(in, func(name string) bool { return name != a.col.sends || a.col.apps.sends })
 	in["mode"], in["app"] = "platform", a.install
 	config := in["config"].(map[string]any)
 	for name := range a.col.apps.config(a) {
 		delete(config, name)
+	}
+	if a.col.apps.tenant != nil {
+		w.token = a.token // one bot posts for all
+		maps.Copy(config, a.col.apps.tenant(w))
 	}
 	var out struct{ ID string }
 	a.c.need(a.c.operator.Call(a.c.ctx, http.MethodPost, "/api/orgs/"+w.tenant.id+"/installs", in, &out))
@@ -68,12 +73,12 @@ func unboundTenant(c *cell) {
 func crossedApps(c *cell) {
 	own := c.app()
 	at := func(address string, h hit) hit {
-		h.path = "/webhooks/" + string(c.col.id) + "/" + address
+		h.path = "/webhooks/" + string(c.col.provider()) + "/" + address
 		return h
 	}
 	if c.col.apps == nil {
 		// There is no app of several bots, so the path is nobody's.
-		in := map[string]any{"provider": c.col.id, "secrets": map[string]any{c.col.verifies: own.secret}}
+		in := map[string]any{"provider": c.col.provider(), "secrets": map[string]any{c.col.verifies: own.secret}}
 		if err := c.operator.Call(c.ctx, http.MethodPost, "/api/operator/apps", in, nil); stack.Status(err) != http.StatusBadRequest {
 			c.bad("an app for many bots: %v", err)
 		}

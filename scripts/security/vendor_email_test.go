@@ -1,6 +1,7 @@
 package security
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -19,7 +20,7 @@ const writer = "ada@people.example"
 // signatures changes fields.
 func emailColumn() column {
 	return column{id: taxonomy.Email, verifies: "webhook_signing_key", sends: "api_key", anySecret: true, contentType: "application/x-www-form-urlencoded",
-		attacks: map[int]func(*cell){6: mailUnsigned, 7: mailMalformed, 10: atTime(-13 * time.Hour), 12: mailTwice, 20: mailOtherwise, 28: mailTooLarge, 29: mailNoForm, 30: mailAmbiguous, 34: mailOfMachines},
+		attacks: map[int]func(*cell){6: mailUnsigned, 7: mailMalformed, 10: atTime(-13 * time.Hour), 12: mailTwice, 20: mailOtherwise, 28: mailTooLarge, 29: mailNoForm, 30: mailAmbiguous, 34: ofMachines(mailBody)},
 		mutants: mailMutants, elsewhere: []int{10, 11, 12, 20, 30},
 		fresh: func(a *app, n int64) {
 			a.team, a.token = fmt.Sprintf("d%d.help.example.com", n), fmt.Sprintf("%smailgun%08d", planted, n)
@@ -44,6 +45,62 @@ func emailColumn() column {
 			w.WriteHeader(http.StatusUnauthorized)
 			fmt.Fprint(w, "Forbidden")
 		},
+	}
+}
+
+// postmarkColumn is the same channel over a vendor that sends a password and signs
+// nothing.
+func postmarkColumn() column {
+	return column{id: taxonomy.Postmark, channel: taxonomy.Email, verifies: "basic_auth", sends: "api_key", text: "StrippedTextReply",
+		attacks: map[int]func(*cell){34: ofMachines(postmarkBody)},
+		mutants: postmarkMutants,
+		fresh: func(a *app, n int64) {
+			a.secret = "hook:" + a.secret
+			a.team, a.token = fmt.Sprintf("p%d.help.example.com", n), fmt.Sprintf("%spostmark%08d", planted, n)
+		},
+		settings: func(a *app, in map[string]any) {
+			in["secrets"] = map[string]any{"basic_auth": a.secret, "api_key": a.token}
+			in["config"] = map[string]any{"domain": a.team}
+		},
+		message: func(_ *app, n int64, s said) []byte {
+			from := writer
+			if s.own {
+				from = "other@" + s.team
+			}
+			return postmarkBody(n, s.team, from, s.text)
+		},
+		identity: func(_ *app, team string) channel.Identity { return channel.Identity{"domain": team} },
+		sign: func(_ *app, r *http.Request, secret string, _ time.Time, _ []byte) {
+			r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(secret)))
+		},
+		proofs: []string{"Authorization"}, tag: "Basic ",
+		malformed: []string{"Basic", "Basic a:b", "Bearer " + base64.StdEncoding.EncodeToString([]byte("hook:x")), "Basic " + zeros(6<<10)}, cut: 1,
+		api:   "/postmark/",
+		token: func(r *http.Request) string { return r.Header.Get("X-Postmark-Server-Token") },
+		unauthorized: func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, `{"ErrorCode":10,"Message":"The Server Token you provided in the X-Postmark-Server-Token request header was invalid."}`)
+		},
+	}
+}
+
+// postmarkBody is Postmark's body for a mail, which SpamAssassin found to be its
+// writer's.
+func postmarkBody(n int64, domain, from, text string, more ...[]string) []byte {
+	headers := []any{}
+	for _, kv := range append([][]string{{"Message-ID", fmt.Sprintf("<m%d@people.example>", n)}, {"References", "<root@people.example>"}, {"X-Spam-Tests", "DKIM_SIGNED,DKIM_VALID,DKIM_VALID_AU"}}, more...) {
+		headers = append(headers, map[string]string{"Name": kv[0], "Value": kv[1]})
+	}
+	return encode(map[string]any{"From": from, "FromFull": map[string]any{"Email": from, "Name": "", "MailboxHash": ""}, "OriginalRecipient": "desk@" + domain, "Subject": "a question",
+		"MessageID": fmt.Sprintf("73e6d360-66eb-11e1-8e72-%012d", n), "TextBody": text, "StrippedTextReply": text, "Headers": headers})
+}
+
+// postmarkMutants are builds without the guards that only this vendor's mail has.
+func postmarkMutants() []mutant {
+	const parse, value = "shared/channels/email/parse.go", "shared/webhook/shared.go"
+	return []mutant{
+		hook(9, "a password has a length only", value, "if hmac.Equal(want[:], have[:]) && match < 0 {", "if (hmac.Equal(want[:], have[:]) || len(got) > 5) && match < 0 {").saying(passed),
+		hook(34, "Postmark's machines are told by no header", parse, "l.returned || l.headers.machine() ||", "l.returned ||").saying(passed),
 	}
 }
 
@@ -140,13 +197,15 @@ func mailAmbiguous(c *cell) {
 	c.hit(a, a.signed(with(hit{body: a.message(said{})}, "message-headers", deep).body))
 }
 
-// mailOfMachines: whoever answers by itself is told by its mail, and no policy lets it
+// ofMachines: whoever answers by itself is told by its mail, and no policy lets it
 // in, because it would answer the answer.
-func mailOfMachines(c *cell) {
-	a := c.app()
-	c.need(a.call(c, http.MethodPatch, "/installs/"+a.install, map[string]any{"policy": map[string]any{"bot_messages": "all"}}, nil))
-	for _, header := range [][]string{{"Auto-Submitted", "auto-replied"}, {"Precedence", "bulk"}, {"List-Id", "<l.example>"}, {"Return-Path", "<>"}} {
-		c.hit(a, a.signed(mailBody(c.serial.Add(1), a.team, writer, spoken+" away", header)))
+func ofMachines(body func(n int64, domain, from, text string, more ...[]string) []byte) func(*cell) {
+	return func(c *cell) {
+		a := c.app()
+		c.need(a.call(c, http.MethodPatch, "/installs/"+a.install, map[string]any{"policy": map[string]any{"bot_messages": "all"}}, nil))
+		for _, header := range [][]string{{"Auto-Submitted", "auto-replied"}, {"Precedence", "bulk"}, {"List-Id", "<l.example>"}, {"Return-Path", "<>"}} {
+			c.hit(a, a.signed(body(c.serial.Add(1), a.team, writer, spoken+" away", header)))
+		}
 	}
 }
 

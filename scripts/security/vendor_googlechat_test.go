@@ -13,8 +13,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
 	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/table"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
 
@@ -22,15 +27,22 @@ import (
 // for it, which is public; what no one else can make is Google's signature.
 func googleChatColumn() column {
 	return column{id: taxonomy.GoogleChat, sends: "service_account_json", bots: true, leaves: true,
-		attacks: map[int]func(*cell){9: googleOtherKey, 10: atTime(-2 * time.Hour), 13: googleAlgorithms, 14: googleUnknownKey, 15: googleKeysDown, 16: googleClaims, 17: googleIdentities},
-		mutants: googleMutants, elsewhere: []int{6, 7, 10, 11, 13},
+		attacks: map[int]func(*cell){4: noAudience("audience", (*app).googleClaimed), 9: googleOtherKey, 10: atTime(-2 * time.Hour), 13: googleAlgorithms, 14: googleUnknownKey, 15: keysDown, 16: googleClaims, 17: googleIdentities},
+		mutants: googleMutants, elsewhere: []int{4, 6, 7, 10, 11, 13},
 		fresh: func(a *app, n int64) {
 			a.secret, a.team = fmt.Sprintf("https://latchkey.example/webhooks/google_chat/%d", n), fmt.Sprintf("customers/C%08d", n)
 			a.token = mockvendor.GoogleToken(fmt.Sprintf("%sbot%08d@simulated.iam.gserviceaccount.com", planted, n))
 		},
+		// An app may be known by its project instead of its address: then Google signs with
+		// other keys, as another issuer, and names no e-mail, which row 17 is about.
+		also:     func(a *app, n int64) { a.secret = fmt.Sprintf("9%011d", n) },
+		alsoRows: []int{1, 2, 3, 4, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 19, 21, 26, 29, 30, 31, 50},
 		settings: func(a *app, in map[string]any) {
 			in["secrets"] = map[string]any{"service_account_json": mockvendor.GoogleAccount(mockvendor.GoogleEmail(a.token))}
-			in["config"] = map[string]any{"audience": a.secret, "customer": a.team}
+			config := map[string]any{"audience": a.secret, "customer": a.team}
+			if in["config"] = config; a.byProject() {
+				config["audience_mode"] = "project_number"
+			}
 		},
 		message: func(_ *app, n int64, s said) []byte {
 			sender := map[string]any{"name": "users/42", "type": "HUMAN"}
@@ -63,6 +75,26 @@ func googleChatColumn() column {
 	}
 }
 
+// byProject says that the app is known by its project.
+func (a *app) byProject() bool { return strings.Trim(a.secret, "0123456789") == "" }
+
+// noAudience takes away, behind the product's back, what a token must be for: then
+// none is for the app, least of all one that is for nobody.
+func noAudience(setting string, claimed func(a *app, claims map[string]any) string) func(*cell) {
+	return func(c *cell) {
+		a := c.app()
+		key := table.Install(a.install)
+		_, err := c.Dynamo.UpdateItem(c.ctx, &dynamodb.UpdateItemInput{TableName: aws.String(c.Tables[table.Config]),
+			Key:              map[string]types.AttributeValue{table.PK: &types.AttributeValueMemberS{Value: key.PK}, table.SK: &types.AttributeValueMemberS{Value: key.SK}},
+			UpdateExpression: aws.String("REMOVE #cfg.#audience"), ExpressionAttributeNames: map[string]string{"#cfg": "cfg", "#audience": setting}})
+		c.need(err)
+		c.hit(a, a.signed(a.message(said{})))
+		for _, nobody := range []any{"", nil, []any{}, []any{""}} {
+			c.hit(a, a.bearing(claimed(a, map[string]any{"aud": nobody})))
+		}
+	}
+}
+
 func googleTime(n int64) string {
 	return time.Unix(1772600767, n).UTC().Format(time.RFC3339Nano)
 }
@@ -92,14 +124,14 @@ func (a *app) googleClaimed(claims map[string]any) string {
 	return mockvendor.GoogleChatToken(a.secret, all)
 }
 
-// googleParts is a token's head, claims and signature, with another head.
-func googleHeaded(token string, head map[string]any) (signed string) {
+// headed is a token without its signature, with another head.
+func headed(token string, head map[string]any) (signed string) {
 	_, rest, _ := strings.Cut(token, ".")
 	claims, _, _ := strings.Cut(rest, ".")
 	return base64.RawURLEncoding.EncodeToString(encode(head)) + "." + claims
 }
 
-func googleSigned(c *cell, key *rsa.PrivateKey, signed string) string {
+func signedBy(c *cell, key *rsa.PrivateKey, signed string) string {
 	sum := sha256.Sum256([]byte(signed))
 	sig, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, sum[:])
 	c.need(err)
@@ -114,25 +146,29 @@ func googleOtherKey(c *cell) {
 	mine, err := rsa.GenerateKey(rand.Reader, 2048)
 	c.need(err)
 	good := a.googleClaimed(nil)
-	c.hit(a, a.bearing(googleSigned(c, mine, googleHeaded(good, map[string]any{"alg": "RS256", "typ": "JWT", "kid": mockvendor.GoogleKeyID}))))
+	c.hit(a, a.bearing(signedBy(c, mine, headed(good, map[string]any{"alg": "RS256", "typ": "JWT", "kid": mockvendor.GoogleKeyID}))))
 	sig := good[strings.LastIndexByte(good, '.'):]
-	c.hit(a, a.bearing(googleHeaded(a.googleClaimed(map[string]any{"exp": c.now().Add(2 * time.Hour).Unix()}), map[string]any{"alg": "RS256", "typ": "JWT", "kid": mockvendor.GoogleKeyID})+sig))
+	c.hit(a, a.bearing(headed(a.googleClaimed(map[string]any{"exp": c.now().Add(2 * time.Hour).Unix()}), map[string]any{"alg": "RS256", "typ": "JWT", "kid": mockvendor.GoogleKeyID})+sig))
 	at := c.now()
-	c.hit(a, a.bearing(mockvendor.GoogleChatToken("123456", map[string]any{"iss": "https://accounts.google.com", "aud": a.secret, "email": "chat@system.gserviceaccount.com",
-		"email_verified": true, "iat": at.Unix(), "exp": at.Add(time.Hour).Unix()})))
+	other, claims := "123456", map[string]any{"iss": "https://accounts.google.com", "aud": a.secret, "email": "chat@system.gserviceaccount.com",
+		"email_verified": true, "iat": at.Unix(), "exp": at.Add(time.Hour).Unix()}
+	if a.byProject() {
+		other, claims["iss"] = "https://latchkey.example/webhooks/google_chat/other", "chat@system.gserviceaccount.com"
+	}
+	c.hit(a, a.bearing(mockvendor.GoogleChatToken(other, claims)))
 }
 
 // googleAlgorithms: no signature, and one with a key that everybody has.
 func googleAlgorithms(c *cell) {
 	a := c.app()
 	good := a.googleClaimed(nil)
-	c.hit(a, a.bearing(googleHeaded(good, map[string]any{"alg": "none", "kid": mockvendor.GoogleKeyID})+"."))
-	signed := googleHeaded(good, map[string]any{"alg": "HS256", "kid": mockvendor.GoogleKeyID})
+	c.hit(a, a.bearing(headed(good, map[string]any{"alg": "none", "kid": mockvendor.GoogleKeyID})+"."))
+	signed := headed(good, map[string]any{"alg": "HS256", "kid": mockvendor.GoogleKeyID})
 	m := hmac.New(sha256.New, []byte(mockvendor.GoogleKeyID))
 	m.Write([]byte(signed))
 	c.hit(a, a.bearing(signed+"."+base64.RawURLEncoding.EncodeToString(m.Sum(nil))))
 	sig := good[strings.LastIndexByte(good, '.'):]
-	c.hit(a, a.bearing(googleHeaded(good, map[string]any{"alg": "RS384", "kid": mockvendor.GoogleKeyID})+sig))
+	c.hit(a, a.bearing(headed(good, map[string]any{"alg": "RS384", "kid": mockvendor.GoogleKeyID})+sig))
 }
 
 // googleUnknownKey: a key that Google does not publish, as often as somebody likes,
@@ -144,7 +180,7 @@ func googleUnknownKey(c *cell) {
 	before := c.vendor.KeyFetches()
 	for n := range 5 {
 		head := map[string]any{"alg": "RS256", "kid": fmt.Sprintf("unknown-%d", n), "jwk": map[string]any{"kty": "RSA"}, "jku": "https://evil.example/keys"}
-		c.hit(a, a.bearing(googleSigned(c, mine, googleHeaded(a.googleClaimed(nil), head))))
+		c.hit(a, a.bearing(signedBy(c, mine, headed(a.googleClaimed(nil), head))))
 	}
 	// A process that is new fetches the set, and each once for a key that is not in it.
 	if n, most := c.vendor.KeyFetches()-before, 2*len(c.processes(c.t, "webhook", "")); n > most {
@@ -154,8 +190,8 @@ func googleUnknownKey(c *cell) {
 	c.answered(a)
 }
 
-// googleKeysDown: a process that has no keys accepts nothing until it gets them.
-func googleKeysDown(c *cell) {
+// keysDown: a process that has no keys accepts nothing until it gets them.
+func keysDown(c *cell) {
 	a := c.app()
 	c.vendor.FailKeys(true)
 	defer c.vendor.FailKeys(false)
@@ -173,7 +209,11 @@ func googleKeysDown(c *cell) {
 func googleClaims(c *cell) {
 	a, b := c.app(), c.app()
 	c.hit(a, a.signedWith(b.secret, a.message(said{}), c.now()))
-	for _, claims := range []map[string]any{{"aud": a.secret + "/"}, {"aud": []any{a.secret, b.secret}}, {"aud": nil}, {"iss": "https://accounts.example.com"}, {"iss": "chat@system.gserviceaccount.com"}, {"exp": nil}} {
+	others := "chat@system.gserviceaccount.com"
+	if a.byProject() {
+		others = "https://accounts.google.com"
+	}
+	for _, claims := range []map[string]any{{"aud": a.secret + "/"}, {"aud": []any{a.secret, b.secret}}, {"aud": nil}, {"iss": "https://accounts.example.com"}, {"iss": others}, {"exp": nil}} {
 		c.hit(a, a.bearing(a.googleClaimed(claims)))
 	}
 }
@@ -190,8 +230,10 @@ func googleIdentities(c *cell) {
 // googleMutants are builds without the guards that only tokens have.
 func googleMutants() []mutant {
 	const jwt, keys, parse = "shared/webhook/jwt.go", "shared/webhook/keyset/keyset.go", "shared/channels/googlechat/parse.go"
+	const tokens = "shared/webhook/profiles/tokens.go"
 	refuses := func(row int, name, reason string) mutant { return accepts(row, name, reason) }
 	return []mutant{
+		hook(4, "a token for nobody is for an app without an audience", jwt, "return m, audience, audience != \"\"", "return m, audience, true").saying(passed),
 		// Without a token there is no audience, so that the second comparison refuses.
 		refuses(6, "no token passes", "SigMissing").saying(`403 "hook.tenant_mismatch"`),
 		refuses(7, "damaged tokens pass", "SigFormat").saying(`403 "hook.tenant_mismatch"`),
@@ -203,6 +245,7 @@ func googleMutants() []mutant {
 		refuses(15, "without keys everything passes", "KeySetUnavailable").saying(passed),
 		refuses(16, "any audience", "ClaimRefused").saying(`403 "hook.tenant_mismatch"`),
 		refuses(17, "anybody's e-mail", "IdentityRefused").saying(passed),
+		hook(16, "a project's tokens may be of any account", tokens, "Issuers: []string{chatSender}, Fits", "Issuers: []string{chatSender, \"https://accounts.google.com\"}, Fits").saying(passed),
 		hook(47, "removals are not told", parse, "one.Reason = channel.RevokedByVendor", "one.Reason = channel.EventIgnored").saying(`200 "hook.event_ignored"`),
 	}
 }

@@ -3,6 +3,7 @@ package security
 import (
 	"fmt"
 
+	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -48,7 +49,13 @@ func directColumn(id taxonomy.Channel, object, setting string, number func(n int
 		malformed: []string{"sha256=", "sha256=zz", "sha256=" + zeros(63), zeros(64)}, cut: 2,
 		checks: func(a *app) []hit { return []hit{a.hub(a.verify)} },
 		apps:   &tenants{config: func(*app) map[string]any { return map[string]any{} }, join: func(*app, *app) {}},
-		api:    "/meta/", unauthorized: metaUnauthorized,
+		page: func(_ *app, n int64, in map[string]any) mockvendor.App {
+			known := mockvendor.App{ClientID: fmt.Sprintf("55%08d", n), Secret: fmt.Sprintf("%s%sclient%d", planted, id, n)}
+			in["config"].(map[string]any)["client_id"], in["config"].(map[string]any)["config_id"] = known.ClientID, "8765"
+			in["secrets"].(map[string]any)["client_secret"] = known.Secret
+			return known
+		},
+		api: "/meta/", unauthorized: metaUnauthorized,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -11,7 +12,7 @@ import (
 const slackSignature, slackTime = "X-Slack-Signature", "X-Slack-Request-Timestamp"
 
 func slackColumn() column {
-	return column{id: taxonomy.Slack, verifies: "signing_secret", sends: "bot_token", anySecret: true, bots: true, addresses: true, page: true,
+	return column{id: taxonomy.Slack, verifies: "signing_secret", sends: "bot_token", anySecret: true, bots: true, addresses: true,
 		attacks: map[int]func(*cell){24: slackHandshake, 36: slackTwoEvents},
 		mutants: unsignedChecks,
 		fresh: func(a *app, n int64) {
@@ -41,6 +42,12 @@ func slackColumn() column {
 		checks: func(a *app) []hit { return []hit{a.signed(slackCheck(spoken + "draft"))} },
 		apps: &tenants{config: func(a *app) map[string]any { return map[string]any{"app_id": a.application} },
 			join: func(a, of *app) { a.application = of.application }},
+		page: func(_ *app, n int64, in map[string]any) mockvendor.App {
+			known := mockvendor.App{ClientID: fmt.Sprintf("1234.%d", 10_000+n), Secret: fmt.Sprintf("%sclient%d", planted, n)}
+			in["config"].(map[string]any)["client_id"] = known.ClientID
+			in["secrets"].(map[string]any)["client_secret"] = known.Secret
+			return known
+		},
 		api: "/api/", unauthorized: func(w http.ResponseWriter) { fmt.Fprint(w, `{"ok":false,"error":"invalid_auth"}`) },
 	}
 }

@@ -194,7 +194,7 @@ func twilioMutants() []mutant {
 	const form, parse = "shared/webhook/urlform.go", "shared/channels/twilio/parse.go"
 	return []mutant{
 		hook(8, "a signature of URL and form has a length only", form, "if hmac.Equal(want, got) && match < 0 {", "if len(want) == len(got) && match < 0 {").saying(passed),
-		hook(20, "an unsigned token makes it new", ingestFile, "session.DedupeKey(e.EventID, e.ContentKey)",
+		hook(20, "an unsigned token makes it new", peopleFile, "session.DedupeKey(e.EventID, e.ContentKey)",
 			`session.DedupeKey(e.EventID+fmt.Sprint(c.r.Input.Header.Values("I-Twilio-Idempotency-Token")), "")`, "\t\"context\"\n", "\t\"context\"\n\t\"fmt\"\n").saying(passed),
 		hook(28, "no limit before the form is decoded", ingestFile, "if r.TooLarge || len(r.Input.Body) > MaxBody {", "if len(r.Input.Body) > 8*MaxBody {").saying(`401 "", want 413`),
 		hook(30, "the first of two values counts", parse, "f.repeated = f.repeated || len(vs) > 1", "f.repeated = false").saying(passed),

@@ -37,6 +37,7 @@ type world struct {
 	functions string
 	// offset is how far the stack's clock is ahead.
 	offset   atomic.Int64
+	moving   sync.Mutex
 	patience time.Duration
 	serial   atomic.Int64
 	hooks    *tail
@@ -133,10 +134,17 @@ func (w *world) local(path string, in any) error {
 // now is the stack's time.
 func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
 
-// advance moves every clock of the stack.
+// advance moves every clock of the stack, and then what cells take for its time: of two
+// at once the later one must not be set back, nor anything be signed ahead of the stack.
 func (w *world) advance(by time.Duration) error {
-	off := time.Duration(w.offset.Add(int64(by)))
-	return w.local("/clock", map[string]any{"offset_seconds": int(off.Seconds())})
+	w.moving.Lock()
+	defer w.moving.Unlock()
+	off := time.Duration(w.offset.Load()) + by
+	if err := w.local("/clock", map[string]any{"offset_seconds": int(off.Seconds())}); err != nil {
+		return err
+	}
+	w.offset.Store(int64(off))
+	return nil
 }
 
 func (w *world) until(ok func() bool) bool {
@@ -198,7 +206,7 @@ func (f *vendorFaults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // vendor may share one.
 func answering(path string) (column, bool) {
 	all := list()
-	i := slices.IndexFunc(all, func(c column) bool { return strings.HasPrefix(path, c.api) })
+	i := slices.IndexFunc(all, func(c column) bool { return c.api != "" && strings.HasPrefix(path, c.api) })
 	if i < 0 {
 		return column{}, false
 	}

@@ -20,9 +20,11 @@ type consentBody struct {
 	App      string `json:"app"`
 }
 
-// consentJSON: InstallID is the id that the install will have.
+// consentJSON: InstallID is the id that the install will have. RoomURL is for a room,
+// URL for a conversation with one person, where a conversation is claimed in itself.
 type consentJSON struct {
 	URL       string           `json:"url"`
+	RoomURL   string           `json:"room_url,omitempty"`
 	Provider  taxonomy.Channel `json:"provider"`
 	App       string           `json:"app"`
 	InstallID string           `json:"install_id"`
@@ -34,5 +36,5 @@ func beginConsent(c *call, b consentBody) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return consentJSON{URL: begun.URL, Provider: begun.Provider, App: begun.App, InstallID: begun.Install, ExpiresAt: begun.Expires.UTC()}, nil
+	return consentJSON{URL: begun.URL, RoomURL: begun.RoomURL, Provider: begun.Provider, App: begun.App, InstallID: begun.Install, ExpiresAt: begun.Expires.UTC()}, nil
 }

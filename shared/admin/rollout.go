@@ -3,6 +3,7 @@ package admin
 import (
 	"time"
 
+	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/rollout"
@@ -39,12 +40,14 @@ type rolloutJSON struct {
 	Version   int64       `json:"version"`
 }
 
-// matrixJSON is a channel's column of this build. OpenRows is empty where it was not
-// played at all, or is green.
+// matrixJSON is a channel's column of this build, or those of all its vendors. OpenRows
+// is empty where it was not played at all, or is green; Missing says what keeps it from
+// being green.
 type matrixJSON struct {
 	Green    bool   `json:"green"`
 	Played   bool   `json:"played"`
 	OpenRows []int  `json:"open_rows"`
+	Missing  string `json:"missing,omitempty"`
 	PlayedAt string `json:"played_at,omitempty"`
 }
 
@@ -63,7 +66,10 @@ func (c *call) rolloutOut(r rollout.Record) rolloutJSON {
 		return out
 	}
 	open, played := c.Rollout.Matrix.Open(taxonomy.Channel(r.Subject))
-	out.Matrix = &matrixJSON{Green: c.Rollout.Matrix.Promotable(taxonomy.Channel(r.Subject)) == nil, Played: played, OpenRows: append([]int{}, open...)}
+	out.Matrix = &matrixJSON{Green: true, Played: played, OpenRows: append([]int{}, open...)}
+	if err := c.Rollout.Matrix.Promotable(taxonomy.Channel(r.Subject)); err != nil {
+		out.Matrix.Green, out.Matrix.Missing = false, fault.As(err).Message
+	}
 	if played {
 		out.Matrix.PlayedAt = c.Rollout.Matrix.GeneratedAt.UTC().Format(time.RFC3339)
 	}

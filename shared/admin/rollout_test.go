@@ -95,10 +95,11 @@ func TestRolloutIsTheOperators(t *testing.T) {
 func TestRolloutDefaults(t *testing.T) {
 	w := newWorld(t)
 	all := w.must("GET", "/api/rollout", operatorKey, "", 200)
-	for name, want := range map[string]string{"slack": "on true true []", string(redChannel): "off false true [9]", "telegram": "off false false []"} {
+	for name, want := range map[string]string{"slack": "on true true [] <nil>", string(redChannel): "off false true [9] the security matrix of this channel is not green; open rows: 9",
+		"telegram": "off false false [] the security matrix was not played for this channel"} {
 		got := subject(t, all, name)
 		matrix := got["matrix"].(map[string]any)
-		if text := fmt.Sprint(got["stage"], " ", matrix["green"], " ", matrix["played"], " ", matrix["open_rows"]); text != want || got["default"] != true || got["changed_at"] != nil {
+		if text := fmt.Sprint(got["stage"], " ", matrix["green"], " ", matrix["played"], " ", matrix["open_rows"], " ", matrix["missing"]); text != want || got["default"] != true || got["changed_at"] != nil {
 			t.Errorf("%s: %s, want %s (%v)", name, text, want, got)
 		}
 	}

@@ -103,7 +103,7 @@ func installRoutes() []route {
 	one := base + "/installs/{id}"
 	return []route{
 		create(base+"/installs", orgAdmin, "Add a channel app; draft until every required secret is there, then verifying", newInstall{}, install.View{}, with(createInstall)),
-		create(base+"/installs/consent", orgAdmin, "Begin to install an app of the platform on the vendor's own page: the address to open in a browser, within ten minutes", consentBody{}, consentJSON{}, with(beginConsent)),
+		create(base+"/installs/consent", orgAdmin, "Begin to install an app of the platform on the vendor's own page: the address to open in a browser, within ten minutes; where a conversation is claimed in itself, the links that do it", consentBody{}, consentJSON{}, with(beginConsent)),
 		act(base+"/installs/import", orgAdmin, "Take over bindings of the older product that name only provider and channel: drafts of installs without secrets, and bindings; what is ambiguous is refused, a repeat changes nothing",
 			backfillBody{}, backfilledJSON{}, with(backfillInstalls)),
 		lists(base+"/installs", orgRead, "The channel apps", install.View{}, listInstalls),

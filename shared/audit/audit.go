@@ -46,7 +46,7 @@ const (
 
 // Op is one operation on behalf of an actor.
 type Op struct {
-	Actor string    // "key:<kid>", "operator:<kid>" or "function:<name>"
+	Actor string    // "key:<kid>", "operator:<kid>", "function:<name>" or "<channel>:<person>"
 	ID    string    // unique for the operation, a valid id
 	At    time.Time // when it happened, UTC
 }

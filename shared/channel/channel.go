@@ -15,7 +15,6 @@ import (
 	"cmp"
 	"context"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/latchkey/latchkey/shared/credential"
@@ -37,6 +36,8 @@ const (
 	Revoked   Kind = "revoked"
 	// Renamed is the vendor's news that a person has other ids.
 	Renamed Kind = "renamed"
+	// Pressed is the press of a [Button] under a message of ours.
+	Pressed Kind = "pressed"
 )
 
 // Audit codes for verified requests that start no turn.
@@ -69,6 +70,12 @@ type Inbound struct {
 	Renaming Renaming
 	// Ack replaces the entry's for this event; zero: the entry's.
 	Ack Ack
+	// Claim is a state that a person said, to claim the conversation for an
+	// organisation of an app of the platform; see [Shared].Claim. It goes no further than
+	// to who looks it up.
+	Claim string
+	// Denied replaces Ack for a press of somebody who may not decide; zero: Ack.
+	Denied Ack
 }
 
 // Ack is the body of a 200: vendors whose requests want an answer of a form. It is
@@ -125,6 +132,9 @@ type Envelope struct {
 	// [ByChannel].
 	Integrity Integrity `json:"integrity,omitempty"`
 	Text      string    `json:"text"`
+	// Pressed is the reference of the button of a [Pressed] event, as it came back;
+	// Message is that which it stood under.
+	Pressed string `json:"pressed,omitempty"`
 	// Media are the recordings that came with the message; see [Envelope.Attach].
 	Media  []Attachment `json:"media,omitempty"`
 	SentAt time.Time    `json:"sent_at"`
@@ -165,6 +175,9 @@ type Outgoing struct {
 	// Text and Format are a [Piece] of the same adapter.
 	Text   string
 	Format string
+	// Buttons are shown under the text, for a [Chooser] only. An edit without any takes
+	// those away that are there.
+	Buttons []Button
 	// Follows says that an earlier turn answered the same message already.
 	Follows bool
 	// TurnID and Part travel as invisible metadata where the vendor has it, so
@@ -292,7 +305,8 @@ type Entry struct {
 	// ManyIDs: the vendor shows people under several ids, of which it prefers one;
 	// the space of a direct conversation is such an id.
 	ManyIDs bool
-	// Tenant gives the app and tenant that one live install may claim.
+	// Tenant gives the app and tenant that one live install may claim; nil: whatever a
+	// request is about is the install's own, whose id its proof names.
 	Tenant  func(webhook.Config) (app, tenant string)
 	Scheme  webhook.Scheme
 	Adapter Adapter
@@ -331,51 +345,16 @@ type Entry struct {
 	VendorSetting string
 	// Vendor names the one of an entry in Vendors.
 	Vendor taxonomy.Channel
+	// Kept says that there is no vendor to send answers to: each is delivered by the write
+	// that makes its part sent, and whoever wrote reads it, see [session.Shown]. Such an
+	// entry has no SendSecret, and its adapter's Send refuses.
+	Kept bool
+	// Browsers says how people's browsers, which no vendor stands before, ask for
+	// themselves; nil: they do not.
+	Browsers *Browsers
 	// Shared says how one app of the platform serves many tenants; nil: the vendor's
 	// apps serve one, or it is not known how.
 	Shared *Shared
-}
-
-// Shared is what a vendor's app with many tenants needs beside its [Entry].
-type Shared struct {
-	// Settings are the names of the settings that are the app's own; all others are
-	// a tenant's.
-	Settings []string
-	// Locate gives the tenant that a verified request is about, as Entry.Tenant
-	// names it; "" if it names none.
-	Locate func(Identity) string
-	// Consent is the vendor's authorisation page; nil: tenants are added by the
-	// operator.
-	Consent *Consent
-}
-
-// OfApp is what the app itself holds of an entry: what verifies, what its vendor
-// knows it by on the authorisation page, and its own settings. One live record may hold a given vendor app.
-func (e Entry) OfApp() Entry {
-	mine := func(name string) bool { return slices.Contains(e.Shared.Settings, name) }
-	whole := e
-	e.Secrets = slices.DeleteFunc(slices.Clone(e.Secrets), func(f SecretField) bool { return f.Class != taxonomy.ChannelVerify })
-	e.Config = slices.DeleteFunc(slices.Clone(e.Config), func(f ConfigField) bool { return !mine(f.Name) })
-	e.Identity = slices.DeleteFunc(slices.Clone(e.Identity), func(group []string) bool { return !slices.ContainsFunc(group, mine) })
-	e.Tenant, e.Told = nil, nil
-	if page := e.Shared.Consent; page != nil {
-		e.Secrets = append(e.Secrets, page.Secret)
-		e.Config = append(e.Config, page.Settings...)
-	}
-	if len(e.Identity) > 0 {
-		e.Tenant = func(c webhook.Config) (app, tenant string) { app, _ = whole.Tenant(c); return app, "-" }
-	}
-	return e
-}
-
-// OfTenant is what a tenant of the platform's app holds of an entry: what sends,
-// and all settings. Its claim is on the record of the app, so that no other kind
-// of install can stand in its way.
-func (e Entry) OfTenant(app string) Entry {
-	whole := e
-	e.Secrets = slices.DeleteFunc(slices.Clone(e.Secrets), func(f SecretField) bool { return f.Class != taxonomy.ChannelSend })
-	e.Tenant = func(c webhook.Config) (string, string) { _, tenant := whole.Tenant(c); return app, tenant }
-	return e
 }
 
 // For is the entry that an install with these settings has: that of the vendor which

@@ -40,7 +40,8 @@ type Grant struct {
 }
 
 // Granted is what the vendor gives for a code. Config names the tenant and the
-// app that the token is for, by the names of the entry's settings.
+// app that the token is for, by the names of the entry's settings. There is no token
+// where the app sends for its tenants ([Shared].Sends).
 type Granted struct {
 	Token  secret.Text
 	Config webhook.Config
@@ -65,6 +66,12 @@ const (
 	// TokenExpires: the app gives tokens that end within hours, which are not renewed
 	// here.
 	TokenExpires ConsentFailure = "token_expires"
+	// ScopesMissing: the token may not do what the app needs.
+	ScopesMissing ConsentFailure = "scopes_missing"
+	// NoTenant and SeveralTenants: the person chose nothing that can be connected, or more
+	// than one, of which nobody knows which is meant.
+	NoTenant       ConsentFailure = "no_tenant"
+	SeveralTenants ConsentFailure = "several_tenants"
 	// NotSetUp: the app's secret or settings are not stored.
 	NotSetUp ConsentFailure = "not_set_up"
 )

@@ -125,7 +125,7 @@ type MediaFailure struct {
 
 // VoiceForm is how a vendor takes a spoken message.
 type VoiceForm struct {
-	// Format is a name of the speech contract: "opus" (in Ogg) or "mp3".
+	// Format is a name of the speech contract: "opus" (in Ogg), "mp3" or "wav".
 	Format   string
 	MaxBytes int
 	// Captionless: no text goes with it.

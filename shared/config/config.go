@@ -65,7 +65,7 @@ func DataAPIVar(c taxonomy.Channel) string {
 
 // KeysAPIVar is the variable that moves where a vendor's key sets are published.
 func KeysAPIVar(c taxonomy.Channel) string {
-	return "LATCHKEY_" + strings.ToUpper(c.API()) + "_JWKS_API_URL"
+	return "LATCHKEY_" + strings.ToUpper(c.KeysAPI()) + "_API_URL"
 }
 
 // TokenAPIVar is the variable that moves where a vendor's tokens are handed out.

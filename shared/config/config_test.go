@@ -78,6 +78,15 @@ func TestBasesOpenExactlyTheirOwnHost(t *testing.T) {
 	}
 }
 
+// TestKeysVariables: what is published first gives the variable its name.
+func TestKeysVariables(t *testing.T) {
+	for c, want := range map[taxonomy.Channel]string{taxonomy.Teams: "LATCHKEY_TEAMS_OPENID_API_URL", taxonomy.GoogleChat: "LATCHKEY_GOOGLE_CHAT_JWKS_API_URL"} {
+		if got := KeysAPIVar(c); got != want {
+			t.Errorf("%s: %s", c, got)
+		}
+	}
+}
+
 func TestVaultReferences(t *testing.T) {
 	for ref, ok := range map[string]bool{"platform/openrouter": true, "platform": false, "a/b/c": false, "/x": false} {
 		env := full("prod")

@@ -9,6 +9,12 @@
 // (the caller may not open the app's secret), compares whom the token is for, and
 // creates and activates the install by the rules of package install.
 //
+// Where the vendor has no such page, a conversation is claimed in itself
+// ([Service.Claim]): the API gives addresses at which the vendor's client says the
+// state there, in a request that the app's secrets verify. No browser is known then:
+// whoever has the state may claim any conversation that they can write in, so the
+// conversation is told whose it becomes before the first message of it is dispatched.
+//
 // Guarantees: a state is 256 random bits, of which a hash is stored; it counts
 // once, for ten minutes, for the organisation, vendor and app that it was begun
 // for, and in the browser that saw our page: whoever is sent the vendor's address
@@ -85,6 +91,11 @@ type Installs interface {
 	Admitted(ctx context.Context, provider taxonomy.Channel, orgID string) error
 }
 
+// Tenants finds the live install of a tenant of an app of the platform; not_found.
+type Tenants interface {
+	InstallOf(ctx context.Context, provider, app, tenant string) (install.Install, []install.Binding, error)
+}
+
 // Orgs finds organisations.
 type Orgs interface {
 	Org(ctx context.Context, id string) (org.Org, error)
@@ -107,8 +118,10 @@ type Hasher interface {
 	TokenHash(ctx context.Context, provider string, text secret.Text) (string, error)
 }
 
-// Service is safe for concurrent use.
+// Service is safe for concurrent use. Claims need Store, Installs, Tenants, Orgs, Rows,
+// Catalog and NewID only, and nothing else needs Tenants.
 type Service struct {
+	Tenants  Tenants
 	Store    Store
 	Installs Installs
 	Orgs     Orgs
@@ -136,9 +149,12 @@ type Service struct {
 // one of the provider.
 type Request struct{ Provider, App string }
 
-// Begun is an installation that waits for somebody to open URL in a browser.
+// Begun is an installation that waits for somebody to open URL in a browser, or, where
+// conversations are claimed in themselves, either address in the vendor's client: URL
+// for a conversation with one person, RoomURL for a room.
 type Begun struct {
 	URL      string
+	RoomURL  string
 	Provider taxonomy.Channel
 	App      string
 	// Install is the id that the install will have.
@@ -153,8 +169,8 @@ func invalid(param, message string) error {
 // Begin keeps a new state for the organisation. Errors: invalid_request,
 // unavailable.
 func (s *Service) Begin(ctx context.Context, op audit.Op, orgID string, r Request) (Begun, error) {
-	entry, ok := s.page(taxonomy.Channel(r.Provider))
-	if !ok {
+	entry, ok := s.Catalog.Find(taxonomy.Channel(r.Provider))
+	if !ok || entry.Shared == nil || entry.Shared.Consent == nil && entry.Shared.Claim == nil {
 		return Begun{}, invalid("provider", "this provider has no authorisation page here; ask the operator to add the install, or bring an app of your own")
 	}
 	app, err := s.choose(ctx, entry, r.App)
@@ -170,13 +186,19 @@ func (s *Service) Begin(ctx context.Context, op audit.Op, orgID string, r Reques
 	}
 	text := base64.RawURLEncoding.EncodeToString(raw)
 	s.mask(text)
-	st := State{Hash: hashOf(text), Org: orgID, Provider: entry.ID, App: app.ID, Install: s.NewID(op.At), By: op.Actor,
+	st := State{Hash: HashOf(text), Org: orgID, Provider: entry.ID, App: app.ID, Install: s.NewID(op.At), By: op.Actor,
 		At: op.At.UTC().Truncate(time.Millisecond)}
 	st.Expires = st.At.Add(Lifetime)
 	if err := s.Store.PutConsent(ctx, st, op.Row(orgID, "oauth.begin", st.Install, "provider", string(entry.ID), "expires_at", st.Expires.Format(time.RFC3339))); err != nil {
 		return Begun{}, err
 	}
-	return Begun{URL: s.address(entry.ID, "begin") + "?" + url.Values{ticket: {text}}.Encode(), Provider: entry.ID, App: app.ID, Install: st.Install, Expires: st.Expires}, nil
+	b := Begun{Provider: entry.ID, App: app.ID, Install: st.Install, Expires: st.Expires}
+	if entry.Shared.Claim != nil {
+		b.URL, b.RoomURL = entry.Shared.Claim.Links(app.Config, text)
+		return b, nil
+	}
+	b.URL = s.address(entry.ID, "begin") + "?" + url.Values{ticket: {text}}.Encode()
+	return b, nil
 }
 
 // page finds a channel whose vendor has an authorisation page.
@@ -192,9 +214,13 @@ func (s *Service) address(provider taxonomy.Channel, step string) string {
 // ready reports whether an install is an app of the platform that can be
 // authorised.
 func ready(i install.Install, entry channel.Entry) bool {
-	page := entry.Shared.Consent
-	return i.Mode == install.App && i.Org == org.Operator && i.Provider == entry.ID && i.State == install.Active &&
-		slices.Contains(i.SecretsSet(), page.Secret.Name) && page.Ready(i.Config)
+	if i.Mode != install.App || i.Org != org.Operator || i.Provider != entry.ID || i.State != install.Active || entry.Shared == nil {
+		return false
+	}
+	if page := entry.Shared.Consent; page != nil {
+		return slices.Contains(i.SecretsSet(), page.Secret.Name) && page.Ready(i.Config)
+	}
+	return entry.Shared.Claim != nil && entry.Shared.Claim.Ready(i.Config)
 }
 
 // mostApps bounds how many of the operator's apps are looked at to find the one.
@@ -220,7 +246,7 @@ func (s *Service) choose(ctx context.Context, entry channel.Entry, id string) (i
 	case len(apps) > 1 || next != "":
 		return install.Install{}, invalid("app", "the platform has more than one app of this provider; name one, the operator knows which")
 	case len(apps) == 0:
-		return install.Install{}, invalid("provider", "the platform has no app of this provider that can be authorised; ask the operator to add one with its client id and client secret, or bring an app of your own")
+		return install.Install{}, invalid("provider", "the platform has no app of this provider that can be authorised; ask the operator to add one with all that its authorisation needs, and to activate it, or bring an app of your own")
 	}
 	return apps[0], nil
 }
@@ -245,7 +271,8 @@ func (s *Service) mask(text string) {
 	}
 }
 
-func hashOf(text string) string {
+// HashOf is under what a state is kept.
+func HashOf(text string) string {
 	sum := sha256.Sum256([]byte("state/1 " + text))
 	return hex.EncodeToString(sum[:])
 }

@@ -24,6 +24,8 @@ func texts() map[Outcome]text {
 		Failed: {http.StatusBadGateway, page("Not installed", "<p>The authorisation could not be confirmed, so nothing was installed; the audit log says why."+begin)},
 		Conflicting: {http.StatusConflict, page("Connected already", "<p>This workspace is connected to the app by a live install, so nothing was installed. "+
 			"Whoever has that install must revoke it first (<code>lk install revoke</code>)."+begin)},
+		Unchosen: {http.StatusConflict, page("Choose exactly one", "<p>You allowed the app nothing that it can be connected to, or more than one page or account, so nothing was installed. "+
+			"Begin again for each one that you want, and choose that one only."+begin)},
 		Unavailable: {http.StatusServiceUnavailable, page("Not finished", "<p>Something that is needed did not answer. If <code>lk install list</code> shows the app as verifying, "+
 			"activate it (<code>lk install activate</code>); otherwise nothing was installed."+begin)},
 		Lost: {http.StatusNotFound, page("Not found", "<p>There is nothing at this address.</p>")},

@@ -140,7 +140,8 @@ func (r Remote) Trade(ctx context.Context, t Trade, now time.Time) (channel.Gran
 		return channel.Granted{}, "", err
 	}
 	var out answered
-	if len(raw) > maxEvent || !strict(raw, &out) || out.Token.IsZero() == (out.Failure == "") {
+	// A tenant or a failure; whoever stores it knows whether there must be a token.
+	if len(raw) > maxEvent || !strict(raw, &out) || (len(out.Config) > 0) == (out.Failure != "") || out.Failure != "" && !out.Token.IsZero() {
 		return channel.Granted{}, "", fault.New(fault.Unavailable, op, "the code was not traded, begin again")
 	}
 	_ = out.Token.Use(func(b []byte) error { r.Mask(b); return nil })

@@ -59,6 +59,7 @@ const (
 	Refused     Outcome = "refused"     // the state
 	Failed      Outcome = "failed"      // what came after the state
 	Conflicting Outcome = "conflicting" // the tenant is connected already
+	Unchosen    Outcome = "unchosen"    // no tenant, or several
 	Unavailable Outcome = "unavailable"
 	Lost        Outcome = "lost" // no such page
 )
@@ -124,7 +125,7 @@ func (v *visit) find(ctx context.Context, name string) (reason string, err error
 		return "malformed", nil
 	}
 	v.mask(v.text)
-	st, err := v.Store.Consent(ctx, hashOf(v.text))
+	st, err := v.Store.Consent(ctx, HashOf(v.text))
 	if fault.CodeOf(err) == fault.NotFound {
 		return "unknown", nil
 	}
@@ -135,6 +136,8 @@ func (v *visit) find(ctx context.Context, name string) (reason string, err error
 	switch {
 	case st.Provider != v.provider:
 		return "other_provider", nil
+	case !v.paged():
+		return "no_page", nil // it is said in a conversation
 	case !v.Now.Before(st.Expires):
 		return "expired", nil
 	case st.Used:
@@ -160,6 +163,12 @@ func (v *visit) refuse(ctx context.Context, reason string) Page {
 	return v.answer(Refused, reason, nil)
 }
 
+// paged reports whether the visit's vendor has an authorisation page.
+func (v *visit) paged() bool {
+	_, ok := v.page(v.provider)
+	return ok
+}
+
 func (v *visit) room() bool {
 	s := v.Service
 	s.mu.Lock()
@@ -176,7 +185,11 @@ func (v *visit) room() bool {
 }
 
 func (v *visit) op() audit.Op {
-	return audit.Op{Actor: "function:console", ID: v.NewID(v.Now), At: v.Now}
+	actor := "function:console"
+	if v.step == "" {
+		actor = "function:turn" // a claim
+	}
+	return audit.Op{Actor: actor, ID: v.NewID(v.Now), At: v.Now}
 }
 
 // offer shows for whom the visitor is about to install.
@@ -275,6 +288,8 @@ func (v *visit) told(ctx context.Context, op audit.Op, p Page) {
 	switch p.Outcome {
 	case Declined:
 		row.Code = string(fault.ScopeMissing)
+	case Unchosen:
+		row.Code = string(fault.InvalidRequest)
 	case Conflicting:
 		row.Code = string(fault.Conflict)
 	case Unavailable:
@@ -322,26 +337,32 @@ func (v *visit) install(ctx context.Context, op audit.Op) Page {
 	if err != nil {
 		return v.answer(Unavailable, "", err)
 	}
+	if failure == "" && got.Token.IsZero() != entry.AppSends() {
+		failure = channel.AnswerMalformed
+	}
 	if failure == "" {
 		failure = compare(got, app, entry)
 	}
-	if failure != "" {
-		return v.answer(Failed, string(failure), nil)
+	switch failure {
+	case "":
+		return v.store(ctx, op, o, app, got, entry)
+	case channel.NoTenant, channel.SeveralTenants:
+		return v.answer(Unchosen, string(failure), nil)
 	}
-	return v.store(ctx, op, o, app, got, entry)
+	return v.answer(Failed, string(failure), nil)
 }
 
 // compare looks whether the token is the one that was asked for: of this app, with
 // all scopes.
 func compare(got channel.Granted, app install.Install, entry channel.Entry) channel.ConsentFailure {
-	for _, name := range entry.Shared.Settings {
+	for _, name := range entry.Common() {
 		if got.Config.Get(name) != app.Config.Get(name) {
 			return "other_app"
 		}
 	}
 	for _, needed := range entry.Shared.Consent.Scopes {
 		if !slices.Contains(got.Scopes, needed) {
-			return "scopes_missing"
+			return channel.ScopesMissing
 		}
 	}
 	return ""
@@ -354,8 +375,11 @@ func (v *visit) store(ctx context.Context, op audit.Op, o org.Org, app install.I
 			config[name] = vs
 		}
 	}
-	_, err := v.Installs.Create(ctx, op, o, org.Tiers{}, install.New{ID: v.st.Install, Provider: string(v.provider), Mode: string(install.Platform), App: app.ID, Vouched: true,
-		Config: config, Secrets: map[string][]secret.Text{entry.SendSecret: {got.Token}}})
+	n := install.New{ID: v.st.Install, Provider: string(v.provider), Mode: string(install.Platform), App: app.ID, Vouched: true, Config: config}
+	if !entry.AppSends() {
+		n.Secrets = map[string][]secret.Text{entry.SendSecret: {got.Token}}
+	}
+	_, err := v.Installs.Create(ctx, op, o, org.Tiers{}, n)
 	if fault.CodeOf(err) == fault.Conflict {
 		return v.answer(Conflicting, "in_use", err)
 	}

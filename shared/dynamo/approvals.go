@@ -37,6 +37,9 @@ func encodeApproval(a approval.Approval) (item, error) {
 		"by": str(a.DecidedBy), "at": millis(a.AskedAt), "exp": millis(a.ExpiresAt), "job": bin(job), table.TTL: num(a.ExpiresAt.Add(approval.Kept).Unix())}) {
 		it[name] = v
 	}
+	if a.Nonce != "" {
+		it["nonce"] = str(a.Nonce)
+	}
 	if !a.DecidedAt.IsZero() {
 		it["done"] = millis(a.DecidedAt)
 	}
@@ -47,7 +50,7 @@ func decodeApproval(it item) (approval.Approval, error) {
 	r := read(it)
 	a := approval.Approval{Org: r.str("org"), ID: r.str("id"), State: approval.State(r.str("st")), Tool: r.str("tool"), Version: r.num("v"), Arguments: r.str("args"), Session: r.str("sess"),
 		Agent: r.str("agent"), Persona: r.str("pers"), Asker: r.str("who"), Integrity: channel.Integrity(r.str("integ")), Turns: r.strs("turns"), Call: int(r.num("n")), Reason: r.str("why"),
-		DecidedBy: r.str("by"), AskedAt: r.time("at"), ExpiresAt: r.time("exp"), DecidedAt: r.time("done")}
+		Nonce: r.str("nonce"), DecidedBy: r.str("by"), AskedAt: r.time("at"), ExpiresAt: r.time("exp"), DecidedAt: r.time("done")}
 	if err := json.Unmarshal(r.bin("job"), &a.Continuing); err != nil {
 		r.fail("job")
 	}

@@ -135,10 +135,32 @@ func (s Sessions) Say(ctx context.Context, said handoff.Said, row audit.Row) (ha
 	if err != nil || reasons == nil {
 		return said, err
 	}
-	r := read(reasons[0].Item)
-	first := handoff.Said{Org: said.Org, Turn: said.Turn, Sum: bytes.Clone(r.bin("sum")), At: r.time("at")}
-	if r.err != nil || aws.ToString(reasons[0].Code) != reasonCondition {
+	first, err := saidIn(op, said.Org, said.Turn, reasons[0].Item)
+	if err == nil && aws.ToString(reasons[0].Code) != reasonCondition {
+		err = storedBadly(op, errItem)
+	}
+	return first, err
+}
+
+// saidIn reads what was said under a turn.
+func saidIn(op, org, turn string, it item) (handoff.Said, error) {
+	r := read(it)
+	first := handoff.Said{Org: org, Turn: turn, Sum: bytes.Clone(r.bin("sum")), At: r.time("at")}
+	if r.err != nil {
 		return first, storedBadly(op, errItem)
 	}
 	return first, nil
+}
+
+// Said implements [handoff.Store].
+func (s Sessions) Said(ctx context.Context, org, turn string) (handoff.Said, error) {
+	const op = "dynamo.Said"
+	it, err := s.db.get(ctx, table.Sessions, table.Said(org, turn), true)
+	switch {
+	case err != nil:
+		return handoff.Said{}, sessionsDown(op, err)
+	case it == nil:
+		return handoff.Said{}, fault.New(fault.NotFound, op, "nothing was said under this turn")
+	}
+	return saidIn(op, org, turn, it)
 }

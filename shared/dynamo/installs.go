@@ -3,6 +3,7 @@ package dynamo
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -36,11 +37,15 @@ func encodeInstall(i install.Install) item {
 	for k, c := range i.Claims {
 		claims[k] = mapping(item{"f": str(c.Field), "tok": str(c.Token), "app": str(c.App), "ten": str(c.Tenant)})
 	}
-	return item{
+	it := item{
 		"id": str(i.ID), "org": str(i.Org), "prov": str(string(i.Provider)), "mode": str(string(i.Mode)), "app": str(i.App), "label": str(i.Label),
 		"st": str(string(i.State)), "was": str(string(i.Before)), "cfg": mapping(config), "url": str(i.PublicURL), "bots": str(string(i.Policy.BotMessages)), "strm": str(string(i.Policy.Streaming)),
 		"sec": list(secrets...), "claims": list(claims...), "at": millis(i.CreatedAt), "mod": millis(i.UpdatedAt), "v": num(i.Version), "rej": num(i.Rejections),
 	}
+	if len(i.Policy.Approvers) > 0 {
+		it["apprs"] = strs(i.Policy.Approvers)
+	}
+	return it
 }
 
 // maps reads a list of maps.
@@ -61,7 +66,7 @@ func decodeInstall(it item) (install.Install, error) {
 	r := read(it)
 	i := install.Install{ID: r.str("id"), Org: r.str("org"), Provider: taxonomy.Channel(r.str("prov")), Mode: install.Mode(r.str("mode")), App: r.str("app"),
 		Label: r.str("label"), State: install.State(r.str("st")), Before: install.State(r.str("was")), Config: webhook.Config{},
-		PublicURL: r.str("url"), Policy: install.Policy{BotMessages: install.BotMessages(r.str("bots")), Streaming: install.Streaming(r.str("strm"))}, CreatedAt: r.time("at"), UpdatedAt: r.time("mod"), Version: r.num("v"), Rejections: r.num("rej")}
+		PublicURL: r.str("url"), Policy: install.Policy{BotMessages: install.BotMessages(r.str("bots")), Streaming: install.Streaming(r.str("strm")), Approvers: r.strs("apprs")}, CreatedAt: r.time("at"), UpdatedAt: r.time("mod"), Version: r.num("v"), Rejections: r.num("rej")}
 	errs := []error{}
 	config := read(r.sub("cfg"))
 	for name := range config.it {
@@ -118,7 +123,9 @@ func (s Installs) Install(ctx context.Context, id string) (install.Install, []in
 	if !table.ValidID(id) {
 		return install.Install{}, nil, missing
 	}
-	items, err := s.db.query(ctx, query{role: table.Config, pk: table.Install(id).PK, consistent: true})
+	// The install lies behind its bindings and is read first: what is torn by a change
+	// has the older version then, which the next look at the version refutes.
+	items, err := s.db.query(ctx, query{role: table.Config, pk: table.Install(id).PK, consistent: true, descending: true})
 	if err != nil {
 		return install.Install{}, nil, configDown(op, err)
 	}
@@ -139,7 +146,31 @@ func (s Installs) Install(ctx context.Context, id string) (install.Install, []in
 	if found.ID == "" {
 		return install.Install{}, nil, missing
 	}
+	slices.Reverse(bindings)
 	return found, bindings, nil
+}
+
+// Version gives the number that every change of an install or its bindings raises;
+// not_found if absent. The read is consistent.
+func (s Installs) Version(ctx context.Context, id string) (int64, error) {
+	const op = "dynamo.Version"
+	missing := fault.New(fault.NotFound, op, "there is no such install")
+	if !table.ValidID(id) {
+		return 0, missing
+	}
+	it, err := s.db.get(ctx, table.Config, table.Install(id), true)
+	if err != nil {
+		return 0, configDown(op, err)
+	}
+	if it == nil {
+		return 0, missing
+	}
+	r := read(it)
+	v := r.num("v")
+	if r.err != nil {
+		return 0, storedBadly(op, r.err)
+	}
+	return v, nil
 }
 
 // InstallOf implements [install.Store]. A claim and its install are written
@@ -261,6 +292,9 @@ func (s Installs) UpdateInstallTelling(ctx context.Context, old, next install.In
 
 func (s Installs) update(ctx context.Context, old, next install.Install, row audit.Row, more ...types.TransactWriteItem) error {
 	const op = "dynamo.UpdateInstall"
+	if next.Version <= old.Version {
+		return fault.Wrap(fault.Internal, op, "internal error, try again later", install.ErrVersionKept)
+	}
 	it := encodeInstall(next)
 	k := table.Install(old.ID)
 	it[table.PK], it[table.SK] = str(k.PK), str(k.SK)
@@ -302,7 +336,10 @@ func containsClaim(in, i install.Install, c install.Claim) bool {
 // CreateBinding implements [install.BindingStore].
 func (s Installs) CreateBinding(ctx context.Context, b install.Binding, row audit.Row) error {
 	const op = "dynamo.CreateBinding"
-	reasons, err := s.db.commitWithAudit(ctx, op, row, s.db.putNew(table.Config, table.Binding(b.Install, b.ID), encodeBinding(b)))
+	reasons, err := s.db.commitWithAudit(ctx, op, row, s.db.putNew(table.Config, table.Binding(b.Install, b.ID), encodeBinding(b)), s.raise(b.Install))
+	if failed(reasons, 1) {
+		return fault.New(fault.NotFound, op, "there is no such install")
+	}
 	if reasons != nil {
 		return fault.Wrap(fault.Conflict, op, "this install has a binding with equal fields and values already; change that one", install.ErrAmbiguous).WithParam("selector")
 	}
@@ -314,19 +351,27 @@ func (s Installs) UpdateBinding(ctx context.Context, b install.Binding, row audi
 	it := encodeBinding(b)
 	k := table.Binding(b.Install, b.ID)
 	it[table.PK], it[table.SK] = str(k.PK), str(k.SK)
-	return s.onBinding(ctx, "dynamo.UpdateBinding", row, types.TransactWriteItem{Put: &types.Put{TableName: s.db.name(table.Config), Item: it,
+	return s.onBinding(ctx, "dynamo.UpdateBinding", b.Install, row, types.TransactWriteItem{Put: &types.Put{TableName: s.db.name(table.Config), Item: it,
 		ConditionExpression: aws.String("attribute_exists(#pk)"), ExpressionAttributeNames: map[string]string{"#pk": table.PK}}})
 }
 
 // DeleteBinding implements [install.BindingStore].
 func (s Installs) DeleteBinding(ctx context.Context, b install.Binding, row audit.Row) error {
-	return s.onBinding(ctx, "dynamo.DeleteBinding", row, types.TransactWriteItem{Delete: &types.Delete{
+	return s.onBinding(ctx, "dynamo.DeleteBinding", b.Install, row, types.TransactWriteItem{Delete: &types.Delete{
 		TableName: s.db.name(table.Config), Key: keyItem(table.Binding(b.Install, b.ID)),
 		ConditionExpression: aws.String("attribute_exists(#pk)"), ExpressionAttributeNames: map[string]string{"#pk": table.PK}}})
 }
 
-func (s Installs) onBinding(ctx context.Context, op string, row audit.Row, action types.TransactWriteItem) error {
-	reasons, err := s.db.commitWithAudit(ctx, op, row, action)
+// raise makes the version of a binding's install another one.
+func (s Installs) raise(install string) types.TransactWriteItem {
+	return types.TransactWriteItem{Update: &types.Update{
+		TableName: s.db.name(table.Config), Key: keyItem(table.Install(install)),
+		UpdateExpression: aws.String("ADD #v :one"), ConditionExpression: aws.String("attribute_exists(#pk)"),
+		ExpressionAttributeNames: map[string]string{"#pk": table.PK, "#v": "v"}, ExpressionAttributeValues: item{":one": num(1)}}}
+}
+
+func (s Installs) onBinding(ctx context.Context, op, install string, row audit.Row, action types.TransactWriteItem) error {
+	reasons, err := s.db.commitWithAudit(ctx, op, row, action, s.raise(install))
 	if reasons != nil {
 		return fault.New(fault.NotFound, op, "there is no such binding")
 	}

@@ -83,7 +83,14 @@ func (s Sessions) Queued(ctx context.Context, key string, r session.Receipt, d s
 	if r.Until.After(end) {
 		end = r.Until
 	}
-	return s.deliver(ctx, "dynamo.Queued", queuedKey(d.Install, key, r), d, end)
+	it := keyItem(queuedKey(d.Install, key, r))
+	it["ev"], it["out"], it["code"], it["at"] = str(d.EventID), str(string(d.Outcome)), str(d.Code), millis(d.At)
+	it["turn"], it["n"], it[table.TTL] = str(d.TurnID), num(1), num(end.Unix())
+	err := s.db.direct.Insist(ctx, s.db.direct.put, &dynamodb.PutItemInput{TableName: s.db.name(table.Sessions), Item: it}, new(dynamodb.PutItemOutput))
+	if err != nil {
+		return sessionsDown("dynamo.Queued", err)
+	}
+	return nil
 }
 
 // Log implements [session.Dedupe]. Equal rows of one minute share an item.
@@ -98,11 +105,7 @@ func (s Sessions) Log(ctx context.Context, d session.Delivery) error {
 	if d.URLHint != "" {
 		key += "#" + d.URLHint
 	}
-	return s.deliver(ctx, "dynamo.Log", table.Delivery(d.Install, minute, key), d, d.At.Add(session.DeliveryTTL))
-}
-
-// deliver writes or counts a row of the log.
-func (s Sessions) deliver(ctx context.Context, op string, k table.Key, d session.Delivery, end time.Time) error {
+	end := d.At.Add(session.DeliveryTTL)
 	hint := ""
 	names := map[string]string{"#ev": "ev", "#out": "out", "#code": "code", "#at": "at", "#turn": "turn", "#ttl": table.TTL, "#n": "n"}
 	values := item{":ev": str(d.EventID), ":out": str(string(d.Outcome)), ":code": str(d.Code), ":at": millis(d.At),
@@ -112,13 +115,13 @@ func (s Sessions) deliver(ctx context.Context, op string, k table.Key, d session
 		names["#hint"], values[":hint"] = "hint", str(d.URLHint)
 	}
 	err := s.db.direct.Insist(ctx, s.db.direct.update, &dynamodb.UpdateItemInput{
-		TableName: s.db.name(table.Sessions), Key: keyItem(k),
+		TableName: s.db.name(table.Sessions), Key: keyItem(table.Delivery(d.Install, minute, key)),
 		UpdateExpression: aws.String("SET " + hint + "#ev = if_not_exists(#ev, :ev), #out = if_not_exists(#out, :out), #code = if_not_exists(#code, :code), " +
 			"#at = if_not_exists(#at, :at), #turn = if_not_exists(#turn, :turn), #ttl = if_not_exists(#ttl, :ttl) ADD #n :one"),
 		ExpressionAttributeNames: names, ExpressionAttributeValues: values,
 	}, new(dynamodb.UpdateItemOutput))
 	if err != nil {
-		return sessionsDown(op, err)
+		return sessionsDown("dynamo.Log", err)
 	}
 	return nil
 }

@@ -30,11 +30,14 @@ func decodeTurn(it item) (session.Turn, error) {
 func decodePart(it item) (session.Part, error) {
 	r := read(it)
 	return session.Part{Part: int(r.num("n")), State: session.PartState(r.str("st")), ProviderMessageID: r.str("pid"), Code: r.str("code"),
-		Text: r.str("text"), Format: r.str("form"), Voice: r.str("vc"), Spoken: r.str("say"), Receipt: r.bin("rcpt"), Fence: r.num("fc")}, r.err
+		Text: r.str("text"), Format: r.str("form"), Voice: r.str("vc"), Spoken: r.str("say"), Ask: r.str("ask"), Receipt: r.bin("rcpt"), Fence: r.num("fc")}, r.err
 }
 
 func partItem(p session.Part) item {
 	it := item{"n": num(int64(p.Part)), "st": str(string(p.State)), "pid": str(p.ProviderMessageID), "code": str(p.Code), "text": str(p.Text), "form": str(p.Format), "fc": num(p.Fence)}
+	if p.Ask != "" {
+		it["ask"] = str(p.Ask)
+	}
 	if p.Voice != "" {
 		it["vc"], it["say"] = str(p.Voice), str(p.Spoken)
 	}
@@ -239,6 +242,11 @@ func (s Sessions) commitMessage(ctx context.Context, op string, t session.Turn, 
 			if h := answered(x, *m); h != nil {
 				all = append(all, s.handedRow(x, *h))
 			}
+			if m.Shown != nil {
+				if all, err = s.showing(ctx, t, *m.Shown, all); err != nil {
+					return nil, err
+				}
+			}
 		}
 		_, err := s.db.api.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: all})
 		if err == nil {
@@ -311,18 +319,25 @@ func (s Sessions) Move(ctx context.Context, t session.Turn, from, to session.Par
 		*update.UpdateExpression += ", #rcpt = :rcpt"
 		update.ExpressionAttributeNames["#rcpt"], update.ExpressionAttributeValues[":rcpt"] = "rcpt", bin(to.Receipt)
 	}
-	if from.State != session.Planned && from.Fence == t.Fence {
+	if from.State != session.Planned && from.Fence == t.Fence && to.Shown == nil {
 		_, err := s.db.api.UpdateItem(ctx, &dynamodb.UpdateItemInput{TableName: update.TableName, Key: update.Key, UpdateExpression: update.UpdateExpression,
 			ConditionExpression: update.ConditionExpression, ExpressionAttributeNames: update.ExpressionAttributeNames, ExpressionAttributeValues: update.ExpressionAttributeValues})
 		return fencedOr(op, err)
 	}
 	names, values := fenceCheck(t)
 	for try := range sessionTries {
-		_, err := s.db.api.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{
+		all := []types.TransactWriteItem{
 			{ConditionCheck: &types.ConditionCheck{TableName: s.db.name(table.Sessions), Key: keyItem(table.Turn(t.Org, t.ID)),
 				ConditionExpression: aws.String("#fc = :fc"), ExpressionAttributeNames: names, ExpressionAttributeValues: values}},
 			{Update: update},
-		}})
+		}
+		if to.Shown != nil {
+			var err error
+			if all, err = s.showing(ctx, t, *to.Shown, all); err != nil {
+				return err
+			}
+		}
+		_, err := s.db.api.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: all})
 		if err == nil {
 			return nil
 		}

@@ -26,7 +26,7 @@ func (s *Service) CreateApp(ctx context.Context, op audit.Op, n New) (Install, e
 		return Install{}, invalid("mode", "an app of the platform has no other mode than app")
 	}
 	i := Install{ID: n.ID, Org: org.Operator, Provider: entry.ID, Mode: App}
-	return s.create(ctx, op, i, declared(i, entry), n)
+	return s.create(ctx, op, i, Declared(i, entry), n)
 }
 
 // ofPlatform prepares an install of the platform's app: the app's own settings are
@@ -47,11 +47,14 @@ func (s *Service) ofPlatform(ctx context.Context, i Install, entry channel.Entry
 		return i, nil, err
 	case app.Mode != App || app.Provider != entry.ID || app.Org != org.Operator || app.State == Revoked:
 		return i, nil, missing
+	case app.State == Draft:
+		// What a tenant would hold a copy of may be missing.
+		return i, nil, invalid("app", "this app of the platform is a draft; give it its secrets and settings first")
 	}
 	i.Mode, i.App = Platform, app.ID
 	config := webhook.Config{}
 	maps.Copy(config, n.Config)
-	for _, name := range entry.Shared.Settings {
+	for _, name := range entry.Common() {
 		config[name] = app.Config[name]
 	}
 	return i, config, nil

@@ -3,6 +3,7 @@ package install_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,7 +122,7 @@ func TestAppRefusals(t *testing.T) {
 		_, err := e.s.CreateApp(t.Context(), e.op(), n)
 		return err
 	}
-	e.want(make(func(n *install.New) { n.Provider = "telegram" }), fault.InvalidRequest, "provider")
+	e.want(make(func(n *install.New) { n.Provider = "line" }), fault.InvalidRequest, "provider")
 	e.want(make(func(n *install.New) { n.Mode = "byoa" }), fault.InvalidRequest, "mode")
 	e.want(make(func(n *install.New) { n.Config["team_id"] = []string{"T1"} }), fault.InvalidRequest, "config.team_id")
 	e.want(make(func(n *install.New) { n.Secrets = values("bot_token", "x") }), fault.InvalidRequest, "secrets.bot_token")
@@ -172,5 +173,104 @@ func TestClientSecretOfTwoApps(t *testing.T) {
 	e.want(create("1"), "", "")
 	if err := create("2"); fault.CodeOf(err) != fault.Conflict || !errors.Is(err, vault.Duplicate) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestAppThatSends: of a vendor whose app has one token for all tenants the record
+// holds it, its tenants hold none, and neither rotating what verifies nor the token
+// touches them.
+func TestAppThatSends(t *testing.T) {
+	e := newEnv(t)
+	key, next := strings.Repeat("ab", 32), strings.Repeat("cd", 32)
+	create := func(id, token string) (install.Install, error) {
+		return e.s.CreateApp(t.Context(), e.op(), install.New{ID: id, Provider: "discord", Config: webhook.Config{"application_id": {"11" + id}, "public_keys": {key}},
+			Secrets: values("bot_token", token)})
+	}
+	app, err := create("1", "the-token-of-the-bot")
+	if err != nil || app.State != install.Verifying || !slices.Equal(app.SecretsSet(), []string{"bot_token"}) {
+		t.Fatalf("%+v %v", app, err)
+	}
+	_, err = create("2", "the-token-of-the-bot")
+	e.want(err, fault.Conflict, "secrets.bot_token")
+	tenant := func(id, org_, guild string, secrets map[string][]secret.Text) (install.Install, error) {
+		return e.s.Create(t.Context(), e.op(), org.Org{ID: org_, Tier: taxonomy.Free}, org.Tiers{}, install.New{ID: id, Provider: "discord", Mode: "platform", App: app.ID, Vouched: true,
+			Config: webhook.Config{"guild_id": {guild}, "application_id": {"999"}}, Secrets: secrets})
+	}
+	_, err = tenant("i0", "o1", "71", values("bot_token", "a-token-of-ones-own"))
+	e.want(err, fault.InvalidRequest, "secrets.bot_token")
+	one, err := tenant("i1", "o1", "71", nil)
+	if err != nil || one.State != install.Verifying || len(one.Secrets) != 0 || one.Config.Get("application_id") != "111" || one.Config.Get("public_keys") != "" {
+		t.Fatalf("%+v %v", one, err)
+	}
+	_, err = tenant("i2", "o2", "71", nil)
+	e.want(err, fault.Conflict, "config.guild_id")
+	// An organisation's own app in the same server, which holds a token and a key of
+	// its own, stands in nobody's way.
+	own := install.New{ID: "i3", Provider: "discord", Config: webhook.Config{"application_id": {"111"}, "guild_id": {"71"}, "public_keys": {next}}, Secrets: values("bot_token", "the-token-of-our-bot")}
+	if _, err := e.create(own); err != nil {
+		t.Error(err)
+	}
+	for _, ref := range []install.Install{app, one} {
+		head, err := e.vault.Head(t.Context(), ref.Org, taxonomy.ChannelSend, ref.ID)
+		if (err == nil) != (ref.ID == app.ID) || err == nil && head.Status != vault.Active {
+			t.Errorf("%s: %+v %v", ref.ID, head, err)
+		}
+	}
+	// What verifies may be replaced, though it has tenants; the application may not.
+	if _, err := e.s.Rotate(t.Context(), e.op(), org.Operator, app.ID, "public_keys", secret.FromString(next), time.Time{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := e.s.Rotate(t.Context(), e.op(), org.Operator, app.ID, "bot_token", secret.FromString("the-next-token-of-the-bot"), time.Time{}); err != nil {
+		t.Error(err)
+	}
+	_, err = e.s.Update(t.Context(), e.op(), org.Operator, app.ID, install.Patch{Config: webhook.Config{"application_id": {"112"}}})
+	e.want(err, fault.Conflict, "")
+	// Ended: what sends is gone with it.
+	if _, err := e.s.Revoke(t.Context(), e.op(), org.Operator, app.ID); err != nil {
+		t.Fatal(err)
+	}
+	if head, err := e.vault.Head(t.Context(), org.Operator, taxonomy.ChannelSend, app.ID); err == nil && head.Status == vault.Active {
+		t.Errorf("%+v", head)
+	}
+}
+
+// TestNothingToTakeBack: an install without secrets of its own needs no vault, also where
+// its tenant is taken: who makes it may have none.
+func TestNothingToTakeBack(t *testing.T) {
+	e := newEnv(t)
+	app, err := e.s.CreateApp(t.Context(), e.op(), install.New{ID: "1", Provider: "discord", Config: webhook.Config{"application_id": {"111"}, "public_keys": {strings.Repeat("ab", 32)}},
+		Secrets: values("bot_token", "the-token-of-the-bot")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare := &install.Service{Store: e.s.Store, Bindings: e.s.Bindings, Catalog: e.s.Catalog}
+	create := func(id, orgID string) error {
+		_, err := bare.Create(t.Context(), e.op(), org.Org{ID: orgID}, org.Tiers{}, install.New{ID: id, Provider: "discord", Mode: "platform", App: app.ID, Vouched: true, Config: webhook.Config{"guild_id": {"71"}}})
+		return err
+	}
+	e.want(create("i1", "o1"), "", "")
+	e.want(create("i2", "o2"), fault.Conflict, "config.guild_id")
+}
+
+// TestADraftOfAnAppHasNoTenants: what tenants hold a copy of, and what a conversation is
+// claimed by, is there before the app serves anybody.
+func TestADraftOfAnAppHasNoTenants(t *testing.T) {
+	e := newEnv(t)
+	app, err := e.s.CreateApp(t.Context(), e.op(), install.New{ID: "1", Provider: "telegram", Secrets: values("secret_token", "the-secret-token-of-the-bot", "bot_token", "7000001:the-token-of-the-bot")})
+	if err != nil || app.State != install.Draft || app.Config.Get("bot_id") != "7000001" {
+		t.Fatalf("%+v %v", app, err)
+	}
+	tenant := func() (install.Install, error) {
+		return e.s.Create(t.Context(), e.op(), org.Org{ID: "o1", Tier: taxonomy.Free}, org.Tiers{}, install.New{ID: "i1", Provider: "telegram", Mode: "platform", App: app.ID, Vouched: true,
+			Config: webhook.Config{"chat_id": {"42"}}})
+	}
+	_, err = tenant()
+	e.want(err, fault.InvalidRequest, "app")
+	app, err = e.s.Update(t.Context(), e.op(), org.Operator, app.ID, install.Patch{Config: webhook.Config{"bot_username": {"Acme_bot"}}})
+	if err != nil || app.State != install.Verifying {
+		t.Fatalf("%+v %v", app, err)
+	}
+	if one, err := tenant(); err != nil || one.State != install.Verifying || one.Config.Get("bot_username") != "Acme_bot" {
+		t.Errorf("%+v %v", one, err)
 	}
 }

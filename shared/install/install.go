@@ -63,10 +63,12 @@ const (
 	// BYOA: the organisation owns the app.
 	BYOA Mode = "byoa"
 	// Platform: the platform's app serves the organisation. The install holds what
-	// sends; requests arrive at the app's path and are verified with its secrets.
+	// sends, unless that is the app's, too; requests arrive at the app's path and are
+	// verified with its secrets.
 	Platform Mode = "platform"
 	// App is the record of an app of the platform itself. It belongs to the operator
-	// and holds what verifies; it has no bindings and sends nothing.
+	// and holds what verifies, and what sends where that is one secret for all its
+	// tenants; it has no bindings, and only its installs of mode platform send.
 	App Mode = "app"
 )
 
@@ -89,6 +91,9 @@ var (
 	ErrTokenInUse  = errors.New("install: another live install has this token")
 	ErrTenantInUse = errors.New("install: another live install has this app and tenant")
 	ErrAmbiguous   = errors.New("install: another binding has this selector")
+	// ErrVersionKept is a fault of the caller: what is remembered of the install would
+	// go on counting.
+	ErrVersionKept = errors.New("install: the change does not raise the version")
 )
 
 // Claim is something that one live install may hold at a time.
@@ -123,7 +128,8 @@ type Install struct {
 	Rejections int64
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
-	Version    int64
+	// Version is raised by every change, those of its bindings too.
+	Version int64
 }
 
 // has reports whether a live value of the secret is stored.
@@ -218,9 +224,9 @@ func CallbackURL(publicURL string, i Install) string {
 	return strings.TrimSuffix(publicURL, "/") + "/webhooks/" + string(i.Provider) + "/" + id
 }
 
-// declared is the part of a channel's declaration that an install of its mode and
+// Declared is the part of a channel's declaration that an install of its mode and
 // vendor holds.
-func declared(i Install, e channel.Entry) channel.Entry {
+func Declared(i Install, e channel.Entry) channel.Entry {
 	e = e.For(i.Config)
 	switch i.Mode {
 	case Platform:

@@ -1,6 +1,11 @@
 package install
 
-import "github.com/latchkey/latchkey/shared/channel"
+import (
+	"slices"
+	"strings"
+
+	"github.com/latchkey/latchkey/shared/channel"
+)
 
 // BotMessages says which messages of other bots may start a turn.
 type BotMessages string
@@ -18,6 +23,21 @@ const (
 type Policy struct {
 	BotMessages BotMessages `json:"bot_messages"`
 	Streaming   Streaming   `json:"streaming"`
+	// Approvers are the vendor's ids of the people who decide about calls of tools with
+	// buttons in the channel. Without any no buttons are shown. Of a change nil leaves
+	// them as they are.
+	Approvers []string `json:"approvers"`
+}
+
+// Limits of the list of approvers.
+const (
+	MaxApprovers = 50
+	maxApprover  = 128
+)
+
+// Approves reports whether somebody may decide with buttons.
+func (p Policy) Approves(actor string) bool {
+	return actor != "" && slices.Contains(p.Approvers, actor)
 }
 
 // Streaming says how an answer is shown while it is made.
@@ -37,6 +57,9 @@ func (p Policy) effective() Policy {
 	if p.Streaming == "" {
 		p.Streaming = StreamOff
 	}
+	if p.Approvers == nil {
+		p.Approvers = []string{}
+	}
 	return p
 }
 
@@ -55,6 +78,22 @@ func (p Policy) check(e channel.Entry) error {
 	case !edits:
 		return invalid("policy.streaming", "messages of this channel cannot be edited, so streaming stays off")
 	}
+	return p.checkApprovers(e)
+}
+
+func (p Policy) checkApprovers(e channel.Entry) error {
+	if _, chooses := e.Adapter.(channel.Chooser); len(p.Approvers) > 0 && !chooses {
+		return invalid("policy.approvers", "this channel has no buttons, so nobody can be named to press them")
+	}
+	if len(p.Approvers) > MaxApprovers {
+		return invalid("policy.approvers", "at most 50 people can be named")
+	}
+	for k, id := range p.Approvers {
+		plain := strings.IndexFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
+		if id == "" || len(id) > maxApprover || !plain || slices.Contains(p.Approvers[:k], id) {
+			return invalid("policy.approvers", "approvers are the channel's own ids of people, each once, such as U012ABCDE on Slack")
+		}
+	}
 	return nil
 }
 
@@ -68,6 +107,9 @@ func (p Policy) merge(q Policy) Policy {
 	}
 	if q.Streaming != "" {
 		p.Streaming = q.Streaming
+	}
+	if q.Approvers != nil {
+		p.Approvers = q.Approvers
 	}
 	return p
 }

@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -66,5 +67,37 @@ func TestStreamingNeedsEdits(t *testing.T) {
 	}
 	if p := (Policy{Streaming: StreamEdits, BotMessages: BotsAll}).merge(Policy{Streaming: StreamOff}); p.Streaming != StreamOff || p.BotMessages != BotsAll {
 		t.Errorf("%+v", p)
+	}
+}
+
+type chooser struct{ channel.Adapter }
+
+func (chooser) Person(id string) string { return id }
+
+// TestApprovers: people are named for channels with buttons, by ids, each once.
+func TestApprovers(t *testing.T) {
+	many := make([]string, MaxApprovers+1)
+	for k := range many {
+		many[k] = fmt.Sprint(k)
+	}
+	for _, c := range []struct {
+		adapter channel.Adapter
+		list    []string
+		ok      bool
+	}{
+		{plain{}, nil, true}, {plain{}, []string{}, true}, {plain{}, []string{"U1"}, false},
+		{chooser{}, []string{"U1", "U2"}, true}, {chooser{}, many[1:], true}, {chooser{}, many, false},
+		{chooser{}, []string{""}, false}, {chooser{}, []string{"U1", "U1"}, false}, {chooser{}, []string{"U 1"}, false}, {chooser{}, []string{"größer"}, false}, {chooser{}, []string{strings.Repeat("1", 129)}, false},
+	} {
+		if err := (Policy{Approvers: c.list}).check(channel.Entry{Adapter: c.adapter}); (err == nil) != c.ok {
+			t.Errorf("%T %q: %v", c.adapter, c.list, err)
+		}
+	}
+	p := Policy{Approvers: []string{"U1"}}
+	if q := p.merge(Policy{BotMessages: BotsAll}); !q.Approves("U1") || q.Approves("U2") || q.Approves("") {
+		t.Errorf("%+v", q)
+	}
+	if q := p.merge(Policy{Approvers: []string{}}); q.Approves("U1") || (Policy{Approvers: []string{""}}).Approves("") {
+		t.Errorf("%+v", q)
 	}
 }

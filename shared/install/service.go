@@ -104,7 +104,7 @@ func (s *Service) Create(ctx context.Context, op audit.Op, o org.Org, tiers org.
 	if strings.HasPrefix(n.ID, AppPrefix) {
 		return Install{}, invalid("id", "the id is malformed")
 	}
-	return s.create(ctx, op, i, declared(i, entry), n)
+	return s.create(ctx, op, i, Declared(i, entry), n)
 }
 
 // create seals the secrets of i, which says whose it is, and stores it.
@@ -133,7 +133,7 @@ func (s *Service) create(ctx context.Context, op audit.Op, i Install, entry chan
 	}
 	// An unknown outcome may have been written: only the secrets of an install
 	// that is surely absent are taken back.
-	if fault.CodeOf(err) == fault.Conflict {
+	if fault.CodeOf(err) == fault.Conflict && len(i.Secrets) > 0 {
 		s.discard(ctx, op, i)
 	}
 	return Install{}, err
@@ -194,7 +194,7 @@ func (s *Service) discard(ctx context.Context, op audit.Op, i Install) {
 // classes lists the credential classes that the install may have.
 func classes(i Install) []taxonomy.CredentialClass {
 	if i.Mode == App {
-		return []taxonomy.CredentialClass{taxonomy.ChannelVerify, taxonomy.ChannelApp}
+		return []taxonomy.CredentialClass{taxonomy.ChannelVerify, taxonomy.ChannelSend, taxonomy.ChannelApp}
 	}
 	return []taxonomy.CredentialClass{taxonomy.ChannelVerify, taxonomy.ChannelSend}
 }

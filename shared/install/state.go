@@ -45,7 +45,7 @@ func (s *Service) load(ctx context.Context, orgID, id string) (Install, channel.
 	if !ok {
 		return Install{}, channel.Entry{}, fault.New(fault.Internal, "install", "internal error, try again later")
 	}
-	return i, declared(i, e), nil
+	return i, Declared(i, e), nil
 }
 
 // change loads an install, lets f change it and writes it if it changed.
@@ -74,7 +74,7 @@ func (s *Service) Update(ctx context.Context, op audit.Op, orgID, id string, p P
 			return i, authorised()
 		}
 		if i.Mode == App && i.State != Draft && e.Shared != nil {
-			for _, name := range e.Shared.Settings {
+			for _, name := range e.Common() {
 				if v, given := p.Config[name]; given && !slices.Equal(v, i.Config[name]) {
 					return i, conflict("the tenants of this app hold its " + name + ", which cannot change; add a new app")
 				}

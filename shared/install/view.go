@@ -41,7 +41,7 @@ type SecretView struct {
 func (s *Service) View(i Install, now time.Time) View {
 	e, ok := s.Catalog.Find(i.Provider)
 	if ok {
-		e = declared(i, e)
+		e = Declared(i, e)
 	}
 	v := View{ID: i.ID, Provider: i.Provider, Mode: i.Mode, App: i.App, Label: i.Label, State: i.State, Config: map[string]any{},
 		PublicURL: i.PublicURL, Policy: i.Policy.effective(), CallbackURL: CallbackURL(s.PublicURL, i), Secrets: map[string][]SecretView{},

@@ -7,7 +7,8 @@ import "github.com/latchkey/latchkey/shared/taxonomy"
 func googleChatColumn() column {
 	const public = "what verifies is public: rows 14 and 15"
 	return column{channel: taxonomy.GoogleChat, differs: together(ownAppsOnly(),
-		absent(public, 4, 5, 45),
+		cells{4: is(401, "hook.claim_refused")},
+		absent(public, 5, 45),
 		absent("the vendor proves the sender and does not sign the body", 8),
 		absent("a message names no address to answer to", 18),
 		absent(noID, 20),

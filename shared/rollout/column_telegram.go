@@ -4,7 +4,7 @@ import "github.com/latchkey/latchkey/shared/taxonomy"
 
 // telegramColumn: the vendor sends a secret with each update and signs nothing.
 func telegramColumn() column {
-	return column{channel: taxonomy.Telegram, differs: together(sharedSecret(), noTime(), ownAppsOnly(),
+	return column{channel: taxonomy.Telegram, differs: together(sharedSecret(), noTime(),
 		absent("the vendor proves the sender and does not sign the body", 8),
 		absent("the vendor uses no algorithm", 13),
 		absent(noID, 20),

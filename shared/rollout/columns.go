@@ -17,8 +17,19 @@ type column struct {
 	// profile is how its vendor signs, if that has another name than the channel.
 	profile taxonomy.Profile
 	differs cells
-	// unplayed are vendors of the channel for which it is not played.
-	unplayed []taxonomy.Channel
+	// vendor is who it is played for, where several vendors serve the channel. The column
+	// of the first has the channel's name, which again says of no other: theirs have the
+	// vendor's.
+	vendor taxonomy.Channel
+	again  bool
+}
+
+// id is the column's name in the matrix.
+func (c column) id() taxonomy.Channel {
+	if c.again {
+		return c.vendor
+	}
+	return c.channel
 }
 
 // columns are the channels that the matrix is played for: a file and a line for each.
@@ -33,7 +44,10 @@ func columns() []column {
 		messengerColumn(),
 		instagramColumn(),
 		googleChatColumn(),
+		teamsColumn(),
 		emailColumn(),
+		postmarkColumn(),
+		webColumn(),
 	}
 }
 
@@ -81,23 +95,35 @@ func ownAppsOnly() cells {
 	return together(absent(noApps, 22), cells{23: is(401, "hook.install_unknown")})
 }
 
-// Unplayed are the vendors of a channel for which its column is not played.
-func Unplayed(channel taxonomy.Channel) []taxonomy.Channel {
-	for _, c := range columns() {
-		if c.channel == channel {
-			return c.unplayed
-		}
-	}
-	return nil
-}
-
-// Columns are the channels that the matrix is played for.
+// Columns are the names of the columns that the matrix is played for: of each channel,
+// and of each further vendor that serves one.
 func Columns() []taxonomy.Channel {
 	var out []taxonomy.Channel
 	for _, c := range columns() {
-		out = append(out, c.channel)
+		out = append(out, c.id())
 	}
 	return out
+}
+
+// ChannelOf is the channel of a column, empty for what is none.
+func ChannelOf(id taxonomy.Channel) taxonomy.Channel {
+	for _, c := range columns() {
+		if c.id() == id {
+			return c.channel
+		}
+	}
+	return ""
+}
+
+// VendorOf is the vendor that a column is played for, empty where one alone serves the
+// channel.
+func VendorOf(id taxonomy.Channel) taxonomy.Channel {
+	for _, c := range columns() {
+		if c.id() == id {
+			return c.vendor
+		}
+	}
+	return ""
 }
 
 // withoutChannel are the columns of the reference that had no channel when the first

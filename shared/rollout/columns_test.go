@@ -12,12 +12,12 @@ import (
 func TestColumnsSayWhatDiffers(t *testing.T) {
 	rows := slices.Concat(atTheDoor(), inTheBody(), behindTheQueue())
 	for i, c := range columns() {
-		if slices.ContainsFunc(columns()[:i], func(o column) bool { return o.channel == c.channel }) {
-			t.Errorf("%s has two columns", c.channel)
+		if slices.ContainsFunc(columns()[:i], func(o column) bool { return o.id() == c.id() }) {
+			t.Errorf("%s has two columns", c.id())
 		}
 		for n, cell := range c.differs {
 			if n < 1 || n > len(rows) || cell == rows[n-1].cell {
-				t.Errorf("%s, row %d: %+v is no other cell", c.channel, n, cell)
+				t.Errorf("%s, row %d: %+v is no other cell", c.id(), n, cell)
 			}
 		}
 	}

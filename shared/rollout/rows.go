@@ -22,6 +22,7 @@ type Cell struct {
 type Row struct {
 	N     int
 	Title string
+	// Cells are what each of [Columns] has to do.
 	Cells map[taxonomy.Channel]Cell
 }
 
@@ -38,7 +39,7 @@ func Rows() []Row {
 			if !differs {
 				cell = r.cell
 			}
-			out[i].Cells[c.channel] = cell
+			out[i].Cells[c.id()] = cell
 		}
 	}
 	return out

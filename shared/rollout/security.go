@@ -61,7 +61,7 @@ type Seen struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// Column is what a run saw of one channel, by the number of the row.
+// Column is what a run saw of one of [Columns], by the number of the row.
 type Column struct {
 	Provider taxonomy.Channel `json:"provider"`
 	Verdict  string           `json:"verdict"`
@@ -186,33 +186,58 @@ var stored string
 func Stored() (File, error) { return Parse([]byte(stored)) }
 
 // Open lists the rows that stand in the way of a channel's green, 0 for rows that the
-// matrix does not have; played is false where the build has no column of it.
+// matrix does not have; played is false where the build lacks the column of the channel
+// or of one of its vendors.
 func (f File) Open(id taxonomy.Channel) (rows []int, played bool) {
-	k := slices.IndexFunc(f.Columns, func(c Column) bool { return c.Provider == id })
-	if k < 0 {
-		return nil, false
+	for _, c := range columns() {
+		if c.channel != id {
+			continue
+		}
+		k := f.column(c.id())
+		if k < 0 {
+			return nil, false
+		}
+		rows, played = append(rows, f.Columns[k].open()...), true
 	}
-	return f.Columns[k].open(), true
+	slices.Sort(rows)
+	return slices.Compact(rows), played
 }
 
-// Promotable returns nil if the channel's column is green and was played for each of
-// its vendors, else conflict with what is missing.
+// column is where a column stands, -1 if nowhere.
+func (f File) column(id taxonomy.Channel) int {
+	return slices.IndexFunc(f.Columns, func(c Column) bool { return c.Provider == id })
+}
+
+// Promotable returns nil if the channel's column is green, that of each of its vendors
+// where several serve it, else conflict with what is missing.
 func (f File) Promotable(id taxonomy.Channel) error {
 	const op = "rollout.Promotable"
-	k := slices.IndexFunc(f.Columns, func(c Column) bool { return c.Provider == id })
-	if k < 0 {
+	played := false
+	for _, c := range columns() {
+		if c.channel != id {
+			continue
+		}
+		whose := "this channel"
+		if c.vendor != "" {
+			whose += " over its vendor " + string(c.vendor)
+		}
+		k := f.column(c.id())
+		if k < 0 {
+			return fault.New(fault.Conflict, op, "the security matrix was not played for "+whose)
+		}
+		played = true
+		open := f.Columns[k].open()
+		if len(open) == 0 && f.Columns[k].Verdict == Green {
+			continue
+		}
+		var rows []string
+		for _, n := range open {
+			rows = append(rows, strconv.Itoa(n))
+		}
+		return fault.New(fault.Conflict, op, "the security matrix of "+whose+" is not green; open rows: "+strings.Join(rows, " "))
+	}
+	if !played {
 		return fault.New(fault.Conflict, op, "the security matrix was not played for this channel")
 	}
-	if vendors := Unplayed(id); len(vendors) > 0 {
-		return fault.New(fault.Conflict, op, "the security matrix of this channel was not played for its vendor "+string(vendors[0]))
-	}
-	open := f.Columns[k].open()
-	if len(open) == 0 && f.Columns[k].Verdict == Green {
-		return nil
-	}
-	var rows []string
-	for _, n := range open {
-		rows = append(rows, strconv.Itoa(n))
-	}
-	return fault.New(fault.Conflict, op, "the security matrix of this channel is not green; open rows: "+strings.Join(rows, " "))
+	return nil
 }

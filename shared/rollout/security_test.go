@@ -3,6 +3,7 @@ package rollout_test
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -82,10 +83,17 @@ func TestPromotable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range f.Columns {
-		err := f.Promotable(c.Provider)
-		if open := pendingRows(c.Provider); (err == nil) != (open == 0 && len(rollout.Unplayed(c.Provider)) == 0) || (c.Verdict == rollout.Green) != (open == 0) {
-			t.Errorf("%s: %v, verdict %s, %d pending", c.Provider, err, c.Verdict, open)
+		if open := pendingRows(c.Provider); (c.Verdict == rollout.Green) != (open == 0) {
+			t.Errorf("%s: verdict %s, %d pending", c.Provider, c.Verdict, open)
 		}
+	}
+	for channel, open := range pendingOf() {
+		if err := f.Promotable(channel); (err == nil) != (open == 0) {
+			t.Errorf("%s: %v, %d pending", channel, err, open)
+		}
+	}
+	if err := f.Promotable(taxonomy.Postmark); fault.CodeOf(err) != fault.Conflict {
+		t.Errorf("a vendor is no channel: %v", err)
 	}
 	if err := f.Promotable("nobody"); fault.CodeOf(err) != fault.Conflict {
 		t.Errorf("%v", err)
@@ -95,16 +103,65 @@ func TestPromotable(t *testing.T) {
 	}
 }
 
-// TestEveryVendorIsPlayedOrSaid: a column is played with one vendor; what else serves
-// the channel keeps it from everybody.
-func TestEveryVendorIsPlayedOrSaid(t *testing.T) {
+// pendingOf counts the rows that are not played yet, by channel.
+func pendingOf() map[taxonomy.Channel]int {
+	out := map[taxonomy.Channel]int{}
+	for _, id := range rollout.Columns() {
+		out[rollout.ChannelOf(id)] += pendingRows(id)
+	}
+	return out
+}
+
+// TestEveryVendorHasAColumn: a channel that several vendors serve has a column for each.
+func TestEveryVendorHasAColumn(t *testing.T) {
 	for _, e := range catalog.Entries() {
-		if n := len(rollout.Unplayed(e.ID)); n != max(len(e.Vendors)-1, 0) {
-			t.Errorf("%s has %d vendors, of which %d are not played", e.ID, len(e.Vendors), n)
+		played := map[taxonomy.Channel]bool{}
+		for _, id := range rollout.Columns() {
+			if rollout.ChannelOf(id) == e.ID && rollout.VendorOf(id) != "" {
+				played[rollout.VendorOf(id)] = true
+			}
+		}
+		if !slices.ContainsFunc(rollout.Columns(), func(id taxonomy.Channel) bool { return rollout.ChannelOf(id) == e.ID }) {
+			t.Errorf("%s has no column", e.ID)
+		}
+		for vendor := range e.Vendors {
+			if !played[vendor] {
+				t.Errorf("%s: no column for %s", e.ID, vendor)
+			}
+		}
+		if len(played) != len(e.Vendors) {
+			t.Errorf("%s: columns for %v", e.ID, played)
 		}
 	}
-	if err := perfect().Promotable(taxonomy.Email); fault.CodeOf(err) != fault.Conflict || !strings.Contains(err.Error(), string(taxonomy.Postmark)) {
-		t.Errorf("%v", err)
+}
+
+// TestAChannelIsItsVendors: a channel is green only if the columns of all its vendors
+// are, and what is missing names the vendor.
+func TestAChannelIsItsVendors(t *testing.T) {
+	vendors := map[taxonomy.Channel]string{taxonomy.Email: "mailgun", taxonomy.Postmark: "postmark"}
+	for id, vendor := range vendors {
+		f := perfect()
+		if err := f.Promotable(taxonomy.Email); err != nil {
+			t.Fatal(err)
+		}
+		k := slices.IndexFunc(f.Columns, func(c rollout.Column) bool { return c.Provider == id })
+		seen := f.Columns[k].Rows["9"]
+		seen.Result = rollout.Fail
+		f.Columns[k].Rows["9"] = seen
+		f.Columns[k] = f.Columns[k].Judge()
+		if err := f.Promotable(taxonomy.Email); fault.CodeOf(err) != fault.Conflict || !strings.Contains(err.Error(), "over its vendor "+vendor+" is not green; open rows: 9") {
+			t.Errorf("%s is red: %v", id, err)
+		}
+		if rows, played := f.Open(taxonomy.Email); !played || !slices.Equal(rows, []int{9}) {
+			t.Errorf("%s is red: open %v, played %v", id, rows, played)
+		}
+		f.Columns = slices.Delete(f.Columns, k, k+1)
+		if err := f.Promotable(taxonomy.Email); fault.CodeOf(err) != fault.Conflict || !strings.Contains(err.Error(), "not played for this channel over its vendor "+vendor) {
+			t.Errorf("%s is not there: %v", id, err)
+		}
+		if rows, played := f.Open(taxonomy.Email); played || len(rows) > 0 {
+			t.Errorf("%s is not there: open %v, played %v", id, rows, played)
+		}
 	}
 }
 
@@ -164,10 +221,10 @@ func TestStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range rollout.Columns() {
+	for p, pending := range pendingOf() {
 		err := f.Promotable(p)
 		t.Logf("%s: %v", p, err)
-		if pendingRows(p) > 0 && err == nil {
+		if pending > 0 && err == nil {
 			t.Errorf("%s has rows that are not played and may be promoted", p)
 		}
 	}
@@ -186,8 +243,8 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		for _, c := range file.Columns {
-			if (c.Verdict == rollout.Green && len(rollout.Unplayed(c.Provider)) == 0) != (file.Promotable(c.Provider) == nil) {
-				t.Fatalf("%s: verdict %s, promotable %v", c.Provider, c.Verdict, file.Promotable(c.Provider))
+			if err := file.Promotable(rollout.ChannelOf(c.Provider)); c.Verdict != rollout.Green && err == nil {
+				t.Fatalf("%s: verdict %s, promotable", c.Provider, c.Verdict)
 			}
 			if c.Verdict == rollout.Green && len(c.Rows) != 50 {
 				t.Fatal("green without 50 rows")

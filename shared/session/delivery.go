@@ -66,7 +66,7 @@ type Dedupe interface {
 	// and returns the stored one; fresh says that it was written by this call.
 	Receive(ctx context.Context, install, key, eventID string, now time.Time, ttl time.Duration) (r Receipt, fresh bool, err error)
 	// Queued records a delivery whose event is in the queue: row of the log and
-	// mark of the receipt r of key are one. Repeating it is fine.
+	// mark of the receipt r of key are one. Repeating it replaces the row.
 	Queued(ctx context.Context, key string, r Receipt, d Delivery) error
 	// Log records any other delivery.
 	Log(ctx context.Context, d Delivery) error

@@ -11,6 +11,7 @@ import (
 func FuzzDecodeJob(f *testing.F) {
 	f.Add([]byte(`{"v":1,"kind":"message","org":"o","install":"i","event_id":"e","agent_id":"a","tenant":"t","envelope":{"space":"c","text":"hi"},"received_at":"2026-11-21T12:00:00Z"}`))
 	f.Add([]byte(`{"v":1,"kind":"revoked","org":"o","install":"i","event_id":"e"} `))
+	f.Add([]byte(`{"v":1,"kind":"press","org":"o","install":"i","event_id":"e","tenant":"t","envelope":{"space":"c","actor":"u","pressed":"a:b:c","text":""},"received_at":"2026-11-21T12:00:00Z"}`))
 	f.Add([]byte(`{} {}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		j, err := session.DecodeJob(b)

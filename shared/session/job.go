@@ -21,8 +21,13 @@ const (
 	// JobApproval goes on with a conversation after the decision about a call; its
 	// envelope says where, its text what was decided.
 	JobApproval JobKind = "approval"
+	// JobPress is the press of a button, in its envelope.
+	JobPress JobKind = "press"
 	// JobHuman posts what a person wrote in the agent's place, which is its text.
 	JobHuman JobKind = "human"
+	// JobClaim makes a conversation with an app of the platform, whose install it names,
+	// an organisation's.
+	JobClaim JobKind = "claim"
 )
 
 // jobVersion is the format of queued jobs; another one is refused.
@@ -52,6 +57,8 @@ type Job struct {
 	RequestID  string           `json:"request_id,omitempty"`
 	// Approval is the decided call of a [JobApproval].
 	Approval string `json:"approval,omitempty"`
+	// Claim is the hash of the state of a [JobClaim].
+	Claim string `json:"claim,omitempty"`
 }
 
 // Key is the routing key of the job's conversation.
@@ -88,11 +95,15 @@ func DecodeJob(b []byte) (Job, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return Job{}, ErrJob
 	}
-	ok := j.Version == jobVersion && table.ValidID(j.Org) && table.ValidID(j.Install) && j.EventID != ""
+	ok := j.Version == jobVersion && table.ValidID(j.Org) && table.ValidID(j.Install) && j.EventID != "" && (j.Kind == JobClaim) == (j.Claim != "")
 	switch j.Kind {
 	case JobMessage, JobApproval, JobHuman:
 		ok = ok && (j.Kind == JobApproval) == (j.Approval != "") && (j.Approval == "" || table.ValidID(j.Approval)) && table.ValidID(j.AgentID) && j.Envelope.Space != "" && !j.Envelope.Empty()
+	case JobPress:
+		ok = ok && j.Approval == "" && j.Envelope.Space != "" && j.Envelope.Actor != "" && j.Envelope.Pressed != ""
 	case JobRevoked:
+	case JobClaim:
+		ok = ok && table.ValidID(j.Claim) && j.Envelope.Space != "" && j.Envelope.Empty()
 	default:
 		ok = false
 	}

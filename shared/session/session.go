@@ -176,6 +176,9 @@ type Message struct {
 	Loop string `json:"-"`
 	// Way of a user's message becomes the session's. It is not read back.
 	Way []byte `json:"-"`
+	// Shown is how whoever wrote it is shown it, stored with it; nil where a vendor
+	// does that. It is not read back.
+	Shown *Shown `json:"-"`
 }
 
 // Reader reads conversations for people.

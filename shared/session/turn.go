@@ -143,10 +143,16 @@ type Part struct {
 	Voice string `json:"-"`
 	// Spoken is the text without formatting, kept for a part with a voice.
 	Spoken string `json:"-"`
+	// Ask is what the buttons under the part carry; empty for none. See
+	// approval.Buttons.
+	Ask string `json:"-"`
 	// Receipt is the model side's note for committing the speech of this part. It is
 	// stored with the claim of the part: a part that has one was spoken before.
 	Receipt []byte `json:"-"`
 	Fence   int64  `json:"-"`
+	// Shown is what a person is shown of it, stored in the write that makes it [Sent]; nil
+	// where a vendor was sent it. It is not read back.
+	Shown *Shown `json:"-"`
 }
 
 // Turns keeps turns and their outgoing parts. Writes after the claim fail with
@@ -164,7 +170,8 @@ type Turns interface {
 	// Move changes a part that still has the state and fence of from. Claiming
 	// a planned part, and ending one that another claim left behind, also need the
 	// turn's fence: a run that was replaced decides about its own sends only. A
-	// receipt is added, never taken away; text and voice stay.
+	// receipt is added, never taken away; text and voice stay. What is shown of it is
+	// stored in the same write.
 	Move(ctx context.Context, t Turn, from, to Part) error
 	// Step stores what was done on the way to the answer, which later claims return
 	// with the turn; [ErrFenced] also if the step is stored already.

@@ -32,6 +32,18 @@ const (
 	SaidRows     = "SAID#*"
 )
 
+// ShownItem is one message that a person is shown; seq orders them.
+func ShownItem(org, hash string, seq int64) Key {
+	return Key{"SHOWN#" + org + "#" + hash, fmt.Sprintf("MSG#%012d", seq)}
+}
+
+// ShownState sorts behind every [ShownItem] of its session: how many there are, and
+// until when an answer is being made.
+func ShownState(org, hash string) Key { return Key{"SHOWN#" + org + "#" + hash, "STATE"} }
+
+// ShownItems matches the partitions of what people are shown.
+const ShownItems = "SHOWN#*"
+
 // Room is what the guard against loops keeps of a room.
 func Room(org, hash string) Key { return Key{"ROOM#" + org + "#" + hash, "ROOM"} }
 

@@ -87,8 +87,10 @@ const (
 	LINE       Channel = "line"
 	Messenger  Channel = "messenger"
 	Slack      Channel = "slack"
+	Teams      Channel = "teams"
 	Telegram   Channel = "telegram"
 	Twilio     Channel = "twilio"
+	Web        Channel = "web"
 	WhatsApp   Channel = "whatsapp"
 )
 
@@ -100,6 +102,15 @@ func (c Channel) API() string {
 		return "meta"
 	}
 	return string(c)
+}
+
+// KeysAPI names where a channel's vendor publishes what its requests are verified
+// with: by what is found there first, a key set or the metadata that names one.
+func (c Channel) KeysAPI() string {
+	if c == Teams {
+		return "teams_openid"
+	}
+	return c.API() + "_jwks"
 }
 
 // Vendors of [Email], named like channels because their APIs are: they are none.

@@ -212,15 +212,20 @@ func turn() Function {
 	return Function{
 		Name: Turn, MemoryMB: 512, Timeout: 120 * time.Second,
 		Queue: &Queue{Name: TurnQueue, BatchSize: 1, MaxConcurrency: 50, Visibility: 240 * time.Second, MaxReceive: 3},
-		// Writes to config end an install whose app was removed at the vendor.
+		// A press of a button decides about a call that waits, and the conversation goes on.
+		Sends: []string{TurnQueue},
+		// Writes to config end an install whose app was removed at the vendor, and make
+		// that of a conversation that is claimed.
 		Tables: append(callTables(),
 			TableAccess{Table: table.Config, Actions: []string{"ConditionCheckItem", "DeleteItem", "PutItem"}},
+			// A state that somebody said to claim a conversation is used up.
+			TableAccess{Table: table.Config, Actions: []string{"UpdateItem"}, Keys: []string{"OAUTH#*"}},
 			// The events that tell an owner of a suspended install, and of a session that is
 			// in a person's hands.
 			TableAccess{Table: table.Usage, Actions: []string{"PutItem"}, Keys: []string{table.KeptEvents}},
 			TableAccess{Table: table.Sessions, Actions: []string{"ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"}},
-			// A session that the agent takes back.
-			TableAccess{Table: table.Sessions, Actions: []string{"DeleteItem"}, Keys: []string{table.HandedRows}}),
+			// A session that the agent takes back, and what was due about a call that is decided.
+			TableAccess{Table: table.Sessions, Actions: []string{"DeleteItem"}, Keys: []string{table.ApprovalsDue, table.HandedRows}}),
 		KMS: []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{
 			taxonomy.AIKey, taxonomy.VoiceKey, taxonomy.ChannelSend, taxonomy.Tool}}},
 		Environment: Environment{Tables: true, Vault: true, TurnQueue: true, Providers: true, Channels: true},
@@ -230,12 +235,14 @@ func turn() Function {
 func webhook() Function {
 	return Function{
 		Name: Webhook, MemoryMB: 256, Timeout: 10 * time.Second,
-		Routes: []string{"ANY /webhooks/{provider}/{install}"},
+		Routes: []string{"ANY /webhooks/{provider}/{install}", "GET /widget.js"},
 		Sends:  []string{TurnQueue},
 		Tables: []TableAccess{
 			{Table: table.Config, Actions: []string{"GetItem", "Query"}},
 			{Table: table.Vault, Actions: []string{"Query"}},
 			{Table: table.Sessions, Actions: []string{"GetItem", "PutItem", "UpdateItem"}},
+			// What a visitor of an organisation's pages was shown, and nothing else of the talk.
+			{Table: table.Sessions, Actions: []string{"Query"}, Keys: []string{table.ShownItems}},
 		},
 		KMS:         []KeyAccess{{Actions: []string{"Decrypt"}, Classes: []taxonomy.CredentialClass{taxonomy.ChannelVerify}}},
 		Environment: Environment{Tables: true, Vault: true, TurnQueue: true, Channels: true},

@@ -70,6 +70,7 @@ const (
 // Claims are the members of a token that are looked at.
 type Claims struct {
 	Issuer        string          `json:"iss"`
+	Subject       string          `json:"sub"`
 	Audience      json.RawMessage `json:"aud"`
 	Expires       *json.Number    `json:"exp"`
 	NotBefore     *json.Number    `json:"nbf"`
@@ -116,9 +117,9 @@ func (j JWT) Check(in Input, _ []secret.Text, now time.Time) (Result, *Refusal) 
 	if rsa.VerifyPKCS1v15(keys[i].RSA, crypto.SHA256, sum[:], tok.sig) != nil {
 		return refuse(SigMismatch)
 	}
-	var c Claims
-	if jsonwire.Check(tok.claims) != nil || json.Unmarshal(tok.claims, &c) != nil {
-		return refuse(SigFormat)
+	c, why := readClaims(tok)
+	if why != "" {
+		return refuse(why)
 	}
 	if !slices.Contains(issuers(in.Config, mode), c.Issuer) || !names(c.Audience, audience) {
 		return refuse(ClaimRefused)

@@ -3,7 +3,7 @@
 //
 // A vendor's way of signing is a [Scheme], data for one of a few mechanisms:
 // [HMAC] (one MAC in one header), [HMACList], [Standard], [URLForm], [Ed25519],
-// [JWT], [SharedValue], [BodyFields]. The rows of vendors without an adapter are
+// [JWT], [SharedValue], [BodyFields], [VisitorToken]. The rows of vendors without an adapter are
 // in the package profiles.
 // [Verify] works on the bytes as they arrived and must run before anything is
 // parsed. It guarantees: an absent or empty secret never verifies; every live
@@ -72,6 +72,12 @@ const (
 	Handshake         Reason = "hook.handshake"
 	Accepted          Reason = "hook.accepted"
 	NotDispatched     Reason = "hook.install_verifying"
+	// OriginRefused is a page that is not among those that the install is for.
+	OriginRefused Reason = "hook.origin_refused"
+	// Busy is one of too many requests of one visitor.
+	Busy Reason = "hook.busy"
+	// ShownUnavailable is a conversation that could not be read.
+	ShownUnavailable Reason = "hook.conversation_unavailable"
 	// Flood is a refusal like many before it from the same sender.
 	Flood Reason = "hook.flood"
 )
@@ -102,6 +108,8 @@ type Input struct {
 	RawQuery string
 	Header   Header
 	Body     []byte
+	// Install is the id in the path, for schemes whose tokens are made for one.
+	Install string
 	// PublicURL is the URL as configured at the vendor, for schemes that sign
 	// it. It is never rebuilt from the request, whose Host can be forged.
 	PublicURL string

@@ -7,7 +7,8 @@ func installFlags() []option {
 		opt(text, "label", ""), opt(secrets, "secrets", "NAME=- (standard input) or NAME=@FILE, repeated").as("secret"),
 		opt(pairs, "config", "NAME=VALUE, repeated; a name given twice is a list"), opt(text, "public_url", "as configured at the vendor"),
 		opt(text, "policy.bot_messages", "which messages of other bots start a turn: none (default), mentions or all"),
-		opt(text, "policy.streaming", "how an answer is shown while it is made: off (default) or edits, one message that grows (Slack, Telegram)"),
+		opt(text, "policy.streaming", "how an answer is shown while it is made: off (default) or edits, one message that grows (Slack, Telegram, Google Chat, Discord, Teams)"),
+		opt(words, "policy.approvers", "the channel's ids of the people who may decide about calls of tools with buttons (Slack, Telegram, Discord); an empty word alone takes all of them away"),
 	}
 }
 
@@ -24,8 +25,8 @@ func installCommands() []command {
 			examples: []string{"lk install create --provider slack --config app_id=A1 --config team_id=T1 --secret signing_secret=@sign.txt --secret bot_token=@bot.txt"},
 			flags: append([]option{opt(text, "provider", "channel").must(), opt(text, "mode", "byoa or platform"),
 				opt(text, "app", "the platform's app, for mode platform")}, installFlags()...)},
-		{name: "install consent", about: "install an app of the platform on the vendor's own page: prints the address to open in a browser, within ten minutes", method: http.MethodPost, path: base + "/consent",
-			examples: []string{"lk install consent --provider slack"},
+		{name: "install consent", about: "install an app of the platform on the vendor's own page: prints the address to open in a browser, within ten minutes; at Telegram the links that claim a chat (url) or a group (room_url)", method: http.MethodPost, path: base + "/consent",
+			examples: []string{"lk install consent --provider slack", "lk install consent --provider discord --app app_1a2b", "lk install consent --provider telegram"},
 			flags:    []option{opt(text, "provider", "channel").must(), opt(text, "app", "the platform's app, if it has several of the provider")}},
 		{name: "migrate installs", about: "take over bindings of the older product that name only provider and channel, as drafts of installs and bindings; a refused row is exit code 1", method: http.MethodPost, path: base + "/import",
 			args: []arg{{name: "file", about: `JSON rows [{"id","provider","channel"?,"agentId","personaId"?}], at most 100; - = standard input`, file: true}},
@@ -68,6 +69,8 @@ func appCommands() []command {
 			columns: []string{"id", "provider", "state", "label", "missing", "callback_url"}},
 		{name: "app create", about: "add an app of the platform that serves many organisations (operator)", method: http.MethodPost, path: base,
 			examples: []string{"lk app create --provider slack --config app_id=A1 --secret signing_secret=@sign.txt",
+				"lk app create --provider discord --config application_id=1 --config public_keys=ab12 --secret bot_token=@bot.txt --secret client_secret=@client.txt",
+				"lk app create --provider messenger --config client_id=1 --config config_id=2 --secret app_secret=@app.txt --secret verify_token=@verify.txt --secret client_secret=@app.txt",
 				"lk install create --org acme --provider slack --mode platform --app app_1a2b --config team_id=T1 --secret bot_token=@bot.txt"},
 			flags: append([]option{opt(text, "provider", "channel").must()}, own()...)},
 		{name: "app get", about: "an app of the platform (operator)", method: http.MethodGet, path: one, args: of},

@@ -102,7 +102,7 @@ func (o option) as(name string) option {
 
 // commands lists every command by name.
 func commands() []command {
-	out := slices.Concat(orgCommands(), keyCommands(), connectionCommands(), routeCommands(), agentCommands(), toolCommands(), installCommands(), appCommands(), bindingCommands(),
+	out := slices.Concat(orgCommands(), keyCommands(), connectionCommands(), routeCommands(), agentCommands(), toolCommands(), widgetCommands(), installCommands(), appCommands(), bindingCommands(),
 		sessionCommands(), creditCommands(), legacyTokenCommands(), sharingCommands(), integrationCommands(), operatorCommands(), rotationCommands(), rolloutCommands(), modelCommands(), localCommands())
 	for i := range out {
 		if out[i].paged {

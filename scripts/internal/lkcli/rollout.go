@@ -16,7 +16,7 @@ func rolloutCommands() []command {
 		{name: "rollout status", aliases: []string{"rollout"}, about: "how far channels, ai_connections and credit_ledger are rolled out (operator)", method: http.MethodGet, path: rolloutPath, list: true, paged: true,
 			columns: []string{"subject", "stage", "default", "org_ids", "matrix", "reason", "changed_by", "changed_at", "version"}},
 		{name: "rollout promote", about: "bring a subject to canary for some organisations, or from canary to on; prints what takes it back (operator)", method: http.MethodPost, path: one + "/promote", args: of,
-			examples: []string{"lk rollout promote email --stage canary --org-ids o1a2b3,o4c5d6", "lk rollout promote ai_connections --stage on"},
+			examples: []string{"lk rollout rollback email --to off --reason trial", "lk rollout promote email --stage canary --org-ids o1a2b3,o4c5d6", "lk rollout promote ai_connections --stage on"},
 			flags: []option{opt(text, "stage", "canary or on").must(), opt(words, "org_ids", "the organisations of the canary, at most 50"),
 				opt(integer, "version", "only if this is the version that is stored")}},
 		{name: "rollout rollback", about: "take a subject to the stage before; prints what takes it back (operator)", method: http.MethodPost, path: one + "/rollback", args: of,

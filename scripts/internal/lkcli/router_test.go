@@ -132,7 +132,7 @@ func deploy(t *testing.T) *deployment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stages := &rollout.Service{Store: rollouttest.New(rows), Matrix: matrix, Channels: rollout.Columns(), Orgs: rows, Proof: rollout.Evidence{Connections: conns}}
+	stages := &rollout.Service{Store: rollouttest.New(rows), Matrix: matrix, Channels: []taxonomy.Channel{taxonomy.Slack, taxonomy.Telegram, taxonomy.Email}, Orgs: rows, Proof: rollout.Evidence{Connections: conns}}
 	n := 0
 	api := admin.New(admin.Services{
 		Orgs: orgs,

@@ -118,7 +118,8 @@ type profile struct {
 
 func findProfile(name string) (profile, bool) {
 	for _, e := range catalog.Entries() {
-		if string(e.ID) == name {
+		// A visitor's token is no vendor's: lk widget makes them.
+		if string(e.ID) == name && e.Browsers == nil {
 			return profile{profiles.Profile{Scheme: e.Scheme, Methods: e.Methods, Handshake: e.Handshake}, name}, true
 		}
 	}
@@ -129,7 +130,9 @@ func findProfile(name string) (profile, bool) {
 func profileNames() []string {
 	var out []string
 	for _, e := range catalog.Entries() {
-		out = append(out, e.Scheme.Name())
+		if e.Browsers == nil {
+			out = append(out, e.Scheme.Name())
+		}
 	}
 	for _, p := range profiles.All() {
 		out = append(out, p.Scheme.Name())

@@ -146,7 +146,23 @@ func (q *queue) add(m *message) {
 	if m.state != visible {
 		q.hidden[m] = struct{}{}
 	}
-	q.wake()
+	if !q.locked(m.Group) {
+		q.wake()
+	}
+}
+
+// locked reports whether a message of a group is in flight, so that no other of the
+// group is receivable. A queue without order knows no groups.
+func (q *queue) locked(group string) bool {
+	if !q.fifo {
+		return false
+	}
+	for m := range q.hidden {
+		if m.Group == group {
+			return true
+		}
+	}
+	return false
 }
 
 func (q *queue) remove(m *message) {

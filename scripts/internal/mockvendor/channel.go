@@ -8,7 +8,7 @@ import (
 func units(s string) int { return len(utf16.Encode([]rune(s))) }
 
 // keep stores a post unless the vendor is told to fail or the key is refused;
-// it returns the error's word.
+// it returns the error's word. A post that has no name yet gets one.
 func (s *Server) keep(p *Post, id string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -18,7 +18,9 @@ func (s *Server) keep(p *Post, id string) string {
 	if s.postErr != "" {
 		return s.postErr
 	}
-	p.TS = fmt.Sprintf(id, len(s.posts)+1)
+	if p.TS == "" {
+		p.TS = fmt.Sprintf(id, len(s.posts)+1)
+	}
 	s.posts = append(s.posts, *p)
 	return ""
 }

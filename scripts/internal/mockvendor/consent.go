@@ -23,6 +23,8 @@ type Tenant struct {
 	AppID string
 	// Expires gives a token that has to be renewed.
 	Expires bool
+	// Pages are others that are chosen beside the tenant's, of Meta's login.
+	Pages []string
 }
 
 type consentApp struct {
@@ -76,7 +78,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	app := s.apps[q.Get("client_id")]
 	back, err := url.Parse(q.Get("redirect_uri"))
 	switch {
-	case app == nil || err != nil || q.Get("redirect_uri") != app.Redirect || q.Get("scope") == "":
+	case app == nil || err != nil || q.Get("redirect_uri") != app.Redirect || q.Get("scope") == "" && q.Get("config_id") == "":
 		http.Error(w, "invalid_client_id or bad_redirect_uri", http.StatusBadRequest)
 		return
 	case q.Has("code_challenge") && q.Get("code_challenge_method") != "S256":
@@ -145,4 +147,33 @@ func (s *Server) trade(id, key string, r *http.Request) (t Tenant, scopes, refus
 		t.AppID = app.AppID
 	}
 	return t, strings.ReplaceAll(scopes, " ", ","), ""
+}
+
+// discordPage is Discord's page; which server the person chose is decided already.
+func (s *Server) discordPage(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	if q.Get("response_type") != "code" || q.Get("code_challenge_method") != "S256" || len(q.Get("code_challenge")) != 43 || q.Get("permissions") == "" ||
+		!strings.Contains(" "+q.Get("scope")+" ", " bot ") || strings.Contains(q.Get("scope"), ",") {
+		http.Error(w, "Invalid OAuth2 authorize request", http.StatusBadRequest)
+		return
+	}
+	s.authorize(w, r)
+}
+
+// discordTrade is the token endpoint: of an application that adds its bot to a server
+// the answer names the server (docs.discord.com, "OAuth2", read 2026-11-22).
+func (s *Server) discordTrade(w http.ResponseWriter, r *http.Request) {
+	id, key, _ := r.BasicAuth()
+	t, scopes, refusal := s.trade(id, key, r)
+	switch {
+	case refusal == "invalid_client_id" || refusal == "bad_client_secret":
+		answer(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client"})
+		return
+	case refusal != "" || r.PostForm.Get("grant_type") != "authorization_code":
+		answer(w, http.StatusBadRequest, map[string]any{"error": "invalid_grant", "error_description": "Invalid \"code\" in request."})
+		return
+	}
+	s.wait(r, AfterTrade)
+	answer(w, http.StatusOK, map[string]any{"token_type": "Bearer", "access_token": "CNRYpersonstoken" + rand.Text(), "expires_in": 604800, "refresh_token": "simulated",
+		"scope": strings.ReplaceAll(scopes, ",", " "), "guild": map[string]any{"id": t.Team, "name": "A server", "owner_id": "1"}})
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"slices"
@@ -21,7 +22,7 @@ import (
 //
 // Not imitated: the first answer, which the product gives over HTTP, so that an
 // interaction is answerable at once; permissions of channels, rate limits by route,
-// components, embeds and files of messages.
+// components other than buttons, embeds, several files of a message, its own voice messages.
 func discord() channelVendor {
 	return channelVendor{id: "discord", apis: map[string]string{"LATCHKEY_DISCORD_API_URL": "/discord"},
 		serve: func(s *Server) {
@@ -31,6 +32,8 @@ func discord() channelVendor {
 			s.mux.HandleFunc("POST /discord/channels/{channel}/messages", d.message)
 			s.mux.HandleFunc("PATCH /discord/channels/{channel}/messages/{id}", d.replace)
 			s.mux.HandleFunc("GET /discordcdn/attachments/{id}", d.content)
+			s.mux.HandleFunc("GET /discord/oauth2/authorize", s.discordPage)
+			s.mux.HandleFunc("POST /discord/oauth2/token", s.discordTrade)
 		},
 		sign: func(r *http.Request, p Proof, body []byte) {
 			ts := strconv.FormatInt(p.At.Unix(), 10)
@@ -89,6 +92,13 @@ type discordMessage struct {
 	Mentions *struct {
 		Parse []string `json:"parse"`
 	} `json:"allowed_mentions"`
+	Attachments []struct {
+		ID       string `json:"id"`
+		Filename string `json:"filename"`
+	} `json:"attachments"`
+	Components []discordRow `json:"components"`
+	voice      int
+	buttons    []string
 }
 
 // discordSays reads it; a refusal is written. Without allowed_mentions the real one
@@ -98,11 +108,24 @@ func discordSays(w http.ResponseWriter, r *http.Request) (m discordMessage, ok b
 		w.WriteHeader(http.StatusForbidden) // as the network before the API does
 		return m, false
 	}
-	d := json.NewDecoder(r.Body)
+	said, file := io.Reader(r.Body), []byte(nil)
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
+		file = part(r, "files[0]")
+		said = strings.NewReader(r.FormValue("payload_json"))
+	}
+	d := json.NewDecoder(said)
 	d.DisallowUnknownFields()
 	err := d.Decode(&m)
+	if m.voice = len(file); m.voice > 10<<20 {
+		discordFault(w, http.StatusRequestEntityTooLarge, 40005, "Request entity too large")
+		return m, false
+	}
+	// Each attachment that is stated is a file of the form, and no other.
+	stated := len(m.Attachments) == 0 && m.voice == 0 || len(m.Attachments) == 1 && m.Attachments[0].ID == "0" && m.voice > 0
+	buttons, ok := discordButtons(m.Components)
+	m.buttons = buttons
 	const suppressEmbeds = 4
-	if err != nil || strings.TrimSpace(m.Content) == "" || units(m.Content) > 2000 || m.Flags&^suppressEmbeds != 0 || m.Mentions == nil || len(m.Mentions.Parse) != 0 || m.Nonce != nil && len(*m.Nonce) > 25 {
+	if err != nil || !stated || !ok || strings.TrimSpace(m.Content) == "" || units(m.Content) > 2000 || m.Flags&^suppressEmbeds != 0 || m.Mentions == nil || len(m.Mentions.Parse) != 0 || m.Nonce != nil && len(*m.Nonce) > 25 {
 		discordFault(w, http.StatusBadRequest, 50035, "Invalid Form Body")
 		return m, false
 	}
@@ -135,7 +158,7 @@ func (s *discordAPI) change(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	p.Text, p.TS = m.Content, r.PathValue("id")
+	p.Text, p.Voice, p.Buttons, p.TS = m.Content, m.voice, m.buttons, r.PathValue("id")
 	if p.TS == "@original" {
 		s.mu.Lock()
 		p.TS = s.first[p.ThreadTS]
@@ -168,7 +191,7 @@ func (s *discordAPI) follow(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	p.Text = m.Content
+	p.Text, p.Voice, p.Buttons = m.Content, m.voice, m.buttons
 	s.mu.Lock()
 	begun := s.first[p.ThreadTS] != ""
 	s.mu.Unlock()
@@ -203,7 +226,7 @@ func (s *discordAPI) message(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	p.Text = m.Content
+	p.Text, p.Voice, p.Buttons = m.Content, m.voice, m.buttons
 	name := ""
 	if m.Nonce != nil && m.Enforce {
 		name = p.KeyHash + "." + *m.Nonce
@@ -231,7 +254,7 @@ func (s *discordAPI) replace(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	p.Text, p.TS = m.Content, r.PathValue("id")
+	p.Text, p.Buttons, p.TS = m.Content, m.buttons, r.PathValue("id")
 	s.edited(w, p)
 }
 

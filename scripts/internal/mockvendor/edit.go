@@ -1,6 +1,9 @@
 package mockvendor
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // LimitEdits refuses the next n edits, whose vendors ask to come again in a second.
 func (s *Server) LimitEdits(n int) {
@@ -30,13 +33,25 @@ func (s *Server) edit(p Post) string {
 		case old.TS != p.TS || old.Channel != p.Channel:
 		case old.KeyHash != p.KeyHash:
 			return "cant_update_message"
-		case old.Text == p.Text && bytes.Equal(old.Entities, p.Entities):
+		case old.Text == p.Text && bytes.Equal(old.Entities, p.Entities) && slices.Equal(old.Buttons, p.Buttons):
 			return "not_modified"
 		default:
 			old.Before = append(old.Before, old.Text)
-			old.Text, old.Entities = p.Text, p.Entities
+			old.Text, old.Entities, old.Buttons = p.Text, p.Entities, p.Buttons
 			return ""
 		}
 	}
 	return "message_not_found"
+}
+
+// buttons are those under a post.
+func (s *Server) buttons(ts string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.posts {
+		if p.TS == ts {
+			return p.Buttons
+		}
+	}
+	return nil
 }

@@ -71,14 +71,10 @@ func (s *Server) mailgunMessage(w http.ResponseWriter, r *http.Request) {
 		fail(text)
 		return
 	}
-	p := Post{Channel: to.Address, Text: f.Get("text"), ThreadTS: f.Get("h:In-Reply-To"), KeyHash: Hash(key)}
+	p := Post{Channel: to.Address, Text: f.Get("text"), ThreadTS: f.Get("h:In-Reply-To"), KeyHash: Hash(key), TS: f.Get("h:Message-Id")}
 	switch s.keep(&p, "<%d.sim@mailgun.example>") {
 	case "":
-		id := f.Get("h:Message-Id")
-		if id == "" {
-			id = p.TS
-		}
-		answer(w, http.StatusOK, map[string]any{"id": id, "message": "Queued. Thank you."})
+		answer(w, http.StatusOK, map[string]any{"id": p.TS, "message": "Queued. Thank you."})
 	case "invalid_auth":
 		w.WriteHeader(http.StatusUnauthorized)
 		_, _ = w.Write([]byte("Forbidden"))

@@ -11,10 +11,11 @@ import (
 // messenger is what the product uses of the Send API
 // (developers.facebook.com/docs/messenger-platform/reference/send-api and
 // .../instagram/features/send-message, read 2026-11), and the host of recordings. It
-// does not imitate the limits of rate, templates, who may write to whom, and
-// attachments by address.
+// does not imitate the limits of rate, templates, who may write to whom,
+// attachments by address, and which accounts a page has.
 func messenger() channelVendor {
 	return channelVendor{id: "messenger", apis: whatsapp().apis, sign: signMeta, serve: func(s *Server) {
+		(&metaLogin{s, map[string]Tenant{}}).routes()
 		s.mux.HandleFunc("GET /metacdn/{id}", func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Authorization") != "" {
 				w.WriteHeader(http.StatusBadRequest) // nobody's token belongs there
@@ -67,7 +68,10 @@ type direct struct {
 type directSaid struct {
 	Text       string          `json:"text"`
 	Metadata   json.RawMessage `json:"metadata"`
-	Attachment *struct{ Type string }
+	Attachment *struct {
+		Type    string
+		Payload struct{ ID string }
+	}
 }
 
 // readDirect reads JSON, or a form with a file.
@@ -79,8 +83,11 @@ func readDirect(r *http.Request) (q direct, ok bool) {
 	return q, json.Unmarshal([]byte(r.FormValue("recipient")), &q.Recipient) == nil && json.Unmarshal([]byte(r.FormValue("message")), q.Message) == nil
 }
 
-// ofInstagram reports whether an account is one of Instagram, by how their ids begin.
+// ofInstagram reports whether an account is one of Instagram, by how their ids begin;
+// forInstagram whether a page speaks for one, which its id does not say in truth.
 func ofInstagram(account string) bool { return strings.HasPrefix(account, "1784") }
+
+func forInstagram(page string) bool { return strings.HasPrefix(page, "991784") }
 
 func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
@@ -95,7 +102,9 @@ func (q direct) refused(account string) bool {
 		return m != nil || q.Type != "" || q.Action != "typing_on" && q.Action != "typing_off" && q.Action != "mark_seen"
 	case m == nil || (m.Text == "") == (m.Attachment == nil):
 		return true
-	case ofInstagram(account):
+	case forInstagram(account) && m.Attachment != nil:
+		return m.Attachment.Type != "MEDIA_SHARE" || len(q.voice) == 0
+	case ofInstagram(account), forInstagram(account):
 		return len(m.Text) > 1000 || m.Attachment != nil
 	case q.Type != "RESPONSE" || len(m.Metadata) > 1000 || units(m.Text) > 2000:
 		return true
@@ -110,6 +119,9 @@ func (s *Server) directMessage(w http.ResponseWriter, r *http.Request) {
 	}
 	q, ok := readDirect(r)
 	account, key := r.PathValue("number"), bearer(r)
+	if ok && q.Message != nil && q.Message.Attachment != nil && q.Message.Attachment.Payload.ID != "" {
+		q.voice = make([]byte, s.uploaded("FUP"+q.Message.Attachment.Payload.ID, key))
+	}
 	if !ok || !isDigits(account) || q.refused(account) {
 		fail(http.StatusBadRequest, 100, 0)
 		return
@@ -131,5 +143,32 @@ func (s *Server) directMessage(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		fail(http.StatusBadRequest, 10, 2018278)
+	}
+}
+
+// metaAttachment takes a recording for a message of Instagram, from a page
+// (developers.facebook.com/documentation/business-messaging/instagram-messaging/features/attachment-upload,
+// read 2026-11): no MP3, at most 25 MB.
+func (s *Server) metaAttachment(w http.ResponseWriter, r *http.Request) {
+	key, file := bearer(r), part(r, "filedata")
+	var m struct {
+		Attachment struct {
+			Type    string
+			Payload struct {
+				Reusable string `json:"is_reusable"`
+			}
+		}
+	}
+	fail := func(code int) {
+		answer(w, http.StatusBadRequest, map[string]any{"error": map[string]any{"message": "simulated", "type": "OAuthException", "code": code, "fbtrace_id": "A"}})
+	}
+	switch err := json.Unmarshal([]byte(r.FormValue("message")), &m); {
+	case !s.accepts(key):
+		fail(190)
+	case err != nil, !forInstagram(r.PathValue("number")), r.FormValue("platform") != "instagram", m.Attachment.Type != "audio", m.Attachment.Payload.Reusable != "true",
+		!bytes.HasPrefix(file, []byte("RIFF")), len(file) > 25<<20:
+		fail(100)
+	default:
+		answer(w, http.StatusOK, map[string]any{"attachment_id": strings.TrimPrefix(s.kept(key, len(file)), "FUP")})
 	}
 }

@@ -2,6 +2,7 @@ package mockvendor
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -67,7 +68,8 @@ func TestDirectMessages(t *testing.T) {
 	if status, body := send(page, m.FormDataContentType(), &form); status != http.StatusOK || !strings.Contains(body, `"message_id"`) {
 		t.Errorf("speech: %d %s", status, body)
 	}
-	if p := s.Posts(); len(p) != 5 || len(s.Signs()) != 1 {
+	speechOfInstagram(t, s)
+	if p := s.Posts(); len(p) != 6 || len(s.Signs()) != 1 {
 		t.Errorf("%d posts, %d signs", len(p), len(s.Signs()))
 	}
 	s.FailPosts("x")
@@ -79,5 +81,48 @@ func TestDirectMessages(t *testing.T) {
 	s.AcceptOnly("other")
 	if status, body := send(page, "application/json", strings.NewReader(`{"messaging_type":"RESPONSE",`+text("x")+`}`)); status != http.StatusBadRequest || !strings.Contains(body, `"code":190`) {
 		t.Errorf("%d %s", status, body)
+	}
+}
+
+// speechOfInstagram uploads for Instagram, which takes no MP3 and nothing of an account
+// without a page, and posts what was uploaded with the same key.
+func speechOfInstagram(t *testing.T, s *Server) {
+	t.Helper()
+	send := func(path, key, contentType string, body io.Reader) (int, string) {
+		r := httptest.NewRequest(http.MethodPost, "/meta/"+path, body)
+		r.Header.Set("Content-Type", contentType)
+		r.Header.Set("Authorization", "Bearer "+key)
+		w := httptest.NewRecorder()
+		s.mux.ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	upload := func(from, platform, file string) (int, string) {
+		var form bytes.Buffer
+		m := multipart.NewWriter(&form)
+		for k, v := range map[string]string{"platform": platform, "message": `{"attachment":{"type":"audio","payload":{"is_reusable":"true"}}}`} {
+			_ = m.WriteField(k, v)
+		}
+		f, _ := m.CreateFormFile("filedata", "a.wav")
+		_, _ = io.WriteString(f, file)
+		_ = m.Close()
+		return send(from+"/message_attachments", "k", m.FormDataContentType(), &form)
+	}
+	for name, c := range map[string][3]string{"MP3": {"9917841", "instagram", "ID3"}, "an account": {"17841477965412210", "instagram", "RIFF"}, "a page of Messenger": {"682498302938465", "instagram", "RIFF"}, "no platform": {"9917841", "", "RIFF"}} {
+		if status, body := upload(c[0], c[1], c[2]); status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", name, status, body)
+		}
+	}
+	status, body := upload("9917841", "instagram", "RIFF")
+	var got struct {
+		ID string `json:"attachment_id"`
+	}
+	if json.Unmarshal([]byte(body), &got) != nil || status != http.StatusOK || !isDigits(got.ID) {
+		t.Fatalf("%d %s", status, body)
+	}
+	said := `{"recipient":{"id":"42"},"message":{"attachment":{"type":"MEDIA_SHARE","payload":{"id":"` + got.ID + `"}}}}`
+	for key, want := range map[string]int{"other": http.StatusBadRequest, "k": http.StatusOK} {
+		if status, body := send("9917841/messages", key, "application/json", strings.NewReader(said)); status != want {
+			t.Errorf("%s: %d %s", key, status, body)
+		}
 	}
 }

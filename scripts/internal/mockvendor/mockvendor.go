@@ -67,6 +67,8 @@ type Post struct {
 	Voice int `json:"voice,omitempty"`
 	// Entities are a Telegram message's.
 	Entities json.RawMessage `json:"entities,omitempty"`
+	// Buttons are what those under it carry.
+	Buttons []string `json:"buttons,omitempty"`
 	// Before are the texts that were replaced by edits, oldest first.
 	Before []string `json:"before,omitempty"`
 }
@@ -127,7 +129,9 @@ type Server struct {
 	fetched map[string]int
 	uploads map[string]upload
 	apps    map[string]*consentApp // by client id
-	respond func([]Said) string
+	// subscribed are the fields of Meta's pages.
+	subscribed map[string]string
+	respond    func([]Said) string
 
 	// keysDown hides the published keys, keysAsked counts who asked for them.
 	keysDown  bool

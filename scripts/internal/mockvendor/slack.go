@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -49,12 +50,18 @@ func (s *Server) postMessage(w http.ResponseWriter, r *http.Request) {
 			Text     string          `json:"text"`
 			ThreadTS string          `json:"thread_ts"`
 			Metadata json.RawMessage `json:"metadata"`
+			Attached json.RawMessage `json:"attachments"`
 		}
 		if err := json.Unmarshal(body, &q); err != nil {
 			answer(w, http.StatusOK, map[string]any{"ok": false, "error": "invalid_json"})
 			return
 		}
-		p = Post{Channel: q.Channel, Text: q.Text, ThreadTS: q.ThreadTS, Metadata: q.Metadata}
+		refs, ok := slackButtons(q.Attached)
+		if !ok {
+			slackError(w, "invalid_attachments")
+			return
+		}
+		p = Post{Channel: q.Channel, Text: q.Text, ThreadTS: q.ThreadTS, Metadata: q.Metadata, Buttons: refs}
 	} else if form, err := url.ParseQuery(string(body)); err == nil {
 		p = Post{Channel: form.Get("channel"), Text: form.Get("text"), ThreadTS: form.Get("thread_ts")}
 	}
@@ -70,24 +77,38 @@ func (s *Server) postMessage(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"ok": true, "channel": p.Channel, "ts": p.TS, "message": map[string]any{"text": p.Text, "ts": p.TS}})
 }
 
+var slackPeople = regexp.MustCompile(`<@[UW][A-Z0-9]+>`)
+
 // slackUpdate is chat.update (docs.slack.dev/reference/methods/chat.update).
 func (s *Server) slackUpdate(w http.ResponseWriter, r *http.Request) {
 	key, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	var q struct{ Channel, TS, Text string }
+	var q struct {
+		Channel, TS, Text string
+		Attached          json.RawMessage `json:"attachments"`
+	}
 	fail := func(word string) { answer(w, http.StatusOK, map[string]any{"ok": false, "error": word}) }
 	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
 		fail("invalid_json")
 		return
 	}
-	if fault := slackText(q.Text); fault != "" {
+	// An edit tells nobody, so it may name people.
+	if fault := slackText(slackPeople.ReplaceAllString(q.Text, "somebody")); fault != "" {
 		fail(fault)
 		return
+	}
+	refs, ok := slackButtons(q.Attached)
+	if !ok {
+		fail("invalid_attachments")
+		return
+	}
+	if q.Attached == nil { // they stay
+		refs = s.buttons(q.TS)
 	}
 	if units(q.Text) > 4000 {
 		fail("msg_too_long")
 		return
 	}
-	switch word := s.edit(Post{KeyHash: Hash(key), Channel: q.Channel, TS: q.TS, Text: q.Text}); word {
+	switch word := s.edit(Post{KeyHash: Hash(key), Channel: q.Channel, TS: q.TS, Text: q.Text, Buttons: refs}); word {
 	case "", "not_modified": // Slack takes the same text again
 		answer(w, http.StatusOK, map[string]any{"ok": true, "channel": q.Channel, "ts": q.TS, "text": q.Text})
 	case "limited":

@@ -32,7 +32,9 @@ type telegramSaid struct {
 	Message  json.Number     `json:"message_id"`
 	Text     string          `json:"text"`
 	Entities json.RawMessage `json:"entities"`
+	Markup   json.RawMessage `json:"reply_markup"`
 	token    string
+	buttons  []string
 }
 
 func telegramFault(w http.ResponseWriter, status int, text string) {
@@ -45,6 +47,10 @@ func telegramSays(w http.ResponseWriter, r *http.Request) (q telegramSaid, ok bo
 	q.token, ok = strings.CutPrefix(r.PathValue("bot"), "bot")
 	if err := json.NewDecoder(r.Body).Decode(&q); err != nil || !ok || q.Text == "" {
 		telegramFault(w, http.StatusBadRequest, "Bad Request: message text is empty")
+		return q, false
+	}
+	if q.buttons, ok = telegramButtons(q.Markup); !ok {
+		telegramFault(w, http.StatusBadRequest, "Bad Request: BUTTON_DATA_INVALID")
 		return q, false
 	}
 	if fault := telegramText(q.Text, q.Entities); fault != "" {
@@ -60,7 +66,7 @@ func (s *Server) telegramMessage(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	p := Post{Channel: q.Chat.String(), Text: q.Text, ThreadTS: q.Thread.String(), KeyHash: Hash(q.token), Entities: q.Entities}
+	p := Post{Channel: q.Chat.String(), Text: q.Text, ThreadTS: q.Thread.String(), KeyHash: Hash(q.token), Entities: q.Entities, Buttons: q.buttons}
 	switch s.keep(&p, "%d") {
 	case "":
 		answer(w, http.StatusOK, map[string]any{"ok": true, "result": map[string]any{"message_id": json.Number(p.TS), "date": 1760000000}})
@@ -78,7 +84,7 @@ func (s *Server) telegramEdit(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id, _ := strconv.Atoi(q.Message.String())
-	switch s.edit(Post{KeyHash: Hash(q.token), Channel: q.Chat.String(), TS: strconv.Itoa(id), Text: q.Text, Entities: q.Entities}) {
+	switch s.edit(Post{KeyHash: Hash(q.token), Channel: q.Chat.String(), TS: strconv.Itoa(id), Text: q.Text, Entities: q.Entities, Buttons: q.buttons}) {
 	case "":
 		answer(w, http.StatusOK, map[string]any{"ok": true, "result": map[string]any{"message_id": id, "edit_date": 1760000001}})
 	case "not_modified":

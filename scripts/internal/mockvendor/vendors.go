@@ -32,9 +32,11 @@ func channelVendors() []channelVendor {
 		line(),
 		discord(),
 		googleChat(),
+		teams(),
 		messenger(),
 		instagram(),
 		email(),
+		web(),
 	}
 }
 

@@ -16,6 +16,7 @@ func whatsapp() channelVendor {
 			s.mux.HandleFunc("POST /meta/{number}/messages", s.metaMessages)
 			s.mux.HandleFunc("GET /meta/{id}", s.metaFile)
 			s.mux.HandleFunc("POST /meta/{number}/media", s.metaUpload)
+			s.mux.HandleFunc("POST /meta/{number}/message_attachments", s.metaAttachment)
 		},
 		sign: signMeta,
 	}

@@ -10,6 +10,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,18 +27,40 @@ type Change struct {
 	Functions []string
 	File      string
 	Edits     [][2]string
+	// More are the edits of other files, by path: a guard may stand in two places.
+	More map[string][][2]string
 }
 
-// Text is the changed file; an error if the change does not fit the source.
+// Text is the changed File; an error if the change does not fit the source.
 func (c Change) Text(root string) (string, error) {
-	b, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(c.File)))
+	texts, err := c.texts(root)
+	return texts[c.File], err
+}
+
+// texts are all changed files by path.
+func (c Change) texts(root string) (map[string]string, error) {
+	out := map[string]string{}
+	edits := map[string][][2]string{c.File: c.Edits}
+	maps.Copy(edits, c.More)
+	for file, all := range edits {
+		text, err := c.edited(root, file, all)
+		if err != nil {
+			return nil, err
+		}
+		out[file] = text
+	}
+	return out, nil
+}
+
+func (c Change) edited(root, file string, edits [][2]string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(file)))
 	if err != nil {
 		return "", err
 	}
 	text := string(b)
-	for _, e := range c.Edits {
+	for _, e := range edits {
 		if n := strings.Count(text, e[0]); n != 1 {
-			return "", fmt.Errorf("%s: %q stands %d times in %s: the source has changed, change the mutant with it", c.Name, e[0], n, c.File)
+			return "", fmt.Errorf("%s: %q stands %d times in %s: the source has changed, change the mutant with it", c.Name, e[0], n, file)
 		}
 		text = strings.Replace(text, e[0], e[1], 1)
 	}
@@ -47,19 +70,24 @@ func (c Change) Text(root string) (string, error) {
 // Build puts all functions into the existing folder dir, those of the change
 // built with it.
 func (c Change) Build(ctx context.Context, root, dir string) error {
-	text, err := c.Text(root)
+	texts, err := c.texts(root)
 	if err != nil {
 		return err
 	}
-	changed, overlay := filepath.Join(dir, "mutant.go"), filepath.Join(dir, "overlay.json")
-	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, filepath.FromSlash(c.File)): changed}})
-	if err != nil {
-		return err
-	}
-	for path, content := range map[string][]byte{changed: []byte(text), overlay: replace} {
-		if err := os.WriteFile(path, content, 0o600); err != nil {
+	replaced, overlay := map[string]string{}, filepath.Join(dir, "overlay.json")
+	for file, text := range texts {
+		changed := filepath.Join(dir, fmt.Sprintf("mutant%d.go", len(replaced)))
+		if err := os.WriteFile(changed, []byte(text), 0o600); err != nil {
 			return err
 		}
+		replaced[filepath.Join(root, filepath.FromSlash(file))] = changed
+	}
+	replace, err := json.Marshal(map[string]any{"Replace": replaced})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(overlay, replace, 0o600); err != nil {
+		return err
 	}
 	if err := Copy(ctx, root, dir); err != nil {
 		return err

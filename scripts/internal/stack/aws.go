@@ -91,8 +91,9 @@ func (s *Stack) startEndpoints() error {
 		s.Tables[spec.Role] = "latchkey-" + string(spec.Role)
 	}
 	var err error
+	observe := s.observer(names)
 	if s.KMS, err = localkms.New(localkms.Config{Path: s.path("kms.json"), Clock: s.Clock, Faults: s.Faults, Admin: AdminKey,
-		Log: func(a localkms.Access) { s.observe(a.Principal, "kms", a.Operation, 0) }}); err != nil {
+		Log: func(a localkms.Access) { observe(a.Principal, "kms", a.Operation, 0) }}); err != nil {
 		return err
 	}
 	// Two, so that a rotation from one to the other can be tried.
@@ -114,7 +115,7 @@ func (s *Stack) startEndpoints() error {
 		return err
 	}
 	if s.Proxy, err = localfaults.NewProxy(localfaults.ProxyConfig{Upstream: s.engine.URL, Faults: s.Faults, Allow: tableAllow(s.Tables), Rules: tableRules(s.Tables), Admin: AdminKey,
-		OnCall: func(c localfaults.ProxyCall) { s.observe(c.Principal, c.Service, c.Operation, c.Elapsed) }}); err != nil {
+		OnCall: func(c localfaults.ProxyCall) { observe(c.Principal, c.Service, c.Operation, c.Elapsed) }}); err != nil {
 		return err
 	}
 	if s.Host, err = lambdahost.New(lambdahost.Options{Clock: s.Clock, LogDir: s.LogDir, Stderr: s.opts.Log, Region: region}); err != nil {
@@ -123,15 +124,16 @@ func (s *Stack) startEndpoints() error {
 	return e.listen(s)
 }
 
-// observe reports a call that has just ended.
-func (s *Stack) observe(principal, service, operation string, elapsed time.Duration) {
+// observer makes what reports a function's call that has just ended; names are the
+// functions by their access keys.
+func (s *Stack) observer(names map[string]string) func(principal, service, operation string, elapsed time.Duration) {
 	if s.opts.OnAWSCall == nil {
-		return
+		return func(string, string, string, time.Duration) {}
 	}
-	for _, f := range topology.Functions() {
-		if accessKey(f.Name) == principal {
+	return func(principal, service, operation string, elapsed time.Duration) {
+		if name, known := names[principal]; known {
 			end := time.Now()
-			s.opts.OnAWSCall(AWSCall{f.Name, service, operation, end.Add(-elapsed), end})
+			s.opts.OnAWSCall(AWSCall{name, service, operation, end.Add(-elapsed), end})
 		}
 	}
 }

@@ -2,8 +2,9 @@
 //
 // Flow: a turn whose model calls such a tool stores the call ([Approval], pending)
 // and ends with a message that says what is to be approved; an event tells the
-// organisation. An admin approves or
-// refuses it ([Service.Decide]); nobody doing so until it expires is a refusal
+// organisation. An admin approves or refuses it, or somebody whom the organisation
+// named, with a button under the message ([Buttons], [Press]; [Service.Decide]); nobody
+// doing so until it expires is a refusal
 // ([Service.Finish]). Either puts a job behind the conversation's others, and the
 // turn of that job goes on with the stored rounds: it makes the call, or tells the
 // model why not.
@@ -75,6 +76,7 @@ type Approval struct {
 	Integrity  channel.Integrity
 	Turns      []string // the waiting turn and those before it, oldest first
 	Call       int      // number of the call among all of those turns, from 0
+	Nonce      string   // of the buttons under the question, empty without any
 	Reason     string
 	DecidedBy  string
 	AskedAt    time.Time
@@ -246,9 +248,9 @@ func (a Approval) Says() string {
 	}
 	switch a.State {
 	case Approved:
-		return "[An administrator approved the call of " + a.Tool + " (" + a.ID + ") that waited. It is made now." + reason + "]"
+		return "[Somebody who may approved the call of " + a.Tool + " (" + a.ID + ") that waited. It is made now." + reason + "]"
 	case Refused:
-		return "[An administrator refused the call of " + a.Tool + " (" + a.ID + ") that waited. It is not made." + reason + "]"
+		return "[Somebody who may refused the call of " + a.Tool + " (" + a.ID + ") that waited. It is not made." + reason + "]"
 	}
 	return "[Nobody approved the call of " + a.Tool + " (" + a.ID + ") in time. It is not made.]"
 }

@@ -165,6 +165,8 @@ type Store interface {
 	// Say remembers what is said under a turn, with its row, and returns what was
 	// remembered first: another Sum then is another message.
 	Say(ctx context.Context, s Said, row audit.Row) (Said, error)
+	// Said is what was remembered under a turn; not_found.
+	Said(ctx context.Context, org, turn string) (Said, error)
 }
 
 // Queue takes jobs; see boot.TurnQueue.
@@ -259,7 +261,16 @@ func (s *Service) Say(ctx context.Context, op audit.Op, org, id, text, key strin
 	case key == "":
 		key = op.ID
 	}
-	job, err := said(x, text, key, op.At)
+	h := sha256.Sum256([]byte(x.ID + "#" + key))
+	event := "human-" + hex.EncodeToString(h[:20])
+	sum := sha256.Sum256([]byte(text))
+	mine := Said{Org: org, Turn: session.TurnID(x.Install, event), Sum: sum[:], At: op.At}
+	if x.Handoff == nil {
+		if err := s.before(ctx, mine); err != nil {
+			return "", err
+		}
+	}
+	job, err := said(x, text, event, op.At)
 	if err != nil {
 		return "", err
 	}
@@ -267,34 +278,50 @@ func (s *Service) Say(ctx context.Context, op audit.Op, org, id, text, key strin
 	if err != nil {
 		return "", fault.Wrap(fault.Internal, "handoff.Say", "internal error, this message cannot be written", err)
 	}
-	sum := sha256.Sum256([]byte(text))
-	mine := Said{Org: org, Turn: session.TurnID(job.Install, job.EventID), Sum: sum[:], At: op.At}
 	first, err := s.Store.Say(ctx, mine, op.Row(org, "session.say", id, "agent_id", x.AgentID, "install_id", x.Install))
 	if err != nil {
 		return "", err
 	}
-	if string(first.Sum) != string(mine.Sum) {
-		return "", fault.New(fault.Conflict, "handoff.Say", "another text was said under this idempotency key").WithParam("idempotency_key")
+	if err := mine.same(first); err != nil {
+		return "", err
 	}
 	return mine.Turn, s.Queue.Send(ctx, x.ID, session.QueueID(job.Install, job.EventID), body)
 }
 
+// before returns nil where the agent answers and a person said this while it did not:
+// what the queue did not take then may be said again under its key, and what it took is
+// the same message.
+func (s *Service) before(ctx context.Context, mine Said) error {
+	first, err := s.Store.Said(ctx, mine.Org, mine.Turn)
+	if fault.CodeOf(err) == fault.NotFound {
+		return fault.New(fault.Conflict, "handoff.Say", "the agent answers in this session; take it over first")
+	}
+	if err != nil {
+		return err
+	}
+	return mine.same(first)
+}
+
+// same refuses another text than the first of a turn.
+func (s Said) same(first Said) error {
+	if string(first.Sum) != string(s.Sum) {
+		return fault.New(fault.Conflict, "handoff.Say", "another text was said under this idempotency key").WithParam("idempotency_key")
+	}
+	return nil
+}
+
 func unprintable(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r == 0x7f }
 
-// said is the job of what is said in a session in which a person answers.
-func said(x session.Session, text, key string, at time.Time) (session.Job, error) {
+// said is the job of what a person says in a session, under an event.
+func said(x session.Session, text, event string, at time.Time) (session.Job, error) {
 	var job session.Job
-	switch {
-	case x.Handoff == nil:
-		return job, fault.New(fault.Conflict, "handoff.Say", "the agent answers in this session; take it over first")
-	case len(x.Way) == 0:
+	if len(x.Way) == 0 {
 		return job, fault.New(fault.Conflict, "handoff.Say", "it is not known how to answer here until the person writes again: what was written so far is from before people could answer")
 	}
-	if err := json.Unmarshal(x.Way, &job); err != nil || job.Org != x.Org || job.Key().Hash() != x.ID {
+	if err := json.Unmarshal(x.Way, &job); err != nil || job.Org != x.Org || job.Install != x.Install || job.Key().Hash() != x.ID {
 		return job, fault.New(fault.Internal, "handoff.Say", "internal error, how to answer in this session cannot be read")
 	}
-	h := sha256.Sum256([]byte(x.ID + "#" + key))
-	job.Kind, job.EventID, job.ReceivedAt = session.JobHuman, "human-"+hex.EncodeToString(h[:20]), at
+	job.Kind, job.EventID, job.ReceivedAt = session.JobHuman, event, at
 	job.Envelope.EventID, job.Envelope.Text, job.Envelope.IsBot = job.EventID, text, false
 	return job, nil
 }

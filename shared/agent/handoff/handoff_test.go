@@ -197,6 +197,32 @@ func TestSay(t *testing.T) {
 	if _, err = say("lost", "k2"); err != nil || len(k.queue.sent) != 5 {
 		t.Fatal(err)
 	}
+	// Also where the agent went on meanwhile, and only what was said before.
+	k.queue.err = fault.New(fault.Unavailable, "", "")
+	_, err = say("late", "k3")
+	k.want(err, fault.Unavailable, "")
+	k.queue.err = nil
+	if _, err := k.service.Resume(t.Context(), op("r1"), "o1", k.id); err != nil {
+		t.Fatal(err)
+	}
+	turn, err := say("late", "k3")
+	if err != nil || len(k.queue.sent) != 7 || !strings.Contains(k.queue.sent[6], "late") || turn == first {
+		t.Fatalf("%s %v", turn, err)
+	}
+	_, err = say("other", "k3")
+	k.want(err, fault.Conflict, "idempotency_key")
+	_, err = say("late", "k4")
+	k.want(err, fault.Conflict, "")
+	k.store.Fail = func(method string) error {
+		if method == "Said" {
+			return fault.New(fault.Unavailable, "", "")
+		}
+		return nil
+	}
+	_, err = say("late", "k3")
+	if k.want(err, fault.Unavailable, ""); len(k.queue.sent) != 7 {
+		t.Errorf("%q", k.queue.sent)
+	}
 }
 
 // TestSayNeedsAWay: without a message since ways are kept, or with one of another

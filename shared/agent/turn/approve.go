@@ -70,8 +70,9 @@ func (x *run) decided(ctx context.Context) *end {
 	if err != nil {
 		return again(err)
 	}
+	var asked []session.Part
 	for _, id := range a.Turns {
-		t, _, err := x.d.Approvals.Turn(ctx, x.job.Org, id)
+		t, parts, err := x.d.Approvals.Turn(ctx, x.job.Org, id)
 		if fault.CodeOf(err) == fault.NotFound {
 			return &end{code: Ended, detail: "approval_missing"}
 		}
@@ -79,8 +80,10 @@ func (x *run) decided(ctx context.Context) *end {
 			return again(err)
 		}
 		x.before = append(x.before, t.Steps...)
+		asked = parts
 	}
 	x.approval = &a
+	x.unbutton(ctx, a, asked)
 	return nil
 }
 
@@ -92,7 +95,7 @@ func (x *run) approved(ctx context.Context, t tool.Tool, c model.ToolCall, n int
 		case a.State == approval.Expired:
 			return tool.Result{Status: tool.NotApproved, Text: "The tool was not called: nobody approved the call in time."}, false, nil
 		case a.State != approval.Approved:
-			return tool.Result{Status: tool.NotApproved, Text: strings.TrimSpace("The tool was not called: an administrator refused it. " + a.Reason)}, false, nil
+			return tool.Result{Status: tool.NotApproved, Text: strings.TrimSpace("The tool was not called: who may approve it refused it. " + a.Reason)}, false, nil
 		case a.Tool != t.Name || a.Version != t.Version || t.CreatedAt.After(a.AskedAt) || a.Arguments != c.Args:
 			return tool.Result{Status: tool.NotApproved, Text: "The tool was not called: it was changed since the call was approved. The call has to be approved again."}, false, nil
 		}
@@ -132,23 +135,52 @@ func (x *run) suspend(ctx context.Context, w *waits) *end {
 	if x.approval != nil {
 		a.Turns = append(slices.Clip(x.approval.Turns), x.turn.ID)
 	}
+	if x.choosing() && shownWhole(a.Arguments) {
+		var err error
+		if a.Nonce, err = approval.NewNonce(x.d.Random); err != nil {
+			return again(err)
+		}
+	}
 	op := audit.Op{Actor: "function:turn", ID: x.turn.ID + "-ap" + strconv.Itoa(w.n), At: now}
 	if err := x.d.Approvals.Ask(ctx, a, op.Row(a.Org, "approval.ask", a.ID, "label", a.Tool, "agent_id", a.Agent), a.Told(x.d.Stage)); err != nil {
 		return again(err)
+	}
+	if a.Nonce != "" {
+		// An earlier run may have asked already; what it stored is what counts.
+		stored, err := x.d.Approvals.Approval(ctx, a.Org, a.ID)
+		if err != nil {
+			return again(err)
+		}
+		a.Nonce = stored.Nonce
 	}
 	_, pin, err := x.rounds()
 	if err != nil {
 		return again(err)
 	}
-	x.turn.Receipt, x.turn.Notice, x.voice = x.firstCalls().Receipt, ApprovalPending, ""
+	x.turn.Receipt, x.turn.Notice, x.voice, x.buttons = x.firstCalls().Receipt, ApprovalPending, "", a.Ref()
 	x.record(ctx, ApprovalAsked, w.tool.Name)
 	return x.plan(ctx, asks(a, w.tool), session.Assistant, pin)
+}
+
+// shownWhole reports whether the question shows all of a call. Who presses sees nothing
+// else of it, and must not approve what was cut off.
+func shownWhole(arguments string) bool {
+	var args map[string]json.RawMessage
+	if json.Unmarshal([]byte(arguments), &args) != nil || len(args) > shownArguments {
+		return false
+	}
+	for name, value := range args {
+		if len(name) > shownArgument || len(value) > shownArgument {
+			return false
+		}
+	}
+	return true
 }
 
 // asks is the message that says what is to be approved, and how.
 func asks(a approval.Approval, t tool.Tool) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Before I go on, an administrator has to approve this call of **%s**:\n\n```\n", a.Tool)
+	fmt.Fprintf(&b, "Before I go on, somebody who may has to approve this call of **%s**:\n\n```\n", a.Tool)
 	var args map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(a.Arguments), &args); err != nil {
 		args = nil // was checked against the schema
@@ -165,6 +197,9 @@ func asks(a approval.Approval, t tool.Tool) string {
 		b.WriteString("no arguments\n")
 	}
 	fmt.Fprintf(&b, "```\n\nIt waits until %s UTC as `%s`. I go on when it is decided; anything else you can ask me meanwhile.", a.ExpiresAt.UTC().Format("2006-01-02 15:04"), a.ID)
+	if a.Nonce != "" {
+		b.WriteString(" The buttons are for those who were named to approve.")
+	}
 	return b.String()
 }
 

@@ -140,10 +140,10 @@ func TestRefusal(t *testing.T) {
 		decide func(*approval.Service, *kit)
 		want   string
 	}{
-		"refused":                  {func(s *approval.Service, _ *kit) { decide(t, s, false) }, "an administrator refused it"},
+		"refused":                  {func(s *approval.Service, _ *kit) { decide(t, s, false) }, "who may approve it refused it"},
 		"expired":                  {func(s *approval.Service, _ *kit) { _, _ = s.Finish(t.Context(), start.Add(24*time.Hour)) }, "nobody approved the call in time"},
 		"changed":                  {func(s *approval.Service, k *kit) { decide(t, s, true); k.tools[3].Version++ }, "it was changed since"},
-		"refused, and free by now": {func(s *approval.Service, k *kit) { decide(t, s, false); k.tools[3].Approval = 0 }, "an administrator refused it"},
+		"refused, and free by now": {func(s *approval.Service, k *kit) { decide(t, s, false); k.tools[3].Approval = 0 }, "who may approve it refused it"},
 		"expired, and free by now": {func(s *approval.Service, k *kit) {
 			_, _ = s.Finish(t.Context(), start.Add(24*time.Hour))
 			k.tools[3].Approval = 0

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/latchkey/latchkey/shared/agent/approval"
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
@@ -126,7 +127,7 @@ func (x *run) reach(ctx context.Context) (channel.Call, bool) {
 	if stop != nil {
 		return channel.Call{}, false
 	}
-	token, stop := x.token(ctx, i)
+	token, _, stop := x.token(ctx, i)
 	return channel.Call{HTTP: x.d.HTTP, Media: x.d.Media(i.Provider), BaseURL: x.d.BaseURL(x.entry.Reached()), Token: token, Config: i.Config}, stop == nil
 }
 
@@ -199,5 +200,5 @@ func (x *run) outgoing(p session.Part) channel.Outgoing {
 		to = x.job.Envelope.Space
 	}
 	return channel.Outgoing{To: to, Thread: x.job.Envelope.Thread, Text: p.Text, Format: p.Format, TurnID: x.turn.ID, Part: p.Part,
-		Follows: x.job.Kind != session.JobMessage}
+		Buttons: approval.Buttons(p.Ask), Follows: x.job.Kind != session.JobMessage}
 }

@@ -198,7 +198,7 @@ func (x *run) incoming(text string) session.Message {
 	if x.job.Kind == session.JobMessage {
 		m.Way, _ = json.Marshal(x.job.Continuing()) // was decoded from JSON
 	}
-	return m
+	return x.shownBack(m)
 }
 
 // say plans what a person wrote in the agent's place.

@@ -35,8 +35,8 @@ func (x *run) asking(ctx context.Context, a agent.Agent, conversation session.Se
 // called. Nothing of it reaches the turn: what fails is not tried again, and leave
 // breaks off a call that is under way.
 func (x *run) present(ctx context.Context) (leave func()) {
-	p, ok := x.entry.Adapter.(Presence)
-	if !ok {
+	sign := x.sign()
+	if sign == nil {
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -45,7 +45,7 @@ func (x *run) present(ctx context.Context) (leave func()) {
 		defer close(done)
 		// A fault of an adapter must not end the process for a sign.
 		defer func() { _ = recover() }()
-		x.signs(ctx, p)
+		x.signs(ctx, sign)
 	}()
 	return func() {
 		cancel()
@@ -53,19 +53,12 @@ func (x *run) present(ctx context.Context) (leave func()) {
 	}
 }
 
-func (x *run) signs(ctx context.Context, p Presence) {
+func (x *run) signs(ctx context.Context, sign func(context.Context) (time.Duration, bool)) {
 	if !x.d.Wait(ctx, presenceDelay) {
 		return
 	}
-	token, stop := x.token(ctx, x.install)
-	if stop != nil {
-		return
-	}
-	c := channel.Call{HTTP: x.d.HTTP, BaseURL: x.d.BaseURL(x.entry.Reached()), Token: token, Config: x.install.Config}
 	for range presenceSigns {
-		one, cancel := context.WithTimeout(ctx, presenceTime)
-		again, ok := p.Typing(one, c, x.job.Envelope)
-		cancel()
+		again, ok := sign(ctx)
 		if !ok || again <= 0 || !x.d.Wait(ctx, again) {
 			return
 		}

@@ -29,6 +29,8 @@ type run struct {
 	install install.Install
 	// agent is as this run read it.
 	agent agent.Agent
+	// buttons is what those under the last part of the message that is planned carry.
+	buttons string
 	// voice is what an answer is to be spoken with, mute that this run does not.
 	voice string
 	mute  bool
@@ -62,8 +64,13 @@ func (r *Runner) Run(ctx context.Context, d Delivery) Result {
 		return Result{Retry: true, After: minRetry}
 	}
 	x := &run{Runner: r, job: job, del: d}
-	if job.Kind == session.JobRevoked {
+	switch job.Kind {
+	case session.JobRevoked:
 		return x.revoked(ctx)
+	case session.JobClaim:
+		return x.claimed(ctx)
+	case session.JobPress:
+		return x.pressed(ctx)
 	}
 	if held, err := x.claim(ctx); err != nil || held > 0 {
 		return x.finish(ctx, &end{retry: true, detail: string(fault.CodeOf(err)), after: held})
@@ -96,7 +103,7 @@ func (x *run) steps(ctx context.Context) *end {
 		if err := x.resume(ctx); err != nil {
 			return again(err)
 		}
-		if _, stop := x.guard(ctx); stop != nil {
+		if stop := x.standing(ctx); stop != nil {
 			return stop
 		}
 		if stop := x.decided(ctx); stop != nil {
@@ -160,6 +167,16 @@ func (x *run) guard(ctx context.Context) (install.Install, *end) {
 	return i, stop
 }
 
+// standing is guard, and asks the platform's app that the install belongs to: nothing is
+// made that it may not send.
+func (x *run) standing(ctx context.Context) *end {
+	i, stop := x.guard(ctx)
+	if stop == nil {
+		_, stop = x.sender(ctx, i)
+	}
+	return stop
+}
+
 // check is guard for what runs beside the turn.
 func (x *run) check(ctx context.Context) (i install.Install, entry channel.Entry, stop *end) {
 	i, _, err := x.d.Installs.Install(ctx, x.job.Install)
@@ -170,13 +187,14 @@ func (x *run) check(ctx context.Context) (i install.Install, entry channel.Entry
 		return i, entry, again(err)
 	}
 	entry, ok := x.d.Catalog.Find(i.Provider)
+	entry = install.Declared(i, entry)
 	if !ok || i.Org != x.job.Org || i.Provider != x.job.Envelope.Provider || !entry.SameTenant(i.Config, x.job.Identity) {
 		return i, entry, &end{code: TenantGuard}
 	}
 	if i.State != install.Active {
 		return i, entry, &end{code: InstallInactive}
 	}
-	return i, entry.For(i.Config), nil
+	return i, entry, nil
 }
 
 // make stores what is to be posted: a person's words or the agent's.
@@ -284,6 +302,9 @@ func (x *run) plan(ctx context.Context, text string, role session.Role, pin sess
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer cancel()
 	parts := x.split(text)
+	if n := len(parts); n > 0 {
+		parts[n-1].Ask = x.buttons
+	}
 	m := session.Message{}
 	if role != "" {
 		x.aloud(parts)
@@ -403,7 +424,7 @@ func (x *run) revoked(ctx context.Context) Result {
 		return x.retry(ctx, again(err))
 	}
 	entry, ok := x.d.Catalog.Find(i.Provider)
-	if !ok || i.Org != x.job.Org || !entry.SameTenant(i.Config, x.job.Identity) {
+	if !ok || i.Org != x.job.Org || !install.Declared(i, entry).SameTenant(i.Config, x.job.Identity) {
 		x.record(ctx, TenantGuard, "")
 		return Result{}
 	}

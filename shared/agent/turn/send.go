@@ -9,6 +9,7 @@ import (
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
+	"github.com/latchkey/latchkey/shared/org"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/session"
 )
@@ -112,9 +113,12 @@ func (x *run) sendPart(ctx context.Context, k int) *end {
 	if stop != nil {
 		return x.drop(ctx, k, stop)
 	}
-	token, stop := x.token(ctx, i)
+	if x.entry.Kept {
+		return x.deliver(ctx, k)
+	}
+	token, sender, stop := x.token(ctx, i)
 	if stop != nil {
-		x.untraded(ctx, i, stop)
+		x.untraded(ctx, sender, stop)
 		return x.drop(ctx, k, stop)
 	}
 	if !timeFor(ctx, sendTime) {
@@ -141,11 +145,11 @@ func (x *run) sendPart(ctx context.Context, k int) *end {
 		return x.asText(ctx, k, failure.Code)
 	}
 	stop = x.settle(storing, k, id, failure)
-	x.counted(storing, i, failure)
+	x.counted(storing, sender, failure)
 	return stop
 }
 
-// counted tells the install whether its token works. The reply's fate is stored
+// counted tells the install, or the app that sends for it, whether its token works. The reply's fate is stored
 // already and does not depend on it: what is not counted now is with the next one.
 func (x *run) counted(ctx context.Context, i install.Install, f *channel.Failure) {
 	op := audit.Op{Actor: "function:turn", ID: x.turn.ID + "-" + strconv.FormatInt(x.turn.Fence, 10), At: x.d.Now()}
@@ -154,7 +158,7 @@ func (x *run) counted(ctx context.Context, i install.Install, f *channel.Failure
 		_ = x.d.Revoker.TokenAccepted(ctx, op, i.Org, i.ID)
 	case f != nil && f.TokenRejected:
 		if x.entry.Exchange != nil {
-			x.d.Tokens.Forget(i.ID)
+			x.d.Tokens.Forget(x.job.Install)
 		}
 		if err := x.d.Revoker.TokenRejected(ctx, op, i.Org, i.ID); err != nil {
 			x.record(ctx, Uncounted, string(fault.CodeOf(err)))
@@ -170,28 +174,53 @@ func (x *run) untraded(ctx context.Context, i install.Install, stop *end) {
 	}
 }
 
-// token opens the install's own sending credential, and trades it where the vendor
-// wants that. Nothing was posted where it fails.
-func (x *run) token(ctx context.Context, i install.Install) (secret.Text, *end) {
-	token, err := x.d.Secrets.Sending(ctx, i, x.entry.SendSecret)
+// sender is whose credential sends for an install: its own, or that of the platform's
+// app that it belongs to. An app that was stopped stops its installs, too.
+func (x *run) sender(ctx context.Context, i install.Install) (install.Install, *end) {
+	if i.Mode != install.Platform {
+		return i, nil
+	}
+	app, _, err := x.d.Installs.Install(ctx, i.App)
+	switch {
+	case fault.CodeOf(err) == fault.NotFound:
+		return i, &end{code: InstallInactive}
+	case err != nil:
+		return i, again(err)
+	case app.ID != i.App || app.Mode != install.App || app.Org != org.Operator || app.Provider != i.Provider:
+		return i, &end{code: TenantGuard}
+	case app.State != install.Active:
+		return i, &end{code: InstallInactive}
+	case x.entry.AppSends():
+		return app, nil
+	}
+	return i, nil
+}
+
+// token opens what sends for the install, and trades it where the vendor wants that.
+// Nothing was posted where it fails. sender is whose it is.
+func (x *run) token(ctx context.Context, i install.Install) (token secret.Text, sender install.Install, stop *end) {
+	if sender, stop = x.sender(ctx, i); stop != nil {
+		return token, sender, stop
+	}
+	token, err := x.d.Secrets.Sending(ctx, sender, x.entry.SendSecret)
 	if fault.CodeOf(err) == fault.NotFound {
 		// Revoked or never stored: no retry brings it back.
-		return token, &end{code: InstallInactive}
+		return token, sender, &end{code: InstallInactive}
 	}
 	if err != nil {
-		return token, again(err)
+		return token, sender, again(err)
 	}
 	if x.entry.Exchange == nil {
-		return token, nil
+		return token, sender, nil
 	}
 	token, f := x.d.Tokens.Token(ctx, x.entry, i, token)
 	switch {
 	case f == nil:
-		return token, nil
+		return token, sender, nil
 	case f.Certainty == channel.Refused:
-		return token, &end{code: ReplyRefused, detail: f.Code, rejected: f.TokenRejected}
+		return token, sender, &end{code: ReplyRefused, detail: f.Code, rejected: f.TokenRejected}
 	}
-	return token, &end{retry: true, code: Retry, detail: f.Code, after: f.RetryAfter, pause: f.Certainty == channel.RateLimited}
+	return token, sender, &end{retry: true, code: Retry, detail: f.Code, after: f.RetryAfter, pause: f.Certainty == channel.RateLimited}
 }
 
 // settle stores the outcome of a send.

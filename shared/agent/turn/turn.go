@@ -24,7 +24,9 @@
 // called again; one whose run died in between is, with the same key. A tool that
 // demands a signed message is refused on one that was not. A call that a person has to
 // approve ends the turn with a message that says so; the decision is an event of its
-// own, whose turn goes on with the stored rounds and makes the call, or not.
+// own, whose turn goes on with the stored rounds and makes the call, or not. Where the
+// organisation named who may, the question has buttons; a press is no turn, but a
+// decision, one conditional write, that only the press of a named person makes.
 //
 // Where the agent may hand over to a person its model has a tool for that: the turn
 // ends with a message that says so, stored in one write with who answers from then on,
@@ -35,6 +37,10 @@
 // Where the install wants it, one message shows the answer while the model writes it
 // and then is its first part: that it may be there is stored before it is posted, its
 // id behind it, so whoever continues the turn edits it and posts no second one.
+//
+// On a channel without a vendor nothing is posted: the write that makes a part sent is
+// what the person's page reads, and what the person wrote is shown with the write that
+// stores it. There is no token, and no part whose fate is unknown.
 //
 // A failure that may pass is returned for another try. One that cannot ends the
 // turn without a reply and is recorded. Where credits or a price are missing, or a
@@ -52,6 +58,7 @@ package turn
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"time"
 
@@ -258,8 +265,16 @@ type Deps struct {
 	Speech     Speech
 	Tools      Tools
 	Approvals  Approvals
-	People     People
-	Secrets    Secrets
+	// Claims is needed where an entry of Catalog has conversations that are claimed.
+	Claims Claims
+	// Decider and Audit are for presses of buttons, Random for what buttons carry.
+	Decider Decider
+	Audit   Rows
+	Random  io.Reader
+	People  People
+	// Signs is needed where an entry of Catalog is kept.
+	Signs   session.Signs
+	Secrets Secrets
 	// Tokens is needed where an entry of Catalog has an exchange.
 	Tokens  Tokens
 	Catalog install.Catalog

@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/speech"
+	"github.com/latchkey/latchkey/shared/webhook"
 )
 
 // Fetcher is an adapter that fetches what came with a message.
@@ -20,9 +21,10 @@ type Fetcher interface {
 }
 
 // Speaker is an adapter that posts speech, which it finds in
-// [channel.Outgoing.Voice], in this form.
+// [channel.Outgoing.Voice], in this form; one without a format: not for an install with
+// these settings.
 type Speaker interface {
-	VoiceForm() channel.VoiceForm
+	VoiceForm(c webhook.Config) channel.VoiceForm
 }
 
 // HearRequest asks for the text of a recording.
@@ -173,9 +175,9 @@ func (x *run) fetch(ctx context.Context, note channel.Attachment) (channel.File,
 	if !ok {
 		return channel.File{}, x.unheard(ctx, MediaUnheard, "", NoticeDeaf)
 	}
-	token, stop := x.token(ctx, x.install)
+	token, sender, stop := x.token(ctx, x.install)
 	if stop != nil {
-		x.untraded(ctx, x.install, stop)
+		x.untraded(ctx, sender, stop)
 		return channel.File{}, stop
 	}
 	ctx, cancel := context.WithTimeout(ctx, channel.MaxMediaTime)
@@ -249,11 +251,20 @@ func (x *run) commit(ctx context.Context, receipt []byte) *end {
 	return nil
 }
 
+// voiceForm is how the install takes speech, zero if it does not.
+func (x *run) voiceForm() channel.VoiceForm {
+	s, ok := x.entry.Adapter.(Speaker)
+	if !ok {
+		return channel.VoiceForm{}
+	}
+	return s.VoiceForm(x.install.Config)
+}
+
 // voiceOf is the voice to answer with: the persona's, else the agent's, where the
 // person spoke, too; "" for text.
 func (x *run) voiceOf(a agent.Agent) string {
 	note, ok := x.job.Envelope.Recording()
-	if _, speaks := x.entry.Adapter.(Speaker); !ok || !speaks || note.Kind != channel.VoiceNote {
+	if !ok || note.Kind != channel.VoiceNote || x.voiceForm().Format == "" {
 		return ""
 	}
 	if p, _ := a.Persona(x.job.PersonaID); p.Voice != "" {
@@ -269,7 +280,7 @@ func (x *run) aloud(parts []session.Part) {
 	if x.voice == "" || len(parts) != 1 || len(utf16.Encode([]rune(parts[0].Text))) > channel.MaxCaption {
 		return
 	}
-	if s, ok := x.entry.Adapter.(Speaker); !ok || s.VoiceForm().Captionless && address.MatchString(parts[0].Text) {
+	if f := x.voiceForm(); f.Format == "" || f.Captionless && address.MatchString(parts[0].Text) {
 		return
 	}
 	parts[0].Voice = x.voice
@@ -286,12 +297,8 @@ func (x *run) speak(ctx context.Context, k int) Spoken {
 	if _, stop := x.guard(ctx); stop != nil {
 		return Spoken{}
 	}
-	speaker, ok := x.entry.Adapter.(Speaker)
-	if !ok {
-		return Spoken{}
-	}
-	words := plainWords(p.Spoken)
-	if words == "" {
+	form, words := x.voiceForm(), plainWords(p.Spoken)
+	if form.Format == "" || words == "" {
 		return Spoken{}
 	}
 	speaking, cancel := context.WithTimeout(ctx, speakTime)
@@ -300,7 +307,6 @@ func (x *run) speak(ctx context.Context, k int) Spoken {
 		speaking, cancel = context.WithDeadline(speaking, limit.Add(-speakReserve))
 		defer cancel()
 	}
-	form := speaker.VoiceForm()
 	form.MaxBytes = min(form.MaxBytes, maxSpeech)
 	got, err := x.d.Speech.Speak(speaking, SpeakRequest{Org: x.job.Org, Agent: x.job.AgentID, Attempt: x.turn.Attempts, Voice: p.Voice, Form: form,
 		Text: words, CallID: session.RequestKey(x.job.Install, x.job.EventID, x.job.AgentID, "speak")})

@@ -414,8 +414,8 @@ func (q quiet) Find(id taxonomy.Channel) (channel.Entry, bool) {
 	return e, id == e.ID
 }
 
-func (q quiet) VoiceForm() channel.VoiceForm {
-	f := q.Adapter.VoiceForm()
+func (q quiet) VoiceForm(c webhook.Config) channel.VoiceForm {
+	f := q.Adapter.VoiceForm(c)
 	f.Captionless = q.captionless
 	return f
 }

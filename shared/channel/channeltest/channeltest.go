@@ -76,8 +76,12 @@ func Run(t *testing.T, h Harness) {
 	t.Helper()
 	t.Run("parse", func(t *testing.T) { parse(t, h) })
 	t.Run("malformed", func(t *testing.T) { malformed(t, h) })
-	t.Run("send", func(t *testing.T) { send(t, h) })
-	t.Run("connection", func(t *testing.T) { connection(t, h) })
+	if h.Entry.Kept {
+		t.Run("kept", func(t *testing.T) { kept(t, h) })
+	} else {
+		t.Run("send", func(t *testing.T) { send(t, h) })
+		t.Run("connection", func(t *testing.T) { connection(t, h) })
+	}
 	t.Run("typing", func(t *testing.T) { typing(t, h) })
 	t.Run("split", func(t *testing.T) { split(t, h) })
 }
@@ -187,6 +191,14 @@ func send(t *testing.T, h Harness) {
 		if strings.Contains(fmt.Sprintf("%+v", f), token) {
 			t.Errorf("%s: the failure holds the token", name)
 		}
+	}
+}
+
+// kept holds that what has no vendor calls nobody.
+func kept(t *testing.T, h Harness) {
+	c, n := serve(t, Answer{Status: 200, Body: "{}"})
+	if id, f := h.Entry.Adapter.Send(t.Context(), h.call(c), h.message()); f == nil || f.Certainty != channel.Refused || f.TokenRejected || id != "" || n.Load() != 0 {
+		t.Errorf("id %q failure %+v after %d requests", id, f, n.Load())
 	}
 }
 

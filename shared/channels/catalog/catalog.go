@@ -10,8 +10,10 @@ import (
 	"github.com/latchkey/latchkey/shared/channels/line"
 	"github.com/latchkey/latchkey/shared/channels/messenger"
 	"github.com/latchkey/latchkey/shared/channels/slack"
+	"github.com/latchkey/latchkey/shared/channels/teams"
 	"github.com/latchkey/latchkey/shared/channels/telegram"
 	"github.com/latchkey/latchkey/shared/channels/twilio"
+	"github.com/latchkey/latchkey/shared/channels/web"
 	"github.com/latchkey/latchkey/shared/channels/whatsapp"
 	"github.com/latchkey/latchkey/shared/taxonomy"
 )
@@ -26,8 +28,10 @@ func Entries() []channel.Entry {
 		line.Entry(),
 		messenger.Entry(),
 		slack.Entry(),
+		teams.Entry(),
 		telegram.Entry(),
 		twilio.Entry(),
+		web.Entry(),
 		whatsapp.Entry(),
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/taxonomy"
+	"github.com/latchkey/latchkey/shared/webhook"
 )
 
 // TestListEqualsFolders: forgetting the line in the list fails here.
@@ -33,7 +34,7 @@ func TestListEqualsFolders(t *testing.T) {
 func TestEntriesAreComplete(t *testing.T) {
 	c := catalog.New(catalog.Entries())
 	for _, e := range catalog.Entries() {
-		if _, ok := c.Find(e.ID); !ok || e.Scheme == nil || e.Adapter == nil || e.Setup == nil || e.Tenant == nil ||
+		if _, ok := c.Find(e.ID); !ok || e.Scheme == nil || e.Adapter == nil || e.Setup == nil ||
 			len(e.Methods) == 0 || len(e.Config) == 0 || e.RetryHorizon <= 0 || (e.Handshake == nil) != (e.HandshakeSecret == "") {
 			t.Errorf("%s is incomplete", e.ID)
 		}
@@ -43,11 +44,17 @@ func TestEntriesAreComplete(t *testing.T) {
 		if e.HandshakeSecret != "" && !slices.Contains(e.SecretNames(taxonomy.ChannelVerify), e.HandshakeSecret) {
 			t.Errorf("%s: handshake secret %q is not declared", e.ID, e.HandshakeSecret)
 		}
-		if len(e.Identity) == 0 && !e.Config[0].Required {
+		// The proof of a request to a channel for browsers names the install itself.
+		if _, named := e.Scheme.(webhook.VisitorToken); (e.Tenant == nil) != named || named != (e.Browsers != nil) {
+			t.Errorf("%s: what a request is about is neither compared nor in its proof", e.ID)
+		}
+		if len(e.Identity) == 0 && e.Tenant != nil && !e.Config[0].Required {
 			t.Errorf("%s: nothing names the tenant", e.ID)
 		}
-		if !slices.Contains(e.SecretNames(taxonomy.ChannelSend), e.SendSecret) {
-			t.Errorf("%s: send secret %q is not declared", e.ID, e.SendSecret)
+		// What sends nothing has nothing to send with, and nobody to send to.
+		sends := e.SecretNames(taxonomy.ChannelSend)
+		if e.Kept && (len(sends) > 0 || e.SendSecret != "" || e.APIBase != "" || len(e.Hosts) > 0 || e.Exchange != nil) || !e.Kept && !slices.Contains(sends, e.SendSecret) {
+			t.Errorf("%s: send secret %q is not declared, or has no use", e.ID, e.SendSecret)
 		}
 	}
 	if _, ok := c.Find("none"); ok {

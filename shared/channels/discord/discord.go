@@ -19,12 +19,15 @@
 // fifteen minutes without any other credential; later messages of it follow the
 // same way. When the token is over, the bot posts into the channel, if it may. The
 // token travels in the envelope's ReplyTo only and is in no result. Nobody is
-// mentioned by what a model writes, and no link of it is opened for a preview.
+// mentioned by what a model writes, and no link of it is opened for a preview. Speech is
+// an MP3 file beside its text.
 //
 // One install is one app in one server (guild): a command in a direct message or
-// in another server is another tenant's. Threads are channels. Not here: buttons,
-// menus and forms (taken and ignored), commands on a person or a message,
-// autocompletion, spoken answers, notices that the app was removed, which Discord
+// in another server is another tenant's. An app of the platform is in many servers
+// with one bot, whose token the app holds; each server is added on Discord's page.
+// Threads are channels. Not here: menus and forms, and buttons of somebody else's
+// making (taken and ignored), commands on a person or a message,
+// autocompletion, notices that the app was removed, which Discord
 // sends to another address and without the server's name.
 package discord
 
@@ -77,6 +80,7 @@ const (
 	thinking = `{"type":5}`
 	notHere  = `{"type":4,"data":{"content":"I can't answer that here. Ask whoever runs this app to set it up for this channel.","flags":64,"allowed_mentions":{"parse":[]}}}`
 	unmoved  = `{"type":6}`
+	denied   = `{"type":4,"data":{"content":"Only those who were named to approve can decide this.","flags":64,"allowed_mentions":{"parse":[]}}}`
 	noChoice = `{"type":8,"data":{"choices":[]}}`
 )
 
@@ -103,6 +107,7 @@ func Entry() channel.Entry {
 		Scheme:     profile.Scheme, Adapter: Adapter{}, RetryHorizon: retryHorizon, Setup: setup,
 		Ack: answer(notHere), Queued: answer(thinking), Only401: true,
 		APIBase: apiBase, Hosts: []string{apiHost}, MediaHosts: []string{filesHost, proxyHost},
+		Shared: shared(),
 	}
 }
 

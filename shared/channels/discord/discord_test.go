@@ -123,7 +123,33 @@ func TestAdapter(t *testing.T) {
 	})
 	t.Run("to an interaction", func(t *testing.T) { channeltest.Run(t, harness(address{room, asked, used}.String())) })
 	channeltest.RunMedia(t, channeltest.Media{Entry: Entry(), Config: config(guild), Attachment: channel.Attachment{ID: "%s/attachments/1/55/a.ogg"},
-		Where: "/attachments/1/55/a.ogg", Open: true})
+		Where: "/attachments/1/55/a.ogg", Open: true, To: address{room, asked, used}.String(), ID: "88",
+		Steps: []channeltest.Step{{Path: "/webhooks/" + app + "/" + used + "/messages/@original", Answer: `{"id":"88"}`}}})
+}
+
+// TestSpeech: speech goes beside its text, in the place of "thinking" or by the bot; it
+// is an attachment and no voice message, which would lose the text.
+func TestSpeech(t *testing.T) {
+	a := &api{answers: []string{over}, date: madeAt(asked).Add(time.Hour)}
+	s := httptest.NewServer(a)
+	defer s.Close()
+	id, f := Adapter{}.Send(t.Context(), channel.Call{HTTP: s.Client(), BaseURL: s.URL, Token: secret.FromString("bot.tok"), Config: config(guild)},
+		channel.Outgoing{To: address{room, asked, used}.String(), Part: 1, TurnID: "t1", Text: "a*b", Format: discordMarks, Voice: []byte("ID3 speech")})
+	if f != nil || id != "88" || strings.Join(a.asked, " ") != "PATCH /webhooks/"+app+"/"+used+"/messages/@original POST /channels/"+room+"/messages" {
+		t.Fatalf("%q %+v by %q", id, f, a.asked)
+	}
+	for k, form := range a.forms {
+		want := map[string]any{"content": "a*b", "flags": 4.0, "allowed_mentions": map[string]any{"parse": []any{}}, "attachments": []any{map[string]any{"id": "0", "filename": "voice.mp3"}}}
+		if k == 1 {
+			want["nonce"], want["enforce_nonce"] = nonce(channel.Outgoing{TurnID: "t1", Part: 1}), true
+		}
+		if !reflect.DeepEqual(form.said, want) || form.file != "voice.mp3 audio/mpeg ID3 speech" {
+			t.Errorf("%d: %v %q", k, form.said, form.file)
+		}
+	}
+	if bot := a.heads[0].Get("Authorization") + a.heads[1].Get("Authorization"); len(a.forms) != 2 || bot != "Bot bot.tok" {
+		t.Errorf("%d forms, %q", len(a.forms), bot)
+	}
 }
 
 // TestAnswers: what Discord reads in the answer is of the form that it documents.
@@ -246,9 +272,30 @@ type api struct {
 	// answers replace the success of calls, in order; date is told by all.
 	answers []string
 	date    time.Time
+	forms   []form
+}
+
+type form struct {
+	said map[string]any
+	file string
+}
+
+// form reads a message with a file.
+func (a *api) form(r *http.Request) {
+	f, h, err := r.FormFile("files[0]")
+	if err != nil {
+		return
+	}
+	b, _ := io.ReadAll(f)
+	one := form{file: h.Filename + " " + h.Header.Get("Content-Type") + " " + string(b)}
+	_ = json.Unmarshal([]byte(r.FormValue("payload_json")), &one.said)
+	a.forms = append(a.forms, one)
 }
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
+		a.form(r)
+	}
 	b, _ := io.ReadAll(r.Body)
 	a.body = nil
 	_ = json.Unmarshal(b, &a.body)

@@ -72,7 +72,7 @@ func (Adapter) Parse(in webhook.Input) ([]channel.Inbound, error) {
 			one, err = message(one, o)
 		}
 	case component:
-		one.Ack = answer(unmoved)
+		one = press(one, o)
 	case autocomplete:
 		one.Ack = answer(noChoice)
 	}

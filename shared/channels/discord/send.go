@@ -44,7 +44,18 @@ func body(out channel.Outgoing) map[string]any {
 	if out.Format != discordMarks {
 		text = escape(text)
 	}
-	return map[string]any{"content": text, "flags": noPreview, "allowed_mentions": map[string]any{"parse": []string{}}}
+	b := map[string]any{"content": text, "flags": noPreview, "allowed_mentions": map[string]any{"parse": []string{}}}
+	if len(out.Buttons) > 0 {
+		b["components"] = components(out)
+	}
+	return b
+}
+
+// replacing is a message in the place of another one.
+func replacing(out channel.Outgoing) map[string]any {
+	b := body(out)
+	b["components"] = components(out)
+	return b
 }
 
 // agent is the form that the API asks of clients (the reference, "User Agent", read
@@ -76,14 +87,14 @@ func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (
 		if out.Part <= 1 && !out.Follows {
 			method, where = http.MethodPatch, path+"/messages/@original"
 		}
-		id, f := call(ctx, c, method, where, body(out), byInteraction, to)
+		id, f := call(ctx, c, posting{method, where, body(out), out.Voice}, byInteraction, to)
 		if f == nil || f.Code != interactionOver {
 			return id, f
 		}
 	}
 	b := body(out)
 	b["nonce"], b["enforce_nonce"] = nonce(out), true
-	return call(ctx, c, http.MethodPost, "/channels/"+to.channel+"/messages", b, byBot, address{})
+	return call(ctx, c, posting{http.MethodPost, "/channels/" + to.channel + "/messages", b, out.Voice}, byBot, address{})
 }
 
 // Edit implements [channel.Editor].
@@ -93,12 +104,12 @@ func (Adapter) Edit(ctx context.Context, c channel.Call, out channel.Outgoing, i
 		return &channel.Failure{Certainty: channel.Refused, Code: "address_malformed"}
 	}
 	if path := to.webhook(c); path != "" {
-		_, f := call(ctx, c, http.MethodPatch, path+"/messages/"+id, body(out), byInteraction, to)
+		_, f := call(ctx, c, posting{http.MethodPatch, path + "/messages/" + id, replacing(out), nil}, byInteraction, to)
 		if f == nil || f.Code != interactionOver {
 			return f
 		}
 	}
-	_, f := call(ctx, c, http.MethodPatch, "/channels/"+to.channel+"/messages/"+id, body(out), byBot, address{})
+	_, f := call(ctx, c, posting{http.MethodPatch, "/channels/" + to.channel + "/messages/" + id, replacing(out), nil}, byBot, address{})
 	return f
 }
 
@@ -126,6 +137,7 @@ const interactionOver = "interaction_over"
 var words = map[int64]string{
 	10003:  "unknown_channel",
 	10008:  channel.MessageGone,
+	40005:  "too_large",
 	50001:  "missing_access",
 	50005:  "not_our_message",
 	50013:  "missing_permissions",
@@ -144,13 +156,26 @@ const unknownWebhook = 10015
 // three seconds.
 const ackTime = 5 * time.Second
 
-// call makes one call that posts or edits. of is the interaction that it answers.
-func call(ctx context.Context, c channel.Call, method, path string, body map[string]any, put vendorapi.Token, of address) (string, *channel.Failure) {
-	ask := vendorapi.Post
-	if method == http.MethodPatch {
-		ask = vendorapi.Patch
+// posting is a call that posts or edits a message.
+type posting struct {
+	method, path string
+	body         map[string]any
+	voice        []byte
+}
+
+func (m posting) ask(ctx context.Context, c channel.Call, put vendorapi.Token) (vendorapi.Reply, *channel.Failure) {
+	switch {
+	case m.voice != nil:
+		return speak(ctx, c, m, put)
+	case m.method == http.MethodPatch:
+		return vendorapi.Patch(ctx, c, m.path, m.body, put)
 	}
-	r, f := ask(ctx, c, path, body, put)
+	return vendorapi.Post(ctx, c, m.path, m.body, put)
+}
+
+// call makes one call that posts or edits. of is the interaction that it answers.
+func call(ctx context.Context, c channel.Call, m posting, put vendorapi.Token, of address) (string, *channel.Failure) {
+	r, f := m.ask(ctx, c, put)
 	if f != nil {
 		return "", f
 	}

@@ -17,7 +17,7 @@ func setup(in channel.SetupInput) channel.Setup {
 		CallbackURLs: []string{in.CallbackURL},
 		Scopes:       []string{"applications.commands", "bot"},
 		Steps: []string{
-			"Make an application in Discord's developer portal; under Installation allow guild install only, with the scopes applications.commands and bot and the permissions Send Messages and Send Messages in Threads.",
+			"Make an application in Discord's developer portal; under Installation allow guild install only, with the scopes applications.commands and bot and the permissions Send Messages, Send Messages in Threads and, for spoken answers, Attach Files.",
 			"Save application_id and public_keys (General Information), guild_id (the server's ID) and bot_token (Bot) here; the install is then verifying.",
 			"Write down the Interactions Endpoint URL that is set now for rollback, then set the callback URL. Discord saves it only if a PING is answered and a wrong signature refused.",
 			"Add the app to the server. Register the commands for this server only: PUT https://discord.com/api/v10/applications/{application_id}/guilds/{guild_id}/commands with the header Authorization: Bot and the manifest's list as body. Commands that are registered for all servers are refused here in direct messages and in other servers.",

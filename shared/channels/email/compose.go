@@ -2,6 +2,7 @@ package email
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"strconv"
@@ -59,7 +60,7 @@ func compose(c webhook.Config, out channel.Outgoing) (outgoing, *channel.Failure
 		return refuse("header_malformed")
 	}
 	m := outgoing{from: from, to: to, subject: a.Subject, text: out.Text, headers: headers{
-		{"Message-Id", messageID(out, domainOf(from))},
+		{"Message-Id", messageID(out, a.Refs, domainOf(from))},
 		// So that other machines do not answer (RFC 3834, 5; Microsoft's word for it).
 		{"Auto-Submitted", "auto-replied"}, {"X-Auto-Response-Suppress", "All"}}}
 	if a.ID != "" {
@@ -76,10 +77,37 @@ func compose(c webhook.Config, out channel.Outgoing) (outgoing, *channel.Failure
 	return m, nil
 }
 
-// messageID names a part of a turn for good: a mail that went out twice has one id.
-func messageID(out channel.Outgoing, at string) string {
+// messageID names a part of a turn for good: a mail that went out twice has one id. The
+// thread's root stands in it, where it fits, so that an answer that names this mail
+// alone says what it belongs to: some mail programs write no References.
+func messageID(out channel.Outgoing, refs []string, at string) string {
 	sum := sha256.Sum256([]byte(out.TurnID + "/" + strconv.Itoa(out.Part)))
-	return "<" + hex.EncodeToString(sum[:20]) + "@" + at + ">"
+	id := "<" + hex.EncodeToString(sum[:sumBytes]) + "@" + at + ">"
+	if len(refs) == 0 {
+		return id
+	}
+	root := base64.RawURLEncoding.EncodeToString([]byte(strings.Trim(refs[0], "<>")))
+	if long := strings.Replace(id, "@", "."+root+"@", 1); len(long) <= maxID {
+		return long
+	}
+	return id
+}
+
+// sumBytes is how much of a hash names a part.
+const sumBytes = 20
+
+// rootOf is the thread's root in an id that [messageID] made for an address of the
+// domain. Anybody can write such an id: it leads into a thread of the writer's own
+// conversations only, as References do.
+func rootOf(id, domain string) (root string, ok bool) {
+	local, at, _ := strings.Cut(strings.Trim(id, "<>"), "@")
+	sum, code, _ := strings.Cut(local, ".")
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(code)
+	if _, bad := hex.DecodeString(sum); err != nil || bad != nil || len(sum) != 2*sumBytes || !strings.EqualFold(at, domain) {
+		return "", false
+	}
+	root = "<" + string(raw) + ">"
+	return root, oneID(root)
 }
 
 func oneID(s string) bool { return len(s) <= maxID && idForm.FindString(s) == s }

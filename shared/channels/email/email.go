@@ -12,7 +12,7 @@
 //
 // A conversation is one person's (the address in From, in lower case, plus-parts kept:
 // two of them may be two people) and one thread's: the first message that the mail's
-// references name. An answer goes to that address alone, never to Reply-To, copies
+// references name, or the one that stands in the name of an answer of ours. An answer goes to that address alone, never to Reply-To, copies
 // or lists, comes from the address that was written to, and says that it is automatic.
 // Mail of machines, lists, the empty sender and the own domain is never answered,
 // whatever the install's policy says: its text does not leave this package.

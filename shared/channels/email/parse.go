@@ -105,13 +105,20 @@ func (l letter) name(env *channel.Envelope, from string) {
 	env.EventID = hex.EncodeToString(sum[:20])
 }
 
-// thread sets what was said, in which conversation, and how it is answered. A subject
-// is part of what begins a conversation; later ones repeat it.
+// thread sets what was said, in which conversation, and how it is answered. A mail of
+// ours that it names says the thread best: programs shorten References, or write none.
+// A subject is part of what begins a conversation; later ones repeat it.
 func (l letter) thread(env *channel.Envelope, from string) {
 	refs := append(l.headers.ids("References"), l.headers.ids("In-Reply-To")...)
 	root := env.Message
 	if len(refs) > 0 {
 		root = refs[0]
+	}
+	for _, id := range refs {
+		if of, ours := rootOf(id, domainOf(l.to)); ours {
+			root = of
+			break
+		}
 	}
 	env.Thread = strings.Trim(root, "<>")
 	subject := line(l.subject, maxSubject)

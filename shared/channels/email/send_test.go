@@ -1,11 +1,13 @@
 package email
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/latchkey/latchkey/shared/channel"
@@ -52,6 +54,54 @@ func TestMailgunSend(t *testing.T) {
 	_, _ = (mailgun{}).Send(t.Context(), c, channel.Outgoing{To: to, Text: "hello", TurnID: "t1", Part: 2})
 	if got.Get("h:Message-Id") == first {
 		t.Error("two parts have one id")
+	}
+}
+
+// TestAnAnswerNamesItsThread: whoever answers a mail of ours, and writes In-Reply-To
+// alone or shortened References, goes on in its thread; somebody else who names it has a
+// conversation of his own, and an id that is not one of ours is what it says.
+func TestAnAnswerNamesItsThread(t *testing.T) {
+	first := parsed(t, posted(append(proof(), [2]string{"References", "<root@x.example> <mid@x.example>"})), config(at)).Envelope
+	m, f := compose(config(at), channel.Outgoing{To: first.ReplyTo, Text: "x", TurnID: "t1", Part: 1})
+	if f != nil || first.Thread != "root@x.example" {
+		t.Fatalf("%+v %+v", first, f)
+	}
+	ours := m.headers[0][1]
+	if !oneID(ours) {
+		t.Fatalf("%q", ours)
+	}
+	for name, hs := range map[string]headers{
+		"In-Reply-To alone": {{"In-Reply-To", ours}}, "References alone": {{"References", ours}}, "shortened": {{"References", "<mid@x.example> " + ours}, {"In-Reply-To", ours}},
+		"the domain in capitals": {{"In-Reply-To", strings.Replace(ours, at, strings.ToUpper(at), 1)}},
+	} {
+		env := parsed(t, posted(append(proof(), hs...)), config(at)).Envelope
+		var a address
+		if err := json.Unmarshal([]byte(env.ReplyTo), &a); err != nil || env.Space != first.Space || env.Thread != first.Thread || a.Refs[0] != "<root@x.example>" || a.Refs[len(a.Refs)-1] != own {
+			t.Errorf("%s: %+v, %v", name, env, a)
+		}
+	}
+	eve := parsed(t, posted(append(headers{{"X-Mailgun-Spf", "Pass"}}, [2]string{"In-Reply-To", ours}), "from", "eve@people.example", "sender", "eve@people.example"), config(at)).Envelope
+	if eve.Space != "eve@people.example" || eve.Space == first.Space {
+		t.Errorf("%+v", eve)
+	}
+	sum, enc := strings.Repeat("a", 40), base64.RawURLEncoding.EncodeToString
+	for name, id := range map[string]string{
+		"another domain": strings.Replace(ours, at, "elsewhere.example", 1), "no root": "<" + sum + "@" + at + ">", "no hash": "<x." + enc([]byte("r@x")) + "@" + at + ">", "no base64": "<" + sum + ".!!@" + at + ">",
+		"two ids": "<" + sum + "." + enc([]byte("a@b> <c@d")) + "@" + at + ">", "a line break": "<" + sum + "." + enc([]byte("a@b\r\nBcc: c")) + "@" + at + ">",
+		"an empty root": "<" + sum + "." + "@" + at + ">", "another person's": "<" + sum + "." + enc([]byte("<a@b>")) + "@" + at + ">",
+	} {
+		env := parsed(t, posted(append(proof(), [2]string{"In-Reply-To", id})), config(at)).Envelope
+		if env.Thread != strings.Trim(id, "<>") {
+			t.Errorf("%s: %s", name, env.Thread)
+		}
+	}
+	// What does not fit is left out.
+	for n := range maxID {
+		root := "<" + strings.Repeat("r", n+1) + ">"
+		id := messageID(channel.Outgoing{TurnID: "t", Part: 1}, []string{root}, at)
+		if got, ok := rootOf(id, at); !oneID(id) || ok && got != root || !ok && n < 120 {
+			t.Fatalf("%d: %s", n, id)
+		}
 	}
 }
 

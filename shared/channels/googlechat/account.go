@@ -30,10 +30,9 @@ const (
 	claimLife     = time.Hour
 )
 
-// Bounds: a key's file has about 2,400 bytes; tokens are a few hundred.
+// Bounds: a key's file has about 2,400 bytes.
 const (
 	maxAccount = 16 << 10
-	maxToken   = 8 << 10
 	minKeyBits = 2048
 	maxKeyBits = 4096
 	maxEmail   = 254
@@ -89,9 +88,6 @@ func (a account) claim(now time.Time) (string, bool) {
 	return signed + "." + base64.RawURLEncoding.EncodeToString(sig), err == nil
 }
 
-// refusals are the words of RFC 6749, sections 4.1.2.1 and 5.2, that speak of who asks.
-var refusals = map[string]bool{"invalid_client": true, "invalid_grant": true, "unauthorized_client": true, "access_denied": true}
-
 // trade implements [channel.Exchange].
 func trade(ctx context.Context, c channel.Call, now time.Time) (channel.Traded, *channel.Failure) {
 	claim, ok := "", false
@@ -107,23 +103,5 @@ func trade(ctx context.Context, c channel.Call, now time.Time) (channel.Traded, 
 	c.Token = secret.FromString(claim)
 	inForm := func(*http.Request, string) bool { return true }
 	r, f := vendorapi.PostForm(ctx, c, "/token", url.Values{"grant_type": {grantType}, "assertion": {claim}}, inForm)
-	if f == nil {
-		f = r.Failure()
-	}
-	if f != nil {
-		// Only these words are about the key; all else may pass.
-		if word := r.Body.Str("error"); f.Certainty == channel.Refused && refusals[word] {
-			f.Code, f.TokenRejected = word, true
-		} else if f.Certainty == channel.Refused {
-			f.Certainty, f.TokenRejected = channel.NotSent, false
-		}
-		return channel.Traded{}, f
-	}
-	token := r.Body.Str("access_token")
-	life, _ := r.Body["expires_in"].(json.Number)
-	seconds, err := life.Int64()
-	if token == "" || len(token) > maxToken || !vendorapi.Printable(token) || err != nil || seconds <= 0 || seconds > 1<<20 {
-		return channel.Traded{}, &channel.Failure{Certainty: channel.NotSent, Code: "answer_malformed"}
-	}
-	return channel.Traded{Token: secret.FromString(token), Life: time.Duration(seconds) * time.Second}, nil
+	return vendorapi.Granted(r, f)
 }

@@ -18,7 +18,8 @@
 // tell which people are machines, and nothing when the app is removed.
 //
 // Answers are plain text in messages of 1,000 bytes, for 24 hours after the person's
-// last message. Speech is taken by address only, so answers are text.
+// last message. A page's account takes speech, which is uploaded first; another one
+// takes it by public address only, so its answers are text.
 package instagram
 
 import (
@@ -66,8 +67,22 @@ func Entry() channel.Entry {
 				return "" // of two accounts at once
 			}
 			return "A:" + id[accountID]
-		}},
+		}, Consent: login().Consent()},
 	}
+}
+
+// login is Meta's page, on which somebody connects an account over its page to an app of
+// the platform. Instagram Login has a page of its own, whose tokens end after 60 days
+// (developers.facebook.com/documentation/instagram-platform/instagram-api-with-instagram-login/business-login
+// of 2026-03-13, read 2026-11-22); nothing renews them here.
+func login() meta.Login {
+	return meta.Login{Fields: "instagram_business_account{id}", Events: "messages", Base: graph,
+		Tenant: func(page channel.Object) webhook.Config {
+			if account := page.Obj("instagram_business_account").Str("id"); account != "" {
+				return webhook.Config{pageID: {page.Str("id")}, accountID: {account}}
+			}
+			return nil
+		}}
 }
 
 // Adapter is stateless.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
@@ -162,6 +163,42 @@ func TestSend(t *testing.T) {
 func TestMedia(t *testing.T) {
 	channeltest.RunMedia(t, channeltest.Media{Entry: Entry(), Config: config(account), Attachment: channel.Attachment{ID: "%s/ig_messaging_cdn/?asset_id=1", Kind: channel.VoiceNote}, Open: true,
 		Where: "/ig_messaging_cdn/"})
+	if f := (Adapter{}).VoiceForm(config(account)); f.Format != "" {
+		t.Errorf("an account of its own takes speech: %+v", f)
+	}
+	channeltest.RunMedia(t, channeltest.Media{Entry: Entry(), Config: webhook.Config{accountID: {account}, pageID: {page}}, Open: true,
+		Attachment: channel.Attachment{ID: "%s/ig_messaging_cdn/?asset_id=1", Kind: channel.VoiceNote}, Where: "/ig_messaging_cdn/", To: person, ID: "m_88",
+		Steps: []channeltest.Step{{Path: "/" + page + "/message_attachments", Answer: `{"attachment_id":"1745504518999123"}`},
+			{Path: "/" + page + "/messages", Answer: `{"recipient_id":"1","message_id":"m_88"}`}}})
+}
+
+// TestSpeech: speech is uploaded for Instagram and then named by its id, alone.
+func TestSpeech(t *testing.T) {
+	var said []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/message_attachments") {
+			b, _ := io.ReadAll(r.Body)
+			said = append(said, string(b))
+			_, _ = io.WriteString(w, `{"recipient_id":"1","message_id":"m_88"}`)
+			return
+		}
+		f, h, err := r.FormFile("filedata")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		b, _ := io.ReadAll(f)
+		said = append(said, r.FormValue("platform"), r.FormValue("message"), string(b), h.Filename, h.Header.Get("Content-Type"))
+		_, _ = io.WriteString(w, `{"attachment_id":"1745504518999123"}`)
+	}))
+	defer s.Close()
+	_, f := Adapter{}.Send(t.Context(), channel.Call{HTTP: s.Client(), BaseURL: s.URL, Token: secret.FromString("x"), Config: webhook.Config{accountID: {account}, pageID: {page}}},
+		channel.Outgoing{To: person, Text: "hello", Voice: []byte("RIFFwave")})
+	want := []string{"instagram", `{"attachment":{"type":"audio","payload":{"is_reusable":"true"}}}`, "RIFFwave", "voice.wav", "audio/wav",
+		`{"message":{"attachment":{"payload":{"id":"1745504518999123"},"type":"MEDIA_SHARE"}},"recipient":{"id":"` + person + `"}}`}
+	if f != nil || !reflect.DeepEqual(said, want) {
+		t.Errorf("%+v %q", f, said)
+	}
 }
 
 // TestSplit: the limit counts bytes.

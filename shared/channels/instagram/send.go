@@ -7,6 +7,7 @@ import (
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/channels/internal/meta"
 	"github.com/latchkey/latchkey/shared/channels/internal/vendorapi"
+	"github.com/latchkey/latchkey/shared/webhook"
 )
 
 // maxText is the limit of a message's text in bytes of UTF-8
@@ -26,10 +27,16 @@ func sender(c channel.Call) (string, channel.Call) {
 	if page == "" {
 		return c.Config.Get(accountID), c
 	}
-	if c.BaseURL == apiBase {
-		c.BaseURL = meta.GraphBase
-	}
+	c.BaseURL = graph(c.BaseURL)
 	return page, c
+}
+
+// graph is where pages are: an API base that was moved serves both.
+func graph(base string) string {
+	if base == apiBase {
+		return meta.GraphBase
+	}
+	return base
 }
 
 // Send posts one message.
@@ -38,8 +45,51 @@ func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (
 	if f := messaging().Ready(from, out.To); f != nil {
 		return "", f
 	}
-	return meta.Posted(vendorapi.Post(ctx, c, meta.Messages(from), map[string]any{"recipient": meta.Recipient(out.To),
-		"message": map[string]any{"text": out.Text}}, vendorapi.Bearer))
+	said := map[string]any{"text": out.Text}
+	if out.Voice != nil {
+		id, f := upload(ctx, c, from, out.Voice)
+		if f != nil {
+			return "", vendorapi.NotPosted(f)
+		}
+		said = map[string]any{"attachment": map[string]any{"type": "MEDIA_SHARE", "payload": map[string]any{"id": id}}}
+	}
+	return meta.Posted(vendorapi.Post(ctx, c, meta.Messages(from), map[string]any{"recipient": meta.Recipient(out.To), "message": said}, vendorapi.Bearer))
+}
+
+// maxAudio is the largest recording that is taken.
+const maxAudio = 25 << 20
+
+// VoiceForm is WAV, one of the forms that Instagram takes (aac, m4a, wav and mp4, not
+// MP3), of a page's account only: an upload is documented for pages, over Facebook
+// Login
+// (developers.facebook.com/documentation/business-messaging/instagram-messaging/features/attachment-upload,
+// of 2026-04-01, read 2026-11). No text goes with it.
+func (Adapter) VoiceForm(c webhook.Config) channel.VoiceForm {
+	if c.Get(pageID) == "" {
+		return channel.VoiceForm{}
+	}
+	return channel.VoiceForm{Format: "wav", MaxBytes: maxAudio, Captionless: true}
+}
+
+// upload leaves speech with Meta, for a message that names it (the same page). Nothing
+// is posted by it.
+func upload(ctx context.Context, c channel.Call, page string, voice []byte) (string, *channel.Failure) {
+	ctx, cancel := context.WithTimeout(ctx, vendorapi.UploadTime)
+	defer cancel()
+	r, f := vendorapi.Upload(ctx, c, "/"+page+"/message_attachments", vendorapi.Form{Field: "filedata", Name: "voice.wav", MIME: "audio/wav", File: voice,
+		Fields: [][2]string{{"platform", "instagram"}, {"message", `{"attachment":{"type":"audio","payload":{"is_reusable":"true"}}}`}}}, vendorapi.Bearer)
+	if f != nil {
+		return "", f
+	}
+	o, f := meta.MessagingCodes().Answered(r)
+	if f != nil {
+		return "", f
+	}
+	id := o.Str("attachment_id")
+	if !meta.Digits(id) {
+		return "", &channel.Failure{Certainty: channel.Refused, Code: "answer_without_id"}
+	}
+	return id, nil
 }
 
 // Fetch downloads a recording.

@@ -48,8 +48,14 @@ func Entry() channel.Entry {
 				return "" // of two pages at once
 			}
 			return "G:" + id[pageID]
-		}},
+		}, Consent: login().Consent()},
 	}
+}
+
+// login is Meta's page, on which somebody connects one page to an app of the platform.
+func login() meta.Login {
+	return meta.Login{Events: "messages,messaging_postbacks,message_edits,messaging_policy_enforcement", Base: func(base string) string { return base },
+		Tenant: func(page channel.Object) webhook.Config { return webhook.Config{pageID: {page.Str("id")}} }}
 }
 
 // Adapter is stateless.

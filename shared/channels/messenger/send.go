@@ -10,6 +10,7 @@ import (
 	"github.com/latchkey/latchkey/shared/channels/internal/markdown"
 	"github.com/latchkey/latchkey/shared/channels/internal/meta"
 	"github.com/latchkey/latchkey/shared/channels/internal/vendorapi"
+	"github.com/latchkey/latchkey/shared/webhook"
 )
 
 // maxText is the limit of a message's text in characters; the larger count is taken,
@@ -40,7 +41,7 @@ func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (
 }
 
 // VoiceForm is MP3, which the Send API shows with controls. No text goes with it.
-func (Adapter) VoiceForm() channel.VoiceForm {
+func (Adapter) VoiceForm(webhook.Config) channel.VoiceForm {
 	return channel.VoiceForm{Format: "mp3", MaxBytes: maxAudio, Captionless: true}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/channels/internal/vendorapi"
+	"github.com/latchkey/latchkey/shared/webhook"
 )
 
 var fileID = regexp.MustCompile(`^[A-Za-z0-9]{1,64}$`)
@@ -74,7 +75,7 @@ func ask(ctx context.Context, c channel.Call, method string, args url.Values) (c
 }
 
 // VoiceForm is MP3, which every client plays beside the message.
-func (Adapter) VoiceForm() channel.VoiceForm {
+func (Adapter) VoiceForm(webhook.Config) channel.VoiceForm {
 	return channel.VoiceForm{Format: "mp3", MaxBytes: channel.MaxMedia}
 }
 

@@ -1,6 +1,7 @@
 package slack
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +23,8 @@ func bad(what string) error {
 	return fault.New(fault.InvalidRequest, "slack.Parse", "the body is not a Slack event: "+what)
 }
 
-// Parse reads a verified Events API request, which holds one event.
+// Parse reads a verified request of the Events API or of interactivity, which holds
+// one event.
 func (Adapter) Parse(in webhook.Input) ([]channel.Inbound, error) {
 	one, err := parse(in)
 	if err != nil {
@@ -32,6 +34,9 @@ func (Adapter) Parse(in webhook.Input) ([]channel.Inbound, error) {
 }
 
 func parse(in webhook.Input) (channel.Inbound, error) {
+	if bytes.HasPrefix(in.Body, []byte(formMark)) {
+		return interaction(in)
+	}
 	o, err := channel.StrictJSON(in.Body)
 	if err != nil {
 		return channel.Inbound{}, bad("not one plain JSON object")

@@ -58,6 +58,9 @@ func (Adapter) Send(ctx context.Context, c channel.Call, out channel.Outgoing) (
 	}
 	q := body(out)
 	q["unfurl_links"], q["unfurl_media"] = false, false
+	if len(out.Buttons) > 0 {
+		q["attachments"] = attachments(out)
+	}
 	if out.Thread != "" {
 		q["thread_ts"] = out.Thread
 	}
@@ -87,7 +90,7 @@ func body(out channel.Outgoing) map[string]any {
 // read 2026-11). Slack tells of it in a message_changed event, which starts nothing.
 func (Adapter) Edit(ctx context.Context, c channel.Call, out channel.Outgoing, id string) *channel.Failure {
 	q := body(out)
-	q["ts"] = id
+	q["ts"], q["attachments"] = id, attachments(out)
 	_, f := call(ctx, c, "chat.update", q)
 	return f
 }

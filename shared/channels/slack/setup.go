@@ -29,6 +29,7 @@ func setup(in channel.SetupInput) channel.Setup {
 			"Save app_id, team_id (or enterprise_id), signing_secret and bot_token here; the install is then verifying.",
 			"In Event Subscriptions press Retry beside the request URL; Slack's signed check must pass.",
 			"Add a binding that names the agent, then activate the install.",
+			"For buttons under calls that wait for approval: Interactivity & Shortcuts must be on with the same request URL (the manifest says so), and policy.approvers must name members by their IDs (profile, Copy member ID).",
 			"Invite the bot to one channel, mention it, and read the delivery here.",
 		},
 		Checklist:    checklist(in),
@@ -46,6 +47,7 @@ func manifest(in channel.SetupInput) map[string]any {
 		"oauth_config": map[string]any{"scopes": map[string]any{"bot": scopes()}},
 		"settings": map[string]any{
 			"event_subscriptions":    map[string]any{"request_url": in.CallbackURL, "bot_events": botEvents()},
+			"interactivity":          map[string]any{"is_enabled": true, "request_url": in.CallbackURL},
 			"org_deploy_enabled":     false,
 			"socket_mode_enabled":    false,
 			"token_rotation_enabled": false,

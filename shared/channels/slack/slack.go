@@ -7,7 +7,8 @@
 // no overlap, so old and new are kept here while a rotation runs.
 //
 // Slack delivers one post as several events (message and app_mention), so every
-// message carries a content key made of channel and timestamp. Retry headers are
+// message carries a content key made of channel and timestamp. Presses of buttons come
+// to the same address as a form, signed in the same way. Retry headers are
 // not signed and are ignored. An app's own posts and other bots' posts start no
 // turn; edits and deletions are kinds of their own.
 //

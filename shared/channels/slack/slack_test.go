@@ -305,7 +305,7 @@ func TestSetup(t *testing.T) {
 		Config: config(), SecretsSet: []string{signingSecret, botToken}, Bindings: 1, DeliveryCodes: []string{"hook.handshake", "hook.sig_mismatch"}}
 	s := e.Setup(in)
 	b, err := json.Marshal(s)
-	if err != nil || bytes.Count(b, []byte(in.CallbackURL)) != 2 {
+	if err != nil || bytes.Count(b, []byte(in.CallbackURL)) != 3 {
 		t.Fatalf("%s %v", b, err)
 	}
 	results := map[string]channel.CheckResult{}
@@ -328,11 +328,14 @@ func TestSetup(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{post(""), post(`,"subtype":"message_changed"`), callback(`{"type":"app_uninstalled"}`), `{"type":"url_verification","challenge":"x"}`, `{}`,
 		strings.Replace(post(""), `"text":"hi"`, `"text":"<@UBOT|n> &amp;lt;"`, 1),
-		post(`,"subtype":"file_share","files":[{"id":"F1","subtype":"slack_audio","mimetype":"video/mp4","name":"audio_message.m4a","size":9,"duration_ms":3100}]`)} {
+		post(`,"subtype":"file_share","files":[{"id":"F1","subtype":"slack_audio","mimetype":"video/mp4","name":"audio_message.m4a","size":9,"duration_ms":3100}]`), form(pressPayload)} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		in, err := parse(webhook.Input{Body: b, Config: config()})
+		if e := in.Envelope; err == nil && (in.Kind == channel.Pressed) != (e.Pressed != "") || e.Pressed != "" && (len(e.Pressed) > channel.MaxRef || e.EventID == "" || e.Space == "" || e.Actor == "") {
+			t.Fatalf("%+v", in)
+		}
 		if err == nil && in.Kind == channel.Message && (in.Envelope.EventID == "" || in.Envelope.Space == "" || in.Envelope.IsBot || in.Envelope.Empty() || !channeltest.Bounded(in.Envelope)) {
 			t.Fatalf("%+v", in)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/channels/internal/vendorapi"
+	"github.com/latchkey/latchkey/shared/webhook"
 )
 
 // attach reads a voice note or an audio file
@@ -63,7 +64,7 @@ func filePath(s string) bool {
 
 // VoiceForm is Ogg Opus: what else sendVoice takes is no voice message in every
 // client; at most 50 MB (core.telegram.org/bots/api#sendvoice, read 2026-11).
-func (Adapter) VoiceForm() channel.VoiceForm {
+func (Adapter) VoiceForm(webhook.Config) channel.VoiceForm {
 	return channel.VoiceForm{Format: "opus", MaxBytes: 50 << 20}
 }
 

@@ -29,20 +29,40 @@ func (Adapter) Parse(in webhook.Input) ([]channel.Inbound, error) {
 	}
 	out := channel.Inbound{Kind: channel.Ignored, Reason: channel.EventIgnored, Identity: channel.Identity{},
 		Envelope: channel.Envelope{Provider: taxonomy.Telegram, EventID: id}}
+	// Of an app of the platform the settings name one chat, whose end is the install's.
+	one := in.Config.Get(chatID) != ""
 	switch {
 	case o.Has("message"):
 		err = message(&out, o.Obj("message"), in.Config)
+		named(out.Identity, o.Obj("message"))
+		if one && o.Obj("message").Has("migrate_to_chat_id") {
+			out.Kind, out.Reason = channel.Revoked, channel.RevokedByVendor
+		}
+	case o.Has("callback_query"):
+		err = press(&out, o.Obj("callback_query"))
+		named(out.Identity, o.Obj("callback_query").Obj("message"))
 	case o.Has("edited_message"):
 		out.Kind, out.Reason = channel.Edited, channel.EditIgnored
+		named(out.Identity, o.Obj("edited_message"))
 	case o.Has("my_chat_member"):
+		named(out.Identity, o.Obj("my_chat_member"))
 		if gone(o.Obj("my_chat_member").Obj("new_chat_member").Str("status")) {
-			out.Reason = channel.RevokedByVendor
+			if out.Reason = channel.RevokedByVendor; one {
+				out.Kind = channel.Revoked
+			}
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
 	return []channel.Inbound{out}, nil
+}
+
+// named says in which chat something happened.
+func named(id channel.Identity, in channel.Object) {
+	if chat, ok := integer(in.Obj("chat"), "id"); ok {
+		id[chatID] = chat
+	}
 }
 
 // gone reports a status without the bot in the chat (core.telegram.org/bots/api#chatmember, read 2026-11).
@@ -104,6 +124,8 @@ func message(out *channel.Inbound, m channel.Object, cfg webhook.Config) error {
 		out.Kind, out.Reason = channel.Ignored, channel.BotIgnored
 	case env.Empty() || env.Actor == "":
 		out.Kind, out.Reason = channel.Ignored, channel.EventIgnored
+	case !m.Has("forward_origin"):
+		out.Claim = claim(m.Str("text"), cfg.Get(botUsername))
 	}
 	return nil
 }

@@ -57,6 +57,9 @@ func text(ctx context.Context, c channel.Call, method string, out channel.Outgoi
 	if out.Format != "" {
 		body["entities"] = json.RawMessage(out.Format)
 	}
+	if len(out.Buttons) > 0 {
+		body["reply_markup"] = keyboard(out.Buttons)
+	}
 	o, f := call(ctx, c, method, body)
 	if f != nil && f.Code == entitiesRefused && out.Format != "" {
 		delete(body, "entities")

@@ -7,7 +7,9 @@ import (
 
 // updates are the kinds asked for; the rest would only cost requests
 // (core.telegram.org/bots/api#setwebhook, allowed_updates, read 2026-11).
-func updates() []string { return []string{"message", "edited_message", "my_chat_member"} }
+func updates() []string {
+	return []string{"message", "edited_message", "callback_query", "my_chat_member"}
+}
 
 // setup describes the bot to make. The manifest is the body of setWebhook; the
 // secret token is added by who has it.
@@ -23,6 +25,7 @@ func setup(in channel.SetupInput) channel.Setup {
 			"Call getWebhookInfo with the bot's token. If it names another URL, another system uses this bot: write that URL down for rollback.",
 			"Add a binding that names the agent, then activate the install.",
 			"Call setWebhook with the values of the manifest and the same secret_token; for a first start add drop_pending_updates.",
+			"For buttons under calls that wait for approval: allowed_updates must hold callback_query, as the manifest does (a webhook that was set earlier is set again), and policy.approvers must name people by their numeric user IDs.",
 			"Call getWebhookInfo again: it must name the callback URL and no error. Send the bot a message, and read the delivery here.",
 		},
 		Checklist:    checklist(in),

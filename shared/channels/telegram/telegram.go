@@ -10,6 +10,12 @@
 // Bots see other bots' messages in groups; these and the bot's own start no turn.
 // A bot that is removed from a chat or blocked by a person stays installed, because
 // Telegram tells of one chat only; the removal is recorded.
+//
+// An app of the platform is one bot for many organisations: each of its chats is a
+// tenant, claimed by a state that somebody says there (/start and the state, as
+// Telegram's own links do). Updates name the chat, so it is compared with every one of
+// them. Removing the bot from a claimed chat, or blocking it, ends the claim; so does
+// turning a group into a supergroup, which has another id and is claimed anew.
 package telegram
 
 import (
@@ -31,6 +37,8 @@ const (
 	botUsername = "bot_username"
 	secretToken = "secret_token"
 	botToken    = "bot_token"
+	// chatID names the tenant of an app of the platform.
+	chatID = "chat_id"
 )
 
 // The Bot API (core.telegram.org/bots/api, "Making requests", read 2026-11).
@@ -71,6 +79,7 @@ func Entry() channel.Entry {
 		Told: told, Tenant: func(c webhook.Config) (app, tenant string) { return c.Get(botID), "B:" + c.Get(botID) },
 		Scheme: profile.Scheme, Adapter: Adapter{}, RetryHorizon: retryHorizon, Setup: setup,
 		APIBase: apiBase, Hosts: []string{apiHost}, MediaHosts: []string{apiHost},
+		Shared: shared(),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/channels/internal/vendorapi"
+	"github.com/latchkey/latchkey/shared/webhook"
 )
 
 // mediaID names a file at Meta. It becomes a part of a path.
@@ -83,13 +84,15 @@ func (Adapter) Fetch(ctx context.Context, c channel.Call, a channel.Attachment) 
 }
 
 // VoiceForm is Ogg Opus: what else is taken is shown as a file. It has no caption.
-func (Adapter) VoiceForm() channel.VoiceForm {
+func (Adapter) VoiceForm(webhook.Config) channel.VoiceForm {
 	return channel.VoiceForm{Format: "opus", MaxBytes: maxAudio, Captionless: true}
 }
 
 // upload stores speech at Meta and returns its ID. Nothing is posted by that.
 func upload(ctx context.Context, c channel.Call, number string, voice []byte) (string, *channel.Failure) {
 	const kind = "audio/ogg; codecs=opus"
+	ctx, cancel := context.WithTimeout(ctx, vendorapi.UploadTime)
+	defer cancel()
 	r, f := vendorapi.Upload(ctx, c, "/"+number+"/media", vendorapi.Form{Field: "file", Name: "voice.ogg", MIME: kind, File: voice,
 		Fields: [][2]string{{"messaging_product", "whatsapp"}, {"type", kind}}}, vendorapi.Bearer)
 	if f != nil {

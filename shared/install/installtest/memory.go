@@ -52,6 +52,29 @@ func (m *Memory) Install(_ context.Context, id string) (install.Install, []insta
 	return i, slices.Clone(m.bindings[id]), nil
 }
 
+// Version gives the number that every change of an install or its bindings raises.
+func (m *Memory) Version(_ context.Context, id string) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.Fail != nil {
+		if err := m.Fail("Version"); err != nil {
+			return 0, err
+		}
+	}
+	i, ok := m.installs[id]
+	if !ok {
+		return 0, missing()
+	}
+	return i.Version, nil
+}
+
+// raise makes the version of an install another one.
+func (m *Memory) raise(id string) {
+	i := m.installs[id]
+	i.Version++
+	m.installs[id] = i
+}
+
 // InstallOf implements [install.Store].
 func (m *Memory) InstallOf(ctx context.Context, provider, app, tenant string) (install.Install, []install.Binding, error) {
 	m.mu.Lock()
@@ -122,6 +145,9 @@ func (m *Memory) put(old, next install.Install, row audit.Row) error {
 func (m *Memory) UpdateInstall(_ context.Context, old, next install.Install, row audit.Row) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if next.Version <= old.Version {
+		return fault.Wrap(fault.Internal, "installtest", "internal", install.ErrVersionKept)
+	}
 	if m.installs[old.ID].Version != old.Version {
 		return taken("")
 	}
@@ -139,7 +165,11 @@ func (m *Memory) CreateBinding(_ context.Context, b install.Binding, row audit.R
 	if m.find(b) >= 0 {
 		return fault.Wrap(fault.Conflict, "installtest", "taken", install.ErrAmbiguous).WithParam("selector")
 	}
+	if _, ok := m.installs[b.Install]; !ok {
+		return missing()
+	}
 	m.bindings[b.Install] = append(m.bindings[b.Install], b)
+	m.raise(b.Install)
 	m.Rows = append(m.Rows, row)
 	return nil
 }
@@ -153,6 +183,7 @@ func (m *Memory) UpdateBinding(_ context.Context, b install.Binding, row audit.R
 		return missing()
 	}
 	m.bindings[b.Install][k] = b
+	m.raise(b.Install)
 	m.Rows = append(m.Rows, row)
 	return nil
 }
@@ -166,6 +197,7 @@ func (m *Memory) DeleteBinding(_ context.Context, b install.Binding, row audit.R
 		return missing()
 	}
 	m.bindings[b.Install] = slices.Delete(m.bindings[b.Install], k, k+1)
+	m.raise(b.Install)
 	m.Rows = append(m.Rows, row)
 	return nil
 }

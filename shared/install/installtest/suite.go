@@ -1,6 +1,7 @@
 package installtest
 
 import (
+	"context"
 	"reflect"
 	"strconv"
 	"testing"
@@ -16,6 +17,8 @@ import (
 type Store interface {
 	install.Store
 	install.BindingStore
+	// Version gives the number of [install.Install]; not_found if absent.
+	Version(ctx context.Context, id string) (int64, error)
 }
 
 type suite struct {
@@ -41,7 +44,7 @@ func (s *suite) want(err error, code fault.Code, param string) {
 func sample(id, org string) install.Install {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 8e6, time.UTC)
 	return install.Install{ID: id, Org: org, Provider: "chat", Mode: install.Platform, App: "app_1", Label: "L", State: install.Verifying, Before: install.Draft,
-		Config: webhook.Config{"app": {"A"}, "keys": {"k1", "k2"}}, PublicURL: "https://x.example/h", Policy: install.Policy{BotMessages: install.BotsAll, Streaming: install.StreamEdits}, CreatedAt: at, UpdatedAt: at, Version: 1,
+		Config: webhook.Config{"app": {"A"}, "keys": {"k1", "k2"}}, PublicURL: "https://x.example/h", Policy: install.Policy{BotMessages: install.BotsAll, Streaming: install.StreamEdits, Approvers: []string{"U1", "U2"}}, CreatedAt: at, UpdatedAt: at, Version: 1,
 		Secrets: []install.Secret{{Name: "sign", Fingerprint: "f", Hint: "h"}, {Name: "sign", RetireAt: at}},
 		Claims:  []install.Claim{{Field: "config.team", App: "A" + id, Tenant: "T"}, {Field: "secrets.token", Token: "h" + id}}}
 }
@@ -57,6 +60,9 @@ func Run(t *testing.T, store Store) {
 		t.Fatalf("\n%+v\n%+v\n%v", got, a, err)
 	}
 	_, _, err = store.Install(ctx, "none")
+	s.want(err, fault.NotFound, "")
+	s.version("ia", a.Version)
+	_, err = store.Version(ctx, "none")
 	s.want(err, fault.NotFound, "")
 	again := sample("ia", "o1")
 	again.Claims = nil
@@ -90,6 +96,9 @@ func (s *suite) claims(a install.Install) {
 	s.want(s.s.UpdateInstall(ctx, b, next, s.row()), fault.Conflict, "secrets.token")
 	next.Claims = []install.Claim{b.Claims[0], {Field: "secrets.token", Token: "new"}}
 	s.want(s.s.UpdateInstall(ctx, b, next, s.row()), "", "")
+	kept := next
+	kept.State = install.Suspended
+	s.want(s.s.UpdateInstall(ctx, next, kept, s.row()), fault.Internal, "")
 	stale := next
 	stale.Version = 3
 	s.want(s.s.UpdateInstall(ctx, b, stale, s.row()), fault.Conflict, "")
@@ -110,20 +119,46 @@ func (s *suite) claims(a install.Install) {
 	}
 }
 
+// version wants the number of an install, read alone and with the install.
+func (s *suite) version(id string, want int64) {
+	s.Helper()
+	got, err := s.s.Version(s.Context(), id)
+	whole, _, failed := s.s.Install(s.Context(), id)
+	if got != want || err != nil || whole.Version != want || failed != nil {
+		s.Errorf("%s has version %d (%v), with the install %d (%v), want %d", id, got, err, whole.Version, failed, want)
+	}
+}
+
 func (s *suite) bindings() {
 	ctx := s.Context()
 	b := install.Binding{Org: "o2", Install: "ib", AgentID: "ag", PersonaID: "pe", CreatedAt: time.Unix(1772600767, 0).UTC(),
 		Selector: install.Selector{Account: "E", Team: "T", Channel: "C", Peer: "U", Thread: "1.2", Mention: "sales"}}
 	b.ID = install.BindingID(b.Install, b.Selector)
+	s.version("ib", 2)
 	s.want(s.s.CreateBinding(ctx, b, s.row()), "", "")
+	s.version("ib", 3)
 	s.want(s.s.CreateBinding(ctx, b, s.row()), fault.Conflict, "selector")
+	s.version("ib", 3)
 	b.AgentID = "other"
 	s.want(s.s.UpdateBinding(ctx, b, s.row()), "", "")
+	s.version("ib", 4)
+	// Who read the install before that may not write it.
+	was, _, err := s.s.Install(ctx, "ib")
+	stale := was
+	stale.Version--
+	next := stale
+	next.Version++
+	s.want(err, "", "")
+	s.want(s.s.UpdateInstall(ctx, stale, next, s.row()), fault.Conflict, "")
 	_, bs, err := s.s.Install(ctx, "ib")
 	if err != nil || len(bs) != 1 || bs[0] != b {
 		s.Fatalf("%+v %v", bs, err)
 	}
 	s.want(s.s.DeleteBinding(ctx, b, s.row()), "", "")
+	s.version("ib", 5)
+	none := b
+	none.Install, none.ID = "none", install.BindingID("none", b.Selector)
+	s.want(s.s.CreateBinding(ctx, none, s.row()), fault.NotFound, "")
 	s.want(s.s.DeleteBinding(ctx, b, s.row()), fault.NotFound, "")
 	s.want(s.s.UpdateBinding(ctx, b, s.row()), fault.NotFound, "")
 }

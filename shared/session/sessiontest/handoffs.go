@@ -23,6 +23,7 @@ type People interface {
 	Handed(ctx context.Context, org, after string, limit int) (page []session.Session, next string, err error)
 	Hand(ctx context.Context, x session.Session, c handoff.Change) error
 	Say(ctx context.Context, s handoff.Said, row audit.Row) (handoff.Said, error)
+	Said(ctx context.Context, org, turn string) (handoff.Said, error)
 	HandOver(ctx context.Context, t session.Turn, parts []session.Part, c handoff.Change, now time.Time) error
 }
 
@@ -113,6 +114,20 @@ func (m *Memory) Say(ctx context.Context, s handoff.Said, row audit.Row) (handof
 	}
 	m.said[k] = s
 	return s, nil
+}
+
+// Said implements [handoff.Store].
+func (m *Memory) Said(ctx context.Context, org, turn string) (handoff.Said, error) {
+	unlock, err := m.lock(ctx, "Said")
+	if err != nil {
+		return handoff.Said{}, err
+	}
+	defer unlock()
+	first, ok := m.said[org+"#"+turn]
+	if !ok {
+		return first, fault.New(fault.NotFound, "sessiontest.Said", "nothing was said under this turn")
+	}
+	return first, nil
 }
 
 // handoffs: who answers changes with everything that belongs to it or not at all, over
@@ -218,6 +233,14 @@ func overAndSaid(t *testing.T, s Store, row func(string) audit.Row) {
 		first, err := s.Say(ctx, handoff.Said{Org: "o18", Turn: "t-said", Sum: []byte(sum), At: start()}, row(fmt.Sprintf("say%d", n)))
 		if err != nil || !bytes.Equal(first.Sum, []byte("one")) || first.Turn != "t-said" {
 			t.Fatalf("%+v %v", first, err)
+		}
+	}
+	if first, err := s.Said(ctx, "o18", "t-said"); err != nil || string(first.Sum) != "one" || first.Turn != "t-said" || first.Org != "o18" || !first.At.Equal(start()) {
+		t.Fatalf("%+v %v", first, err)
+	}
+	for _, other := range [][2]string{{"o19", "t-said"}, {"o18", "t-none"}} {
+		if _, err := s.Said(ctx, other[0], other[1]); fault.CodeOf(err) != fault.NotFound {
+			t.Fatalf("%v: %v", other, err)
 		}
 	}
 	if _, _, err := s.Turn(ctx, "o18", "t-said"); fault.CodeOf(err) != fault.NotFound {

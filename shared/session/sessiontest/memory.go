@@ -29,6 +29,7 @@ type Memory struct {
 	aliases    map[string]session.Alias
 	rooms      map[string]string
 	said       map[string]handoff.Said
+	shown      map[string]session.ShownPage
 	// Rows takes the audit rows of changes of who answers, nil for nobody; Events are
 	// what they told.
 	Rows   audit.Store
@@ -98,7 +99,8 @@ func (m *Memory) Queued(ctx context.Context, key string, r session.Receipt, d se
 	if old := m.receipts[d.Install+"#"+key]; old != nil && old.At.Equal(r.At) {
 		old.Enqueued = true
 	}
-	m.count(fmt.Sprintf("%s#%013d#%s#queued", d.Install, r.At.UnixMilli(), key), d)
+	d.At, d.Count = d.At.UTC(), 1
+	m.deliveries[fmt.Sprintf("%s#%013d#%s#queued", d.Install, r.At.UnixMilli(), key)] = d
 	return nil
 }
 
@@ -185,6 +187,8 @@ func (m *Memory) add(t session.Turn, msg session.Message) {
 		s.Handoff = &h
 	}
 	m.sessions[k] = s
+	m.show(t, msg.Shown)
+	msg.Shown = nil
 	m.messages[k] = append(m.messages[k], msg)
 }
 
@@ -383,6 +387,8 @@ func (m *Memory) Move(ctx context.Context, t session.Turn, from, to session.Part
 	if len(to.Receipt) == 0 {
 		to.Receipt = stored.parts[i].Receipt
 	}
+	m.show(stored.Turn, to.Shown)
+	to.Shown = nil
 	stored.parts[i] = to
 	return nil
 }

@@ -20,6 +20,8 @@ type Store struct {
 	session.Reader
 	session.Aliases
 	session.Rooms
+	session.ShownReader
+	session.Signs
 	People
 }
 
@@ -31,9 +33,11 @@ func All[T interface {
 	session.Reader
 	session.Aliases
 	session.Rooms
+	session.ShownReader
+	session.Signs
 	People
 }](s T) Store {
-	return Store{s, s, s, s, s, s, s}
+	return Store{s, s, s, s, s, s, s, s, s}
 }
 
 func start() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC) }
@@ -54,6 +58,7 @@ func Run(t *testing.T, s Store) {
 	t.Run("aliases", func(t *testing.T) { aliasRows(t, s) })
 	t.Run("rooms", func(t *testing.T) { rooms(t, s) })
 	t.Run("people", func(t *testing.T) { people(t, s) })
+	t.Run("shown", func(t *testing.T) { shown(t, s) })
 	t.Run("handoffs", func(t *testing.T) { handoffs(t, s) })
 }
 
@@ -91,7 +96,7 @@ func dedupe(t *testing.T, s Store) {
 		t.Fatalf("repeat: %+v %v", r, fresh)
 	}
 	page, _, err := s.Deliveries(ctx, "i1", "", 10)
-	if err != nil || len(page) != 2 || page[0].Count != 2 || page[0].EventID != "e2" || page[0].TurnID != "t1" || page[0].Code != "hook.accepted" || !page[0].At.Equal(queued.At) {
+	if err != nil || len(page) != 2 || page[0].Count != 1 || page[0].EventID != "e2" || page[0].TurnID != "t1" || page[0].Code != "hook.accepted" || !page[0].At.Equal(queued.At) {
 		t.Fatalf("the mark is the row of the log: %+v %v", page, err)
 	}
 	if r, fresh := must("i2", "k", "e1", start()); !fresh || r.Enqueued {
@@ -372,12 +377,12 @@ func outbox(t *testing.T, s Store) {
 	open(t, s, "o4")
 	turn, _ := take(t, s, claim("o4", "t1", "m1", 1, "w1", start()))
 	turn.Receipt, turn.RequestIDs, turn.Notice = []byte("receipt"), []string{"r1"}, "why"
-	if err := s.Plan(ctx, turn, []session.Part{{Part: 1, State: session.Planned, Text: "one"}, {Part: 2, State: session.Planned, Text: "two", Format: "[2]"}}, session.Message{}, start()); err != nil {
+	if err := s.Plan(ctx, turn, []session.Part{{Part: 1, State: session.Planned, Text: "one"}, {Part: 2, State: session.Planned, Text: "two", Format: "[2]", Ask: "ap-1:n"}}, session.Message{}, start()); err != nil {
 		t.Fatal(err)
 	}
 	got, parts := take(t, s, claim("o4", "t1", "m1", 2, "w2", start()))
 	if got.State != session.TurnAnswered || !got.Planned || string(got.Receipt) != "receipt" || got.Notice != "why" || got.RequestIDs[0] != "r1" || got.Committed ||
-		len(parts) != 2 || parts[0].Text != "one" || parts[0].Format != "" || parts[1].Part != 2 || parts[1].Format != "[2]" {
+		len(parts) != 2 || parts[0].Text != "one" || parts[0].Format != "" || parts[1].Part != 2 || parts[1].Format != "[2]" || parts[0].Ask != "" || parts[1].Ask != "ap-1:n" {
 		t.Fatalf("%+v %+v", got, parts)
 	}
 	if recent, _ := s.Recent(ctx, "o4", "s", 0, 9); len(recent) != 0 {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/consent"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/session"
@@ -24,7 +25,8 @@ type held struct {
 // app's own before one is dispatched; each then goes to the install of its tenant,
 // which is looked up once for all its events.
 func (c *call) ofApp(ctx context.Context, all []channel.Inbound) Response {
-	app, own := c.inst, c.entry.OfApp()
+	app, whole := c.inst, c.entry
+	own := whole.OfApp()
 	for _, c.in = range all {
 		if !own.SameTenant(app.Config, c.in.Identity) {
 			return c.end(ctx, webhook.TenantMismatch, session.Refused)
@@ -35,7 +37,7 @@ func (c *call) ofApp(ctx context.Context, all []channel.Inbound) Response {
 	enough, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
 	for n := range all {
-		c.inst, c.binds, c.in = app, nil, all[n]
+		c.inst, c.binds, c.in, c.entry = app, nil, all[n], whole
 		if enough.Err() != nil {
 			return c.later(ctx)
 		}
@@ -53,8 +55,11 @@ func (c *call) ofTenant(ctx context.Context, app install.Install, tenants map[st
 		return c.end(ctx, webhook.NotDispatched, session.Ignored)
 	}
 	tenant := c.entry.Shared.Locate(c.in.Identity)
-	if tenant == "" {
+	switch {
+	case tenant == "":
 		return c.end(ctx, webhook.Unbound, session.Unbound)
+	case c.in.Claim != "" && c.entry.Shared.Claim != nil:
+		return c.claimed(ctx)
 	}
 	h := tenants[tenant]
 	if h == nil {
@@ -73,7 +78,7 @@ func (c *call) ofTenant(ctx context.Context, app install.Install, tenants map[st
 	case !inst.State.Verifies():
 		return c.end(ctx, webhook.InstallInactive, session.Ignored)
 	}
-	c.inst, c.binds = inst, binds
+	c.inst, c.binds, c.entry = inst, binds, c.entry.OfTenant(app.ID)
 	if h.all == nil && h.parse == nil {
 		// Some of what is read depends on the install's settings, such as its bot's name.
 		in := c.r.Input
@@ -95,6 +100,22 @@ func (c *call) ofTenant(ctx context.Context, app install.Install, tenants map[st
 		return c.end(ctx, webhook.TenantMismatch, session.Refused)
 	}
 	return c.one(ctx)
+}
+
+// claimed hands a state that somebody said on to who may use it up, if anybody began it.
+// No agent reads it, whosever the conversation is.
+func (c *call) claimed(ctx context.Context) Response {
+	hash := consent.HashOf(c.in.Claim)
+	if _, err := c.d.Claims.Consent(ctx, hash); err != nil {
+		if fault.CodeOf(err) == fault.NotFound {
+			return c.end(ctx, webhook.Unbound, session.Unbound)
+		}
+		return c.end(ctx, webhook.InstallLookup, session.Failed)
+	}
+	e := c.in.Envelope
+	c.in.Envelope = channel.Envelope{Provider: e.Provider, EventID: e.EventID, Space: e.Space, Direct: e.Direct, Thread: e.Thread, ReplyTo: e.ReplyTo, Actor: e.Actor, SentAt: e.SentAt}
+	return c.enqueue(ctx, session.Job{Kind: session.JobClaim, Org: c.inst.Org, Install: c.inst.ID, EventID: e.EventID, Tenant: c.inst.ID,
+		Identity: c.in.Identity, Envelope: c.in.Envelope, ReceivedAt: c.r.Now.UTC(), RequestID: c.r.RequestID, Claim: hash})
 }
 
 // later leaves an event, and those behind it, to the vendor's retry.

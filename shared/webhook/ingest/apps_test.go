@@ -14,6 +14,7 @@ import (
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/channels/slack"
+	"github.com/latchkey/latchkey/shared/consent"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/secret"
@@ -253,5 +254,72 @@ func TestLongBatchIsGoneOnWith(t *testing.T) {
 		if len(e.queue.jobs) != 2 || e.queue.jobs[1].EventID != "Ev2" {
 			t.Fatalf("%s: %+v", name, e.queue.jobs)
 		}
+	}
+}
+
+// claimer is an adapter whose every event is a claim.
+type claimer struct{ channel.Adapter }
+
+func (a claimer) Parse(in webhook.Input) ([]channel.Inbound, error) {
+	all, err := a.Adapter.Parse(in)
+	for i := range all {
+		all[i].Claim = "the state"
+	}
+	return all, err
+}
+
+// begun are the states that somebody began.
+type begun struct {
+	hash string
+	err  error
+}
+
+func (b begun) Consent(_ context.Context, hash string) (consent.State, error) {
+	if b.err == nil && hash != b.hash {
+		return consent.State{}, fault.New(fault.NotFound, "", "")
+	}
+	return consent.State{Hash: hash}, b.err
+}
+
+// TestClaimInAConversation: a state that somebody began goes on to who may use it up,
+// once, without the text; one that nobody began, and every one that an organisation's own
+// app hears, is no claim. No agent hears any that the platform's app hears.
+func TestClaimInAConversation(t *testing.T) {
+	entry := slack.Entry()
+	shared := *entry.Shared
+	shared.Claim, entry.Shared, entry.Adapter = &channel.Claim{}, &shared, claimer{entry.Adapter}
+	for name, c := range map[string]struct {
+		claims begun
+		team   string
+		status int
+		code   webhook.Reason
+		jobs   int
+	}{
+		"of a chat that is nobody's": {begun{hash: consent.HashOf("the state")}, "T1", 200, webhook.Accepted, 1},
+		"of one that is somebody's":  {begun{hash: consent.HashOf("the state")}, "T7", 200, webhook.Accepted, 1},
+		"never begun":                {begun{}, "T7", 200, webhook.Unbound, 0},
+		"states cannot be read":      {begun{err: fault.New(fault.Unavailable, "", "")}, "T7", 503, webhook.InstallLookup, 0},
+	} {
+		e := newAppEnv(t)
+		e.in = ingest.New(ingest.Deps{Installs: e.installs, Secrets: e.secrets, Catalog: catalog.New([]channel.Entry{entry}), Dedupe: e.store, People: session.People{Store: e.store}, Queue: e.queue, Recorder: e.audit, Claims: c.claims})
+		for range 2 {
+			resp := e.in.Handle(t.Context(), e.atApp(atTeam(c.team), "the app's key"))
+			if got := e.audit.last(); resp.Status != c.status || got != c.code && got != webhook.Duplicate {
+				t.Errorf("%s: %d %s", name, resp.Status, got)
+			}
+		}
+		if len(e.queue.jobs) != c.jobs {
+			t.Fatalf("%s: %+v", name, e.queue.jobs)
+		}
+		for _, j := range e.queue.jobs {
+			if j.Kind != session.JobClaim || j.Org != "operator" || j.Install != "app_1" || j.Claim != consent.HashOf("the state") || j.Envelope.Text != "" || j.Identity["team_id"] != c.team || j.AgentID != "" {
+				t.Errorf("%s: %+v", name, j)
+			}
+		}
+	}
+	e := newEnv(t)
+	e.in = ingest.New(ingest.Deps{Installs: e.installs, Secrets: e.secrets, Catalog: catalog.New([]channel.Entry{entry}), Dedupe: e.store, People: session.People{Store: e.store}, Queue: e.queue, Recorder: e.audit, Claims: begun{hash: consent.HashOf("the state")}})
+	if e.in.Handle(t.Context(), e.request(body(message("message", "1.2"), "Ev1", "T1"), "key one", now)); len(e.queue.jobs) != 1 || e.queue.jobs[0].Kind != session.JobMessage {
+		t.Errorf("an own app: %+v", e.queue.jobs)
 	}
 }

@@ -18,6 +18,9 @@ const (
 	tellEvery = time.Minute
 	// maxSenders bounds the memory; beyond it senders share one limit.
 	maxSenders = 4096
+	// What a visitor whose token verifies may say and ask: no vendor slows people down.
+	sayBurst, askBurst       = 20, 60
+	sayInterval, askInterval = 2 * time.Second, 400 * time.Millisecond
 )
 
 // sender is a limit: free is when it is whole again (the virtual scheduling form
@@ -82,6 +85,24 @@ func (f *floods) hit(source, install string, unknown bool, now time.Time) verdic
 	}
 	record, n := s.tell(now)
 	return verdict{record: record, suppressed: n}
+}
+
+// visit counts a request of a visitor of an install.
+func (f *floods) visit(install, visitor string, asks bool, now time.Time) verdict {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	kind, burst, every := "say", sayBurst, sayInterval
+	if asks {
+		kind, burst, every = "ask", askBurst, askInterval
+	}
+	s := f.find(kind, visitor, install, now)
+	// Strangers may have taken every place: theirs is not held against a visitor.
+	if s == &f.others || s.hit(now, burst, every) {
+		return verdict{}
+	}
+	v := verdict{limited: true}
+	v.record, v.suppressed = s.tell(now)
+	return v
 }
 
 func (f *floods) find(kind, source, install string, now time.Time) *sender {

@@ -31,13 +31,20 @@
 // What an install's requests were verified with is remembered for a minute, sealed,
 // and used while the install that is read has the same version; it lets requests in
 // and refuses none. A request that it lets in asks for its event's receipt while
-// the install is read. So a first delivery makes four calls in three rounds (install
-// with receipt, message, mark), one call more where nothing is remembered; a repeat
-// four in three (install with receipt, mark, log).
+// the version is read. So a first delivery makes four calls in three rounds (version
+// with receipt, message, mark), where nothing is remembered five in five; a repeat
+// four in three (version with receipt, mark, log).
 //
 // A sender whose requests to an install are refused again and again is answered
 // 429 and recorded once a minute; a request that verifies is never counted nor
 // limited. Counts are in memory, one set per process, bounded, and need no store.
+//
+// A channel for browsers has no vendor: a page asks with a visitor's token. Whether the
+// page is one of the install's is checked behind that, so that nobody learns of an
+// install without one, and before anything is written; GET reads what the visitor was
+// shown, in two calls (the install, or its version where it is remembered, and the
+// rows), and one more where nothing is remembered. A message costs a round more there
+// than elsewhere.
 //
 // The clock is the request's own; an [Ingest] is safe for concurrent use.
 package ingest
@@ -50,6 +57,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/consent"
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/secret"
@@ -70,6 +78,8 @@ const longest = 7 * time.Second
 // Installs reads installs; not_found if absent.
 type Installs interface {
 	Install(ctx context.Context, id string) (install.Install, []install.Binding, error)
+	// Version reads the number that every change of an install or its bindings raises.
+	Version(ctx context.Context, id string) (int64, error)
 	// InstallOf finds the install that holds a tenant of a platform app.
 	InstallOf(ctx context.Context, provider, app, tenant string) (install.Install, []install.Binding, error)
 }
@@ -98,9 +108,16 @@ type Keys interface {
 	For(ctx context.Context, now time.Time) webhook.KeySets
 }
 
-// Deps are the dependencies of [Ingest]; all are required, but Keys where no entry
-// of the catalog has any.
+// Claims reads states that somebody may say in a conversation; not_found if nobody
+// began one.
+type Claims interface {
+	Consent(ctx context.Context, hash string) (consent.State, error)
+}
+
+// Deps are the dependencies of [Ingest]; all are required, but Keys and Claims where no
+// entry of the catalog has any.
 type Deps struct {
+	Claims   Claims
 	Installs Installs
 	Secrets  Secrets
 	Keys     Keys
@@ -109,6 +126,8 @@ type Deps struct {
 	People   session.People
 	Queue    Queue
 	Recorder Recorder
+	// Shown is needed where an entry of Catalog is for browsers.
+	Shown session.ShownReader
 }
 
 // Ingest handles webhook requests.
@@ -132,15 +151,6 @@ type Request struct {
 	Now         time.Time
 	RequestID   string
 	Source      string
-}
-
-// Response is the answer. Body is one of a few constants, a vendor's [channel.Ack] or
-// a challenge.
-type Response struct {
-	Status      int
-	ContentType string
-	Body        string
-	Allow       []string // for 405
 }
 
 // decoy takes the place of the secret of an install that may not be shown to
@@ -178,9 +188,17 @@ type call struct {
 
 // Handle answers one request.
 func (g *Ingest) Handle(ctx context.Context, r Request) Response {
+	r.Input.Install = r.Install
 	c := &call{Ingest: g, r: r}
 	var known bool
-	c.entry, known = g.d.Catalog.Find(taxonomy.Channel(r.Provider))
+	if c.entry, known = g.d.Catalog.Find(taxonomy.Channel(r.Provider)); c.entry.Browsers != nil {
+		return c.browser(ctx)
+	}
+	return c.handle(ctx, known)
+}
+
+func (c *call) handle(ctx context.Context, known bool) Response {
+	r := c.r
 	if known && !slices.Contains(c.entry.Methods, r.Input.Method) {
 		return c.end(ctx, webhook.Method, session.Refused)
 	}
@@ -204,6 +222,9 @@ func (g *Ingest) Handle(ctx context.Context, r Request) Response {
 	}
 	if why := c.verify(ctx); why != "" {
 		return c.end(ctx, why, session.Refused)
+	}
+	if c.entry.Browsers != nil {
+		return c.visit(ctx)
 	}
 	return c.dispatch(ctx)
 }
@@ -412,7 +433,7 @@ func (c *call) one(ctx context.Context) Response {
 	if c.inst.State != install.Active {
 		return c.end(ctx, webhook.NotDispatched, session.Ignored)
 	}
-	_, tenant := c.entry.Tenant(c.inst.Config)
+	_, tenant := c.entry.Claimed(c.inst.Config)
 	job := session.Job{Org: c.inst.Org, Install: c.inst.ID, EventID: c.in.Envelope.EventID, Tenant: tenant,
 		Identity: c.in.Identity, Envelope: c.in.Envelope, ReceivedAt: c.r.Now.UTC(), RequestID: c.r.RequestID}
 	if job.Envelope.Integrity = channel.ByChannel; c.result.BodySigned {
@@ -433,16 +454,12 @@ func (c *call) one(ctx context.Context) Response {
 			return c.end(ctx, webhook.Unbound, session.Unbound)
 		}
 		job.Kind, job.AgentID, job.PersonaID = session.JobMessage, b.AgentID, b.PersonaID
+	case channel.Pressed:
+		return c.pressed(ctx, job)
 	default:
 		return c.end(ctx, c.in.Reason, session.Ignored)
 	}
 	return c.enqueue(ctx, job)
-}
-
-// key is the dedupe key of the event.
-func (c *call) key() string {
-	e := c.in.Envelope
-	return session.DedupeKey(e.EventID, e.ContentKey)
 }
 
 // enqueue makes the event durable exactly once as far as anybody can tell: the

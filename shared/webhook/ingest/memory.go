@@ -24,8 +24,7 @@ const (
 )
 
 // remembered is an install as a verified request met it, with what verified it,
-// sealed. Nothing of it decides but the credential, as long as the install that
-// is stored has the same version.
+// sealed. It is what is stored as long as that has the same version.
 type remembered struct {
 	inst   install.Install
 	binds  []install.Binding
@@ -133,21 +132,19 @@ var errTrial = fault.New(fault.VaultUnavailable, "ingest", "what is remembered d
 
 // ahead is what was done for a request while its install was read.
 type ahead struct {
-	call     *call // as of the install that is remembered
-	all      []channel.Inbound
-	dedupe   string // its key, until it is taken
-	inst     install.Install
-	binds    []install.Binding
-	lookup   error
+	call     *call             // as of the install that is remembered
+	all      []channel.Inbound // nil: not parsed
+	dedupe   string            // its key, until it is taken
+	same     bool              // what is stored has the version that is remembered
 	receipt  session.Receipt
 	received error
 }
 
-// foresee reads the install of a message and, at the same time, asks for the
-// receipt of its event, if what is remembered verifies the request and would
-// queue it. Nothing is decided by that: whether and to whom the message goes is
-// decided as for any other request, by the install that is read. A receipt alone
-// swallows nothing, should the install be another one by now.
+// foresee reads the version of a message's install and, at the same time, asks for
+// the receipt of its event, if what is remembered verifies the request and would
+// queue it. Another version, or none, and the install is read as for any other
+// request, and decides; a receipt alone swallows nothing then. Of a browser's request
+// the version alone is read: nothing is written before limit and origin are looked at.
 func (c *call) foresee(ctx context.Context) {
 	kept, ok := c.memory.get(c.r.Install, c.r.Now)
 	if !ok || kept.inst.Provider != c.entry.ID || kept.inst.Mode == install.App || kept.inst.State != install.Active {
@@ -155,6 +152,10 @@ func (c *call) foresee(ctx context.Context) {
 	}
 	t := &call{Ingest: c.Ingest, r: c.r, entry: c.entry.For(kept.inst.Config), inst: kept.inst, binds: kept.binds, trial: true}
 	if t.check(ctx, true) != "" {
+		return
+	}
+	if t.entry.Browsers != nil {
+		c.foreseen(ctx, &ahead{call: t}, func() {})
 		return
 	}
 	all, err := t.parse()
@@ -172,20 +173,28 @@ func (c *call) foresee(ctx context.Context) {
 		return
 	}
 	a := &ahead{call: t, all: all, dedupe: t.key()}
+	c.foreseen(ctx, a, func() { a.receipt, a.received = t.take(ctx, a.dedupe) })
+}
+
+// foreseen reads the version while beside does something else.
+func (c *call) foreseen(ctx context.Context, a *ahead, beside func()) {
 	var group sync.WaitGroup
-	group.Go(func() { a.inst, a.binds, a.lookup = c.d.Installs.Install(ctx, c.r.Install) })
-	a.receipt, a.received = t.take(ctx, a.dedupe)
+	group.Go(func() {
+		v, err := c.d.Installs.Version(ctx, c.r.Install)
+		a.same = err == nil && v == a.call.inst.Version
+	})
+	beside()
 	group.Wait()
 	c.ahead = a
-	if a.lookup != nil || a.of(a.inst) == nil {
+	if !a.same {
 		c.memory.forget(c.r.Install)
 	}
 }
 
 // read reads the install that the path names, once.
 func (c *call) read(ctx context.Context) (install.Install, []install.Binding, error) {
-	if a := c.ahead; a != nil {
-		return a.inst, a.binds, a.lookup
+	if a := c.ahead; a != nil && a.same {
+		return a.call.inst, a.call.binds, nil
 	}
 	return c.d.Installs.Install(ctx, c.r.Install)
 }
@@ -201,7 +210,7 @@ func (a *ahead) of(i install.Install) *ahead {
 
 // parse reads the events of a verified request.
 func (c *call) parse() ([]channel.Inbound, error) {
-	if a := c.ahead.of(c.inst); a != nil {
+	if a := c.ahead.of(c.inst); a != nil && a.all != nil {
 		return a.all, nil
 	}
 	in := c.r.Input

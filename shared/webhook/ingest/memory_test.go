@@ -107,10 +107,10 @@ func TestCallsOfADelivery(t *testing.T) {
 		}
 	}
 	deliver(event("Ev1", "1.1", "T1"), webhook.Accepted, "Install", "Queued", "Receive", "Send", "Verifier")
-	deliver(event("Ev2", "1.2", "T1"), webhook.Accepted, "Install", "Queued", "Receive", "Send")
-	deliver(event("Ev2", "1.2", "T1"), webhook.Duplicate, "Install", "Log", "Receive")
-	deliver(body(message("app_mention", "1.2"), "Ev3", "T1"), webhook.DuplicateContent, "Install", "Log", "Receive")
-	deliver(body(`{"type":"app_uninstalled"}`, "Ev4", "T1"), webhook.Accepted, "Install", "Queued", "Receive", "Send")
+	deliver(event("Ev2", "1.2", "T1"), webhook.Accepted, "Queued", "Receive", "Send", "Version")
+	deliver(event("Ev2", "1.2", "T1"), webhook.Duplicate, "Log", "Receive", "Version")
+	deliver(body(message("app_mention", "1.2"), "Ev3", "T1"), webhook.DuplicateContent, "Log", "Receive", "Version")
+	deliver(body(`{"type":"app_uninstalled"}`, "Ev4", "T1"), webhook.Accepted, "Queued", "Receive", "Send", "Version")
 	// What needs no receipt asks for none.
 	deliver(body(`{"type":"message","channel":"C1","user":"UBOT","ts":"1.3","text":"x"}`, "Ev5", "T1"), "turn.self_ignored", "Install", "Log")
 	r := e.request(event("Ev6", "1.6", "T1"), "another key", now)
@@ -120,7 +120,7 @@ func TestCallsOfADelivery(t *testing.T) {
 	}
 }
 
-// TestReceiptIsAskedForMeanwhile: install and receipt are read at the same time;
+// TestReceiptIsAskedForMeanwhile: version and receipt are read at the same time;
 // each waits here until the other one is on its way.
 func TestReceiptIsAskedForMeanwhile(t *testing.T) {
 	e := newEnv(t)
@@ -143,8 +143,26 @@ func TestReceiptIsAskedForMeanwhile(t *testing.T) {
 			}
 		}
 	}
-	e.installs.Fail, e.store.Fail = meet("Install"), meet("Receive")
+	e.installs.Fail, e.store.Fail = meet("Version"), meet("Receive")
 	e.want(e.request(hello, "key one", now), http.StatusOK, webhook.Accepted)
+}
+
+// TestVersionUnread: who cannot be told the version reads the install.
+func TestVersionUnread(t *testing.T) {
+	e := newEnv(t)
+	e.warm()
+	down := errors.New("down")
+	e.installs.Fail = func(name string) error {
+		if name == "Version" {
+			return down
+		}
+		return nil
+	}
+	e.want(e.request(hello, "key one", now), http.StatusOK, webhook.Accepted)
+	e.installs.Fail = nil
+	e.want(e.request(event("Ev1", "1.1", "T1"), "key one", now), http.StatusOK, webhook.Accepted)
+	e.installs.Fail = func(string) error { return down }
+	e.want(e.request(event("Ev2", "1.2", "T1"), "key one", now), http.StatusServiceUnavailable, webhook.InstallLookup)
 }
 
 // TestStoppedInstallStopsAtOnce: what is remembered of an install lets nothing

@@ -46,3 +46,9 @@ func (c *call) renamed(ctx context.Context) Response {
 	}
 	return c.end(ctx, c.in.Reason, session.Ignored)
 }
+
+// key is the dedupe key of the event.
+func (c *call) key() string {
+	e := c.in.Envelope
+	return session.DedupeKey(e.EventID, e.ContentKey)
+}

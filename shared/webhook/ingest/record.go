@@ -38,6 +38,16 @@ type Event struct {
 	Suppressed int64
 }
 
+// Response is the answer. Body is one of a few constants, a vendor's [channel.Ack], a
+// challenge or a visitor's messages.
+type Response struct {
+	Status      int
+	ContentType string
+	Body        string
+	Allow       []string          // for 405
+	Header      map[string]string // what a browser is told besides
+}
+
 // unknownInstall collects what is refused before an install is known: written as
 // any other refusal is, until a sender has more of them than are recorded.
 const unknownInstall = "_unknown"
@@ -92,14 +102,16 @@ func statusOf(code webhook.Reason, outcome session.Outcome, method string) int {
 		return http.StatusRequestEntityTooLarge
 	case webhook.BadPayload:
 		return http.StatusBadRequest
-	case webhook.TenantMismatch, webhook.ServiceURLRefused:
+	case webhook.TenantMismatch, webhook.ServiceURLRefused, webhook.OriginRefused:
 		return http.StatusForbidden
+	case webhook.Busy:
+		return http.StatusTooManyRequests
 	case webhook.HandshakeRefused:
 		// A check by GET carries a token; any other is one without its signature.
 		if method == http.MethodGet {
 			return http.StatusForbidden
 		}
-	case webhook.InstallLookup, webhook.SecretUnavailable, webhook.DedupeUnavailable, webhook.EnqueueFailed, webhook.Unfinished, webhook.KeySetUnavailable, webhook.PersonUnavailable:
+	case webhook.InstallLookup, webhook.SecretUnavailable, webhook.DedupeUnavailable, webhook.EnqueueFailed, webhook.Unfinished, webhook.KeySetUnavailable, webhook.PersonUnavailable, webhook.ShownUnavailable:
 		return http.StatusServiceUnavailable
 	}
 	if outcome == session.Refused {
@@ -129,12 +141,21 @@ func (c *call) answer(code webhook.Reason, status int) Response {
 	case http.StatusRequestEntityTooLarge:
 		return fail(fault.TooLarge, "the body is too large", "false")
 	case http.StatusBadRequest:
+		if c.reads() {
+			return fail(fault.InvalidRequest, "after and limit are numbers, limit 1 to 100", "false")
+		}
 		return fail(fault.InvalidRequest, "the body is malformed", "false")
 	case http.StatusForbidden:
+		if code == webhook.OriginRefused {
+			return fail(fault.InvalidRequest, "this page is not one of the allowed_origins of the install", "false")
+		}
 		return fail(fault.TenantMismatch, "forbidden", "false")
 	case http.StatusServiceUnavailable:
 		return fail(fault.Unavailable, "unavailable, try again", "true")
 	case http.StatusTooManyRequests:
+		if code == webhook.Busy {
+			return fail(fault.RateLimited, "too many requests, ask less often", "true")
+		}
 		return fail(fault.RateLimited, "too many requests that were refused", "true")
 	case http.StatusUnauthorized:
 		return fail(fault.WebhookUnauthorized, "unauthorized", "false")

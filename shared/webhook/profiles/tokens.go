@@ -36,10 +36,10 @@ func chatToken() Profile {
 	}})
 }
 
-// connectorHosts take replies of Teams bots (the same page and, for government
+// ConnectorHosts take replies of Teams bots (the same page and, for government
 // clouds, learn.microsoft.com/azure/bot-service/how-to-deploy-gov-cloud-high,
 // read 2026-11; the issuers of those clouds are others).
-func connectorHosts() []string {
+func ConnectorHosts() []string {
 	return []string{"smba.trafficmanager.net", "smba.infra.gcc.teams.microsoft.com"}
 }
 
@@ -47,21 +47,26 @@ func connectorHosts() []string {
 // channel, and the reply goes where the token says. An activity that names no
 // channel or address claims nothing; the token's address must still be its own.
 func endorsed(in webhook.Input, key webhook.Key, claims webhook.Claims) webhook.Reason {
-	var activity struct {
-		ChannelID  string `json:"channelId"`
-		ServiceURL string `json:"serviceUrl"`
-	}
+	// By exact names, as whoever answers reads them: into a struct "ServiceUrl" would
+	// count, too.
+	var activity map[string]json.RawMessage
 	if jsonwire.Check(in.Body) != nil || json.Unmarshal(in.Body, &activity) != nil {
 		return webhook.BadPayload
 	}
-	if activity.ChannelID != "" && !slices.Contains(key.Endorsements, activity.ChannelID) {
+	var speaks, service string
+	for name, into := range map[string]*string{"channelId": &speaks, "serviceUrl": &service} {
+		if raw, named := activity[name]; named && json.Unmarshal(raw, into) != nil {
+			return webhook.BadPayload
+		}
+	}
+	if speaks != "" && !slices.Contains(key.Endorsements, speaks) {
 		return webhook.IdentityRefused
 	}
-	if activity.ServiceURL == "" && claims.ServiceURL == "" {
+	if service == "" && claims.ServiceURL == "" {
 		return ""
 	}
-	u, err := url.Parse(activity.ServiceURL)
-	if activity.ServiceURL != claims.ServiceURL || err != nil || u.Scheme != "https" || u.User != nil || !slices.Contains(connectorHosts(), strings.ToLower(u.Host)) {
+	u, err := url.Parse(service)
+	if service != claims.ServiceURL || err != nil || u.Scheme != "https" || u.User != nil || !slices.Contains(ConnectorHosts(), strings.ToLower(u.Host)) {
 		return webhook.ServiceURLRefused
 	}
 	return ""

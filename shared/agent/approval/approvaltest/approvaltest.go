@@ -167,7 +167,7 @@ func At() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
 // Call is a call of organisation org that waits for a day.
 func Call(org, turn string, created time.Time) approval.Approval {
 	return approval.Approval{Org: org, ID: approval.NewID(turn, created, 2), State: approval.Pending, Tool: "refund", Version: 3, Arguments: `{"amount":5}`, Session: "s1", Agent: "ag1", Persona: "p1",
-		Asker: "U1", Integrity: channel.Signed, Turns: []string{"t-0", turn}, Call: 2, AskedAt: created, ExpiresAt: created.Add(24 * time.Hour),
+		Asker: "U1", Integrity: channel.Signed, Turns: []string{"t-0", turn}, Call: 2, Nonce: "n0nce", AskedAt: created, ExpiresAt: created.Add(24 * time.Hour),
 		Continuing: session.Job{Kind: session.JobMessage, Org: org, Install: "i1", EventID: "Ev1", AgentID: "ag1", PersonaID: "p1", Tenant: "T:T1", Identity: channel.Identity{"app_id": "A1"}, ReceivedAt: created,
 			Envelope: channel.Envelope{Provider: taxonomy.Slack, EventID: "Ev1", Space: "C1", Thread: "1.0", Actor: "U1", SentAt: created}}}
 }

@@ -10,14 +10,22 @@ import (
 	"net/textproto"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/egress"
 	"github.com/latchkey/latchkey/shared/fault"
 )
 
+// UploadTime bounds an upload that a message names afterwards, so that the message has
+// its part of a send's time: an upload that is cut posted nothing, and text is sent
+// instead.
+const UploadTime = 6 * time.Second
+
 // Form is a multipart form with one file, which comes last.
 type Form struct {
+	// Method is POST if empty.
+	Method string
 	Fields [][2]string
 	// Field is the file's field; Name and MIME describe it.
 	Field, Name, MIME string

@@ -9,6 +9,7 @@ package vendorapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -70,6 +71,15 @@ func Patch(ctx context.Context, c channel.Call, path string, body any, put Token
 	return send(ctx, c, http.MethodPatch, path, "application/json; charset=utf-8", payload, put)
 }
 
+// Put sends body as JSON to c.BaseURL + path, in the place of what is there.
+func Put(ctx context.Context, c channel.Call, path string, body any, put Token) (Reply, *channel.Failure) {
+	payload, err := json.Marshal(body)
+	if err != nil || ctx.Err() != nil {
+		return Reply{}, &channel.Failure{Certainty: channel.NotSent, Code: "not_started"}
+	}
+	return send(ctx, c, http.MethodPut, path, "application/json; charset=utf-8", payload, put)
+}
+
 // PostForm sends a form to c.BaseURL + path.
 func PostForm(ctx context.Context, c channel.Call, path string, form url.Values, put Token) (Reply, *channel.Failure) {
 	if ctx.Err() != nil {
@@ -92,7 +102,7 @@ func Upload(ctx context.Context, c channel.Call, path string, f Form, put Token)
 	if err != nil || ctx.Err() != nil {
 		return Reply{}, &channel.Failure{Certainty: channel.NotSent, Code: "not_started"}
 	}
-	return send(ctx, c, http.MethodPost, path, contentType, payload, put)
+	return send(ctx, c, cmp.Or(f.Method, http.MethodPost), path, contentType, payload, put)
 }
 
 func send(ctx context.Context, c channel.Call, method, path, contentType string, payload []byte, put Token) (Reply, *channel.Failure) {

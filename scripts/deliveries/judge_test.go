@@ -36,6 +36,18 @@ func TestExplained(t *testing.T) {
 	}
 }
 
+// TestLateFirst: only a request that was on its way when its process ended may be
+// seen late.
+func TestLateFirst(t *testing.T) {
+	for _, state := range []string{"sent", "unknown", "failed", "claimed", "planned"} {
+		for receives := 1; receives <= 3; receives++ {
+			if got, want := lateFirst(state, receives), state == "unknown" && receives > 1; got != want {
+				t.Errorf("a first part that is %s after %d receptions may be late: %v", state, receives, got)
+			}
+		}
+	}
+}
+
 // TestDisturbed: a run in which something of its plan did not happen says what.
 func TestDisturbed(t *testing.T) {
 	whole := func() *run {

@@ -32,6 +32,8 @@ func mutants() []mutant {
 				"\t\treturn \"\", &channel.Failure{Certainty: channel.Ambiguous}\n\t}(sending, "}}}, "the outbox says unknown", "plain"},
 		{mutate.Change{Name: "what a vendor failed to answer is sent again", Functions: []string{"turn"}, File: "shared/channels/internal/vendorapi/vendorapi.go", Edits: [][2]string{
 			{"\tcase r.Status != http.StatusOK:\n\t\treturn &channel.Failure{Certainty: channel.Ambiguous, Code: code}\n", "\tcase r.Status != http.StatusOK:\n\t\treturn r.RateLimited(1)\n"}}}, "2 replies were seen", "plain"},
+		{mutate.Change{Name: "parts are sent from the last to the first", Functions: []string{"turn"}, File: "shared/agent/turn/send.go", Edits: [][2]string{
+			{"\tfor k := range x.parts {\n\t\tswitch p := x.parts[k]; p.State {", "\tfor k := len(x.parts) - 1; k >= 0; k-- {\n\t\tswitch p := x.parts[k]; p.State {"}}}, "the second part was seen before the first, which is sent", "plain"},
 		{mutate.Change{Name: "every message has a group of its own", Functions: []string{"webhook"}, File: "shared/webhook/ingest/ingest.go", Edits: [][2]string{
 			{"c.d.Queue.Send(ctx, job.Key().Hash(), ", "c.d.Queue.Send(ctx, session.QueueID(c.inst.ID, receipt.EventID), "}}}, " groups", "plain"},
 		{mutate.Change{Name: "all messages have one group", Functions: []string{"webhook"}, File: "shared/webhook/ingest/ingest.go", Edits: [][2]string{

@@ -26,6 +26,7 @@ const (
 type environment struct {
 	pool     *pool
 	work     chan *invocation // holds at most the assigned call
+	known    chan struct{}    // closed when pid is set; no event is handed out before
 	exited   chan struct{}    // closed when the process has ended
 	exitText string           // such as "exit status 2"; set before exited is closed
 	logs     *logTail
@@ -55,7 +56,7 @@ type environment struct {
 }
 
 func newEnvironment(p *pool) *environment {
-	return &environment{pool: p, work: make(chan *invocation, 1), exited: make(chan struct{}), logs: newLogTail()}
+	return &environment{pool: p, work: make(chan *invocation, 1), known: make(chan struct{}), exited: make(chan struct{}), logs: newLogTail()}
 }
 
 // run is the life of the environment: start, wait for the end, clean up.
@@ -116,6 +117,7 @@ func (e *environment) start(address string) error {
 
 	e.pool.mu.Lock()
 	e.pid = cmd.Process.Pid
+	close(e.known)
 	if e.state == stateStarting {
 		e.timer = time.AfterFunc(initTimeout, e.startTooSlow)
 	}

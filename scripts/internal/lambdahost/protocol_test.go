@@ -27,6 +27,15 @@ type fakeProcess struct {
 }
 
 func newFakeProcess(t *testing.T) *fakeProcess {
+	t.Helper()
+	f := newUnknownProcess(t)
+	f.known()
+	return f
+}
+
+// newUnknownProcess is one that runs already while its host does not know its pid.
+func newUnknownProcess(t *testing.T) *fakeProcess {
+	t.Helper()
 	spec := plain()
 	spec.MaxEnvironments = 1
 	r := newRig(t, Options{}, spec)
@@ -34,7 +43,7 @@ func newFakeProcess(t *testing.T) *fakeProcess {
 	require.NoError(t, err)
 	e := newEnvironment(p)
 	p.mu.Lock()
-	p.envs, p.starting, e.pid = append(p.envs, e), 1, 1
+	p.envs, p.starting = append(p.envs, e), 1
 	p.mu.Unlock()
 	api := httptest.NewServer(e.runtimeAPI())
 	t.Cleanup(func() {
@@ -45,6 +54,14 @@ func newFakeProcess(t *testing.T) *fakeProcess {
 		api.Close()
 	})
 	return &fakeProcess{t: t, env: e, url: api.URL, rig: r}
+}
+
+func (f *fakeProcess) known() {
+	p := f.env.pool
+	p.mu.Lock()
+	f.env.pid = 1
+	p.mu.Unlock()
+	close(f.env.known)
 }
 
 func (f *fakeProcess) next() (id, event string) {
@@ -300,4 +317,27 @@ func FuzzPrelude(f *testing.F) {
 			t.Fatalf("status %d", s.StatusCode)
 		}
 	})
+}
+
+func TestNoEventBeforeThePidIsKnown(t *testing.T) {
+	f := newUnknownProcess(t)
+	asked := make(chan string, 1)
+	go func() {
+		id, _ := f.next()
+		asked <- id
+	}()
+	go func() { _, _ = f.rig.Invoke(t.Context(), "plain", []byte(`{}`)) }()
+	select {
+	case <-asked:
+		t.Fatal("an event was handed to a process that the host does not list")
+	case <-time.After(100 * time.Millisecond):
+	}
+	f.known()
+	select {
+	case id := <-asked:
+		require.NotEmpty(t, id)
+	case <-time.After(patience):
+		t.Fatal("the event never came")
+	}
+	require.Equal(t, 1, f.rig.environments("plain")[0].PID)
 }

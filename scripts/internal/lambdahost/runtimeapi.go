@@ -43,6 +43,13 @@ func refuse(w http.ResponseWriter, status int, kind, message string) {
 func (e *environment) serveNext(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
+	select {
+	// A process can ask before the one that started it has run on: whoever sees its
+	// call must find it in the list of processes.
+	case <-e.known:
+	case <-ctx.Done():
+		return
+	}
 	if !e.ready(cancel) {
 		refuse(w, http.StatusGone, "Local.Ending", "this environment is being ended")
 		return

@@ -3,7 +3,6 @@ package deliveries
 import (
 	"cmp"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"net/http"
 	"slices"
@@ -72,7 +71,7 @@ func discordEvent(a *app, p post) []byte {
 		name, said = command, rest
 	}
 	is := fmt.Sprintf("n%d", p.n)
-	over := crc32.ChecksumIEEE([]byte(is+a.install))%4 == 0
+	over := oneInFour(p.n)
 	return text(map[string]any{"id": mockvendor.DiscordID(p.sent, int64(p.n)), "application_id": a.id, "type": 2, "version": 1, "token": mockvendor.DiscordToken(a.token, p.room, is, over),
 		"guild_id": a.tenant, "channel_id": p.room, "context": 0, "member": map[string]any{"user": map[string]any{"id": p.from, "username": "a", "bot": false}, "permissions": "0"},
 		"data": map[string]any{"id": "7", "name": name, "type": 1, "options": []any{map[string]any{"name": "text", "type": 3, "value": said}}}})

@@ -2,7 +2,6 @@ package deliveries
 
 import (
 	"fmt"
-	"hash/crc32"
 	"io"
 	"net/http"
 	"slices"
@@ -68,7 +67,7 @@ func lineEvent(a *app, p post) []byte {
 		source["type"], source["groupId"] = "group", p.room
 	}
 	token := fmt.Sprintf("%d%s-%s", p.n, a.install, p.room)
-	if crc32.ChecksumIEEE([]byte(token))%4 == 0 {
+	if oneInFour(p.n) {
 		token = strings.ReplaceAll(token, "-", lineTooOld)
 	}
 	m := map[string]any{"id": fmt.Sprintf("46%012d", p.n), "type": "text", "quoteToken": "q", "text": p.text}

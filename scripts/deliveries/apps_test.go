@@ -6,9 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -62,6 +64,12 @@ type post struct {
 	sent           time.Time
 	mention        bool // a second event tells the app that it is mentioned
 	command, named bool // the text begins with a /command, or with the bot's name
+}
+
+// oneInFour chooses posts by their number alone, so that the plan, not the ids of a
+// run, says how many there are of each vendor. Not n%4: who talks recurs with n.
+func oneInFour(n int) bool {
+	return crc32.ChecksumIEEE([]byte(strconv.Itoa(n)))%4 == 0
 }
 
 // event is how the app's vendor tells of a post. The same post and kind make the

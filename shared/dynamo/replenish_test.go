@@ -116,7 +116,9 @@ func (x *standing) get() topup.Replenish {
 // paid is the vendor's message about the only payment that is not told yet.
 func (x *standing) paid(id string) {
 	x.Helper()
+	x.till.mu.Lock()
 	c := x.till.charged[id]
+	x.till.mu.Unlock()
 	if _, outcome, err := x.Apply(x.Context(), topup.Notice{Kind: topup.PaidNotice, TopUp: id, Intent: "pi_" + id, Cents: c.Cents, Currency: "usd", Customer: c.Customer}, x.now); outcome != topup.Applied || err != nil {
 		x.Fatalf("%s %v", outcome, err)
 	}

@@ -116,12 +116,17 @@ func (r *rig) gateway() *gateway.Gateway {
 		Capabilities: []taxonomy.Capability{taxonomy.CapText, taxonomy.CapTools}, KeyRequired: true, DefaultBilling: taxonomy.BYOK, CancelStopsBilling: r.cancels,
 		NewChat: r.chat, NewEmbedder: func() model.Embedder { return embedRig{r} },
 		NewSynthesizer: func() speech.Synthesizer { return voiceRig{r} }, NewTranscriber: func() speech.Transcriber { return voiceRig{r} }}
+	// Without a clock of its own a test has none: a checkpoint by time is no part of it.
+	later := r.later
+	if later == nil {
+		later = func(time.Duration, func()) func() bool { return func() bool { return true } }
+	}
 	ids := 0
 	g, err := gateway.New(gateway.Options{Store: &r.store, Vault: r.vault, Ledger: r, Prices: benchPrices{book}, Replays: r, Limits: &r.limits, Cooldown: r, Offers: r.offers,
 		Providers: []providers.Entry{entry, {ID: taxonomy.OpenAI, DefaultBaseURL: "https://vendor.example/v1", Capabilities: entry.Capabilities, NewChat: entry.NewChat}, {ID: taxonomy.OpenAICompatible, Capabilities: entry.Capabilities, NewChat: entry.NewChat}, {ID: taxonomy.Bedrock, DefaultBaseURL: "https://unserved.example"}}, Client: func(*providers.Entry) *http.Client { return http.DefaultClient }, Platform: r.platform,
 		Classes: []taxonomy.CredentialClass{taxonomy.AIKey}, Timeout: time.Minute, Trace: trace.None(),
 		NewID:        func(time.Time) string { ids++; return fmt.Sprintf("id%d", ids) },
-		Later:        r.later,
+		Later:        later,
 		OnUnrecorded: func(_, request string, _ int, code fault.Code) { r.lost = append(r.lost, request+":"+string(code)) },
 		OnRotationSuspect: func(_, _, connection string, code fault.Code) {
 			r.suspects = append(r.suspects, connection+":"+string(code))

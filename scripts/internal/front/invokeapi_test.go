@@ -112,6 +112,12 @@ func TestInvokeAPIThrottleAndEvent(t *testing.T) {
 		_, err := host.Invoke(ctx, "plain", []byte(`{}`))
 		return err == nil
 	})
+	idle := func() bool {
+		e := host.Functions()[0].Environments
+		return len(e) == 1 && e[0].State == "idle"
+	}
+	// An answer comes before its process asks for the next event.
+	eventually(t, "the environment is idle", idle)
 	out, err := client.Invoke(ctx, &lambda.InvokeInput{
 		FunctionName: aws.String("plain"), InvocationType: types.InvocationTypeEvent, Payload: []byte(`{"op":"wait","url":"` + url + `/event"}`),
 	})
@@ -123,10 +129,7 @@ func TestInvokeAPIThrottleAndEvent(t *testing.T) {
 	var throttled *types.TooManyRequestsException
 	require.ErrorAs(t, err, &throttled)
 	close(open)
-	eventually(t, "the event has been handled", func() bool {
-		e := host.Functions()[0].Environments
-		return len(e) == 1 && e[0].State == "idle"
-	})
+	eventually(t, "the event has been handled", idle)
 }
 
 func FuzzFunctionRef(f *testing.F) {

@@ -17,7 +17,7 @@ import (
 
 const (
 	terminateGrace = 500 * time.Millisecond // between SIGTERM and SIGKILL
-	lastLogsWait   = 300 * time.Millisecond // for output still in the pipe of a dead process
+	lastLogsWait   = 10 * time.Second       // for output still in the pipe of a dead process, which ends with its group
 	brokenPostWait = 2 * time.Second        // for the death of a process that broke off its response
 	reportedLine   = 512                    // bytes of output quoted in an error
 )
@@ -245,7 +245,7 @@ func (e *environment) terminate() {
 		terminateGroup(e.process.handle)
 	}
 	e.process.Unlock()
-	time.AfterFunc(terminateGrace, e.kill)
+	e.pool.host.after(terminateGrace, e.kill)
 }
 
 func (e *environment) kill() {

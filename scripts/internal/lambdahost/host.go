@@ -24,11 +24,11 @@ const (
 	MaxStreamBytes   = 200 * 1024 * 1024
 	maxPreludeBytes  = 128 * 1024
 	maxTimeout       = 15 * time.Minute
-	initTimeout      = 10 * time.Second
+	initTimeout      = 30 * time.Second // Lambda: 10 s; a machine that runs everything is slower
 )
 
 const (
-	defaultQueueWait       = 10 * time.Second
+	defaultQueueWait       = time.Minute // many processes that start at once are no refusal
 	defaultMaxEnvironments = 32
 	defaultMemoryMB        = 128
 	// LocalAccountID is the account in every ARN of the local stack.
@@ -43,7 +43,7 @@ type Options struct {
 	Clock *clock.Clock // time in trace ids; nil = unshifted
 	// LogDir gets one <function>.log per function, appended to. Created if absent.
 	LogDir    string
-	QueueWait time.Duration // how long a call waits for an environment; 0 = 10 s
+	QueueWait time.Duration // how long a call waits for an environment; 0 = a minute
 	Stderr    io.Writer     // gets start failures and crashes; nil = discarded
 	Region    string        // AWS_REGION and ARNs; "" = us-east-1
 }
@@ -77,6 +77,7 @@ type FunctionStatus struct {
 type Host struct {
 	opts    Options
 	spawner *spawner
+	after   func(time.Duration, func()) // time.AfterFunc, but for tests
 
 	mu     sync.Mutex
 	pools  map[string]*pool
@@ -105,7 +106,8 @@ func New(opts Options) (*Host, error) {
 	if opts.Region == "" {
 		opts.Region = defaultRegion
 	}
-	return &Host{opts: opts, spawner: newSpawner(), pools: map[string]*pool{}}, nil
+	after := func(d time.Duration, f func()) { time.AfterFunc(d, f) }
+	return &Host{opts: opts, spawner: newSpawner(), after: after, pools: map[string]*pool{}}, nil
 }
 
 // Register adds a function. Nothing is started before the first call.

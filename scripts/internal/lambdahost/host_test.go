@@ -98,6 +98,12 @@ func newRig(t *testing.T, opts Options, specs ...Spec) *rig {
 func plain() Spec  { return Spec{Name: "plain", Binary: filepath.Join(built, "plain")} }
 func stream() Spec { return Spec{Name: "stream", Binary: filepath.Join(built, "stream")} }
 
+// only lets a function have one process, which serves all calls.
+func only(s Spec) Spec {
+	s.MaxEnvironments = 1
+	return s
+}
+
 func (r *rig) invoke(event string) (Result, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -517,21 +523,6 @@ func TestQueuedCallIsServedByTheFirstFreeEnvironment(t *testing.T) {
 func TestWarmEnvironmentsAreReused(t *testing.T) {
 	b := newBarrier(t)
 	r := newRig(t, Options{}, plain())
-	pid := r.self().PID
-	for range 50 {
-		require.Equal(t, pid, r.self().PID)
-	}
-	require.Len(t, r.environments("plain"), 1)
-	// Of two idle ones the one used last is taken.
-	done := make(chan int, 2)
-	for _, gate := range []string{"/a", "/b"} {
-		go func() {
-			res, _ := r.invoke(`{"op":"wait","url":"` + b.URL + gate + `"}`)
-			n, _ := strconv.Atoi(string(res.Payload))
-			done <- n
-		}()
-		b.await(t, gate)
-	}
 	idle := func(n int) func() bool {
 		return func() bool {
 			count := 0
@@ -542,6 +533,24 @@ func TestWarmEnvironmentsAreReused(t *testing.T) {
 			}
 			return count == n
 		}
+	}
+	pid := r.self().PID
+	for range 50 {
+		// One that is slow to ask for its next event gets company.
+		r.eventually("the process is idle", idle(1))
+		require.Equal(t, pid, r.self().PID)
+	}
+	r.eventually("the process is idle", idle(1))
+	require.Len(t, r.environments("plain"), 1)
+	// Of two idle ones the one used last is taken.
+	done := make(chan int, 2)
+	for _, gate := range []string{"/a", "/b"} {
+		go func() {
+			res, _ := r.invoke(`{"op":"wait","url":"` + b.URL + gate + `"}`)
+			n, _ := strconv.Atoi(string(res.Payload))
+			done <- n
+		}()
+		b.await(t, gate)
 	}
 	b.open("/b")
 	<-done
@@ -576,9 +585,7 @@ func TestKillFromOutside(t *testing.T) {
 func TestTimeoutKills(t *testing.T) {
 	spec := plain()
 	spec.Timeout = 400 * time.Millisecond
-	streaming := stream()
-	streaming.Timeout = 400 * time.Millisecond
-	r := newRig(t, Options{}, spec, streaming)
+	r := newRig(t, Options{}, spec, stream())
 	_, err := r.invoke(`{"op":"hang"}`)
 	require.ErrorIs(t, err, ErrTimeout)
 	require.ErrorContains(t, err, "Task timed out after 0.40 seconds")
@@ -586,8 +593,20 @@ func TestTimeoutKills(t *testing.T) {
 
 	s, err := r.stream("/hang")
 	require.NoError(t, err)
-	got, err := io.ReadAll(s.Body)
+	got := make([]byte, 3)
+	_, err = io.ReadFull(s.Body, got)
+	require.NoError(t, err)
 	require.Equal(t, "one", string(got))
+	// The time is up when the body has begun, however slow the machine is.
+	p, err := r.pool("stream")
+	require.NoError(t, err)
+	p.mu.Lock()
+	e := p.envs[0]
+	v := e.current
+	p.mu.Unlock()
+	e.deadlineReached(v)
+	rest, err := io.ReadAll(s.Body)
+	require.Empty(t, rest)
 	require.ErrorIs(t, err, ErrTimeout)
 }
 
@@ -597,9 +616,16 @@ func TestExtensionGetsSIGTERMFirst(t *testing.T) {
 	spec.Timeout = 300 * time.Millisecond
 	spec.Env = map[string]string{"FIXTURE_MODE": "sigterm:" + b.URL + "/terminating"}
 	r := newRig(t, Options{}, spec)
+	kill := make(chan func(), 1)
+	r.after = func(d time.Duration, f func()) {
+		if d == terminateGrace {
+			kill <- f
+		}
+	}
 	_, err := r.invoke(`{"op":"hang"}`)
 	require.ErrorIs(t, err, ErrTimeout)
 	b.await(t, "/terminating") // and held there: SIGKILL has to follow
+	(<-kill)()
 	r.eventually("the process is gone", func() bool { return len(r.environments("plain")) == 0 })
 }
 
@@ -609,6 +635,7 @@ func TestFailedStartIsExplainedAndRetried(t *testing.T) {
 	spec := plain()
 	spec.Env = map[string]string{"FIXTURE_MODE": "fail-while:" + flag}
 	r := newRig(t, Options{}, spec)
+	began := time.Now()
 	for range 2 {
 		_, err := r.invoke(`{}`)
 		require.ErrorIs(t, err, ErrInit)
@@ -620,7 +647,7 @@ func TestFailedStartIsExplainedAndRetried(t *testing.T) {
 	require.NoError(t, err)
 	p.mu.Lock()
 	require.Equal(t, 2, p.startFailures)
-	require.True(t, p.notBefore.After(time.Now().Add(-maxBackoff)))
+	require.True(t, p.notBefore.After(began.Add(minBackoff)))
 	p.mu.Unlock()
 	require.NoError(t, os.Remove(flag))
 	_, err = r.invoke(`{}`)
@@ -700,7 +727,7 @@ func TestCallerThatLeavesBeforeThePreludeIsDrained(t *testing.T) {
 }
 
 func TestWhatADeadProcessStartedDiesToo(t *testing.T) {
-	r := newRig(t, Options{}, plain())
+	r := newRig(t, Options{QueueWait: patience}, only(plain()))
 	res, err := r.invoke(`{"op":"spawn"}`)
 	require.NoError(t, err)
 	grandchild, err := strconv.Atoi(string(res.Payload))
@@ -740,7 +767,7 @@ func TestCallsLeaveNoGoroutines(t *testing.T) {
 }
 
 func TestLogsCarryThePid(t *testing.T) {
-	r := newRig(t, Options{}, plain())
+	r := newRig(t, Options{QueueWait: patience}, only(plain()))
 	pid := r.self().PID
 	_, err := r.invoke(`{"op":"log","text":"hello log\nsecond"}`)
 	require.NoError(t, err)
@@ -760,6 +787,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	grandchild, err := strconv.Atoi(string(res.Payload))
 	require.NoError(t, err)
 	require.True(t, alive(grandchild))
+	r.eventually("the process is idle", func() bool { return r.environments("plain")[0].State == "idle" })
 	failed := make(chan error, 1)
 	go func() {
 		_, err := r.invoke(`{"op":"wait","url":"` + b.URL + `/x"}`)

@@ -237,10 +237,16 @@ func TestDelayEndsWithTheClient(t *testing.T) {
 	calls := make(chan localfaults.ProxyCall, 1)
 	f := start(t, localfaults.ProxyConfig{OnCall: func(c localfaults.ProxyCall) { calls <- c }})
 	require.NoError(t, f.faults.Add(localfaults.Fault{Service: "dynamodb", DelayMS: 600_000, Count: 1}))
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	_, err := f.dynamo("AKIDINVOKE").PutItem(ctx, &dynamodb.PutItemInput{TableName: aws.String("ledger"), Item: item()})
-	require.ErrorIs(t, err, context.DeadlineExceeded)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := f.dynamo("AKIDINVOKE").PutItem(ctx, &dynamodb.PutItemInput{TableName: aws.String("ledger"), Item: item()})
+		failed <- err
+	}()
+	require.Eventually(t, func() bool { return len(f.faults.List()) == 0 }, time.Minute, time.Millisecond, "the call is held")
+	cancel()
+	require.ErrorIs(t, <-failed, context.Canceled)
 	done := <-calls // the proxy stopped waiting too
 	require.Equal(t, "PutItem", done.Operation)
 	require.Zero(t, done.Status)

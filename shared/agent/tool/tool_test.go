@@ -263,7 +263,7 @@ func TestAnswers(t *testing.T) {
 			_, _ = io.WriteString(w, body)
 		}
 	}
-	hang := make(chan struct{})
+	begun, hang := make(chan struct{}, 1), make(chan struct{})
 	defer close(hang)
 	for name, c := range map[string]struct {
 		answer   http.HandlerFunc
@@ -278,7 +278,7 @@ func TestAnswers(t *testing.T) {
 		"long":           {reply(200, "text/plain", strings.Repeat("a", 299)+"é"), tool.OK, true, "longer than 300 bytes"},
 		"exactly":        {reply(200, "text/plain", strings.Repeat("a", 300)), tool.OK, true, "aaa"},
 		"empty":          {reply(204, "", ""), tool.OK, true, ""},
-		"no answer":      {func(http.ResponseWriter, *http.Request) { <-hang }, tool.TimedOut, false, "did not answer in time"},
+		"no answer":      {func(http.ResponseWriter, *http.Request) { begun <- struct{}{}; <-hang }, tool.TimedOut, false, "did not answer in time"},
 		"breaks off":     {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, tool.Unreachable, false, "could not be reached"},
 		"half an answer": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "50")
@@ -287,7 +287,14 @@ func TestAnswers(t *testing.T) {
 	} {
 		e.answer = c.answer
 		n := len(e.seen)
-		r := e.caller.Call(t.Context(), x, `{"id":"1","q":"x"}`, "k")
+		asked := x
+		if c.status != tool.TimedOut {
+			asked.Timeout = tool.MaxTimeout // nothing is waited for
+		}
+		r := e.caller.Call(t.Context(), asked, `{"id":"1","q":"x"}`, "k")
+		if c.status == tool.TimedOut {
+			<-begun
+		}
 		if r.Status != c.status || r.Answered() != c.answered || !strings.Contains(r.Text, c.text) || strings.Contains(r.Text, "very-secret") || len(r.Text) > 400 || len(e.seen) != n+1 {
 			t.Errorf("%s: %+v, %d requests", name, r, len(e.seen)-n)
 		}

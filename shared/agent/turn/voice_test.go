@@ -358,21 +358,23 @@ func TestLastTryOfARecording(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*voiceEnv)
 		notice string
+		// time is what the recording has: what it waits for must come within it.
+		time time.Duration
 	}{
 		"a file that never comes": {func(e *voiceEnv) {
 			e.via.file = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-		}, turn.NoticeUnreadable},
+		}, turn.NoticeUnreadable, 300 * time.Millisecond},
 		"a transcription that never ends": {func(e *voiceEnv) {
 			e.talk.wait, e.talk.hearErr = true, fault.New(fault.ProviderTimeout, "", "")
-		}, turn.NoticeOutage},
+		}, turn.NoticeOutage, 3 * time.Second},
 		"a price that is missing": {func(e *voiceEnv) {
 			e.talk.hearErr = fault.New(fault.PriceMissing, "", "")
-		}, turn.NoticeSetup},
+		}, turn.NoticeSetup, hearReserve},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newVoiceEnv(t)
 			c.change(e)
-			ctx, cancel := context.WithTimeout(t.Context(), hearReserve+300*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), hearReserve+c.time)
 			defer cancel()
 			if r := e.deliverIn(ctx, e.job, 3); r.Retry {
 				t.Fatalf("%+v %q", r, e.audit.codes)

@@ -132,7 +132,7 @@ func drawCaps(t *testing.T, e *env) {
 	}
 	var passed [2]atomic.Int64
 	parallel(20, func(i int) {
-		switch _, err := e.ledger.Reserve(e.ctx, e.draw(clients[i%2], terms, 10)); fault.CodeOf(err) {
+		switch _, err := e.reserve(e.draw(clients[i%2], terms, 10)); fault.CodeOf(err) {
 		case "":
 			passed[i%2].Add(1)
 		case fault.InsufficientCredits:

@@ -23,9 +23,27 @@ func observe(c stack.AWSCall) {
 }
 
 // watchRounds returns the sequential rounds of AWS calls that invoke makes
-// before the vendor is reached: calls that overlap in time are one round.
+// before the vendor is reached: calls that overlap in time are one round. Calls that
+// depend on each other never overlap, calls at once may miss each other on a busy
+// machine: of five looks the one with the fewest rounds is right.
 func watchRounds(t *testing.T, chat func()) []string {
 	t.Helper()
+	best := lookAtRounds(t, chat)
+	for range 4 {
+		if next := lookAtRounds(t, chat); len(next) < len(best) {
+			best = next
+		}
+	}
+	return best
+}
+
+func lookAtRounds(t *testing.T, chat func()) []string {
+	t.Helper()
+	// A caller records usage behind its answer.
+	eventually(t, "invoke is at rest", func() bool {
+		pids, err := operator().Processes(t.Context(), "invoke", "busy")
+		return err == nil && len(pids) == 0
+	})
 	barrier := vendor.Hold(mockvendor.BeforeHeaders)
 	defer barrier.Release()
 	callsMu.Lock()

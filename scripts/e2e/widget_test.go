@@ -117,7 +117,7 @@ window.talk = () => [...chat().querySelectorAll(".m")].map(m => m.className.slic
 
 func openTab(t *testing.T) *tab {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	b, err := devtools.Start(ctx, chromium(t))
 	if err != nil {
 		cancel()

@@ -35,7 +35,7 @@ func unitOnly(ctx context.Context, s *suite) error {
 // half of their time.
 const (
 	store     = "/shared/dynamo"
-	firstHalf = "^TestLedger$/^[DE]"
+	firstHalf = "^TestLedger$"
 )
 
 // goTests runs everything but infra and the end-to-end suite with real servers.
@@ -63,7 +63,7 @@ func goTests(ctx context.Context, s *suite) error {
 	errs := make([]error, 3)
 	part := func(i int, env map[string]string, out io.Writer, args ...string) func() {
 		return func() {
-			errs[i] = s.commandWith(ctx, env, out, "go", append([]string{"test", "-count=1", "-timeout=10m"}, args...)...)
+			errs[i] = s.commandWith(ctx, env, out, "go", append([]string{"test", "-count=1", "-timeout=20m"}, args...)...)
 		}
 	}
 	var group sync.WaitGroup
@@ -79,7 +79,7 @@ func raceTests(ctx context.Context, s *suite) error {
 	if err := s.debian(ctx, "gcc", "gcc"); err != nil {
 		return err
 	}
-	return s.command(ctx, "go", append([]string{"test", "-race", "-count=1", "-timeout=10m"}, racy...)...)
+	return s.command(ctx, "go", append([]string{"test", "-race", "-count=1", "-timeout=20m"}, racy...)...)
 }
 
 func infra(ctx context.Context, s *suite) error {

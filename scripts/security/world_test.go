@@ -61,7 +61,7 @@ func start(t *testing.T) *world {
 		t.Fatal("the npm packages are not installed; run ./scripts/setup")
 	}
 	dir := t.TempDir()
-	w := &world{vendor: mockvendor.New(), searched: map[string]int{}, functions: filepath.Join(dir, "functions"), patience: 20 * time.Second}
+	w := &world{vendor: mockvendor.New(), searched: map[string]int{}, functions: filepath.Join(dir, "functions"), patience: 90 * time.Second}
 	w.faults = &vendorFaults{next: w.vendor, drop: map[string]bool{}, reject: map[string]bool{}}
 	w.trap.files, w.trap.asked = map[string][]byte{}, map[string]int{}
 	w.trap.Server = httptest.NewServer(&w.trap)

@@ -265,6 +265,26 @@ func TestTurnSurvivesAVendorFailure(t *testing.T) {
 	w.consistent()
 }
 
+// TestOutageIsTold: a vendor that stays away for all receptions of a message leaves
+// nobody waiting: one notice, nothing charged, and the conversation goes on.
+func TestOutageIsTold(t *testing.T) {
+	w := newWorkspace(t)
+	vendor.Fail(&mockvendor.Failure{Status: 503, Body: `{"error":{"message":"overloaded"}}`})
+	defer vendor.Fail(nil)
+	w.message("EvOutage", "are you there", "1760000041.000100").send(t)
+	eventually(t, "the notice is posted", func() bool { return len(w.posts()) == 1 })
+	if text := w.posts()[0].Text; !strings.HasPrefix(text, "I couldn't answer just now.") || w.settled().Posted != 1_000_000 {
+		t.Errorf("%q, %+v", text, w.credits())
+	}
+	vendor.Fail(nil)
+	w.message("EvBack", "and now", "1760000042.000100").send(t)
+	eventually(t, "the reply is posted", func() bool { return len(w.posts()) == 2 })
+	if text := w.posts()[1].Text; text != "You said: and now" {
+		t.Errorf("%q", text)
+	}
+	w.consistent()
+}
+
 // TestKillTurn kills the process while the vendor is being asked. The message is
 // delivered again when its visibility ends: one reply, charged once.
 func TestKillTurn(t *testing.T) {

@@ -275,24 +275,12 @@ func (x *run) refused(ctx context.Context, err error) *end {
 		return x.suspend(ctx, w)
 	case errors.As(err, &h):
 		return x.handOver(ctx, h)
-	case errors.Is(err, session.ErrFenced), f.Retryable(), f.Code == fault.Internal:
+	case errors.Is(err, session.ErrFenced):
 		return again(err)
-	case f.Code == fault.InsufficientCredits:
-		x.unheld(ctx)
-		x.turn.Notice = string(f.Code)
-		return x.plan(ctx, Notice, "", session.Pin{})
-	case f.Code == fault.PriceMissing:
-		x.unheld(ctx)
-		x.turn.Notice = string(f.Code)
-		return x.plan(ctx, NoticeSetup, "", session.Pin{})
+	case (f.Retryable() || f.Code == fault.Internal) && x.tries() < lastTry:
+		return again(err)
 	}
-	x.unheld(ctx)
-	if x.draft.State == draftPosted {
-		// Half an answer must not stand there as if it were one.
-		x.turn.Notice = string(f.Code)
-		return x.plan(ctx, NoticeBroken, "", session.Pin{})
-	}
-	return &end{code: Ended, detail: string(f.Code)}
+	return x.apologise(ctx, f)
 }
 
 // plan stores text as parts to send. Without a role it does not become part of

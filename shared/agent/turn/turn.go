@@ -43,9 +43,9 @@
 // stores it. There is no token, and no part whose fate is unknown.
 //
 // A failure that may pass is returned for another try. One that cannot ends the
-// turn without a reply and is recorded. Where credits or a price are missing, or a
-// recording was not understood, people get one short notice instead of silence,
-// because they cannot see our records and would keep asking.
+// turn and is recorded. Where the model side gives no answer, on the last reception
+// also for what may pass, or a recording was not understood, people get one short notice
+// instead of silence, because they cannot see our records and would keep asking.
 //
 // Posting an answer is an action of the platform, which may have a price: what it
 // costs is held before the model is asked, charged once when a part was sent, and
@@ -355,12 +355,3 @@ const (
 	maxAnswer = 100_000
 	maxParts  = 25
 )
-
-// NoticeBroken replaces an answer that was shown while it grew and has no end.
-const NoticeBroken = "I couldn't finish this answer. Please ask me again."
-
-// NoticeSetup is sent when something has no price that needs one.
-const NoticeSetup = "I can't answer right now: this service is not set up completely. Please tell whoever runs it, then ask me again."
-
-// Notice is sent when the organisation has no credits left.
-const Notice = "I can't answer right now: this workspace is out of credits. An administrator can add credits, then ask me again."

@@ -544,9 +544,10 @@ func TestModelErrors(t *testing.T) {
 		{fault.ProviderOverloaded, true, 0, session.TurnWaiting, "provider_overloaded"},
 		{fault.LedgerUnavailable, true, 0, session.TurnWaiting, "ledger_unavailable"},
 		{fault.IdempotencyInProgress, true, 0, session.TurnWaiting, "idempotency_in_progress"},
-		{fault.BYOKUnavailable, false, 0, session.TurnEnded, "byok_unavailable"},
-		{fault.BillingDenied, false, 0, session.TurnEnded, "billing_denied"},
-		{fault.ContentFiltered, false, 0, session.TurnEnded, "content_filtered"},
+		{fault.BYOKUnavailable, false, 1, session.TurnEnded, "byok_unavailable"},
+		{fault.BillingDenied, false, 1, session.TurnEnded, "billing_denied"},
+		{fault.ContentFiltered, false, 1, session.TurnEnded, "content_filtered"},
+		{fault.ContextLengthExceeded, false, 1, session.TurnEnded, "context_length_exceeded"},
 		{fault.InsufficientCredits, false, 1, session.TurnEnded, "insufficient_credits"},
 		{fault.PriceMissing, false, 1, session.TurnEnded, "price_missing"},
 	} {
@@ -563,7 +564,10 @@ func TestModelErrors(t *testing.T) {
 			if c.retry && r.After != 42*time.Second {
 				t.Fatalf("after %v", r.After)
 			}
-			notice := map[fault.Code]string{fault.InsufficientCredits: turn.Notice, fault.PriceMissing: turn.NoticeSetup}[c.code]
+			notice, ok := map[fault.Code]string{fault.InsufficientCredits: turn.Notice, fault.ContentFiltered: turn.NoticeFiltered, fault.ContextLengthExceeded: turn.NoticeTooMuch}[c.code]
+			if !ok {
+				notice = turn.NoticeSetup
+			}
 			if c.posts == 1 && (e.vendor.posts[0]["text"] != strings.ReplaceAll(notice, "&", "&amp;") || len(parts) != 1 || len(e.messages()) != 1 || len(e.model.committed) != 0) {
 				t.Fatalf("%+v %+v", e.vendor.posts, e.messages())
 			}
@@ -577,6 +581,34 @@ func TestModelErrors(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLastTryOfAnAnswer: what the queue gives up next is answered with a notice; what
+// another claim holds is not.
+func TestLastTryOfAnAnswer(t *testing.T) {
+	for _, code := range []fault.Code{fault.ProviderOverloaded, fault.LedgerUnavailable, fault.RateLimited, fault.Internal} {
+		e := newEnv(t)
+		e.model.err = fault.New(code, "", "x")
+		for n := range int64(3) {
+			if r := e.deliver(e.job, n+1); r.Retry != (n < 2) {
+				t.Fatalf("%s, reception %d: %+v", code, n+1, r)
+			}
+		}
+		got, parts := e.state("Ev1")
+		if got.State != session.TurnEnded || got.Code != string(code) || len(parts) != 1 || parts[0].State != session.Sent || len(e.vendor.posts) != 1 || e.vendor.posts[0]["text"] != turn.NoticeBusy || len(e.messages()) != 1 {
+			t.Errorf("%s: %+v %+v %v", code, got, parts, e.vendor.posts)
+		}
+		// A further reception finds the turn at its end.
+		e.model.err = nil
+		if r := e.deliver(e.job, 4); r.Retry || len(e.vendor.posts) != 1 {
+			t.Errorf("%s: %+v, %d posts", code, r, len(e.vendor.posts))
+		}
+	}
+	fenced := newEnv(t)
+	fenced.model.err = fmt.Errorf("asking: %w", session.ErrFenced)
+	if r := fenced.deliver(fenced.job, 3); !r.Retry || len(fenced.vendor.posts) != 0 {
+		t.Errorf("%+v, %d posts", r, len(fenced.vendor.posts))
 	}
 }
 

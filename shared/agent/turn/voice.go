@@ -88,9 +88,6 @@ const (
 	maxRecording = 10 * time.Minute
 	// hearReserve is kept of the deadline to ask the model and to answer.
 	hearReserve = 45 * time.Second
-	// hearTries is how often a recording that cannot be had for now is tried for:
-	// the queue receives a message three times.
-	hearTries = 3
 	// speakTime is how long speaking may take, speakReserve what is left then.
 	speakTime    = 30 * time.Second
 	speakReserve = 20 * time.Second
@@ -193,7 +190,7 @@ func (x *run) fetch(ctx context.Context, note channel.Attachment) (channel.File,
 			x.d.Tokens.Forget(x.install.ID)
 		}
 	}
-	if failure.Retry && x.tries() < hearTries {
+	if failure.Retry && x.tries() < lastTry {
 		return file, &end{retry: true, code: Retry, detail: string(failure.Code), after: failure.RetryAfter}
 	}
 	notice := NoticeUnreadable
@@ -207,7 +204,7 @@ func (x *run) fetch(ctx context.Context, note channel.Attachment) (channel.File,
 func (x *run) deaf(ctx context.Context, err error) *end {
 	f := fault.As(err)
 	switch retry := f.Retryable() || f.Code == fault.Internal; {
-	case f.Code == fault.InsufficientCredits, retry && x.tries() < hearTries:
+	case f.Code == fault.InsufficientCredits, retry && x.tries() < lastTry:
 		return x.refused(ctx, err)
 	}
 	if f.RequestID != "" {

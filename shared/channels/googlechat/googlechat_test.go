@@ -89,6 +89,7 @@ func TestAdapter(t *testing.T) {
 			"in Drive":       ev(said(alone, human, `,"attachment":[{"contentType":"audio/mp4","driveDataRef":{"driveFileId":"x"}}]`), channel.Ignored, channel.EventIgnored),
 			"odd recording":  ev(said(alone, human, upload("audio/mp4", "a/../b")), channel.Ignored, channel.EventIgnored),
 			"picture":        ev(said(alone, human, `,"attachment":[{"contentType":"image/png"}]`), channel.Ignored, channel.EventIgnored),
+			"captioned":      ev(said(alone, human, text("What is this?")+`,"attachment":[{"contentType":"image/png"}]`), channel.Message, ""),
 			"mention alone":  ev(said(room, human, text("@Helper")+`,"argumentText":"","annotations":[`+atUs+`]`), channel.Ignored, channel.EventIgnored),
 			"added":          ev(event("ADDED_TO_SPACE", room, ""), channel.Ignored, channel.EventIgnored),
 			"removed":        ev(event("REMOVED_FROM_SPACE", room, ""), channel.Ignored, channel.RevokedByVendor),

@@ -65,6 +65,7 @@ func TestAdapter(t *testing.T) {
 			"voice":         ev(said(recording), channel.Message, ""),
 			"story":         ev(said(`,"attachments":[{"type":"story_mention","payload":{"url":"https://lookaside.fbsbx.com/x"}}]`), channel.Ignored, channel.EventIgnored),
 			"picture":       ev(said(`,"attachments":[{"type":"image","payload":{"url":"https://lookaside.fbsbx.com/x"}}]`), channel.Ignored, channel.EventIgnored),
+			"captioned":     ev(said(`,"text":"What is this?","attachments":[{"type":"image","payload":{"url":"https://lookaside.fbsbx.com/x"}}]`), channel.Message, ""),
 			"unsupported":   ev(said(`,"is_unsupported":true`), channel.Ignored, channel.EventIgnored),
 			"taken back":    ev(said(`,"is_deleted":true`), channel.Deleted, channel.EditIgnored),
 			"edit":          ev(event(`,"message_edit":{"mid":"`+mid+`","text":"x","num_edit":1}`), channel.Edited, channel.EditIgnored),

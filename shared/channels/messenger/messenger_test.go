@@ -73,6 +73,7 @@ func TestAdapter(t *testing.T) {
 			"no title":        ev(event(`,"postback":{"mid":"m_2","payload":"GO"}`), channel.Ignored, channel.EventIgnored),
 			"voice":           ev(said(recording), channel.Message, ""),
 			"sticker":         ev(said(`,"attachments":[{"type":"image","payload":{"url":"https://scontent.xx.fbcdn.net/s.png","sticker_id":369239263222822}}]`), channel.Ignored, channel.EventIgnored),
+			"captioned":       ev(said(`,"text":"What is this?","attachments":[{"type":"image","payload":{"url":"https://scontent.xx.fbcdn.net/s.png"}}]`), channel.Message, ""),
 			"new sticker":     ev(said(`,"attachments":[{"type":"sticker","payload":{"sticker_id":"1"}}]`), channel.Ignored, channel.EventIgnored),
 			"voice nowhere":   ev(said(`,"attachments":[{"type":"audio","payload":{}}]`), channel.Ignored, channel.EventIgnored),
 			"edit":            ev(event(`,"message_edit":{"mid":"m_1","text":"hello","num_edit":2}`), channel.Edited, channel.EditIgnored),

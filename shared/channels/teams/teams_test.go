@@ -91,6 +91,7 @@ func TestAdapter(t *testing.T) {
 			"bot by role":       ev(strings.Replace(wrote(personal, "29:x", "hi"), `"name":"Megan"`, `"name":"M","role":"bot"`, 1), channel.Ignored, channel.BotIgnored),
 			"mention alone":     ev(wrote(threaded, megan, "\r\n<at>Helper</at>\u00a0\r\n", atUs), channel.Ignored, channel.EventIgnored),
 			"file alone":        ev(activity("message", personal, megan, `,"attachments":[{"contentType":"application/vnd.microsoft.teams.file.download.info","content":{"downloadUrl":"https://contoso.sharepoint.com/x"}}]`), channel.Ignored, channel.EventIgnored),
+			"captioned":         ev(activity("message", personal, megan, `,"textFormat":"plain","text":"What is this?","attachments":[{"contentType":"image/*","contentUrl":"https://smba.trafficmanager.net/x"}]`), channel.Message, ""),
 			"voice note":        ev(activity("message", threaded, megan, `,"text":null,"attachments":[{"contentType":"text/html","contentUrl":null,"content":"<div><span itemid=\"x\" itemtype=\"http://schema.skype.com/InputExtension\"></span></div>"}]`), channel.Ignored, channel.EventIgnored),
 			"edited":            ev(strings.Replace(wrote(personal, megan, "more"), `"message"`, `"messageUpdate"`, 1), channel.Edited, channel.EditIgnored),
 			"deleted":           ev(activity("messageDelete", personal, megan, ""), channel.Deleted, channel.EditIgnored),

@@ -78,6 +78,7 @@ func TestAdapter(t *testing.T) {
 			"short code":     ev(said("hi", fFrom, "72000"), channel.Message, ""),
 			"recording":      ev(said("", media("audio/ogg", "https://api.twilio.com"+where)...), channel.Message, ""),
 			"picture":        ignored(said("", media("image/jpeg", "https://api.twilio.com"+where)...), channel.EventIgnored),
+			"captioned":      ev(said("What is this?", media("image/jpeg", "https://api.twilio.com"+where)...), channel.Message, ""),
 			"place":          ignored(said("", "Latitude", "1.0", "Longitude", "2.0"), channel.EventIgnored),
 			"status":         ignored(said("", fStatus, "delivered", fFrom, own, fTo, ada, "SmsStatus", "delivered"), channel.EventIgnored),
 			"status, no one": ignored(said("", fStatus, "failed", fFrom, "-", fTo, ada), channel.EventIgnored),

@@ -104,8 +104,11 @@ func ofAccount(rest channel.Inbound, change channel.Object, cfg webhook.Config) 
 	return rest
 }
 
-// message fills the envelope of a message
-// (developers.facebook.com/docs/whatsapp/cloud-api/webhooks/payload-examples, read 2026-11).
+// message fills the envelope of a message. What a person writes under a picture or a
+// file, or with an order, is what they say; the rest of it is not looked at
+// (developers.facebook.com/docs/whatsapp/cloud-api/webhooks/payload-examples, read
+// 2026-11, and .../documentation/business-messaging/whatsapp/webhooks/reference/messages
+// of 2026-05-21).
 func message(in channel.Inbound, m channel.Object, contacts []any) (channel.Inbound, error) {
 	env := &in.Envelope
 	env.EventID, env.Message, env.Direct = m.Str("id"), m.Str("id"), true
@@ -121,9 +124,13 @@ func message(in channel.Inbound, m channel.Object, contacts []any) (channel.Inbo
 	if n, err := strconv.ParseInt(m.Str("timestamp"), 10, 64); err == nil && n > 0 && n < 1<<40 {
 		env.SentAt = time.Unix(n, 0).UTC()
 	}
-	switch m.Str("type") {
+	switch kind := m.Str("type"); kind {
 	case "text":
 		env.Text = m.Obj("text").Str("body")
+	case "image", "video", "document":
+		env.Text = m.Obj(kind).Str("caption")
+	case "order":
+		env.Text = m.Obj(kind).Str("text")
 	case "button":
 		env.Text = m.Obj("button").Str("text")
 	case "interactive":

@@ -80,6 +80,9 @@ func TestAdapter(t *testing.T) {
 			"audio alone": event(typed("audio", `,"audio":{"mime_type":"audio/ogg"}`), channel.Ignored, channel.EventIgnored),
 			"reaction":    event(typed("reaction", `,"reaction":{"emoji":"x","message_id":"wamid.0"}`), channel.Ignored, channel.EventIgnored),
 			"picture":     event(typed("image", `,"image":{"id":"1"}`), channel.Ignored, channel.EventIgnored),
+			"captioned":   event(typed("image", `,"image":{"id":"1","caption":"What is this?"}`), channel.Message, ""),
+			"sticker":     event(typed("sticker", `,"sticker":{"id":"1","caption":"x"}`), channel.Ignored, channel.EventIgnored),
+			"order alone": event(typed("order", `,"order":{"catalog_id":"1","product_items":[]}`), channel.Ignored, channel.EventIgnored),
 			"new number":  event(typed("system", `,"system":{"type":"user_changed_number","body":"x"}`), channel.Ignored, channel.EventIgnored),
 			"other id":    event(notification(value(`,"messages":[`+renamedTo+`]`)), channel.Renamed, channel.PersonRenamed),
 			"edit":        event(typed("edit", ``), channel.Edited, channel.EditIgnored),
@@ -133,6 +136,27 @@ func TestEnvelopes(t *testing.T) {
 	for k, want := range []channel.Envelope{a, b, c} {
 		if !reflect.DeepEqual(all[k].Envelope, want) {
 			t.Errorf("\n%+v\n%+v", all[k].Envelope, want)
+		}
+	}
+}
+
+// TestTextBeside: what is written under a picture or a file, or with an order, is the
+// message's text, and addresses an agent like any other.
+func TestTextBeside(t *testing.T) {
+	for kind, more := range map[string]string{
+		"image":    `{"id":"1","mime_type":"image/jpeg","sha256":"AA==","caption":"sales: What is this?"}`,
+		"video":    `{"id":"1","mime_type":"video/mp4","caption":"sales: What is this?"}`,
+		"document": `{"id":"1","mime_type":"application/pdf","filename":"a.pdf","caption":"sales: What is this?"}`,
+		"order":    `{"catalog_id":"1","text":"sales: What is this?","product_items":[{"product_retailer_id":"x","quantity":1}]}`,
+	} {
+		body := notification(messages(`{"from":"16505551234","id":"wamid.1","timestamp":"1772600767","type":"` + kind + `","` + kind + `":` + more + `}`))
+		all, err := Adapter{}.Parse(webhook.Input{Body: []byte(body), Config: config()})
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%s: %d %v", kind, len(all), err)
+		}
+		e := all[0].Envelope
+		if all[0].Kind != channel.Message || e.Text != "sales: What is this?" || !reflect.DeepEqual(e.Addressed, []string{"sales"}) || len(e.Media) != 0 {
+			t.Errorf("%s: %+v", kind, all[0])
 		}
 	}
 }
@@ -218,7 +242,8 @@ func TestSetup(t *testing.T) {
 // FuzzParse: whatever comes, it is refused or gives bounded events.
 func FuzzParse(f *testing.F) {
 	for _, b := range []string{notification(messages(hello)), notification(value(`,"statuses":[{}]`)), notification(`{"field":"account_update","value":{"event":"PARTNER_REMOVED"}}`),
-		notification(messages(`{"from":"16505551234","id":"wamid.1","timestamp":"1","type":"audio","audio":{"id":"7","mime_type":"audio/ogg","sha256":"AA==","voice":true}}`))} {
+		notification(messages(`{"from":"16505551234","id":"wamid.1","timestamp":"1","type":"audio","audio":{"id":"7","mime_type":"audio/ogg","sha256":"AA==","voice":true}}`)),
+		notification(messages(`{"from":"16505551234","id":"wamid.1","timestamp":"1","type":"image","image":{"id":"7","caption":"sales: x"}}`))} {
 		f.Add([]byte(b))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

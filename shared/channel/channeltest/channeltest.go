@@ -154,6 +154,8 @@ func serve(t *testing.T, a Answer) (channel.Call, *atomic.Int32) {
 		_, _ = io.WriteString(w, a.Body)
 	}))
 	t.Cleanup(s.Close)
+	// Package egress follows nothing, so neither does this.
+	s.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return channel.Call{HTTP: s.Client(), BaseURL: s.URL, Token: secret.FromString(token)}, &n
 }
 
@@ -172,11 +174,17 @@ func send(t *testing.T, h Harness) {
 		t.Errorf("posted: id %q failure %+v after %d requests", id, f, n.Load())
 	}
 	answers := map[string]Answer{
-		"500":       {Status: 500, Body: "x", Failure: channel.Failure{Certainty: channel.Ambiguous, Code: "http_500"}},
-		"503":       {Status: 503, Failure: channel.Failure{Certainty: channel.Ambiguous, Code: "http_503"}},
-		"not json":  {Status: 200, Body: "<html>login</html>", Failure: channel.Failure{Certainty: channel.Ambiguous, Code: "answer_malformed"}},
-		"endless":   {Status: 200, Body: strings.Repeat(" ", 1<<20), Failure: channel.Failure{Certainty: channel.Ambiguous, Code: "answer_unreadable"}},
-		"429":       {Status: 429, Header: map[string]string{"Retry-After": "7"}, Failure: channel.Failure{Certainty: channel.RateLimited, Code: "ratelimited", RetryAfter: 7 * time.Second}},
+		"500":      {Status: 500, Body: "x", Failure: channel.Failure{Certainty: channel.Ambiguous, Code: "http_500"}},
+		"503":      {Status: 503, Failure: channel.Failure{Certainty: channel.Ambiguous, Code: "http_503"}},
+		"not json": {Status: 200, Body: "<html>login</html>", Failure: channel.Failure{Certainty: channel.Ambiguous, Code: "answer_malformed"}},
+		"endless":  {Status: 200, Body: strings.Repeat(" ", 1<<20), Failure: channel.Failure{Certainty: channel.Ambiguous, Code: "answer_unreadable"}},
+		"429":      {Status: 429, Header: map[string]string{"Retry-After": "7"}, Failure: channel.Failure{Certainty: channel.RateLimited, Code: "ratelimited", RetryAfter: 7 * time.Second}},
+		"408":      {Status: 408, Body: "{}", Failure: channel.Failure{Certainty: channel.Ambiguous, Code: "http_408"}},
+		"499":      {Status: 499, Body: `{"error":{"status":"CANCELLED"}}`, Failure: channel.Failure{Certainty: channel.Ambiguous, Code: "http_499"}},
+		"303":      {Status: 303, Header: map[string]string{"Location": "/done"}, Failure: channel.Failure{Certainty: channel.Ambiguous, Code: "http_303"}},
+		"425":      {Status: 425, Failure: channel.Failure{Certainty: channel.Refused, Code: "http_425"}},
+		"429 dated": {Status: 429, Header: map[string]string{"Date": "Wed, 04 Mar 2026 05:06:07 GMT", "Retry-After": "Wed, 04 Mar 2026 05:07:07 GMT"},
+			Failure: channel.Failure{Certainty: channel.RateLimited, Code: "ratelimited", RetryAfter: time.Minute}},
 		"429 blank": {Status: 429, Failure: channel.Failure{Certainty: channel.RateLimited, Code: "ratelimited", RetryAfter: 30 * time.Second}},
 	}
 	for name, a := range h.Answers {

@@ -151,6 +151,7 @@ func (m Media) fetch(t *testing.T) {
 		"empty":             {answer("audio/ogg", ""), channel.MediaFailure{Code: channel.NotMedia}},
 		"too large":         {answer("audio/ogg", Recording+strings.Repeat("x", channel.MaxMedia)), channel.MediaFailure{Code: channel.MediaTooLarge}},
 		"in preparation":    {status(202), channel.MediaFailure{Code: channel.MediaUnavailable, Retry: true}},
+		"late":              {status(408), channel.MediaFailure{Code: channel.MediaUnavailable, Retry: true, RetryAfter: 30e9}},
 		"not found":         {status(404), channel.MediaFailure{Code: channel.MediaGone}},
 		"token":             {status(401), channel.MediaFailure{Code: channel.MediaGone, TokenRejected: !m.Open}},
 		"their fault": {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "9"); w.WriteHeader(503) },

@@ -144,7 +144,7 @@ func fetched(resp *http.Response, from *url.URL, limit int64) *channel.MediaFail
 		return failed(channel.MediaRefused)
 	case status == http.StatusUnauthorized:
 		return &channel.MediaFailure{Code: channel.MediaGone, TokenRejected: true}
-	case status == http.StatusTooManyRequests, status >= 500:
+	case status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == statusCancelled, status >= 500:
 		r := Reply{Status: status, Header: resp.Header}
 		return &channel.MediaFailure{Code: channel.MediaUnavailable, Retry: true, RetryAfter: r.RateLimited(0).RetryAfter}
 	case status == http.StatusAccepted:

@@ -168,6 +168,8 @@ func (r Reply) Failure() *channel.Failure {
 	switch {
 	case r.Status == http.StatusTooManyRequests:
 		return r.RateLimited(0)
+	case undecided(r.Status):
+		return &channel.Failure{Certainty: channel.Ambiguous, Code: code}
 	case r.Status >= 300 && r.Status < 500:
 		return &channel.Failure{Certainty: channel.Refused, Code: code, TokenRejected: r.Status == http.StatusUnauthorized}
 	case r.Status != http.StatusOK:
@@ -178,17 +180,53 @@ func (r Reply) Failure() *channel.Failure {
 	return nil
 }
 
+// undecided reports a status below 500 that does not say that nothing was done
+// (DESIGN 178). 303 leads to the outcome of what was asked (RFC 9110, 15.4.4), and of
+// the others in its class only those that lead to the same elsewhere were not acted on
+// here. 408 is written by whoever waited too long, which may be what stands before the
+// API; 499 is how Google's APIs write CANCELLED (google/rpc/code.proto, read 2026-11),
+// and proxies a caller that they lost. 425 is no such status: it refuses to begin
+// (RFC 8470, 5.2).
+func undecided(status int) bool {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return false
+	case http.StatusRequestTimeout, statusCancelled:
+		return true
+	}
+	return status >= 300 && status < 400
+}
+
+// statusCancelled has no name in the registry of statuses.
+const statusCancelled = 499
+
 // RateLimited is a refusal for now. seconds is what the vendor's answer says, 0
 // for nothing; then the header counts.
 func (r Reply) RateLimited(seconds int64) *channel.Failure {
 	if seconds <= 0 {
-		seconds, _ = strconv.ParseInt(r.Header.Get("Retry-After"), 10, 64)
+		seconds = retryAfter(r.Header)
 	}
 	wait := DefaultRetry
 	if seconds > 0 {
 		wait = min(time.Duration(min(seconds, 86400))*time.Second, MaxRetry)
 	}
 	return &channel.Failure{Certainty: channel.RateLimited, Code: "ratelimited", RetryAfter: wait}
+}
+
+// retryAfter is how many seconds a Retry-After asks for, which may be a date (RFC 9110,
+// 10.2.3); that is compared with the answer's own Date, so that neither a clock of ours
+// nor its error counts. 0 if it does not say.
+func retryAfter(h http.Header) int64 {
+	v := h.Get("Retry-After")
+	if seconds, err := strconv.ParseInt(v, 10, 64); err == nil {
+		return seconds
+	}
+	until, err1 := http.ParseTime(v)
+	said, err2 := http.ParseTime(h.Get("Date"))
+	if err1 != nil || err2 != nil {
+		return 0
+	}
+	return int64(until.Sub(said) / time.Second)
 }
 
 // Printable is visible ASCII.

@@ -184,6 +184,7 @@ func teamsMutants() []mutant {
 		accepts(15, "without keys everything passes", "KeySetUnavailable").saying(passed),
 		accepts(16, "any audience", "ClaimRefused").saying(`403 "hook.tenant_mismatch"`),
 		accepts(17, "keys of other channels pass", "IdentityRefused").saying(passed),
+		hook(17, "a token for another channel is as good as none", recordFile, "if code == webhook.IdentityRefused && c.entry.Identity403 {", "if code == webhook.IdentityRefused && c.entry.Only401 {").saying(`401 "hook.identity_refused"`),
 		accepts(18, "any address", "ServiceURLRefused").saying(passed),
 		hook(47, "removals are not told", parse, "one.Reason = channel.RevokedByVendor", "one.Reason = channel.EventIgnored").saying(`200 "hook.event_ignored"`),
 	}

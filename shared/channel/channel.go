@@ -332,6 +332,9 @@ type Entry struct {
 	// Only401 says that the vendor gives an endpoint up that answers a bad signature
 	// with anything but 401, so that no flood of them is limited.
 	Only401 bool
+	// Identity403 says that a good token in another's name is forbidden (403) and not
+	// unproven (401), as the reference has it for this vendor (matrix row 17).
+	Identity403 bool
 	// RetryHorizon is how long the vendor may redeliver an event.
 	RetryHorizon   time.Duration
 	NeedsPublicURL bool

@@ -14,5 +14,5 @@ func teamsColumn() column {
 		absent(noURL, 32),
 		absent(onePost, 36),
 		absent("files of a message are not fetched", 48, 49),
-		cells{4: is(401, "hook.claim_refused"), 18: is(403, "hook.service_url_refused")})}
+		cells{4: is(401, "hook.claim_refused"), 17: is(403, "hook.identity_refused"), 18: is(403, "hook.service_url_refused")})}
 }

@@ -87,7 +87,7 @@ func Entry() channel.Entry {
 		SendSecret: clientSecret,
 		Identity:   [][]string{{appID}, {tenantID}},
 		Tenant:     func(c webhook.Config) (app, tenant string) { return c.Get(appID), "T:" + c.Get(tenantID) },
-		Scheme:     profile.Scheme, Adapter: Adapter{}, RetryHorizon: retryHorizon, Setup: setup,
+		Scheme:     profile.Scheme, Adapter: Adapter{}, RetryHorizon: retryHorizon, Setup: setup, Identity403: true,
 		Keys: &channel.PublishedKeys{Base: "https://" + keysHost, Hosts: []string{keysHost},
 			Sets:  []keyset.Source{{Name: string(taxonomy.ProfileTeamsBot), Path: keysPath, Metadata: true}},
 			Decoy: webhook.Config{appID: {nobody}, tenantID: {nobody}}},

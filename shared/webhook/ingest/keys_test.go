@@ -13,6 +13,7 @@ import (
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/channels/catalog"
 	"github.com/latchkey/latchkey/shared/channels/googlechat"
+	"github.com/latchkey/latchkey/shared/channels/teams"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/session"
@@ -40,10 +41,9 @@ const chatHello = `{"type":"MESSAGE","eventTime":"2026-03-04T05:06:07Z","space":
 
 const chatAudience = "https://latchkey.example/webhooks/google_chat/g1"
 
-// TestPublishedKeys: a channel that is verified with its vendor's keys. The request's
-// own are asked for, a request to no install asks as any other does, and without a set
-// nothing is accepted.
-func TestPublishedKeys(t *testing.T) {
+// vendorKey is a pair of keys that stands for a vendor's.
+func vendorKey(t *testing.T) (*rsa.PrivateKey, secret.Text) {
+	t.Helper()
 	k, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +52,54 @@ func TestPublishedKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer := secret.New(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	return k, secret.New(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+// TestForbiddenIdentity: of Teams a token that speaks for another channel of the Bot
+// Framework is forbidden, a token that is none is unproven. Installs that may not be
+// shown to exist answer 401 to both.
+func TestForbiddenIdentity(t *testing.T) {
+	k, signer := vendorKey(t)
+	const appID, tenantID, off = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002", "t2"
+	e, p := newEnv(t), &published{keys: []webhook.Key{{ID: "test", RSA: &k.PublicKey, Endorsements: []string{"msteams"}}}}
+	e.in = ingest.New(ingest.Deps{Installs: e.installs, Secrets: e.secrets, Keys: p, Catalog: catalog.New([]channel.Entry{teams.Entry()}), Dedupe: e.store,
+		People: session.People{Store: e.store}, Queue: e.queue, Recorder: e.audit})
+	config := webhook.Config{"app_id": {appID}, "tenant_id": {tenantID}}
+	for id, state := range map[string]install.State{"t1": install.Active, off: install.Suspended} {
+		if err := e.installs.CreateInstall(t.Context(), install.Install{ID: id, Org: "o1", Provider: taxonomy.Teams, State: state, Version: 1, Config: config}, audit.Row{}); err != nil {
+			t.Fatal(err)
+		}
+		e.bind(id, install.Selector{})
+	}
+	request := func(to, channelID string, edit func(webhook.Header)) ingest.Request {
+		in := webhook.Input{Method: "POST", Config: config, Body: []byte(`{"type":"message","id":"1","timestamp":"2026-03-04T05:06:07Z","channelId":"` + channelID + `","serviceUrl":"https://smba.trafficmanager.net/emea/",
+			"from":{"id":"29:ada"},"conversation":{"id":"a:1","conversationType":"personal","tenantId":"` + tenantID + `"},"recipient":{"id":"28:` + appID + `"},"text":"hi"}`)}
+		scheme, _ := teams.Entry().Scheme.(webhook.Signer)
+		if err := scheme.Sign(&in, signer, now); err != nil {
+			t.Fatal(err)
+		}
+		in.Config = nil
+		edit(in.Header)
+		return ingest.Request{Provider: "teams", Install: to, Input: in, Now: now, RequestID: "r1"}
+	}
+	same := func(webhook.Header) {}
+	e.want(request("t1", "msteams", same), 200, webhook.Accepted)
+	e.want(request("t1", "webchat", same), 403, webhook.IdentityRefused)
+	e.want(request("t1", "msteams", func(h webhook.Header) { h["authorization"][0] += "x" }), 401, webhook.SigFormat)
+	e.want(request(off, "webchat", same), 401, webhook.InstallInactive)
+	e.want(request("nobody", "webchat", same), 401, webhook.InstallUnknown)
+	p.keys[0].Endorsements = []string{"webchat"}
+	e.want(request("t1", "msteams", same), 403, webhook.IdentityRefused)
+	if len(e.queue.jobs) != 1 {
+		t.Errorf("%d messages queued", len(e.queue.jobs))
+	}
+}
+
+// TestPublishedKeys: a channel that is verified with its vendor's keys. The request's
+// own are asked for, a request to no install asks as any other does, and without a set
+// nothing is accepted.
+func TestPublishedKeys(t *testing.T) {
+	k, signer := vendorKey(t)
 	e, p := newEnv(t), &published{keys: []webhook.Key{{ID: "test", RSA: &k.PublicKey}}}
 	e.in = ingest.New(ingest.Deps{Installs: e.installs, Secrets: e.secrets, Keys: p, Catalog: catalog.New([]channel.Entry{googlechat.Entry()}), Dedupe: e.store,
 		People: session.People{Store: e.store}, Queue: e.queue, Recorder: e.audit})

@@ -55,6 +55,9 @@ const unknownInstall = "_unknown"
 // end records why the request ends and makes its answer.
 func (c *call) end(ctx context.Context, code webhook.Reason, outcome session.Outcome) Response {
 	status := statusOf(code, outcome, c.r.Input.Method)
+	if code == webhook.IdentityRefused && c.entry.Identity403 {
+		status = http.StatusForbidden
+	}
 	var suppressed int64
 	unknown := c.inst.ID == "" || code == webhook.InstallUnknown
 	if outcome == session.Refused && status < 500 && (status == http.StatusUnauthorized || code == webhook.HandshakeRefused || unknown) {

@@ -86,7 +86,7 @@ func run(ctx context.Context, mode, only string) int {
 		fmt.Fprintln(os.Stderr, "test:", err)
 		return 1
 	}
-	s := &suite{root: root, tools: filepath.Join(root, "build", "tools"), env: map[string]string{}}
+	s := &suite{root: root, tools: filepath.Join(root, "build", "tools"), env: installed(root)}
 	defer s.stop()
 	chosen := slices.DeleteFunc(steps(), func(st step) bool {
 		return !slices.Contains(st.modes, mode) || only != "" && st.name != only && st.name != "servers"

@@ -96,10 +96,22 @@ func discord() sdk {
 		}}
 }
 
+// missing says that something of Node's is not there to be compared with. Under
+// ./scripts/test, which installs it, that is a failure.
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("LATCHKEY_TEST_NODE_MODULES") != "" {
+		t.Fatalf("%s is missing, although ./scripts/setup installs what comes from npm and asks for Node", what)
+	}
+	t.Logf("%s is not installed (./scripts/setup does it): not compared", what)
+}
+
 // inNode asks Discord's library; ok is false if it is not installed.
 func inNode(t *testing.T, requests []webhook.Input) (verdicts []bool, ok bool) {
+	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {
+		missing(t, "Node")
 		return nil, false
 	}
 	type question struct{ Body, Signature, Time, Key string }
@@ -125,6 +137,11 @@ Promise.all(JSON.parse(require('fs').readFileSync(0, 'utf8')).map(q => lib.verif
 	}
 	if err := json.Unmarshal(out, &verdicts); err != nil {
 		t.Fatalf("%v: %s", err, out)
+	}
+	if verdicts == nil {
+		missing(t, discordSDK)
+	} else if len(verdicts) != len(requests) {
+		t.Fatalf("%d verdicts on %d requests", len(verdicts), len(requests))
 	}
 	return verdicts, verdicts != nil
 }
@@ -161,7 +178,6 @@ func TestVendorVerifiers(t *testing.T) {
 			compare(d, a, verdicts[i], d.ours(requests[i], "", now))
 		}
 	} else {
-		t.Log("npm discord-interactions is not installed (./scripts/setup does it): not compared")
 		list = slices.DeleteFunc(list, func(x difference) bool { return x.sdk == discordSDK })
 	}
 	same := func(a, b difference) bool {

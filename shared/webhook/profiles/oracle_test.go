@@ -85,7 +85,8 @@ for (const line of fs.readFileSync(0, 'utf8').trim().split('\n')) {
 func TestRecipes(t *testing.T) {
 	node, err := exec.LookPath("node")
 	if err != nil {
-		t.Skip("no Node: the recipes are not made a second time")
+		missing(t, "Node")
+		t.Skip("the recipes are not made a second time")
 	}
 	var lines strings.Builder
 	tampered := 0

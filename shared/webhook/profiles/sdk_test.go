@@ -82,7 +82,7 @@ func rowOf(name taxonomy.Profile) webhook.Scheme {
 }
 
 // sdks are the verifiers that vendors publish for Go. That of Discord runs in
-// Node, see discord.
+// Node, see discord and discordAccepts.
 func sdks() []sdk {
 	return append(timedSDKs(), bodySDKs()...)
 }
@@ -310,6 +310,37 @@ func TestVendorsAccept(t *testing.T) {
 		}
 		if !s.verify(mine, s.key) {
 			t.Errorf("%s refuses our signature", s.name)
+		}
+	}
+	t.Run(discordSDK, func(t *testing.T) { discordAccepts(t, now) })
+}
+
+// discordAccepts is the same with the verifier that runs in Node, all at once. Beside
+// what we sign it is shown requests that it must refuse.
+func discordAccepts(t *testing.T, now time.Time) {
+	d := discord()
+	in, key := d.request(attempt{}, now)
+	if got := d.ours(in, key, now); got != "" {
+		t.Errorf("its signature is refused here: %s", got)
+	}
+	var requests []webhook.Input
+	for _, body := range []string{d.body, `{"type":2,"data":{"name":"größer"}}`, ""} {
+		mine := input(d.url, body)
+		mine.Config = d.config
+		if err := d.scheme.(webhook.Signer).Sign(&mine, secret.FromString(d.key), now); err != nil {
+			t.Fatal(err)
+		}
+		tampered := mine
+		tampered.Body = append(append([]byte(nil), mine.Body...), ' ')
+		requests = append(requests, mine, tampered)
+	}
+	verdicts, ok := inNode(t, requests)
+	if !ok {
+		t.Skip("nobody to ask")
+	}
+	for i, accepted := range verdicts {
+		if accepted != (i%2 == 0) {
+			t.Errorf("%q: accepted %v", requests[i].Body, accepted)
 		}
 	}
 }

@@ -64,6 +64,9 @@ func TestPublishedVectors(t *testing.T) {
 		// docs.github.com, "Validating webhook deliveries".
 		{"GitHub", taxonomy.ProfileGitHub, "It's a Secret to Everybody", input("", "Hello, World!",
 			"X-Hub-Signature-256", "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"), ""},
+		// developers.line.biz/en/docs/messaging-api/verify-webhook-signature, read 2026-11.
+		{"LINE", taxonomy.ProfileLINE, "8c570fa6dd201bb328f1c1eac23a96d8", input("", `{"destination":"U8e742f61d673b39c7fff3cecb7536ef0","events":[]}`,
+			"X-Line-Signature", "GhRKmvmHys4Pi8DxkF4+EayaH0OqtJtaZxgTD9fMDLs="), ""},
 		// www.twilio.com/docs/usage/webhooks/webhooks-security.
 		{"Twilio form", taxonomy.ProfileTwilio, "12345", input(where, form, twilio, "RSOYDt4T1cUTdK1PDd93/VVr8B8="), ""},
 		{"Twilio form, fragment configured", taxonomy.ProfileTwilio, "12345", input(where+"#rc=2&rt=1000", form, twilio, "RSOYDt4T1cUTdK1PDd93/VVr8B8="), ""},

@@ -49,6 +49,27 @@ func TestScheme(t *testing.T) {
 	})
 }
 
+// TestPublishedVector: the example of docs.slack.dev, "Verifying requests from Slack"
+// (read 2026-11 through copies in tests of public repositories).
+func TestPublishedVector(t *testing.T) {
+	const secretText, stamp = "8f742231b10e8888abcd99yyyzzz85a5", 1531420618
+	in := webhook.Input{Method: "POST", Header: webhook.Header{}, Body: []byte("token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner" +
+		"&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c")}
+	in.Header.Add(TimeHeader, "1531420618")
+	in.Header.Add(SignatureHeader, "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503")
+	verdict := func() *webhook.Refusal {
+		_, r := webhook.Verify(Scheme(), in, []secret.Text{secret.FromString(secretText)}, time.Unix(stamp, 0))
+		return r
+	}
+	if r := verdict(); r != nil {
+		t.Errorf("refused: %+v", r)
+	}
+	in.Body[0] ^= 1
+	if verdict() == nil {
+		t.Error("another body is accepted")
+	}
+}
+
 // TestOracle: the vendor's own Go verifier and ours accept and refuse the same
 // requests. Both bound both clock directions (slack-go v0.35.0 takes the
 // absolute difference); it reads the wall clock, so the test signs around it.

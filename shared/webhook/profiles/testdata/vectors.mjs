@@ -5,6 +5,9 @@
 //
 // vectors.json is what counts. Whoever changes a recipe in Go and again in Node still has
 // those bytes against them; make them anew only for a vendor that changed its signature.
+// On 2026-11-23 the verifiers of npm's stripe 23.1.0, @shopify/shopify-api 13.1.0,
+// @elevenlabs/elevenlabs-js 2.73.0, @hubspot/api-client 13.5.0 (which wants the URL
+// decoded) and discord-interactions 4.4.0 took theirs and refused them with a byte more.
 import { createHash, createHmac, createPrivateKey, createPublicKey, sign } from "node:crypto";
 
 const at = 1772600767; // 2026-03-04T05:06:07Z

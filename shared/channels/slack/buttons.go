@@ -1,13 +1,11 @@
 package slack
 
 import (
-	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/latchkey/latchkey/shared/channel"
 	"github.com/latchkey/latchkey/shared/taxonomy"
-	"github.com/latchkey/latchkey/shared/webhook"
 )
 
 // Person implements [channel.Chooser] with a mention: Slack shows the name. An edit
@@ -37,20 +35,11 @@ func attachments(out channel.Outgoing) []any {
 	return []any{map[string]any{"fallback": strings.Join(labels, " / "), "blocks": []any{map[string]any{"type": "actions", "elements": elements}}}}
 }
 
-// formMark begins a request of the interactivity URL: a form with one field, which is
-// signed as any other request is (docs.slack.dev/interactivity/handling-user-interaction,
-// read 2026-11).
-const formMark = "payload="
-
-// interaction reads a press of a button
+// interaction reads the payload of a press of a button
 // (docs.slack.dev/reference/interaction-payloads/block_actions-payload, read 2026-11).
 // Slack does not send it again; its trigger names it.
-func interaction(in webhook.Input) (channel.Inbound, error) {
-	form, err := url.ParseQuery(string(in.Body))
-	if err != nil || len(form) != 1 || len(form["payload"]) != 1 {
-		return channel.Inbound{}, bad("not a form with one payload")
-	}
-	o, err := channel.StrictJSON([]byte(form["payload"][0]))
+func interaction(payload string) (channel.Inbound, error) {
+	o, err := channel.StrictJSON([]byte(payload))
 	if err != nil || o.Str("type") == "" {
 		return channel.Inbound{}, bad("the payload is not one plain JSON object with a type")
 	}

@@ -1,7 +1,6 @@
 package slack
 
 import (
-	"bytes"
 	"strconv"
 	"strings"
 	"time"
@@ -23,8 +22,8 @@ func bad(what string) error {
 	return fault.New(fault.InvalidRequest, "slack.Parse", "the body is not a Slack event: "+what)
 }
 
-// Parse reads a verified request of the Events API or of interactivity, which holds
-// one event.
+// Parse reads a verified request of the Events API, of interactivity or of a slash
+// command, which holds one event.
 func (Adapter) Parse(in webhook.Input) ([]channel.Inbound, error) {
 	one, err := parse(in)
 	if err != nil {
@@ -34,8 +33,8 @@ func (Adapter) Parse(in webhook.Input) ([]channel.Inbound, error) {
 }
 
 func parse(in webhook.Input) (channel.Inbound, error) {
-	if bytes.HasPrefix(in.Body, []byte(formMark)) {
-		return interaction(in)
+	if isForm(in.Body) {
+		return formed(in)
 	}
 	o, err := channel.StrictJSON(in.Body)
 	if err != nil {

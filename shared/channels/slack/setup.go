@@ -7,9 +7,10 @@ import (
 
 // scopes is the least that a mention-and-direct-message agent needs. Reading a
 // whole room needs channels:history or groups:history, which a person adds. The files'
-// scopes are for voice notes and spoken answers.
+// scopes are for voice notes and spoken answers. The scope commands is there before any
+// command is, because a scope that comes later needs a consent of everybody once more.
 func scopes() []string {
-	return []string{"app_mentions:read", "chat:write", "files:read", "files:write", "im:history", "im:read", "im:write", "users:read"}
+	return []string{"app_mentions:read", "chat:write", "commands", "files:read", "files:write", "im:history", "im:read", "im:write", "users:read"}
 }
 
 func botEvents() []string {
@@ -30,6 +31,7 @@ func setup(in channel.SetupInput) channel.Setup {
 			"In Event Subscriptions press Retry beside the request URL; Slack's signed check must pass.",
 			"Add a binding that names the agent, then activate the install.",
 			"For buttons under calls that wait for approval: Interactivity & Shortcuts must be on with the same request URL (the manifest says so), and policy.approvers must name members by their IDs (profile, Copy member ID).",
+			"For slash commands: add each in Slash Commands with its name and the same request URL, reinstall the app, and bind it to its agent by its name (mention: \"ask\" is /ask). The answer is posted to the channel, so the bot must be in it.",
 			"Invite the bot to one channel, mention it, and read the delivery here.",
 		},
 		Checklist:    checklist(in),

@@ -1,4 +1,4 @@
-// Package slack connects Slack apps: events in, chat.postMessage out.
+// Package slack connects Slack apps: events and slash commands in, chat.postMessage out.
 //
 // Verification is one row of the webhook table (https://docs.slack.dev/authentication/verifying-requests-from-slack/,
 // read 2026-11): HMAC-SHA256 over "v0:" timestamp ":" body with the signing
@@ -7,9 +7,10 @@
 // no overlap, so old and new are kept here while a rotation runs.
 //
 // Slack delivers one post as several events (message and app_mention), so every
-// message carries a content key made of channel and timestamp. Presses of buttons come
-// to the same address as a form, signed in the same way. Retry headers are
-// not signed and are ignored. An app's own posts and other bots' posts start no
+// message carries a content key made of channel and timestamp. Presses of buttons and
+// slash commands come to the same address as forms, signed in the same way. A command
+// addresses the app and names itself, as a word behind a mention does; its answer is
+// posted to the channel. Retry headers are not signed and are ignored. An app's own posts and other bots' posts start no
 // turn; edits and deletions are kinds of their own.
 //
 // Sending is one attempt without retries. Slack documents that fatal_error and

@@ -161,6 +161,9 @@ func TestAdapter(t *testing.T) {
 			"bot revoked":      event(callback(`{"type":"tokens_revoked","tokens":{"bot":["UBOT"]}}`), channel.Revoked, channel.RevokedByVendor),
 			"user revoked":     event(callback(`{"type":"tokens_revoked","tokens":{"oauth":["U1"],"bot":[]}}`), channel.Ignored, channel.EventIgnored),
 			"rate limited":     event(`{"type":"app_rate_limited","team_id":"T1","api_app_id":"A1","minute_rate_limited":1}`, channel.Ignored, channel.EventIgnored),
+			"command":          event(used(), channel.Message, ""),
+			"bare command":     event(used(fText, "", fChannel, "D1"), channel.Message, ""),
+			"certificate":      event("ssl_check=1&token=x", channel.Handshake, ""),
 			"case folding":     event(strings.Replace(post(""), `"text":"hi"`, `"text":"hi","Text":"","BOT_ID":"B9"`, 1), channel.Message, ""),
 		},
 		Malformed: map[string]string{
@@ -329,6 +332,9 @@ func TestSetup(t *testing.T) {
 	if err != nil || bytes.Count(b, []byte(in.CallbackURL)) != 3 {
 		t.Fatalf("%s %v", b, err)
 	}
+	if !slices.Contains(s.Scopes, "commands") || !bytes.Contains(b, []byte("/ask")) {
+		t.Errorf("nothing of slash commands: %s", b)
+	}
 	results := map[string]channel.CheckResult{}
 	for _, c := range s.Checklist {
 		results[c.ID] = c.Result
@@ -349,7 +355,8 @@ func TestSetup(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{post(""), post(`,"subtype":"message_changed"`), callback(`{"type":"app_uninstalled"}`), `{"type":"url_verification","challenge":"x"}`, `{}`,
 		strings.Replace(post(""), `"text":"hi"`, `"text":"<@UBOT|n> &amp;lt;"`, 1),
-		post(`,"subtype":"file_share","files":[{"id":"F1","subtype":"slack_audio","mimetype":"video/mp4","name":"audio_message.m4a","size":9,"duration_ms":3100}]`), form(pressPayload)} {
+		post(`,"subtype":"file_share","files":[{"id":"F1","subtype":"slack_audio","mimetype":"video/mp4","name":"audio_message.m4a","size":9,"duration_ms":3100}]`), form(pressPayload),
+		documented, used(fText, ""), "ssl_check=1&token=x"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -357,7 +364,7 @@ func FuzzParse(f *testing.F) {
 		if e := in.Envelope; err == nil && (in.Kind == channel.Pressed) != (e.Pressed != "") || e.Pressed != "" && (len(e.Pressed) > channel.MaxRef || e.EventID == "" || e.Space == "" || e.Actor == "") {
 			t.Fatalf("%+v", in)
 		}
-		if err == nil && in.Kind == channel.Message && (in.Envelope.EventID == "" || in.Envelope.Space == "" || in.Envelope.IsBot || in.Envelope.Empty() || !channeltest.Bounded(in.Envelope)) {
+		if err == nil && in.Kind == channel.Message && (in.Envelope.EventID == "" || in.Envelope.Space == "" || in.Envelope.Actor == "" || in.Envelope.IsBot || in.Envelope.Empty() || !channeltest.Bounded(in.Envelope)) {
 			t.Fatalf("%+v", in)
 		}
 	})

@@ -3,6 +3,7 @@ package security
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 
 	"github.com/latchkey/latchkey/scripts/internal/mockvendor"
 	"github.com/latchkey/latchkey/shared/channel"
@@ -13,8 +14,8 @@ const slackSignature, slackTime = "X-Slack-Signature", "X-Slack-Request-Timestam
 
 func slackColumn() column {
 	return column{id: taxonomy.Slack, verifies: "signing_secret", sends: "bot_token", anySecret: true, bots: true, addresses: true,
-		attacks: map[int]func(*cell){24: slackHandshake, 36: slackTwoEvents},
-		mutants: unsignedChecks,
+		attacks: map[int]func(*cell){21: slackOtherTenant, 24: slackHandshake, 30: slackAmbiguous, 36: slackTwoEvents},
+		mutants: slackMutants,
 		fresh: func(a *app, n int64) {
 			a.application, a.team, a.token = fmt.Sprintf("A%08d", n), fmt.Sprintf("T%08d", n), fmt.Sprintf("xoxb-%s-%08d", planted, n)
 		},
@@ -86,10 +87,52 @@ func slackHandshake(c *cell) {
 	if got := c.do(a.signed(slackCheck(spoken + "two"))); got.status != http.StatusOK || got.body != spoken+"two" {
 		c.bad("the signed check: %d %s", got.status, got.body)
 	}
-	ssl := hit{method: http.MethodPost, path: h.path, header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, body: []byte("ssl_check=1&token=x")}
-	if got := c.do(ssl); got.status != http.StatusUnauthorized || got.body != bodies()[401] {
-		c.bad("unsigned ssl_check: %d %s", got.status, got.body)
+	check := []byte("ssl_check=1&token=x")
+	c.hit(a, hit{method: http.MethodPost, path: h.path, header: http.Header{"Content-Type": {slackForm}}, body: check})
+	if got := c.do(a.form(check)); got.status != http.StatusOK || got.body != "" {
+		c.bad("the signed ssl_check: %d %s", got.status, got.body)
 	}
+}
+
+// slackForm is the type of requests that tell of commands.
+const slackForm = "application/x-www-form-urlencoded"
+
+// form signs a request that is a form.
+func (a *app) form(body []byte) hit {
+	h := a.signed(body)
+	h.header.Set("Content-Type", slackForm)
+	return h
+}
+
+// slackCommand is the form of a slash command.
+func slackCommand(a *app, team string) url.Values {
+	n := a.c.serial.Add(1)
+	return url.Values{"team_id": {team}, "channel_id": {"C1"}, "user_id": {"U1"}, "command": {"/ask"}, "text": {spoken + "command"}, "api_app_id": {a.application},
+		"is_enterprise_install": {"false"}, "response_url": {"https://hooks.slack.com/commands/x"}, "trigger_id": {fmt.Sprintf("13345224609.%d.8088930838d8", n)}}
+}
+
+// slackOtherTenant: a message and a command of another workspace.
+func slackOtherTenant(c *cell) {
+	otherTenant(c)
+	a, b := c.app(), c.app()
+	c.hit(a, a.form([]byte(slackCommand(a, b.team).Encode())))
+	c.hit(a, a.form([]byte(slackCommand(b, a.team).Encode())))
+}
+
+// slackAmbiguous: names that stand twice, in JSON and in a form.
+func slackAmbiguous(c *cell) {
+	ambiguousJSON(c)
+	a := c.app()
+	for _, more := range []string{"&text=" + spoken + "second", "&team_id=" + a.team, "&trigger_id=1", "&new=1&new=2", "&payload=%7B%7D", "&ssl_check=1"} {
+		c.hit(a, a.form([]byte(slackCommand(a, a.team).Encode()+more)))
+	}
+	c.accepted(a, a.form([]byte(slackCommand(a, a.team).Encode()+"&new=1")))
+	c.answered(a)
+}
+
+func slackMutants() []mutant {
+	return append(unsignedChecks(),
+		hook(30, "the first of two fields counts", "shared/channels/slack/command.go", "len(vs) != 1 || ", "").saying(passed))
 }
 
 // slackTwoEvents: a message and the mention in it, for one post.

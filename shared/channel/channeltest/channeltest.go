@@ -113,6 +113,9 @@ func parse(t *testing.T, h Harness) {
 		if e := in.Envelope; in.Kind == channel.Message && (e.EventID == "" || e.Space == "" || e.Actor == "" || e.Empty() || e.IsBot || e.SelfAuthored) {
 			t.Errorf("%s: incomplete envelope %+v", name, e)
 		}
+		if !Bounded(in.Envelope) {
+			t.Errorf("%s: out of bounds or without a name that a binding can have: %+v", name, in.Envelope)
+		}
 	}
 	for _, k := range []channel.Kind{channel.Message, channel.Ignored, channel.Edited} {
 		if !kinds[k] && !h.NoEdits {

@@ -277,10 +277,16 @@ func FetchOnce(t *testing.T, m Media) *channel.MediaFailure {
 	return failure
 }
 
-// Bounded reports whether an envelope's attachments are within their bounds.
+// Bounded reports whether an envelope's attachments are within their bounds, and its
+// names such as a binding can have.
 func Bounded(e channel.Envelope) bool {
 	if len(e.Media) > channel.MaxAttachments {
 		return false
+	}
+	for _, name := range e.Addressed {
+		if !channel.ValidAddressee(name) || name != strings.ToLower(name) {
+			return false
+		}
 	}
 	for _, a := range e.Media {
 		if a.ID == "" || len(a.ID) > 2048 || len(a.MIME) > 128 || len(a.Name) > 255 || !utf8.ValidString(a.Name) || strings.ContainsAny(a.ID+a.MIME, "\r\n\x00") ||

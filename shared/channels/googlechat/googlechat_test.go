@@ -128,7 +128,7 @@ func TestEnvelopes(t *testing.T) {
 	direct.Direct = true
 	named, slash, someone, plainly, unthreaded := among, among, among, direct, among
 	named.Text, named.Mention, named.Addressed = "sales how much?", true, []string{"sales"}
-	slash.Text, slash.Mention, slash.Addressed = "/sales price", true, []string{"/sales"}
+	slash.Text, slash.Mention, slash.Addressed = "/sales price", true, []string{"sales"}
 	someone.Text = "@Grace hi"
 	plainly.Text, plainly.Addressed = "sales: hi", []string{"sales"}
 	unthreaded.Text, unthreaded.Mention, unthreaded.Thread, unthreaded.Addressed = "hi", true, "", []string{"hi"}

@@ -139,7 +139,7 @@ func threaded(space channel.Object) bool {
 // maxAnnotations is far above what a message has.
 const maxAnnotations = 256
 
-// addressed is the slash command of a message, in lower case, and whether an app is
+// addressed is the slash command of a message, in lower case and without its slash, and whether an app is
 // mentioned: Google tells of mentions of other apps only beside ours.
 func addressed(m channel.Object) (command string, mentioned bool) {
 	for k, one := range m.List("annotations") {
@@ -152,7 +152,7 @@ func addressed(m channel.Object) (command string, mentioned bool) {
 		case a.Str("type") == "SLASH_COMMAND":
 			name := strings.ToLower(a.Obj("slashCommand").Str("commandName"))
 			if bare := strings.TrimPrefix(name, "/"); command == "" && channel.ValidAddressee(bare) {
-				command = "/" + bare
+				command = bare
 			}
 		}
 	}

@@ -95,6 +95,9 @@ type auditLog struct{ *slog.Logger }
 // Record implements [turn.Recorder].
 func (l auditLog) Record(ctx context.Context, e turn.Event) {
 	l.InfoContext(ctx, "audit", "code", string(e.Code), "detail", e.Detail, "at", e.At, "org", e.Org, "install", e.Install, "turn", e.Turn, "event_id", e.EventID)
+	if e.Code == turn.GaveUp {
+		l.ErrorContext(ctx, "a message was given up", "code", e.Detail, "org", e.Org, "install", e.Install, "turn", e.Turn)
+	}
 	if e.Code.Pages() {
 		l.ErrorContext(ctx, "audit alarm", "code", string(e.Code), "org", e.Org, "install", e.Install, "turn", e.Turn)
 	}

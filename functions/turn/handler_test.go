@@ -107,13 +107,27 @@ func TestUnpricedIsLogged(t *testing.T) {
 	}
 }
 
-// TestAlarmOfForeignReplies: the line that an alarm is made of, for nothing else.
-func TestAlarmOfForeignReplies(t *testing.T) {
+// TestReceptions: the turn knows when the queue gives a message up.
+func TestReceptions(t *testing.T) {
+	for _, f := range topology.Functions() {
+		if f.Name == topology.Turn && f.Queue.MaxReceive != turn.Receptions {
+			t.Errorf("the queue delivers %d times, the turn counts to %d", f.Queue.MaxReceive, turn.Receptions)
+		}
+	}
+}
+
+// TestAlarmsOfTheAudit: the lines that alarms are made of, for nothing else.
+func TestAlarmsOfTheAudit(t *testing.T) {
+	of := map[string]turn.Code{topology.TurnAlarm: turn.TenantGuard, topology.GaveUpMetric: turn.GaveUp}
 	for _, m := range topology.Metrics() {
-		if m.Name != topology.TurnAlarm {
+		if of[m.Name] == "" {
 			continue
 		}
-		for code, want := range map[turn.Code]int{turn.TenantGuard: 1, turn.Done: 0, turn.Retry: 0} {
+		for _, code := range []turn.Code{turn.TenantGuard, turn.GaveUp, turn.Done, turn.Retry, turn.Ended} {
+			want := 0
+			if code == of[m.Name] {
+				want = 1
+			}
 			var log bytes.Buffer
 			auditLog{slog.New(slog.NewJSONHandler(&log, nil))}.Record(t.Context(), turn.Event{Code: code, Install: "i1"})
 			if got := strings.Count(log.String(), `"msg":"`+m.Message+`"`); got != want || !strings.Contains(log.String(), `"msg":"audit"`) {

@@ -100,11 +100,13 @@ func (r *limitRig) held() billing.Micro {
 // decided asks until the ledger knows, as callers do: on a machine that is busy enough
 // any try may stay without an answer. The same request counts once.
 func decided(try func() error) error {
-	for {
-		if err := try(); fault.CodeOf(err) != fault.LedgerUnavailable {
-			return err
+	var err error
+	for range 20 {
+		if err = try(); fault.CodeOf(err) != fault.LedgerUnavailable {
+			break
 		}
 	}
+	return err
 }
 
 func (r *limitRig) reserve(q credit.ReserveRequest) error {

@@ -18,6 +18,7 @@ const (
 	UnpricedMetric = "UnpricedAction"
 	HookAlarm      = "WebhookAlarm"
 	TurnAlarm      = "TurnAlarm"
+	GaveUpMetric   = "TurnGaveUp"
 )
 
 // Metrics lists the figures that alarms are made of.
@@ -29,6 +30,7 @@ func Metrics() []Metric {
 		{MismatchMetric, Sweep, "reconcile mismatch", ""},
 		{HookAlarm, Webhook, "audit alarm", ""},
 		{TurnAlarm, Turn, "audit alarm", ""},
+		{GaveUpMetric, Turn, "a message was given up", ""},
 		{UnpricedMetric, Turn, "channel messages have no price, so none is answered: lk prices import --curated --activate", ""},
 	}
 }
@@ -68,6 +70,8 @@ func Alarms() []Alarm {
 			OfStream: Settle, Of: "DroppedEventCount", Statistic: "Sum", Above: 0, Period: time.Minute, Periods: 1},
 		{Name: "turn-dead-letters", About: "Messages from channels were given up. They lie in the dead letter queue.",
 			OfQueue: TurnQueue, Of: "ApproximateNumberOfMessagesVisible", Statistic: "Maximum", Above: 0, Period: 5 * time.Minute, Periods: 1},
+		{Name: "turn-gave-up", About: "People were told to ask again later: a model, the ledger or the vault did not answer for all receptions of a message. The audit record turn.gave_up in turn's log has the code.",
+			Log: GaveUpMetric, Statistic: "Sum", Above: 0, Period: 5 * time.Minute, Periods: 1},
 		{Name: "webhook-identity", About: "An active install has lost its secret, or a valid signature came with another tenant's event. The audit record in webhook's log names the install.",
 			Log: HookAlarm, Statistic: "Sum", Above: 0, Period: 5 * time.Minute, Periods: 1},
 		{Name: "reply-identity", About: "A queued message did not belong to its install; nothing was sent. The audit record in turn's log names it.",

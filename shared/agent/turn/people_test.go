@@ -14,6 +14,7 @@ import (
 	"github.com/latchkey/latchkey/shared/agent/turn"
 	"github.com/latchkey/latchkey/shared/audit"
 	"github.com/latchkey/latchkey/shared/channel"
+	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/session"
 )
@@ -376,6 +377,19 @@ func TestAPersonIsGuarded(t *testing.T) {
 	d.deliver(gone, 1)
 	if got, _ := d.state(gone.EventID); got.Code != string(turn.InstallInactive) || len(d.vendor.posts) != 1 {
 		t.Fatalf("%+v", got)
+	}
+}
+
+// TestTakenOverWhileItFails: a conversation that a person has taken over gets no notice.
+func TestTakenOverWhileItFails(t *testing.T) {
+	d := newDesk(t)
+	d.model.err = fault.New(fault.ContentFiltered, "", "x")
+	d.model.onAnswer = func() { d.take() }
+	if r := d.deliver(d.job, 1); r.Retry || len(d.vendor.posts) != 0 {
+		t.Fatalf("%+v %v", r, d.vendor.posts)
+	}
+	if got, _ := d.state("Ev1"); got.Code != turn.WithPerson {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -202,9 +202,7 @@ func (x *run) make(ctx context.Context) *end {
 	if x.job.Kind == session.JobHuman {
 		return x.say(ctx)
 	}
-	j, now := x.job, x.d.Now()
-	conversation, err := x.d.Transcript.Open(ctx, session.Session{Org: j.Org, ID: x.turn.Session, Key: j.Key().String(), Install: j.Install, AgentID: j.AgentID,
-		PersonaID: j.PersonaID, Provider: string(j.Envelope.Provider), Space: j.Envelope.Space, Thread: j.Envelope.Thread}, now)
+	conversation, err := x.open(ctx)
 	if err != nil {
 		return again(err)
 	}
@@ -221,6 +219,13 @@ func (x *run) make(ctx context.Context) *end {
 	}
 	x.agent = a
 	return x.answer(ctx, a, conversation)
+}
+
+// open reads the conversation, which begins with its first message.
+func (x *run) open(ctx context.Context) (session.Session, error) {
+	j := x.job
+	return x.d.Transcript.Open(ctx, session.Session{Org: j.Org, ID: x.turn.Session, Key: j.Key().String(), Install: j.Install, AgentID: j.AgentID,
+		PersonaID: j.PersonaID, Provider: string(j.Envelope.Provider), Space: j.Envelope.Space, Thread: j.Envelope.Thread}, x.d.Now())
 }
 
 // answer asks the model and stores what it said.
@@ -275,12 +280,14 @@ func (x *run) refused(ctx context.Context, err error) *end {
 		return x.suspend(ctx, w)
 	case errors.As(err, &h):
 		return x.handOver(ctx, h)
-	case errors.Is(err, session.ErrFenced):
+	case errors.Is(err, session.ErrFenced), passes(err) && (x.del.Receive < Receptions || x.acted()):
 		return again(err)
-	case (f.Retryable() || f.Code == fault.Internal) && x.tries() < lastTry:
-		return again(err)
+	case f.Code == fault.ScopeMissing:
+		// Nothing is posted for an organisation that is suspended.
+		x.unheld(ctx)
+		return &end{code: Ended, detail: string(f.Code)}
 	}
-	return x.apologise(ctx, f)
+	return x.apologise(ctx, err)
 }
 
 // plan stores text as parts to send. Without a role it does not become part of

@@ -265,6 +265,27 @@ func TestToolFailures(t *testing.T) {
 	}
 }
 
+// TestNoticeBehindTools: what was done is not asked for again. What may pass goes on
+// behind the stored result, out of the dead letter queue if need be.
+func TestNoticeBehindTools(t *testing.T) {
+	e, m, k := newTools(t, []string{"look"})
+	k.onCall = func() { m.err = fault.New(fault.ProviderOverloaded, "", "x") }
+	for n := range int64(4) {
+		if r := e.deliver(e.job, n+1); !r.Retry || len(e.vendor.posts) != 0 {
+			t.Fatalf("reception %d: %+v, %d posts", n+1, r, len(e.vendor.posts))
+		}
+	}
+	m.err = nil
+	if r := e.deliver(e.job, 5); r.Retry || len(k.called) != 1 || len(e.vendor.posts) != 1 {
+		t.Fatalf("%+v, %d calls, %d posts", r, len(k.called), len(e.vendor.posts))
+	}
+	e, m, k = newTools(t, []string{"look"})
+	k.onCall = func() { m.err = fault.New(fault.ContextLengthExceeded, "", "x") }
+	if r := e.deliver(e.job, 1); r.Retry || len(e.vendor.posts) != 1 || e.vendor.posts[0]["text"] != turn.NoticeActed {
+		t.Fatalf("%+v %v", r, e.vendor.posts)
+	}
+}
+
 // TestCommitThatLost: where another outcome was recorded first, the turn goes on.
 func TestCommitThatLost(t *testing.T) {
 	e, m, k := newTools(t, []string{"look"})

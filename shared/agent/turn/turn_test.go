@@ -22,6 +22,7 @@ import (
 	"github.com/latchkey/latchkey/shared/fault"
 	"github.com/latchkey/latchkey/shared/install"
 	"github.com/latchkey/latchkey/shared/install/installtest"
+	"github.com/latchkey/latchkey/shared/limit"
 	"github.com/latchkey/latchkey/shared/secret"
 	"github.com/latchkey/latchkey/shared/session"
 	"github.com/latchkey/latchkey/shared/session/sessiontest"
@@ -595,6 +596,7 @@ func TestLastTryOfAnAnswer(t *testing.T) {
 				t.Fatalf("%s, reception %d: %+v", code, n+1, r)
 			}
 		}
+		e.audited("turn.gave_up " + string(code))
 		got, parts := e.state("Ev1")
 		if got.State != session.TurnEnded || got.Code != string(code) || len(parts) != 1 || parts[0].State != session.Sent || len(e.vendor.posts) != 1 || e.vendor.posts[0]["text"] != turn.NoticeBusy || len(e.messages()) != 1 {
 			t.Errorf("%s: %+v %+v %v", code, got, parts, e.vendor.posts)
@@ -603,6 +605,30 @@ func TestLastTryOfAnAnswer(t *testing.T) {
 		e.model.err = nil
 		if r := e.deliver(e.job, 4); r.Retry || len(e.vendor.posts) != 1 {
 			t.Errorf("%s: %+v, %d posts", code, r, len(e.vendor.posts))
+		}
+	}
+	// What no later reception changes is told at once, what nobody may be told is not.
+	final := fault.New(fault.RateLimited, "", "x")
+	final.Final = true
+	spent := fault.Wrap(fault.RateLimited, "", "x", &limit.Refusal{Kind: limit.Spending})
+	spent.RetryAfter = time.Hour
+	for _, c := range []struct {
+		err    error
+		notice string
+	}{{final, turn.NoticeLimit}, {spent, turn.NoticeLimit}, {fault.New(fault.ScopeMissing, "", "x"), ""}} {
+		e := newEnv(t)
+		e.model.err = c.err
+		r := e.deliver(e.job, 1)
+		var told []any
+		for _, p := range e.vendor.posts {
+			told = append(told, p["text"])
+		}
+		var want []any
+		if c.notice != "" {
+			want = []any{c.notice}
+		}
+		if r.Retry || !slices.Equal(told, want) || slices.ContainsFunc(e.audit.codes, func(s string) bool { return strings.HasPrefix(s, "turn.gave_up") }) {
+			t.Errorf("%v: %+v %v %q", c.err, r, e.vendor.posts, e.audit.codes)
 		}
 	}
 	fenced := newEnv(t)

@@ -190,7 +190,7 @@ func (x *run) fetch(ctx context.Context, note channel.Attachment) (channel.File,
 			x.d.Tokens.Forget(x.install.ID)
 		}
 	}
-	if failure.Retry && x.tries() < lastTry {
+	if failure.Retry && x.tries() < Receptions {
 		return file, &end{retry: true, code: Retry, detail: string(failure.Code), after: failure.RetryAfter}
 	}
 	notice := NoticeUnreadable
@@ -204,7 +204,7 @@ func (x *run) fetch(ctx context.Context, note channel.Attachment) (channel.File,
 func (x *run) deaf(ctx context.Context, err error) *end {
 	f := fault.As(err)
 	switch retry := f.Retryable() || f.Code == fault.Internal; {
-	case f.Code == fault.InsufficientCredits, retry && x.tries() < lastTry:
+	case f.Code == fault.InsufficientCredits, retry && x.tries() < Receptions:
 		return x.refused(ctx, err)
 	}
 	if f.RequestID != "" {

@@ -616,6 +616,11 @@ func TestExtensionGetsSIGTERMFirst(t *testing.T) {
 	spec.Timeout = 300 * time.Millisecond
 	spec.Env = map[string]string{"FIXTURE_MODE": "sigterm:" + b.URL + "/terminating"}
 	r := newRig(t, Options{}, spec)
+	// As it is outside of tests it waits and then calls.
+	later := make(chan time.Time, 1)
+	began := time.Now()
+	r.after(20*time.Millisecond, func() { later <- time.Now() })
+	require.GreaterOrEqual(t, (<-later).Sub(began), 20*time.Millisecond)
 	kill := make(chan func(), 1)
 	r.after = func(d time.Duration, f func()) {
 		if d == terminateGrace {

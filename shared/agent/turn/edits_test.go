@@ -361,6 +361,13 @@ func TestGrowingAnswerWithoutEnd(t *testing.T) {
 	e.deliver(e.job, 1)
 	e.said(b, []string{"the", "m1 " + turn.NoticeBroken}, []string{turn.NoticeBroken})
 
+	// Also of an organisation that was suspended meanwhile, for which nothing new is posted.
+	e = newEnv(t)
+	b = e.edits("the")
+	e.model.err = fault.New(fault.ScopeMissing, "", "suspended")
+	e.deliver(e.job, 1)
+	e.said(b, []string{"the", "m1 " + turn.NoticeBroken}, []string{turn.NoticeBroken})
+
 	e = newEnv(t)
 	b = e.edits("the")
 	b.do = func(n int) (*channel.Failure, bool) {

@@ -282,8 +282,9 @@ func (x *run) refused(ctx context.Context, err error) *end {
 		return x.handOver(ctx, h)
 	case errors.Is(err, session.ErrFenced), passes(err) && (x.del.Receive < Receptions || x.acted()):
 		return again(err)
-	case f.Code == fault.ScopeMissing:
-		// Nothing is posted for an organisation that is suspended.
+	case f.Code == fault.ScopeMissing && x.draft.State != draftPosted:
+		// Nothing is posted for an organisation that is suspended, but half an answer
+		// that people have seen gets its end.
 		x.unheld(ctx)
 		return &end{code: Ended, detail: string(f.Code)}
 	}

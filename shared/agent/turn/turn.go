@@ -44,7 +44,7 @@
 //
 // A failure that may pass is returned for another try. One that cannot ends the
 // turn and is recorded. Where the model side gives no answer, on the last reception
-// also for what may pass, or a recording was not understood, people get one short notice
+// also for what may pass unless tools were called, or a recording was not understood, people get one short notice
 // instead of silence, because they cannot see our records and would keep asking.
 //
 // Posting an answer is an action of the platform, which may have a price: what it
